@@ -1,0 +1,1 @@
+"""The collector: verify, replay, book, account, serve."""

@@ -1,0 +1,1 @@
+"""Intervals in, emission lines out. Pure."""

@@ -1,0 +1,1 @@
+"""Devices: what to ask a meter and what its answer means. Pure."""

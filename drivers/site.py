@@ -1,0 +1,203 @@
+"""The site file (site.toml): ports, devices, ratios with dates, the balance tree. What the technician signs."""
+
+import hashlib
+import json
+import re
+from datetime import datetime
+from decimal import Decimal
+from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo, available_timezones
+
+import msgspec
+
+from drivers import toml
+from protocols.errors import ConfigError
+
+Id = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+
+
+class SiteInfo(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Which site, and how its record is cut. ``region`` is the grid region or province, for information."""
+
+    id: Id
+    name: str
+    timezone: str = "Asia/Shanghai"
+    language: Literal["zh", "en"] = "zh"
+    region: str = ""
+    block: str = "60s"
+
+
+class Port(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A wire: a serial port by its stable path with its mode (``9600-8E1``), or a TCP endpoint (``host:port``)."""
+
+    name: Id
+    device: str | None = None
+    mode: str = "9600-8E1"
+    tcp: str | None = None
+    framing: Literal["modbus-tcp", "rtu"] = "modbus-tcp"
+
+
+class Ratio(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"since": "from"}):
+    """The CT and PT ratio from an instant on: ``"400/5"`` or ``"80"``."""
+
+    since: datetime
+    ct: str = "1"
+    pt: str = "1"
+
+    @property
+    def multiplier(self) -> Decimal:
+        """CT x PT: what a secondary-side energy or power is multiplied by."""
+        return ratio(self.ct) * ratio(self.pt)
+
+
+class Device(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """An installed meter. ``role`` says what it counts for; ``parent`` is the meter upstream of it."""
+
+    id: Id
+    profile: str
+    port: Id
+    address: str
+    name: str = ""
+    serial: str = ""
+    role: Literal["purchased", "sub", "flue-gas"] = "sub"
+    parent: Id | None = None
+    period: str | None = None
+    points: tuple[str, ...] = ()
+    ratios: tuple[Ratio, ...] = ()
+
+
+class Site(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A site file. A device's number is its position in ``device``."""
+
+    schema: Literal[1]
+    site: SiteInfo
+    port: Annotated[tuple[Port, ...], msgspec.Meta(min_length=1)]
+    device: Annotated[tuple[Device, ...], msgspec.Meta(min_length=1)]
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """Where its business days begin."""
+        return ZoneInfo(self.site.timezone)
+
+    @property
+    def block_ms(self) -> int:
+        """How long a block lasts, in ms."""
+        return duration_ms(self.site.block)
+
+
+def load(source: bytes, name: str = "site.toml") -> Site:
+    """The site in a TOML document; ConfigError names the place that is wrong."""
+    site = toml.load(source, Site, name)
+    _check(site, name)
+    return site
+
+
+def device_digests(source: bytes, name: str = "site.toml") -> tuple[bytes, ...]:
+    """For each device, SHA-256 (first 16 bytes) of its entry as sorted compact JSON, dates in RFC 3339: key 1 of a chunk."""
+    entries: list[dict[str, Any]] = toml.parse(source, name)["device"]
+    return tuple(hashlib.sha256(_compact(entry)).digest()[:16] for entry in entries)
+
+
+def duration_ms(text: str) -> int:
+    """``500ms``, ``10s``, ``15m``, ``1h`` or ``1d`` in ms; ValueError otherwise."""
+    match = re.fullmatch(r"([1-9][0-9]*)(ms|s|m|h|d)", text)
+    if match is None:
+        raise ValueError(f"found {text!r}, expected a duration like 10s, 15m, 1d")
+    return int(match[1]) * {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}[match[2]]
+
+
+def ratio(text: str) -> Decimal:
+    """``"400/5"`` is 80; ValueError when it is not a positive number that ends."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)(?:/(\d+(?:\.\d+)?))?", text)
+    if match is None or Decimal(match[1]) == 0 or (match[2] and Decimal(match[2]) == 0):
+        raise ValueError(f"found {text!r}, expected a ratio like 400/5 or 80")
+    value = Decimal(match[1]) / Decimal(match[2] or 1)
+    if value * Decimal(match[2] or 1) != Decimal(match[1]):
+        raise ValueError(f"found {text!r}, expected a ratio that ends, like 400/5")
+    return value
+
+
+def multiplier(device: Device, at_ms: int) -> Decimal:
+    """CT x PT in force at an instant (UTC ms); 1 when the device has no ratio before it."""
+    current = Decimal(1)
+    for entry in device.ratios:
+        if entry.since.timestamp() * 1000 <= at_ms:
+            current = entry.multiplier
+    return current
+
+
+def _compact(entry: dict[str, Any]) -> bytes:
+    def plain(value: Any) -> str:
+        return value.isoformat() if isinstance(value, datetime) else str(value)
+
+    return json.dumps(entry, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=plain).encode()
+
+
+def _check(site: Site, name: str) -> None:
+    if site.site.timezone not in available_timezones():
+        raise ConfigError(f"{name}: site.timezone", repr(site.site.timezone), "a time zone like Asia/Shanghai")
+    _duration(site.site.block, f"{name}: site.block")
+    ports: dict[str, Port] = {}
+    for index, port in enumerate(site.port):
+        where = f"{name}: port[{index}]"
+        if port.name in ports:
+            raise ConfigError(f"{where}.name", f"{port.name!r} a second time", "each name once")
+        if (port.device is None) == (port.tcp is None):
+            raise ConfigError(where, "both or neither of device and tcp", "one of device and tcp")
+        if re.fullmatch(r"[0-9]+-[78][NEO][12]", port.mode) is None:
+            raise ConfigError(f"{where}.mode", repr(port.mode), "a mode like 9600-8E1")
+        if port.tcp is not None and re.fullmatch(r"[^:]+:[0-9]{1,5}", port.tcp) is None:
+            raise ConfigError(f"{where}.tcp", repr(port.tcp), "host:port")
+        ports[port.name] = port
+    _check_devices(site, name, ports)
+
+
+def _check_devices(site: Site, name: str, ports: dict[str, Port]) -> None:
+    ids = [device.id for device in site.device]
+    places: set[tuple[str, str]] = set()
+    for index, device in enumerate(site.device):
+        where = f"{name}: device[{index}]"
+        if ids.index(device.id) != index:
+            raise ConfigError(f"{where}.id", f"{device.id!r} a second time", "each id once")
+        if device.port not in ports:
+            raise ConfigError(f"{where}.port", repr(device.port), "the name of a port: " + ", ".join(ports))
+        if (device.port, device.address) in places:
+            raise ConfigError(f"{where}.address", f"{device.address!r} a second time on {device.port}", "one meter an address")
+        places.add((device.port, device.address))
+        if device.parent is not None and (device.parent not in ids or device.parent == device.id):
+            raise ConfigError(f"{where}.parent", repr(device.parent), "the id of another device")
+        if device.period is not None:
+            _duration(device.period, f"{where}.period")
+        for number, entry in enumerate(device.ratios):
+            _check_ratio(entry, f"{where}.ratios[{number}]")
+        if list(device.ratios) != sorted(device.ratios, key=lambda entry: entry.since):
+            raise ConfigError(f"{where}.ratios", "ratios out of order", "rising dates")
+    _check_tree(site, name)
+
+
+def _check_ratio(entry: Ratio, where: str) -> None:
+    if entry.since.tzinfo is None:
+        raise ConfigError(f"{where}.from", entry.since.isoformat(), "a date with its offset, like 2026-10-01T00:00:00+08:00")
+    for key, text in (("ct", entry.ct), ("pt", entry.pt)):
+        try:
+            ratio(text)
+        except ValueError as error:
+            raise ConfigError(f"{where}.{key}", repr(text), "a ratio like 400/5 or 80") from error
+
+
+def _check_tree(site: Site, name: str) -> None:
+    parents = {device.id: device.parent for device in site.device}
+    for index, device in enumerate(site.device):
+        seen, at = {device.id}, device.parent
+        while at is not None:
+            if at in seen:
+                raise ConfigError(f"{name}: device[{index}].parent", f"a circle through {at!r}", "a tree")
+            seen.add(at)
+            at = parents[at]
+
+
+def _duration(text: str, where: str) -> None:
+    try:
+        duration_ms(text)
+    except ValueError as error:
+        raise ConfigError(where, repr(text), "a duration like 10s, 15m, 1d") from error

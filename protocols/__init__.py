@@ -1,0 +1,1 @@
+"""Bytes and their meaning. Pure; imports nothing of ours."""

@@ -1,0 +1,167 @@
+"""The tree of errors. Each class has a stable code (its texts are in messages.toml), an exit code and a remedy.
+
+    TanmeterError
+    ├── ProtocolError        what came over a wire breaks a rule; carries the fault code of the signed record
+    │   ├── Silent           BUS-101  no byte came
+    │   ├── Damaged          BUS-102  bytes came, no valid frame among them
+    │   ├── Refused          BUS-103  the meter answered that it will not (Modbus exception, DL/T 645 error word)
+    │   ├── Mismatched       BUS-104  a valid frame, but not the answer to what was asked
+    │   ├── PortGone         BUS-106  the port or the connection is not there
+    │   └── Impossible       MTR-201  a valid answer whose value cannot be
+    ├── RecordError          REC-600  a signed record breaks a rule of RECORD.md
+    │   ├── EncodingError    REC-601  not the one way to write it
+    │   ├── SignatureError   SIG-601  the signature is not of this key over these bytes
+    │   ├── ChainError       SIG-602  a link, a leaf or a count does not fit
+    │   └── ConflictError    SIG-603  two different records claim one number
+    ├── ConfigError          CFG-101  a site file or profile is not as it should be: path, found, expected
+    ├── StoreError           STO-101  the disk is full or failing
+    ├── UnreachableError     SYN-501  the collector cannot be reached
+    ├── EnrolmentError       ENR-401  a gateway, key or code is unknown, used up, expired or revoked
+    ├── FactorError          FAC-701  no emission factor, or more than one, fits
+    ├── AccountError         ACC-801  an account cannot be drawn up from what is held
+    └── EvidenceError        EVI-901  an evidence pack does not verify
+"""
+
+from typing import ClassVar
+
+
+class TanmeterError(Exception):
+    """Base of every error a user may see. The message says what came and what was expected."""
+
+    code: ClassVar[str] = "GEN-001"
+    exit_code: ClassVar[int] = 1
+
+
+class ProtocolError(TanmeterError):
+    """Bytes from a wire that break a protocol's rule. ``fault`` is the fault code of RECORD.md."""
+
+    code: ClassVar[str] = "BUS-100"
+    exit_code: ClassVar[int] = 3
+    fault: ClassVar[int] = 2
+
+
+class Silent(ProtocolError):
+    """No byte came within the time limit."""
+
+    code = "BUS-101"
+    fault = 1
+
+
+class Damaged(ProtocolError):
+    """Bytes came, but no frame with a right checksum."""
+
+    code = "BUS-102"
+
+
+class Refused(ProtocolError):
+    """The meter is alive and says no. ``reason`` is the exception code or error word as sent."""
+
+    code = "BUS-103"
+    fault = 3
+
+    def __init__(self, message: str, reason: int) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class Mismatched(ProtocolError):
+    """A valid frame that does not answer the request: other address, function, identifier, length or transaction."""
+
+    code = "BUS-104"
+
+
+class PortGone(ProtocolError):
+    """The serial port or the TCP connection is not there."""
+
+    code = "BUS-106"
+    fault = 7
+
+
+class Impossible(ProtocolError):
+    """A valid answer whose content cannot be a value."""
+
+    code = "MTR-201"
+    fault = 4
+
+
+class RecordError(TanmeterError):
+    """A signed record breaks a rule of RECORD.md."""
+
+    code: ClassVar[str] = "REC-600"
+    exit_code: ClassVar[int] = 4
+
+
+class EncodingError(RecordError):
+    """Bytes that are not the one permitted way to write what they say."""
+
+    code = "REC-601"
+
+
+class SignatureError(RecordError):
+    """Not signed by this key over these bytes."""
+
+    code = "SIG-601"
+
+
+class ChainError(RecordError):
+    """A predecessor, a leaf, a range or a count does not fit."""
+
+    code = "SIG-602"
+
+
+class ConflictError(RecordError):
+    """Two different records claim the same gateway, epoch and seq."""
+
+    code = "SIG-603"
+
+
+class ConfigError(TanmeterError):
+    """A site file, profile or option is wrong at ``path``: what was found, what was expected."""
+
+    code = "CFG-101"
+    exit_code = 6
+
+    def __init__(self, path: str, found: str, expected: str) -> None:
+        super().__init__(f"{path}: found {found}, expected {expected}")
+        self.path, self.found, self.expected = path, found, expected
+
+
+class StoreError(TanmeterError):
+    """The disk is full or failing, or the store is not ours."""
+
+    code = "STO-101"
+
+
+class UnreachableError(TanmeterError):
+    """The collector, or the agent on this box, cannot be reached."""
+
+    code = "SYN-501"
+    exit_code = 5
+
+
+class EnrolmentError(TanmeterError):
+    """A gateway, key or code is unknown, used up, expired or revoked."""
+
+    code = "ENR-401"
+    exit_code = 4
+
+
+class FactorError(TanmeterError):
+    """No emission factor fits, or more than one does. An unknown factor is never zero."""
+
+    code = "FAC-701"
+    exit_code = 8
+
+
+class AccountError(TanmeterError):
+    """An account cannot be drawn up from what is held."""
+
+    code = "ACC-801"
+    exit_code = 8
+
+
+class EvidenceError(TanmeterError):
+    """An evidence pack does not verify; the message names the file and the rule."""
+
+    code = "EVI-901"
+    exit_code = 4

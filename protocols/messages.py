@@ -1,0 +1,34 @@
+"""What a person reads, in zh-CN and English: one catalogue, message ids in the code."""
+
+import tomllib
+from functools import cache
+from importlib.resources import files
+from typing import Literal
+
+Language = Literal["zh", "en"]
+
+
+@cache
+def catalogue() -> dict[str, dict[str, str]]:
+    """Every message by id; each has ``zh`` and ``en``, an error also ``zh_fix`` and ``en_fix``: the one next action."""
+    return tomllib.loads(files("protocols").joinpath("messages.toml").read_text("utf-8"))
+
+
+def text(message_id: str, language: Language, **values: object) -> str:
+    """The message in this language with its ``{names}`` filled in; KeyError when there is none."""
+    return catalogue()[message_id][language].format(**values)
+
+
+def remedy(code: str, language: Language) -> str:
+    """The one next action for an error code."""
+    return catalogue()[code][f"{language}_fix"]
+
+
+def language(preference: str | None) -> Language:
+    """zh or en out of a LANG value, an Accept-Language header or an option; zh when nothing says otherwise."""
+    for item in (preference or "").lower().replace(";", ",").split(","):
+        if item.strip().startswith("zh"):
+            return "zh"
+        if item.strip().startswith("en"):
+            return "en"
+    return "zh"

@@ -1,0 +1,1 @@
+"""What sets a box up: keys, site file, enrolment."""

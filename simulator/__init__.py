@@ -1,0 +1,1 @@
+"""A seeded world in which the other rooms run."""
