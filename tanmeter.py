@@ -1,5 +1,116 @@
-"""The command line: one door; loads a room only when it is asked for."""
+"""The command line: one door. A room is loaded only when it is asked for."""
+
+import json
+import os
+import sys
+from importlib import import_module
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+from protocols import messages
+from protocols.errors import TanmeterError
+
+ROOMS = {
+    "demo": "simulator.commands:demo",
+    "site": "provisioning.commands:app",
+    "edge": "edge.commands:app",
+    "cloud": "cloud.commands:app",
+    "account": "cloud.evidence_commands:account",
+    "evidence": "cloud.evidence_commands:evidence",
+    "sim": "simulator.commands:sim",
+}
+"""Command -> where it lives. Its line in the help is the message ``cli.NAME``."""
+
+INTERRUPTED = 130
+
+
+def language() -> messages.Language:
+    """The language of this run: --lang, else LANG, else zh."""
+    return messages.language(os.environ.get("TANMETER_LANG") or os.environ.get("LANG"))
+
+
+class Door(TyperGroup):
+    """The top-level group: lists every command, imports only the one that is called."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Rooms in the order of a reading's life, then the tools."""
+        return [*ROOMS, *super().list_commands(ctx)]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """The command itself when it is called; only its name and line for the list in --help."""
+        if cmd_name not in ROOMS:
+            return super().get_command(ctx, cmd_name)
+        if ctx.resilient_parsing or cmd_name not in ctx._protected_args + ctx.args:
+            return TyperCommand(cmd_name, help=messages.text(f"cli.{cmd_name}", language()))
+        module, _, name = ROOMS[cmd_name].partition(":")
+        app: typer.Typer = getattr(import_module(module), name)
+        return typer.main.get_command(app)
+
+
+def show_version(asked: bool) -> None:
+    """Print the installed version and stop."""
+    if asked:
+        from importlib.metadata import version
+
+        typer.echo(version("tanmeter"))
+        raise typer.Exit
+
+
+app = typer.Typer(cls=Door, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.callback()
+def door(
+    lang: Annotated[str | None, typer.Option("--lang", metavar="zh|en", help="zh | en; else LANG, else zh")] = None,
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=show_version, help="print the version and stop")
+    ] = False,
+) -> None:
+    """tanmeter: from the bytes on a meter's wire to a tonne of CO2 that anyone can check."""
+    if lang is not None:
+        if lang not in ("zh", "en"):
+            raise typer.BadParameter(f"found {lang!r}, expected zh or en")
+        os.environ["TANMETER_LANG"] = lang
+
+
+@app.command()
+def decode(
+    frames: Annotated[
+        list[str] | None, typer.Argument(help="frames in hex; without any, one a line on standard input")
+    ] = None,
+    protocol: Annotated[str, typer.Option(metavar="auto|dlt645|modbus-rtu|modbus-tcp")] = "auto",
+) -> None:
+    """Say what a frame means: hex in, one JSON object a line out. Exit 0 when every frame is good, else 3."""
+    from protocols.decode import PROTOCOLS, explain
+
+    if protocol not in PROTOCOLS:
+        raise typer.BadParameter(f"found {protocol!r}, expected one of {', '.join(PROTOCOLS)}")
+    good = True
+    for line in frames or sys.stdin:
+        if line.strip():
+            result = explain(line, protocol)
+            good &= bool(result["ok"])
+            typer.echo(json.dumps(result, ensure_ascii=False))
+    raise typer.Exit(0 if good else 3)
 
 
 def main() -> None:
-    raise SystemExit(2)
+    """Run the command line; an error of ours is told with its code, what happened and the one next action."""
+    try:
+        app()
+    except TanmeterError as error:
+        chosen = language()
+        typer.echo(f"{error.code} {messages.text(error.code, chosen)}: {error}", err=True)
+        typer.echo(f"→ {messages.remedy(error.code, chosen)}", err=True)
+        sys.exit(error.exit_code)
+    except ModuleNotFoundError as error:
+        typer.echo(messages.text("cli.missing", language(), module=error.name), err=True)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+
+
+if __name__ == "__main__":
+    main()

@@ -39,8 +39,8 @@ class Product(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Point(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One quantity of a device (测点).
 
-    Modbus: ``fc``, ``address`` (0-based), ``type`` and ``order``. DL/T 645: ``di`` (8 hex digits, DI3 first), ``digits``
-    (the standard's XXXXXX.XX) and, when it is read in a block, ``block`` and ``index`` (position in the block).
+    Modbus: ``fc``, ``address`` (0-based), ``type``, ``order``. DL/T 645: ``di`` (8 hex digits, DI3 first), ``digits``
+    (as in XXXXXX.XX) and, when it is read in a block, ``block`` and ``index`` (position in the block).
     The value is raw x ``scale`` in ``unit``. ``primary`` false: the number is before CT and PT. ``modulus`` is where a
     counter rolls over, ``max_rate_per_h`` the most it can grow in an hour, both in ``unit``. ``bit`` picks one bit of a
     status word. ``period`` is how often it is asked by default (``10s``, ``15m``, ``1d``).
@@ -141,7 +141,9 @@ def check(profile: Profile, name: str) -> None:
         if profile.protocol == "modbus" and (point.fc is None or point.address is None or point.type is None):
             raise ConfigError(where, "a point without fc, address and type", "fc, address and type (protocol modbus)")
         if profile.protocol == "modbus" and (point.type == "bit") != (point.fc in (1, 2)):
-            raise ConfigError(f"{where}.type", f"{point.type!r} with fc {point.fc}", "bit with fc 1 or 2, a number with 3 or 4")
+            raise ConfigError(
+                f"{where}.type", f"{point.type!r} with fc {point.fc}", "bit with fc 1 or 2, a number with 3 or 4"
+            )
         if profile.protocol == "dlt645" and (point.di is None or point.digits is None):
             raise ConfigError(where, "a point without di and digits", "di and digits (protocol dlt645)")
         if point.kind == "counter" and point.modulus is None and point.type not in ("f32", "f64"):

@@ -5,7 +5,7 @@ from decimal import Decimal
 from typing import Literal
 
 Quality = Literal["measured", "absent", "suspect"]
-"""measured: the meter's number. absent: the meter says it has none (FF fill, NaN). suspect: outside the profile's limits."""
+"""measured: the meter's number. absent: it says it has none (FF fill, NaN). suspect: outside the profile's limits."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -93,7 +93,7 @@ def load(source: bytes, name: str = "site.toml") -> Site:
 
 
 def device_digests(source: bytes, name: str = "site.toml") -> tuple[bytes, ...]:
-    """For each device, SHA-256 (first 16 bytes) of its entry as sorted compact JSON, dates in RFC 3339: key 1 of a chunk."""
+    """Key 1 of a chunk, per device: SHA-256 of its entry as sorted compact JSON, dates in RFC 3339; first 16 bytes."""
     entries: list[dict[str, Any]] = toml.parse(source, name)["device"]
     return tuple(hashlib.sha256(_compact(entry)).digest()[:16] for entry in entries)
 
@@ -162,7 +162,9 @@ def _check_devices(site: Site, name: str, ports: dict[str, Port]) -> None:
         if device.port not in ports:
             raise ConfigError(f"{where}.port", repr(device.port), "the name of a port: " + ", ".join(ports))
         if (device.port, device.address) in places:
-            raise ConfigError(f"{where}.address", f"{device.address!r} a second time on {device.port}", "one meter an address")
+            raise ConfigError(
+                f"{where}.address", f"{device.address!r} a second time on {device.port}", "one meter an address"
+            )
         places.add((device.port, device.address))
         if device.parent is not None and (device.parent not in ids or device.parent == device.id):
             raise ConfigError(f"{where}.parent", repr(device.parent), "the id of another device")
@@ -177,7 +179,9 @@ def _check_devices(site: Site, name: str, ports: dict[str, Port]) -> None:
 
 def _check_ratio(entry: Ratio, where: str) -> None:
     if entry.since.tzinfo is None:
-        raise ConfigError(f"{where}.from", entry.since.isoformat(), "a date with its offset, like 2026-10-01T00:00:00+08:00")
+        raise ConfigError(
+            f"{where}.from", entry.since.isoformat(), "a date with its offset, like 2026-10-01T00:00:00+08:00"
+        )
     for key, text in (("ct", entry.ct), ("pt", entry.pt)):
         try:
             ratio(text)

@@ -1,25 +1,25 @@
 """The tree of errors. Each class has a stable code (its texts are in messages.toml), an exit code and a remedy.
 
-    TanmeterError
-    ├── ProtocolError        what came over a wire breaks a rule; carries the fault code of the signed record
-    │   ├── Silent           BUS-101  no byte came
-    │   ├── Damaged          BUS-102  bytes came, no valid frame among them
-    │   ├── Refused          BUS-103  the meter answered that it will not (Modbus exception, DL/T 645 error word)
-    │   ├── Mismatched       BUS-104  a valid frame, but not the answer to what was asked
-    │   ├── PortGone         BUS-106  the port or the connection is not there
-    │   └── Impossible       MTR-201  a valid answer whose value cannot be
-    ├── RecordError          REC-600  a signed record breaks a rule of RECORD.md
-    │   ├── EncodingError    REC-601  not the one way to write it
-    │   ├── SignatureError   SIG-601  the signature is not of this key over these bytes
-    │   ├── ChainError       SIG-602  a link, a leaf or a count does not fit
-    │   └── ConflictError    SIG-603  two different records claim one number
-    ├── ConfigError          CFG-101  a site file or profile is not as it should be: path, found, expected
-    ├── StoreError           STO-101  the disk is full or failing
-    ├── UnreachableError     SYN-501  the collector cannot be reached
-    ├── EnrolmentError       ENR-401  a gateway, key or code is unknown, used up, expired or revoked
-    ├── FactorError          FAC-701  no emission factor, or more than one, fits
-    ├── AccountError         ACC-801  an account cannot be drawn up from what is held
-    └── EvidenceError        EVI-901  an evidence pack does not verify
+TanmeterError
+├── ProtocolError        what came over a wire breaks a rule; carries the fault code of the signed record
+│   ├── Silent           BUS-101  no byte came
+│   ├── Damaged          BUS-102  bytes came, no valid frame among them
+│   ├── Refused          BUS-103  the meter answered that it will not (Modbus exception, DL/T 645 error word)
+│   ├── Mismatched       BUS-104  a valid frame, but not the answer to what was asked
+│   ├── PortGone         BUS-106  the port or the connection is not there
+│   └── Impossible       MTR-201  a valid answer whose value cannot be
+├── RecordError          REC-600  a signed record breaks a rule of RECORD.md
+│   ├── EncodingError    REC-601  not the one way to write it
+│   ├── SignatureError   SIG-601  the signature is not of this key over these bytes
+│   ├── ChainError       SIG-602  a link, a leaf or a count does not fit
+│   └── ConflictError    SIG-603  two different records claim one number
+├── ConfigError          CFG-101  a site file or profile is not as it should be: path, found, expected
+├── StoreError           STO-101  the disk is full or failing
+├── UnreachableError     SYN-501  the collector cannot be reached
+├── EnrolmentError       ENR-401  a gateway, key or code is unknown, used up, expired or revoked
+├── FactorError          FAC-701  no emission factor, or more than one, fits
+├── AccountError         ACC-801  an account cannot be drawn up from what is held
+└── EvidenceError        EVI-901  an evidence pack does not verify
 """
 
 from typing import ClassVar

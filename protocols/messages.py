@@ -1,9 +1,10 @@
 """What a person reads, in zh-CN and English: one catalogue, message ids in the code."""
 
 import tomllib
+from collections.abc import Iterator
 from functools import cache
 from importlib.resources import files
-from typing import Literal
+from typing import Any, Literal
 
 Language = Literal["zh", "en"]
 
@@ -11,7 +12,8 @@ Language = Literal["zh", "en"]
 @cache
 def catalogue() -> dict[str, dict[str, str]]:
     """Every message by id; each has ``zh`` and ``en``, an error also ``zh_fix`` and ``en_fix``: the one next action."""
-    return tomllib.loads(files("protocols").joinpath("messages.toml").read_text("utf-8"))
+    tables = tomllib.loads(files("protocols").joinpath("messages.toml").read_text("utf-8"))
+    return dict(_flatten(tables))
 
 
 def text(message_id: str, language: Language, **values: object) -> str:
@@ -32,3 +34,11 @@ def language(preference: str | None) -> Language:
         if item.strip().startswith("en"):
             return "en"
     return "zh"
+
+
+def _flatten(tables: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, dict[str, str]]]:
+    for key, table in tables.items():
+        if "zh" in table and isinstance(table["zh"], str):
+            yield prefix + key, table
+        else:
+            yield from _flatten(table, f"{prefix}{key}.")
