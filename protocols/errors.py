@@ -161,7 +161,11 @@ class AccountError(TanmeterError):
 
 
 class EvidenceError(TanmeterError):
-    """An evidence pack does not verify; the message names the file and the rule."""
+    """An evidence pack does not verify: ``file`` is where in the pack, ``rule`` the check that it breaks."""
 
     code = "EVI-901"
     exit_code = 4
+
+    def __init__(self, file: str, rule: str, detail: str) -> None:
+        super().__init__(f"{file}: {rule}: {detail}")
+        self.file, self.rule, self.detail = file, rule, detail

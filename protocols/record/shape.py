@@ -1,0 +1,63 @@
+"""The shape a decoded item must have: each function returns it typed, or raises EncodingError with what was found."""
+
+from typing import Any
+
+from protocols.errors import EncodingError
+
+
+def fields(value: Any, count: int, what: str) -> list[Any]:
+    """The values of a map whose keys are exactly 0..count-1."""
+    if type(value) is not dict or len(value) != count or next(reversed(value), count - 1) != count - 1:
+        found = f"keys {sorted(value)}" if type(value) is dict else _kind(value)
+        raise EncodingError(f"{what}: found {found}, expected a map with the keys 0..{count - 1}")
+    return list(value.values())
+
+
+def array(value: Any, what: str, count: int | None = None) -> list[Any]:
+    """An array, of exactly ``count`` items when that is given."""
+    if type(value) is not list or (count is not None and len(value) != count):
+        found = f"{len(value)} items" if type(value) is list else _kind(value)
+        raise EncodingError(f"{what}: found {found}, expected an array" + (f" of {count}" if count is not None else ""))
+    return value
+
+
+def integer(value: Any, what: str) -> int:
+    """An integer of either sign."""
+    if type(value) is not int:
+        raise EncodingError(f"{what}: found {_kind(value)}, expected an integer")
+    return value
+
+
+def unsigned(value: Any, what: str, most: int | None = None) -> int:
+    """An integer from 0, up to ``most`` when that is given."""
+    if type(value) is not int or value < 0 or (most is not None and value > most):
+        found = str(value) if type(value) is int else _kind(value)
+        raise EncodingError(
+            f"{what}: found {found}, expected an integer from 0" + (f" to {most}" if most is not None else "")
+        )
+    return value
+
+
+def octets(value: Any, what: str, size: int | None = None) -> bytes:
+    """A byte string, of exactly ``size`` bytes when that is given."""
+    if type(value) is not bytes or (size is not None and len(value) != size):
+        found = f"{len(value)} bytes" if type(value) is bytes else _kind(value)
+        raise EncodingError(f"{what}: found {found}, expected " + (f"{size} bytes" if size is not None else "bytes"))
+    return value
+
+
+def text(value: Any, what: str) -> str:
+    """A text."""
+    if type(value) is not str:
+        raise EncodingError(f"{what}: found {_kind(value)}, expected a text")
+    return value
+
+
+def version(value: Any, what: str) -> None:
+    """The version number 1, the only one there is."""
+    if value != 1 or type(value) is not int:
+        raise EncodingError(f"{what}: found version {value!r}, expected 1")
+
+
+def _kind(value: Any) -> str:
+    return "null" if value is None else f"{type(value).__name__} {str(value)[:40]}"

@@ -1,0 +1,52 @@
+"""A block on disk and on the wire: one zstd frame of the CBOR sequence envelope, chunk, chunk, ..."""
+
+import zstandard
+
+from protocols.errors import EncodingError
+from protocols.record import cbor
+from protocols.record.block import Sealed
+
+LIMIT = 1 << 20
+LEVEL = 9
+"""Measured on a minute of ten 20-point meters (1,200 readings): 8 % smaller than level 3 for 0.13 ms more; level 19
+takes six times as long for another 3 %."""
+WIDEST_WINDOW = 1 << 23
+"""What RFC 8878 asks every decoder to bear."""
+_TAG_18 = b"\xd2"
+
+
+def pack(sealed: Sealed) -> bytes:
+    """The frame; EncodingError when it would be larger than ``unpack`` allows."""
+    data = b"".join((sealed.envelope, *sealed.chunks))
+    if len(data) > LIMIT:
+        raise EncodingError(f"found a block of {len(data)} bytes, expected at most {LIMIT}")
+    return zstandard.ZstdCompressor(level=LEVEL).compress(data)
+
+
+def unpack(frame: bytes, limit: int = LIMIT) -> Sealed:
+    """The block in exactly one frame of at most ``limit`` bytes decompressed; EncodingError. Nothing is verified."""
+    data = _decompress(frame, limit)
+    if data[:1] != _TAG_18:
+        raise EncodingError(f"found {data[:1].hex()} at the start, expected d2: an envelope")
+    items = cbor.split(data[1:])
+    if not items:
+        raise EncodingError("found a tag and nothing after it, expected an envelope")
+    return Sealed(_TAG_18 + items[0], tuple(items[1:]))
+
+
+def _decompress(frame: bytes, limit: int) -> bytes:
+    """The content of the frame, written into a buffer that no frame can make larger than ``limit``.
+
+    zstandard takes the size a frame states for its buffer and ignores ``max_output_size`` then, so a stated size is
+    held against the limit first; where none is stated, ``max_output_size`` is the buffer. It never writes past it.
+    """
+    try:
+        stated = zstandard.get_frame_parameters(frame).content_size
+        if stated == 0 or (stated != zstandard.CONTENTSIZE_UNKNOWN and stated > limit):
+            raise EncodingError(f"found a frame of {stated} bytes, expected 1 to {limit}")
+        reader = zstandard.ZstdDecompressor(max_window_size=WIDEST_WINDOW)
+        return reader.decompress(frame, max_output_size=limit, allow_extra_data=False)
+    except zstandard.ZstdError as error:
+        raise EncodingError(
+            f"found {len(frame)} bytes ({error}), expected exactly one zstd frame of at most {limit}"
+        ) from error

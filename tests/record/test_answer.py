@@ -1,0 +1,81 @@
+"""Batches and answers between edge and collector."""
+
+import contextlib
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from protocols.errors import EncodingError
+from protocols.record import cbor
+from protocols.record.answer import (
+    MOST_BLOCKS,
+    Answer,
+    Verdict,
+    decode_answers,
+    decode_batch,
+    encode_answers,
+    encode_batch,
+)
+
+verdicts = st.builds(
+    Verdict, st.sampled_from(Answer), st.none() | st.integers(0, 2**64 - 1), st.text(max_size=8), st.text(max_size=40)
+)
+
+
+@given(st.lists(verdicts, max_size=6), st.none() | st.binary(max_size=100))
+def test_answers_are_read_as_they_were_given(given_: list[Verdict], receipt: bytes | None) -> None:
+    assert decode_answers(encode_answers(given_, receipt)) == (tuple(given_), receipt)
+
+
+@given(st.lists(st.binary(max_size=300), min_size=1, max_size=MOST_BLOCKS))
+def test_a_batch_is_read_as_it_was_made(frames: list[bytes]) -> None:
+    data = encode_batch(frames)
+    assert decode_batch(data) == frames
+    assert [item for item, _ in cbor.sequence(data)] == frames
+
+
+@given(st.binary(max_size=100))
+def test_any_bytes_are_read_or_refused(data: bytes) -> None:
+    with contextlib.suppress(EncodingError):
+        assert encode_batch(decode_batch(data)) == data
+    with contextlib.suppress(EncodingError):
+        assert encode_answers(*decode_answers(data)) == data
+
+
+def test_a_batch_has_a_limit() -> None:
+    assert len(decode_batch(encode_batch([b"x"] * MOST_BLOCKS))) == MOST_BLOCKS
+    for data in (encode_batch([b"x"] * (MOST_BLOCKS + 1)), b"", b"\x40" * 1_000_000):
+        with pytest.raises(EncodingError):
+            decode_batch(data)
+    with pytest.raises(EncodingError):
+        decode_batch(encode_batch([b"a", b"b"]), max_blocks=1)
+
+
+@pytest.mark.parametrize("data", ["4101ff", "5801ff", "5f4101ff", "6161", "43ffff"], ids=lambda data: data)
+def test_a_wrong_batch_is_refused(data: str) -> None:
+    with pytest.raises(EncodingError):
+        decode_batch(bytes.fromhex(data))
+
+
+WRONG: dict[str, Any] = {
+    "not a map": [[], None],
+    "no receipt": {0: []},
+    "a third field": {0: [], 1: None, 2: 0},
+    "receipt a text": {0: [], 1: "receipt"},
+    "answer 5": {0: [[5, None, "", ""]], 1: None},
+    "answer negative": {0: [[-1, None, "", ""]], 1: None},
+    "answer null": {0: [[None, None, "", ""]], 1: None},
+    "answer of three": {0: [[0, None, ""]], 1: None},
+    "wanted negative": {0: [[2, -1, "", ""]], 1: None},
+    "code bytes": {0: [[4, None, b"SIG-601", ""]], 1: None},
+    "detail null": {0: [[4, None, "SIG-601", None]], 1: None},
+    "verdicts null": {0: None, 1: None},
+}
+
+
+@pytest.mark.parametrize("value", WRONG.values(), ids=WRONG.keys())
+def test_wrong_answers_are_refused(value: Any) -> None:
+    with pytest.raises(EncodingError):
+        decode_answers(cbor.encode(value))
