@@ -18,7 +18,7 @@ def explain(line: str, protocol: str = "auto") -> Explained:
     ``identifier`` (DL/T 645: DI3 first; a Modbus request: function:address+count in hex:hex+decimal; else null) and
     ``values``, a list of {name, value, unit}. A value is text, a number in plain decimal, or null when the meter
     filled it with FF; one that does not fit its form is null with ``raw`` and ``note``. A meter's refusal (D1, Modbus
-    exception) is a good frame: ``values`` is empty and ``refused`` is {code, reason, message}. ``data`` holds the
+    exception) is a good frame: ``values`` is empty and ``error`` is {code, reason, message}. ``data`` holds the
     bytes of a content nobody described. DL/T 645 frames are also found behind noise; of several in a line the first
     that comes from a meter is told (before it goes the echo of the question) and ``skipped`` counts the others.
 
@@ -146,7 +146,7 @@ def _identified(frame: dlt645.Frame) -> Explained:
 def _refused_dlt645(frame: dlt645.Frame) -> Explained:
     if not frame.data:
         raise Damaged(f"control {frame.control:02X} without data, expected an error word")
-    return {"refused": _refusal(dlt645.refusal(frame), frame.data[0])}
+    return {"error": _refusal(dlt645.refusal(frame), frame.data[0])}
 
 
 def _fields(data: bytes, forms: tuple[Format, ...]) -> Explained:
@@ -193,7 +193,7 @@ def _pdu(unit: int, pdu: bytes) -> Explained:
     if function & modbus.EXCEPTION:
         if len(pdu) != 2:
             raise Damaged(f"exception of {len(pdu)} bytes {quote(pdu)}, expected 2")
-        return told | {"refused": _refusal(modbus.refusal(unit, function ^ modbus.EXCEPTION, pdu[1]), pdu[1])}
+        return told | {"error": _refusal(modbus.refusal(unit, function ^ modbus.EXCEPTION, pdu[1]), pdu[1])}
     if function not in modbus.MOST:
         return told | _data(pdu[1:])
     try:

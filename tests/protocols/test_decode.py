@@ -36,7 +36,7 @@ def test_captured_frames(vector: dict[str, Any], protocol: str) -> None:
     assert (told["address"], told["control"]) == (expected["address"], expected["control"])
     assert told["identifier"] == expected["identifier"]
     assert [[value["name"], value["value"], value["unit"]] for value in told["values"]] == expected["values"]
-    assert told.get("refused", {}).get("reason") == expected.get("refused")
+    assert told.get("error", {}).get("reason") == expected.get("refused")
     assert "raw" not in expected or told["values"][0]["raw"] == expected["raw"]
 
 
@@ -50,8 +50,8 @@ def test_published_modbus_exchanges(framing: str) -> None:
         reply: Any = explain(vector["reply"])
         assert (reply["ok"], reply["protocol"], reply["address"]) == (True, f"modbus-{framing}", str(unit))
         if "refused" in vector:
-            assert (reply["values"], reply["refused"]["reason"]) == ([], vector["refused"])
-            assert reply["refused"]["code"] == "BUS-103"
+            assert (reply["values"], reply["error"]["reason"]) == ([], vector["refused"])
+            assert reply["error"]["code"] == "BUS-103"
             assert reply["control"] == f"{function | 0x80:02X}"
         else:
             assert reply["control"] == f"{function:02X}"
@@ -156,7 +156,7 @@ def test_the_1997_edition_is_recognised_but_not_interpreted() -> None:
     told: Any = explain("68 95 32 06 00 00 00 68 81 06 43 C3 48 33 33 33 0B 16")
     assert (told["ok"], told["identifier"], told["values"], told["data"]) == (True, "9010", [], "15000000")
     refused: Any = explain("68 95 32 06 00 00 00 68 C1 01 35 94 16")
-    assert "no such data" in refused["refused"]["message"]
+    assert "no such data" in refused["error"]["message"]
 
 
 def test_a_reply_in_parts_says_so() -> None:
