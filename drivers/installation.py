@@ -1,0 +1,76 @@
+"""A signed site configuration made usable: the site, its profiles by digest, a driver for each device."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from drivers import profile as profiles_
+from drivers import site as sites
+from drivers.driver import Driver, driver
+from drivers.profile import Profile
+from drivers.site import Site
+from protocols.errors import ChainError, ConfigError
+
+MEDIA = {"purchased": "electricity", "flue-gas": "flue-gas"}
+"""What a role measures; a sub-meter may be either."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Installation:
+    """What gives a block's bytes their meaning: edge, collector and verifier hold the same one."""
+
+    site: Site
+    profiles: Mapping[str, Profile]
+    drivers: tuple[Driver, ...]
+    digests: tuple[bytes, ...]
+
+    def driver(self, device: int, digest: bytes) -> Driver:
+        """The driver of a chunk's device; ChainError unless the configuration has this very entry under the number."""
+        if device >= len(self.drivers):
+            raise ChainError(f"found device {device}, expected one of the {len(self.drivers)} of the configuration")
+        if self.digests[device] != digest:
+            expected = self.digests[device].hex()
+            raise ChainError(f"device {device}: found entry digest {digest.hex()}, expected {expected}")
+        return self.drivers[device]
+
+
+def install(site_toml: bytes, profiles: Mapping[str, bytes], name: str = "site.toml") -> Installation:
+    """The installation of a site file and the profile files it names, by id; ConfigError names the place."""
+    site = sites.load(site_toml, name)
+    loaded = {key: _profile(key, source) for key, source in profiles.items()}
+    drivers = tuple(_driver(site, index, loaded, name) for index in range(len(site.device)))
+    _check_addresses(site, drivers, name)
+    return Installation(site, loaded, drivers, sites.device_digests(site_toml, name))
+
+
+def _profile(key: str, source: bytes) -> Profile:
+    profile = profiles_.load(source, f"profile {key}")
+    if profile.id != key:
+        raise ConfigError(f"profile {key}: id", repr(profile.id), repr(key))
+    return profile
+
+
+def _driver(site: Site, index: int, profiles: Mapping[str, Profile], name: str) -> Driver:
+    device = site.device[index]
+    where = f"{name}: device[{index}]"
+    profile = profiles.get(device.profile)
+    if profile is None:
+        raise ConfigError(f"{where}.profile", repr(device.profile), "a profile: " + ", ".join(sorted(profiles)))
+    medium = MEDIA.get(device.role, profile.medium)
+    if profile.medium != medium:
+        raise ConfigError(
+            f"{where}.role", f"{device.role!r} for a {profile.medium} profile", f"a profile of the medium {medium}"
+        )
+    port = next(port for port in site.port if port.name == device.port)
+    return driver(device, profile, port.framing if port.tcp else "rtu", where)
+
+
+def _check_addresses(site: Site, drivers: tuple[Driver, ...], name: str) -> None:
+    """Two spellings of one DL/T 645 address on one port are one meter."""
+    seen: set[tuple[str, str, str]] = set()
+    for index, (device, held) in enumerate(zip(site.device, drivers, strict=True)):
+        protocol = held.profile.protocol
+        place = (device.port, protocol, device.address.rjust(12, "0") if protocol == "dlt645" else device.address)
+        if place in seen:
+            where = f"{name}: device[{index}].address"
+            raise ConfigError(where, f"{device.address!r} a second time", "one meter an address")
+        seen.add(place)
