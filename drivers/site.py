@@ -6,7 +6,7 @@ import re
 from datetime import datetime
 from decimal import Decimal
 from typing import Annotated, Any, Literal
-from zoneinfo import ZoneInfo, available_timezones
+from zoneinfo import ZoneInfo
 
 import msgspec
 
@@ -134,8 +134,12 @@ def _compact(entry: dict[str, Any]) -> bytes:
 
 
 def _check(site: Site, name: str) -> None:
-    if site.site.timezone not in available_timezones():
-        raise ConfigError(f"{name}: site.timezone", repr(site.site.timezone), "a time zone like Asia/Shanghai")
+    try:
+        ZoneInfo(site.site.timezone)
+    except (ValueError, KeyError, OSError) as error:
+        raise ConfigError(
+            f"{name}: site.timezone", repr(site.site.timezone), "a time zone like Asia/Shanghai"
+        ) from error
     _duration(site.site.block, f"{name}: site.block")
     ports: dict[str, Port] = {}
     for index, port in enumerate(site.port):

@@ -7,9 +7,8 @@ from protocols.record import cbor
 from protocols.record.block import Sealed
 
 LIMIT = 1 << 20
-LEVEL = 9
-"""Measured on a minute of ten 20-point meters (1,200 readings): 8 % smaller than level 3 for 0.13 ms more; level 19
-takes six times as long for another 3 %."""
+LEVEL = 19
+"""Of a minute of ten 20-point meters (1,200 readings) it makes 11 % less than level 3, for about a millisecond more."""
 WIDEST_WINDOW = 1 << 23
 """What RFC 8878 asks every decoder to bear."""
 _TAG_18 = b"\xd2"

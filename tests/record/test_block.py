@@ -234,16 +234,6 @@ WRONG_CHUNKS: dict[str, dict[int, Any]] = {
     "device negative": {0: -1},
     "device digest of 32 bytes": {1: bytes(32)},
     "tracks null": {2: None},
-    "track of three fields": {2: [{0: b"", 1: 1, 2: [0]}]},
-    "track an array": {2: [[b"", 1, [0], b"x"]]},
-    "track request a text": {2: [{0: "ask", 1: 1, 2: [0], 3: b"x"}]},
-    "track length negative": {2: [{0: b"", 1: -1, 2: [0], 3: b"x"}]},
-    "track of empty replies": {2: [{0: b"", 1: 0, 2: [0], 3: b""}]},
-    "track without an exchange": {2: [{0: b"", 1: 1, 2: [], 3: b""}]},
-    "track time null": {2: [{0: b"", 1: 1, 2: [None], 3: b"x"}]},
-    "track columns one short": {2: [{0: b"", 1: 2, 2: [0, 1], 3: b"abc"}]},
-    "track columns one long": {2: [{0: b"", 1: 2, 2: [0, 1], 3: b"abcde"}]},
-    "track columns a text": {2: [{0: b"", 1: 1, 2: [0], 3: "x"}]},
     "one request and length in two tracks": {2: [{0: b"", 1: 1, 2: [0], 3: b"x"}] * 2, 3: [], 4: [2, 2, 2, 0, 0, 0]},
     "fault of two": {3: [[0, 0]]},
     "fault code 0": {3: [[0, 0, 0]]},
@@ -259,11 +249,27 @@ WRONG_CHUNKS: dict[str, dict[int, Any]] = {
     "damaged but no fault says so": {4: [13, 10, 5, 1, 3, 1]},
     "refused but no fault says so": {4: [13, 10, 5, 1, 2, 2]},
     "due fewer than asked and not asked": {4: [11, 9, 5, 1, 2, 1]},
-    "due more, and no event declares a gap": {4: [13, 9, 5, 1, 2, 1]},
     "meter clock of one": {5: [1]},
     "meter clock a number": {5: 1},
     "salt of 8 bytes": {6: bytes(8)},
     "salt null": {6: None},
+}
+
+
+WRONG_TRACKS: dict[str, Any] = {
+    "of three fields": {0: b"", 1: 1, 2: [0]},
+    "an array": [b"", 1, [0], b"x"],
+    "request a text": {0: "ask", 1: 1, 2: [0], 3: b"x"},
+    "length negative": {0: b"", 1: -1, 2: [0], 3: b"x"},
+    "of empty replies": {0: b"", 1: 0, 2: [0], 3: b""},
+    "without an exchange": {0: b"", 1: 1, 2: [], 3: b""},
+    "time null": {0: b"", 1: 1, 2: [None], 3: b"x"},
+    "columns one short": {0: b"", 1: 2, 2: [0, 1], 3: b"abc"},
+    "columns one long": {0: b"", 1: 2, 2: [0, 1], 3: b"abcde"},
+    "columns a text": {0: b"", 1: 1, 2: [0], 3: "x"},
+}
+DO_NOT_FIT: dict[str, dict[int, Any]] = {
+    "due more, and no event declares a gap": {4: [13, 9, 5, 1, 2, 1]},
     "reply after the block": {2: [{0: b"", 1: 1, 2: [60_001], 3: b"x"}], 3: [], 4: [1, 1, 1, 0, 0, 0]},
     "reply long before the block": {2: [{0: b"", 1: 1, 2: [-60_001], 3: b"x"}], 3: [], 4: [1, 1, 1, 0, 0, 0]},
     "second reply after the block": {2: [{0: b"", 1: 1, 2: [0, 60_001], 3: b"xy"}], 3: [], 4: [2, 2, 2, 0, 0, 0]},
@@ -275,6 +281,33 @@ WRONG_CHUNKS: dict[str, dict[int, Any]] = {
 def test_a_wrong_chunk_is_refused(changes: dict[int, Any]) -> None:
     leaf = cbor.encode(cbor.decode(CHUNK.to_bytes()) | changes)
     with pytest.raises(RecordError):
+        Chunk.from_bytes(leaf)
+    with pytest.raises(RecordError):
+        opened(written_header() | {11: [1, merkle.root([leaf])]}, (leaf,))
+
+
+@pytest.mark.parametrize("track", WRONG_TRACKS.values(), ids=WRONG_TRACKS.keys())
+def test_a_wrong_track_is_refused(track: Any) -> None:
+    """The counters fit in number, so that nothing but the track is wrong."""
+    count = len(track[2]) if type(track) is dict and 2 in track else 1
+    counters = [count, count, count, 0, 0, 0]
+    with pytest.raises(EncodingError, match="track"):
+        Chunk.from_bytes(cbor.encode(cbor.decode(CHUNK.to_bytes()) | {2: [track], 3: [], 4: counters}))
+
+
+@pytest.mark.parametrize("changes", DO_NOT_FIT.values(), ids=DO_NOT_FIT.keys())
+def test_a_chunk_that_does_not_fit_its_block_is_refused(changes: dict[int, Any]) -> None:
+    leaf = cbor.encode(cbor.decode(CHUNK.to_bytes()) | changes)
+    Chunk.from_bytes(leaf)
+    with pytest.raises(ChainError):
+        opened(written_header() | {11: [1, merkle.root([leaf])]}, (leaf,))
+
+
+def test_the_last_instant_of_a_block_belongs_to_it() -> None:
+    for time in (-60_000, 60_000):
+        leaf = cbor.encode(
+            cbor.decode(CHUNK.to_bytes()) | {2: [{0: b"", 1: 1, 2: [time], 3: b"x"}], 3: [], 4: [1, 1, 1, 0, 0, 0]}
+        )
         opened(written_header() | {11: [1, merkle.root([leaf])]}, (leaf,))
 
 
@@ -310,8 +343,24 @@ def test_a_declared_gap_explains_what_was_due(kind: EventKind) -> None:
     ids=["seq negative", "no previous", "custody 9", "time backwards"],
 )
 def test_nothing_is_signed_that_would_not_open(header: Header) -> None:
+    for chunks in ((CHUNK,), ()):
+        with pytest.raises(RecordError):
+            seal(header, chunks, KEY)
+
+
+@pytest.mark.parametrize(
+    "chunk",
+    [
+        replace(CHUNK, salt=b""),
+        replace(CHUNK, counters=replace(CHUNK.counters, silent=2)),
+        replace(CHUNK, tracks=(replace(TRACKS[0], columns=b"short"),)),
+        replace(CHUNK, faults=(*FAULTS, Fault(0, 0, 0))),
+    ],
+    ids=["no salt", "a silence too many", "a column short", "fault code 0"],
+)
+def test_no_chunk_is_signed_that_would_not_open(chunk: Chunk) -> None:
     with pytest.raises(RecordError):
-        seal(header, (CHUNK,), KEY)
+        seal(HEADER, (chunk,), KEY)
 
 
 octets16, octets32 = st.binary(min_size=16, max_size=16), st.binary(min_size=32, max_size=32)

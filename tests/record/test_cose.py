@@ -178,6 +178,15 @@ def test_a_signature_of_another_length_is_refused(algorithm: int) -> None:
             key.public.verify(wrong, b"data")
 
 
+def test_a_signature_without_its_leading_zero_is_refused() -> None:
+    """It would be the same two numbers: one way to write a thing."""
+    key = KEYS[cose.ES256]
+    signature = next(found for _ in iter(int, 1) if (found := key.sign(b"data"))[32] == 0)
+    key.public.verify(signature, b"data")
+    with pytest.raises(SignatureError, match="63 bytes"):
+        key.public.verify(signature[:32] + signature[33:], b"data")
+
+
 @BOTH
 def test_a_key_survives_its_file(algorithm: int) -> None:
     key = KEYS[algorithm]
