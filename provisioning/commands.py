@@ -1,0 +1,198 @@
+"""tanmeter site: init, sign, enrol, show."""
+
+import json
+import os
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from drivers import site as sites
+from edge.config import COLLECTOR, load_collector
+from edge.keys import load as load_key
+from protocols import messages
+from protocols.errors import ConfigError
+from protocols.record.siteconfig import digest
+from provisioning import enrol as enrolling
+from provisioning import folder, keys, site_init
+from provisioning.folder import Box
+from provisioning.questions import ask
+from provisioning.site_file import Wishes, compose
+
+app = typer.Typer(no_args_is_help=True, help=messages.text("cli.site", messages.language(os.environ.get("LANG"))))
+
+State = Annotated[Path, typer.Option("--state", envvar="TANMETER_STATE", help="the box's folder")]
+TechnicianKey = Annotated[
+    Path | None, typer.Option(help="the technician's key; else ~/.config/tanmeter/technician.key")
+]
+ProfileDir = Annotated[Path | None, typer.Option(help="a folder with profiles of your own, ID.toml")]
+STATE = Path("/var/lib/tanmeter")
+
+
+@app.command()
+def init(
+    *,
+    state: State = STATE,
+    site_id: Annotated[str, typer.Option("--id", help="the site's id")] = "",
+    name: Annotated[str, typer.Option(help="the site's name; else its id")] = "",
+    port: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="name=rs485-1,device=/dev/serial/by-id/…,mode=9600-8E1 or name=tcp-1,tcp=host:502; repeatable"
+        ),
+    ] = None,
+    device: Annotated[
+        list[str] | None,
+        typer.Option(help="id=M-01,profile=…,port=rs485-1,address=…,ct=400/5,role=purchased; repeatable"),
+    ] = None,
+    timezone: Annotated[str, typer.Option(help="where its business days begin")] = "Asia/Shanghai",
+    region: Annotated[str, typer.Option(help="grid region or province, for information")] = "",
+    block: Annotated[str, typer.Option(help="how long a block lasts; else 60s")] = "",
+    file: Annotated[
+        Path | None, typer.Option(help="a site file that is written already, instead of the options")
+    ] = None,
+    profile_dir: ProfileDir = None,
+    technician_key: TechnicianKey = None,
+) -> None:
+    """Set this box up: its key is born here, the site file is signed, the record can begin. Asks on a terminal."""
+    now = _now_ms()
+    if file is not None:
+        source = folder.read(file, "a site file")
+    else:
+        wishes = Wishes(site_id, name, timezone, region, _language(), block, port or (), device or ())
+        source = compose(_complete(wishes), now)
+    profiles = site_init.gather(source, profile_dir, str(file or "site.toml"))
+    path = technician_key or keys.technician_path()
+    known, technician = path.exists(), keys.load_or_create(path)
+    if not known:
+        _talk("site.init.technician", path=path)
+    site_init.init(state, source, profiles, technician, now, name=str(file or "site.toml"))
+    box = folder.read_box(state)
+    _say("site.init.done", site=box.enrolment.site_id, gateway=box.enrolment.key.id.hex())
+    _talk("site.init.next")
+
+
+@app.command()
+def sign(
+    state: State = STATE,
+    file: Annotated[Path | None, typer.Option(help="the changed site file; else site.toml in the box's folder")] = None,
+    profile_dir: ProfileDir = None,
+    technician_key: TechnicianKey = None,
+) -> None:
+    """Check a changed site file, show the change and make it the next signed configuration."""
+    path = file or state / folder.SITE
+    source = folder.read(path, "a site file")
+    profiles = site_init.gather(source, profile_dir, str(path))
+    key = load_key(technician_key or keys.technician_path())
+    before, change = folder.read_box(state).newest.number, site_init.changes(state, source)
+    number = site_init.sign(state, source, profiles, key, _now_ms(), name=str(path))
+    if change:
+        typer.echo(change)
+    _say("site.sign.done" if number != before else "site.sign.same", number=number)
+
+
+@app.command()
+def enrol(
+    code: Annotated[str, typer.Argument(help="the one-time code made with tanmeter cloud invite")],
+    collector: Annotated[str, typer.Option(help="the collector's address, like https://collector.example")],
+    state: State = STATE,
+) -> None:
+    """Enrol this box with a collector; the code also pins the collector's key."""
+    enrolling.enrol(state, code, collector)
+    known = load_collector(state / COLLECTOR)
+    if known is not None:
+        _say("site.enrol.done", url=known.url, key=known.key.kid.hex())
+
+
+@app.command()
+def show(
+    state: State = STATE,
+    as_json: Annotated[bool, typer.Option("--json", help="one JSON object")] = False,
+) -> None:
+    """What is set up here: site, gateway, meters, configuration in force, collector. Every signature is checked."""
+    found = overview(state)
+    if as_json:
+        typer.echo(json.dumps(found, ensure_ascii=False))
+        return
+    number, signed = found["configuration"]["number"], found["configuration"]["valid_from"]
+    for label, value in (
+        ("site.show.site", f"{found['site']} {found['name']}"),
+        ("site.show.gateway", found["gateway"]),
+        ("site.show.technician", found["technician"]),
+        ("site.show.configuration", f"{number} ({signed})"),
+        ("site.show.collector", found["collector"] or messages.text("site.show.none", _language())),
+        *(("site.show.device", _device_line(device)) for device in found["devices"]),
+    ):
+        typer.echo(f"{messages.text(label, _language())}: {value}")
+    if found["unsigned_changes"]:
+        _talk("site.show.unsigned")
+
+
+def overview(state: Path) -> dict[str, Any]:
+    """What ``show --json`` prints; ConfigError when nothing is set up, RecordError when something does not verify."""
+    box = folder.read_box(state)
+    newest = box.newest
+    site = sites.load(newest.site, f"configuration {newest.number}")
+    collector = load_collector(state / COLLECTOR)
+    return {
+        "site": site.site.id,
+        "name": site.site.name,
+        "gateway": box.enrolment.key.id.hex(),
+        "technician": box.enrolment.technician.kid.hex(),
+        "configuration": {
+            "number": newest.number,
+            "digest": digest(box.configs[-1].envelope).hex(),
+            "valid_from": datetime.fromtimestamp(newest.valid_from // 1000, UTC).isoformat(),
+        },
+        "devices": [_device_entry(device) for device in site.device],
+        "collector": collector.url if collector else None,
+        "collector_key": collector.key.kid.hex() if collector else None,
+        "unsigned_changes": _unsigned(state, box),
+    }
+
+
+def _device_entry(device: sites.Device) -> dict[str, Any]:
+    return {key: getattr(device, key) for key in ("id", "name", "profile", "port", "address", "role", "parent")}
+
+
+def _device_line(device: dict[str, Any]) -> str:
+    return " ".join(str(device[key]) for key in ("id", "profile", "port", "address", "role", "name") if device[key])
+
+
+def _unsigned(state: Path, box: Box) -> bool:
+    path = state / folder.SITE
+    return path.exists() and folder.read(path, "a site file") != box.newest.site
+
+
+def _complete(wishes: Wishes) -> Wishes:
+    """The wishes with nothing missing: asked for on a terminal, otherwise ConfigError."""
+    given = {"--id": wishes.id, "--port": wishes.ports, "--device": wishes.devices}
+    missing = [option for option, value in given.items() if not value]
+    if missing and not _on_terminal():
+        raise ConfigError(missing[0], "nothing", "a value (or --file, or a terminal to ask on)")
+    if missing:
+        return ask(wishes, _language())
+    return wishes
+
+
+def _on_terminal() -> bool:
+    return sys.stdin.isatty()
+
+
+def _language() -> messages.Language:
+    return messages.language(os.environ.get("TANMETER_LANG") or os.environ.get("LANG"))
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def _say(message_id: str, **values: object) -> None:
+    typer.echo(messages.text(message_id, _language(), **values))
+
+
+def _talk(message_id: str, **values: object) -> None:
+    typer.echo(messages.text(message_id, _language(), **values), err=True)

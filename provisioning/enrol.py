@@ -1,0 +1,119 @@
+"""Enrolment: the box shows its key and its configuration, the collector shows the key that the invite code names."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from edge.config import COLLECTOR, load_collector
+from protocols.errors import ConfigError, EncodingError, EnrolmentError, UnreachableError
+from protocols.record import cbor, invite, shape
+from protocols.record.cose import PublicKey
+from protocols.record.receipt import Receipt, open_receipt
+from provisioning import folder
+from provisioning.folder import Box
+
+TIMEOUT_S = 20.0
+LONGEST_ANSWER = 1 << 16
+SERVER_ERROR = 500
+
+
+def enrol(state: Path, code: str, url: str, client: httpx.Client | None = None) -> Receipt:
+    """Enrol the box in ``state`` with the collector at ``url``; its first receipt, once collector.json is written.
+
+    EnrolmentError when the code or the collector's key is wrong or it says no, UnreachableError when it cannot be
+    reached, ConfigError when the box is not set up or enrolled elsewhere. Calling again is harmless.
+    """
+    wanted = invite.parse(code)
+    address = _address(url)
+    box = folder.read_box(state)
+    first = box.configs[0]
+    body = cbor.encode({0: wanted.format(), 1: box.envelope, 2: first.envelope, 3: first.profiles})
+    key, envelope = _read_answer(_post(f"{address}/v1/enrolments", body, client))
+    if invite.fingerprint(key.spki) != wanted.fingerprint:
+        found, expected = invite.fingerprint(key.spki).hex(), wanted.fingerprint.hex()
+        raise EnrolmentError(f"found a collector with the key {found}, expected {expected} of the invite code")
+    receipt = open_receipt(envelope, key)
+    _check_receipt(receipt, box)
+    _keep(state, address, key)
+    return receipt
+
+
+def _address(url: str) -> str:
+    parsed = httpx.URL(url) if url.isprintable() and url.isascii() else httpx.URL("")
+    if parsed.scheme not in ("http", "https") or not parsed.host:
+        raise ConfigError("--collector", repr(url), "an address like https://collector.example")
+    return url.rstrip("/")
+
+
+def _post(address: str, body: bytes, client: httpx.Client | None) -> bytes:
+    """The body of a good answer; EnrolmentError with the collector's own words otherwise, UnreachableError."""
+    if client is None:
+        with httpx.Client(timeout=TIMEOUT_S, trust_env=False) as own:
+            return _post(address, body, own)
+    try:
+        with client.stream("POST", address, content=body, headers={"Content-Type": "application/cbor"}) as response:
+            data = _read(response)
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        raise UnreachableError(f"{address}: {error or type(error).__name__}") from error
+    if response.is_success:
+        return data
+    if response.status_code >= SERVER_ERROR:
+        raise UnreachableError(f"{address}: found status {response.status_code}, expected an answer")
+    raise EnrolmentError(f"the collector says no: {_detail(response.status_code, data)}")
+
+
+def _read(response: httpx.Response) -> bytes:
+    data = b""
+    for part in response.iter_bytes():
+        data += part
+        if len(data) > LONGEST_ANSWER:
+            raise UnreachableError(
+                f"{response.url}: found an answer over {LONGEST_ANSWER} bytes, expected a collector's"
+            )
+    return data
+
+
+def _detail(status: int, data: bytes) -> str:
+    """What an RFC 9457 problem says, or at least the status."""
+    match _json(data):
+        case {"detail": str(detail)}:
+            return detail
+        case {"title": str(title)}:
+            return title
+    return f"status {status}"
+
+
+def _read_answer(data: bytes) -> tuple[PublicKey, bytes]:
+    try:
+        algorithm, spki, receipt = shape.fields(cbor.decode(data), 3, "answer to the enrolment")
+        key = PublicKey(shape.integer(algorithm, "collector algorithm"), shape.octets(spki, "collector key"))
+        return key, shape.octets(receipt, "first receipt")
+    except EncodingError as error:
+        raise EnrolmentError(f"found an answer that is not a collector's ({error})") from error
+
+
+def _check_receipt(receipt: Receipt, box: Box) -> None:
+    head = hashlib.sha256(box.envelope).digest()
+    found = (receipt.gateway, receipt.epoch, receipt.next_seq, receipt.head)
+    if found != (box.enrolment.key.id, 0, 0, head):
+        raise EnrolmentError(f"found a receipt for another gateway or request ({receipt}), expected one for this box")
+
+
+def _keep(state: Path, address: str, key: PublicKey) -> None:
+    path = state / COLLECTOR
+    held = load_collector(path)
+    if held is not None and held.key != key:
+        expected = "the same collector, or no such file (the box then has to be set up again)"
+        raise ConfigError(str(path), f"a box enrolled with {held.url}", expected)
+    contents = {"url": address, "algorithm": key.algorithm, "spki": key.spki.hex()}
+    folder.write(path, json.dumps(contents, indent=1).encode() + b"\n")
+
+
+def _json(data: bytes) -> Any:
+    try:
+        return json.loads(data)
+    except ValueError:
+        return None

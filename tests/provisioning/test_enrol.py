@@ -1,0 +1,190 @@
+"""Enrolment against a collector that is played here with real keys: what it takes, and what makes the box refuse it."""
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import httpx
+import pytest
+
+import edge.config
+from drivers.builtin import builtin
+from edge.config import load
+from protocols.errors import ConfigError, EnrolmentError, SignatureError, TanmeterError, UnreachableError
+from protocols.record import cbor, invite
+from protocols.record.cose import ES256, PrivateKey
+from protocols.record.enrolment import Enrolment, open_enrolment
+from protocols.record.receipt import RECEIVED, Receipt, sign_receipt
+from protocols.record.siteconfig import digest, open_site
+from provisioning import site_init
+from provisioning.enrol import enrol
+
+NOW = 1_790_000_000_000
+URL = "http://collector.example/base/"
+
+
+@dataclass
+class Collector:
+    """Checks what a collector must check; ``alter`` and ``signer`` make it a wrong one."""
+
+    key: PrivateKey
+    invite: invite.Invite
+    alter: Callable[[Receipt], Receipt] = lambda receipt: receipt
+    signer: PrivateKey | None = None
+    taken: Enrolment | None = None
+
+    def answer(self, request: httpx.Request) -> httpx.Response:
+        assert (request.method, str(request.url)) == ("POST", "http://collector.example/base/v1/enrolments")
+        body = cbor.decode(request.content)
+        assert invite.parse(body[0]) == self.invite
+        self.taken = open_enrolment(body[1])
+        config = open_site(body[2], self.taken.technician)
+        assert digest(body[2]) == self.taken.site_config
+        assert [hashlib.sha256(source).digest() for source in body[3]] == [sha256 for _, sha256 in config.profiles]
+        receipt = Receipt(self.taken.key.id, 0, 0, hashlib.sha256(body[1]).digest(), RECEIVED, NOW)
+        envelope = sign_receipt(self.alter(receipt), self.signer or self.key)
+        return httpx.Response(201, content=cbor.encode({0: self.key.algorithm, 1: self.key.spki, 2: envelope}))
+
+
+def client(answer: Callable[[httpx.Request], httpx.Response]) -> httpx.Client:
+    return httpx.Client(transport=httpx.MockTransport(answer))
+
+
+@pytest.fixture
+def state(tmp_path: Path, site: bytes, technician: PrivateKey) -> Path:
+    site_init.init(tmp_path / "box", site, site_init.gather(site), technician, NOW)
+    return tmp_path / "box"
+
+
+@pytest.fixture(params=["Ed25519", "ES256"])
+def collector(request: pytest.FixtureRequest) -> Collector:
+    key = PrivateKey.generate(ES256) if request.param == "ES256" else PrivateKey.generate()
+    return Collector(key, invite.make(b"nine byte", key.spki))
+
+
+def test_a_box_enrols_and_knows_its_collector(state: Path, collector: Collector) -> None:
+    receipt = enrol(state, collector.invite.format().lower(), URL, client(collector.answer))
+    assert collector.taken is not None and receipt.gateway == collector.taken.key.id
+    assert json.loads((state / "collector.json").read_bytes()) == {
+        "url": "http://collector.example/base",
+        "algorithm": collector.key.algorithm,
+        "spki": collector.key.spki.hex(),
+    }
+    assert load(state).collector == edge.config.Collector("http://collector.example/base", collector.key.public)
+    assert enrol(state, collector.invite.format(), URL, client(collector.answer)) == receipt
+
+
+def test_the_first_configuration_is_what_enrols(
+    state: Path, site: bytes, technician: PrivateKey, collector: Collector
+) -> None:
+    """Whatever has been signed since: the request names the first."""
+    profiles = site_init.gather(site) | {"acrel-adl400": builtin("acrel-adl400") + b"\n"}
+    assert site_init.sign(state, site + b"\n", profiles, technician, NOW) == 2
+    enrol(state, collector.invite.format(), URL, client(collector.answer))
+
+
+def refused(state: Path, collector: Collector, error: type[TanmeterError], said: str) -> None:
+    with pytest.raises(error, match=said):
+        enrol(state, collector.invite.format(), URL, client(collector.answer))
+    assert not (state / "collector.json").exists()
+
+
+def test_a_collector_with_another_key_is_refused(state: Path, collector: Collector) -> None:
+    collector.key = PrivateKey.generate()
+    refused(state, collector, EnrolmentError, "of the invite code")
+
+
+def test_a_receipt_of_another_key_is_refused(state: Path, collector: Collector) -> None:
+    collector.signer = PrivateKey.generate()
+    refused(state, collector, SignatureError, "found key")
+
+
+@pytest.mark.parametrize(
+    "alter",
+    [
+        lambda receipt: replace(receipt, gateway=bytes(16)),
+        lambda receipt: replace(receipt, head=bytes(32)),
+        lambda receipt: replace(receipt, next_seq=7),
+        lambda receipt: replace(receipt, epoch=1),
+    ],
+    ids=["gateway", "head", "next seq", "epoch"],
+)
+def test_a_receipt_for_something_else_is_refused(
+    state: Path, collector: Collector, alter: Callable[[Receipt], Receipt]
+) -> None:
+    collector.alter = alter
+    refused(state, collector, EnrolmentError, "for another gateway or request")
+
+
+PROBLEM = json.dumps({"title": "no", "code": "ENR-401", "detail": "the code K7QF has expired"}).encode()
+ANSWERS: dict[str, tuple[httpx.Response, type[TanmeterError], str]] = {
+    "a problem with a detail": (httpx.Response(403, content=PROBLEM), EnrolmentError, "K7QF has expired"),
+    "a problem without": (httpx.Response(409, content=b'{"title": "Conflict"}'), EnrolmentError, "Conflict"),
+    "no problem document": (httpx.Response(404, content=b"<html>"), EnrolmentError, "status 404"),
+    "a redirect": (httpx.Response(302, headers={"Location": "http://elsewhere/"}), EnrolmentError, "status 302"),
+    "a server error": (httpx.Response(502, content=b"bad gateway"), UnreachableError, "status 502"),
+    "something else": (httpx.Response(200, content=b"<html>"), EnrolmentError, "not a collector's"),
+    "nothing": (httpx.Response(200), EnrolmentError, "not a collector's"),
+    "no key": (
+        httpx.Response(200, content=cbor.encode({0: -19, 1: b"key", 2: b""})),
+        EnrolmentError,
+        "not a collector's",
+    ),
+    "far too much": (httpx.Response(200, content=bytes(1 << 20)), UnreachableError, "over 65536 bytes"),
+}
+
+
+@pytest.mark.parametrize(("response", "error", "said"), ANSWERS.values(), ids=ANSWERS.keys())
+def test_a_bad_answer_is_told(state: Path, response: httpx.Response, error: type[TanmeterError], said: str) -> None:
+    code = invite.make(bytes(9), b"spki").format()
+    with pytest.raises(error, match=said):
+        enrol(state, code, URL, client(lambda request: response))
+    assert not (state / "collector.json").exists()
+
+
+def test_a_collector_out_of_reach_is_told(state: Path) -> None:
+    with pytest.raises(UnreachableError, match=r"127\.0\.0\.1:1"):
+        enrol(state, invite.make(bytes(9), b"spki").format(), "http://127.0.0.1:1")
+
+
+@pytest.mark.parametrize("url", ["", "collector.example", "ftp://x", "http://", "http://x\n", "http://例\ud800"])
+def test_a_wrong_address_is_told(state: Path, url: str) -> None:
+    with pytest.raises(ConfigError, match="--collector"):
+        enrol(state, invite.make(bytes(9), b"spki").format(), url)
+
+
+def test_a_mistyped_code_never_leaves_the_box(state: Path) -> None:
+    def answer(request: httpx.Request) -> httpx.Response:
+        raise AssertionError("the code was sent")
+
+    code = invite.make(bytes(9), b"spki").format()
+    wrong = ("1" if code[0] == "0" else "0") + code[1:]
+    with pytest.raises(EnrolmentError, match="mistyped"):
+        enrol(state, wrong, URL, client(answer))
+
+
+def test_a_box_stays_with_its_collector(state: Path, collector: Collector) -> None:
+    enrol(state, collector.invite.format(), URL, client(collector.answer))
+    before = (state / "collector.json").read_bytes()
+    other = PrivateKey.generate()
+    second = Collector(other, invite.make(b"other nin", other.spki))
+    with pytest.raises(ConfigError, match=r"enrolled with http://collector\.example"):
+        enrol(state, second.invite.format(), URL, client(second.answer))
+    assert (state / "collector.json").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "contents",
+    [b"", b"[]", b"{}", b'{"url": 1, "algorithm": -19, "spki": ""}', b'{"url": "u", "algorithm": -19, "spki": "xy"}'],
+)
+def test_a_damaged_collector_file_is_told(state: Path, collector: Collector, contents: bytes) -> None:
+    (state / "collector.json").write_bytes(contents)
+    with pytest.raises(ConfigError, match=r"collector\.json"):
+        enrol(state, collector.invite.format(), URL, client(collector.answer))
+
+
+def test_no_box_no_enrolment(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="tanmeter site init"):
+        enrol(tmp_path, invite.make(bytes(9), b"spki").format(), URL)
