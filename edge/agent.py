@@ -1,0 +1,385 @@
+"""The agent: ties ports, record, chain and delivery together, from one start to one stop."""
+
+import asyncio
+import shutil
+from collections.abc import Callable, Coroutine, Sequence
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from drivers.query import Values
+from drivers.reading import Exchange
+from drivers.site import Port
+from edge.blocks import Blocks, Closing
+from edge.bus import Bus
+from edge.clock import Alarm, Clock
+from edge.config import OUTBOX, EdgeConfig, load
+from edge.ledger import Ledger
+from edge.log import Log, silent
+from edge.outbox import DiskFull, Outbox
+from edge.poller import Poller
+from edge.recorder import Entry, Recorder
+from edge.software import installed
+from edge.sync import Sync
+from edge.transport import Transport
+from edge.wire import Wire
+from protocols.record.block import EventKind
+from protocols.record.receipt import Receipt
+
+STEP_MS = 1000
+"""A jump of UTC against monotonic time that is a step and not a slew."""
+ROOM_BYTES = 2 << 20
+"""Free on the disk before readings begin again."""
+
+
+class Agent:
+    """One start of the gateway. ``durable`` False and a clock of its own make it a simulation that runs at once.
+
+    ``watch_s``: how often the wall clock is compared with the monotonic one; by default every second when durable,
+    else at the end of each block. ``retry_s``: how often a full disk is tried again.
+    """
+
+    def __init__(
+        self,
+        state: Path,
+        clock: Clock,
+        wires: Callable[[Port], Wire],
+        transport: Transport | None,
+        random: Random,
+        *,
+        log: Log = silent,
+        durable: bool = True,
+        watch_s: float | None = None,
+        retry_s: float = 5.0,
+    ) -> None:
+        self._state, self._clock, self._wires, self._transport = state, clock, wires, transport
+        self._random, self._log, self._durable, self._retry_s = random, log, durable, retry_s
+        self._watch_s = watch_s if watch_s is not None else (1.0 if durable else 86_400.0)
+        self._alarm, self._room = Alarm(), Alarm()
+        self._closings: asyncio.Queue[Closing | None] = asyncio.Queue()
+        self._pollers: list[Poller] = []
+        self._sync: Sync | None = None
+        self._full_since: int | None = None
+        self._full_why = ""
+        self._started = clock.mono_ms()
+        self._outbox: Outbox | None = None
+        self._begun = asyncio.Event()
+
+    async def run(self, stop: asyncio.Event, until_utc_ms: int | None = None) -> None:
+        """Read, record and deliver until ``stop`` is set or UTC reaches ``until_utc_ms``; then seal and return.
+
+        ConfigError when the state folder is not as it should be; StoreError when the store fails for good.
+        """
+        config = load(self._state)
+        while (outbox := self._open(config, until_utc_ms)) is None:
+            self._begun.set()
+            if await _set_within(stop, self._retry_s):
+                return
+        self._begun.set()
+        try:
+            await self._live(stop, until_utc_ms)
+        except BaseExceptionGroup as group:
+            raise _first(group) from group
+        finally:
+            outbox.close()
+
+    async def ready(self, running: "asyncio.Future[None]") -> None:
+        """Return when the store is this agent's and ``status`` can be asked, or when ``run`` has ended."""
+        begun = asyncio.ensure_future(self._begun.wait())
+        await asyncio.wait((begun, running), return_when=asyncio.FIRST_COMPLETED)
+        begun.cancel()
+
+    # ---- start, life, end
+
+    def _open(self, config: EdgeConfig, until: int | None) -> Outbox | None:
+        """Open the store, seal what a crash left, begin the first block; None while the disk is full."""
+        outbox: Outbox | None = None
+        try:
+            outbox = Outbox(self._state / OUTBOX, config.gateway, config.previous, self._durable)
+            self._assemble(config, outbox)
+            self._blocks.recover()
+            self._blocks.begin(until)
+            return outbox
+        except DiskFull as error:
+            self._full_why = str(error)
+            self._log("error", "disk_full", why=self._full_why)
+            if outbox is not None:
+                outbox.close()
+            return None
+
+    def _assemble(self, config: EdgeConfig, outbox: Outbox) -> None:
+        self._config, self._outbox, self._full_why = config, outbox, ""
+        self._ledger = Ledger(config.installation)
+        self._recorder = Recorder(outbox, self._committed, self._disk_full)
+        self._blocks = Blocks(config, outbox, self._recorder, clock=self._clock, random=self._random, log=self._log)
+        self._pollers = [self._poller(port) for port in config.installation.site.port]
+        if self._transport is not None and config.collector is not None:
+            self._sync = Sync(
+                config,
+                config.collector.key,
+                self._transport,
+                outbox,
+                self._recorder,
+                chain=self._blocks.chain,
+                random=self._random,
+                log=self._log,
+                forked=self._forked,
+            )
+
+    def _poller(self, port: Port) -> Poller:
+        held = self._config.installation
+        devices = [
+            (number, held.drivers[number]) for number, device in enumerate(held.site.device) if device.port == port.name
+        ]
+        return Poller(
+            port, Bus(self._wires(port), port, self._clock), devices, clock=self._clock, desk=self, log=self._log
+        )
+
+    async def _live(self, stop: asyncio.Event, until: int | None) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            background = [tasks.create_task(work) for work in self._background(stop)]
+            sealing = tasks.create_task(self._seal_in_order())
+            for poller in self._pollers:
+                poller.restart(self._blocks.open.utc)
+            polling = [tasks.create_task(poller.run()) for poller in self._pollers]
+            await self._turn_blocks(stop, until)
+            for poller in self._pollers:
+                poller.stop()
+            await asyncio.gather(*polling)
+            await self._finish(sealing)
+            for task in background:
+                task.cancel()
+
+    def _background(self, stop: asyncio.Event) -> list[Coroutine[Any, Any, None]]:
+        work = [self._recorder.run(), self._wait_for_room(), self._hear(stop)]
+        return [*work, self._sync.run()] if self._sync is not None else work
+
+    async def _hear(self, stop: asyncio.Event) -> None:
+        await stop.wait()
+        self._alarm.ring()
+
+    async def _finish(self, sealing: "asyncio.Task[None]") -> None:
+        """Seal the last block. With a full disk it stays open; the next start seals it."""
+        if self._recorder.full:
+            sealing.cancel()
+            return
+        end = self._blocks.believed() + 1
+        owed = [job.slot for poller in self._pollers for job in poller.pending(end)]
+        self._closings.put_nowait(self._blocks.finish(owed))
+        self._closings.put_nowait(None)
+        full = asyncio.ensure_future(self._until_full())
+        await asyncio.wait({sealing, full}, return_when=asyncio.FIRST_COMPLETED)
+        full.cancel()
+        sealing.cancel()
+        self._log("info", "stopped")
+
+    async def _until_full(self) -> None:
+        while not self._recorder.full:
+            await self._clock.sleep(self._retry_s)
+
+    # ---- blocks
+
+    async def _turn_blocks(self, stop: asyncio.Event, until: int | None) -> None:
+        while not stop.is_set() and not self._over(until):
+            blocks = self._blocks
+            wait_s = (blocks.end - blocks.believed()) / 1000
+            await self._alarm.wait(max(0.001, min(wait_s, self._watch_s)) if not self.paused else None)
+            if self.paused or stop.is_set() or self._over(until):
+                continue
+            if abs(off := blocks.off_by()) > STEP_MS:
+                self._step(off)
+            elif blocks.believed() >= blocks.end:
+                self._turn()
+            elif blocks.crowded:
+                self._close(blocks.believed())
+
+    def _over(self, until: int | None) -> bool:
+        return until is not None and self._blocks.believed() >= until
+
+    def _turn(self) -> None:
+        """The block has come to its end. When the box stood still meanwhile, the next one begins with a gap."""
+        end, now = self._blocks.end, self._blocks.believed()
+        stood_still = now - end > self._config.installation.site.block_ms
+        self._close(end, carry=not stood_still)
+        if stood_still:
+            now = self._blocks.believed()
+            self._blocks.note(EventKind.GAP, self._blocks.open.utc, now, "the box stood still")
+            self._blocks.resume(self._blocks.open)
+            self._restart(now)
+
+    def _step(self, off: int) -> None:
+        """UTC has jumped: the block ends where it believed to be, the next one believes the clock."""
+        before = self._blocks.believed()
+        self._close(before, carry=False)
+        self._blocks.note(EventKind.CLOCK_STEP, before, before + off, f"UTC moved by {off} ms")
+        self._log("warning", "clock_step", ms=off)
+        self._restart(self._blocks.open.utc)
+
+    def _close(self, end: int, carry: bool = True) -> None:
+        pending = [
+            (job.device, job.query, job.slot)
+            for poller in self._pollers
+            for job in (poller.pending(end) if carry else poller.asking())
+        ]
+        self._closings.put_nowait(self._blocks.turn(end, pending))
+        for poller in self._pollers:
+            poller.wake()
+
+    def _restart(self, now: int) -> None:
+        for poller in self._pollers:
+            poller.restart(now)
+
+    async def _seal_in_order(self) -> None:
+        while (closing := await self._closings.get()) is not None:
+            await self._blocks.seal(closing)
+            if self._sync is not None:
+                self._sync.ring()
+
+    # ---- what the ports need (poller.Desk)
+
+    @property
+    def paused(self) -> bool:
+        """Whether nothing may be asked now: the disk is full."""
+        return self._recorder.full
+
+    def now(self) -> int:
+        """UTC ms in the open block's line of time, before its end."""
+        return self._blocks.now()
+
+    def put(self, slot: int, exchange: Exchange, held: Values) -> None:
+        """Have an exchange committed."""
+        self._blocks.put(slot, exchange, held)
+        if self._blocks.crowded:
+            self._alarm.ring()
+
+    async def room(self) -> None:
+        """Return when the disk keeps up."""
+        await self._recorder.room()
+
+    def port_event(self, port: str, why: str) -> None:
+        """A port went away, or came back."""
+        now = self._blocks.believed()
+        if not self.paused:
+            self._blocks.note(EventKind.BUS_FAULT, now, now, f"{port}: {why or 'back'}")
+        self._log(*(("warning", "port_gone") if why else ("info", "port_back")), port=port, why=why)
+
+    # ---- the disk
+
+    def _committed(self, entries: Sequence[Entry]) -> None:
+        block = self._blocks.open
+        self._ledger.book(entries, block.utc - block.mono)
+        self._log("debug", "committed", exchanges=len(entries), total=self._ledger.committed)
+
+    def _disk_full(self, why: str) -> None:
+        now = self._blocks.believed()
+        lost = [] if self._recorder.lost_from is None else [self._recorder.lost_from]
+        waiting = [job.slot for poller in self._pollers for job in poller.pending(now)]
+        self._full_since, self._full_why = min([now, *lost, *waiting]), why
+        self._log("error", "disk_full", why=why)
+        self._room.ring()
+
+    async def _wait_for_room(self) -> None:
+        """While the disk is full: try again now and then; go on by itself, with the gap in the record."""
+        while True:
+            await self._room.wait()
+            while self._recorder.full:
+                await self._clock.sleep(self._retry_s)
+                if self._free_bytes() < ROOM_BYTES or self._full_since is None:
+                    continue
+                start = min(self._full_since, self._recorder.lost_from or self._full_since)
+                block = self._blocks.with_gap(start, "disk full: readings stopped")
+                if await self._recorder.retry(block):
+                    self._blocks.resume(block)
+                    self._restart(self._blocks.believed())
+                    self._log("info", "disk_room", gap_ms=block.events[-1].end - start)
+                    self._full_since, self._full_why = None, ""
+                    self._alarm.ring()
+
+    def _free_bytes(self) -> int:
+        return shutil.disk_usage(self._state).free
+
+    # ---- delivery
+
+    def _forked(self, epoch: int, receipt: Receipt) -> None:
+        now = self._blocks.believed()
+        held = f"epoch {receipt.epoch} up to {receipt.next_seq}"
+        self._blocks.note(EventKind.DISK, now, now, f"epoch {epoch}: the collector holds another {held}")
+
+    # ---- what it says of itself
+
+    async def status(self) -> dict[str, object]:
+        """The agent as JSON."""
+        if self._outbox is None:
+            return {"state": "disk-full", "why": self._full_why}
+        chain = await self._recorder.call(self._outbox.chain)
+        counts = await self._recorder.call(self._outbox.counts)
+        site, clock = self._config.installation.site, self._clock.state()
+        number, digest = self._config.in_force.name
+        version, software = installed()
+        return {
+            "site": site.site.id,
+            "gateway": self._config.gateway.hex(),
+            "state": "disk-full" if self.paused else "running",
+            "why": self._full_why,
+            "since": self._full_since,
+            "now": self._clock.utc_ms(),
+            "boot": chain.boot,
+            "epoch": chain.link.epoch,
+            "next_seq": chain.link.seq,
+            "configuration": {"number": number, "sha256": digest.hex()},
+            "software": {"version": version, "sha256": software.hex()},
+            "clock": {
+                "source": clock.source,
+                "state": clock.state,
+                "error_ms": clock.error_ms,
+                "last_sync": clock.last_sync_s,
+            },
+            "outbox": {name: getattr(counts, name) for name in counts.__slots__},
+            "exchanges": self._ledger.committed,
+            "ports": [self._port_status(poller) for poller in self._pollers],
+            "devices": [
+                {**self._ledger.status(number), "back_off_ms": self._back_off(number)}
+                for number in range(len(site.device))
+            ],
+            "sync": self._sync_status(),
+        }
+
+    def _port_status(self, poller: Poller) -> dict[str, object]:
+        age = max(1, self._clock.mono_ms() - self._started)
+        return {"name": poller.port.name, "gone": poller.gone, "busy": round(poller.busy_ms / age, 4)}
+
+    def _back_off(self, device: int) -> int:
+        until = next((at for p in self._pollers if (at := p.schedule.back_off_until(device)) is not None), 0)
+        return max(0, until - self._clock.mono_ms())
+
+    def _sync_status(self) -> dict[str, object]:
+        if self._sync is None or self._config.collector is None:
+            return {"state": "not enrolled"}
+        standing, receipt = self._sync.standing, self._sync.standing.receipt
+        return {
+            "url": self._config.collector.url,
+            "state": standing.state,
+            "error": standing.error,
+            "batches": standing.batches,
+            "blocks": standing.blocks,
+            "receipt": None
+            if receipt is None
+            else {"epoch": receipt.epoch, "next_seq": receipt.next_seq, "level": receipt.level, "at": receipt.at},
+        }
+
+
+async def _set_within(event: asyncio.Event, seconds: float) -> bool:
+    try:
+        async with asyncio.timeout(seconds):
+            await event.wait()
+    except TimeoutError:
+        return False
+    return True
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The error that ended the agent, out of the group in which the tasks were ended."""
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error

@@ -1,0 +1,187 @@
+"""The open block: its line of time, what is noted in it, and how it becomes the next link of the chain.
+
+Within a block UTC is the believed UTC at its start plus the monotonic time since; a new block believes the clock anew.
+"""
+
+import asyncio
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+from random import Random
+
+from drivers.query import Values
+from drivers.reading import Exchange
+from edge import sealer
+from edge.clock import Clock
+from edge.config import EdgeConfig
+from edge.log import Log
+from edge.outbox import DiskFull, Outbox
+from edge.recorder import Recorder
+from edge.sealer import End, OpenBlock, Record
+from edge.software import installed
+from protocols.record.block import Event, EventKind, Sealed
+
+LARGEST = 500_000
+"""Bytes of replies after which a block is closed early: it must stay below the 1 MiB of RECORD.md."""
+RECORD_BYTES = 12
+MOST_EVENTS = 64
+SALT_BYTES = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Closing:
+    """A block that has ended and waits to be sealed."""
+
+    block: OpenBlock
+    end: End
+    pending: frozenset[tuple[int, int, int]]
+
+
+class Blocks:
+    """State: the open block. Sealed blocks go to the outbox in order, one at a time."""
+
+    def __init__(
+        self, config: EdgeConfig, outbox: Outbox, recorder: Recorder, *, clock: Clock, random: Random, log: Log
+    ) -> None:
+        self._config, self._outbox, self._recorder = config, outbox, recorder
+        self._clock, self._random, self._log = clock, random, log
+        self._length = config.installation.site.block_ms
+        self._plan = config.plan()
+        self._boot = self._bytes = 0
+        self._early: list[tuple[int, Exchange, Values]] = []
+        self._last: int | None = None
+        self.open: OpenBlock
+        self.end: int
+        self.chain = asyncio.Lock()
+        """Held while a link is made, so that nobody else moves the chain meanwhile."""
+
+    # ---- the line of time
+
+    def believed(self) -> int:
+        """UTC ms now, as the open block counts."""
+        return self.open.utc + self._clock.mono_ms() - self.open.mono
+
+    def now(self) -> int:
+        """The same, but not yet at the block's end: what is due then belongs to the next one."""
+        return min(self.believed(), self.end - 1)
+
+    def off_by(self) -> int:
+        """How far the clock has stepped since the block began (ms)."""
+        return self._clock.utc_ms() - self.believed()
+
+    # ---- its life
+
+    def recover(self) -> None:
+        """Seal what a crash left open, under its own boot number."""
+        for block in self._outbox.opened():
+            records = self._outbox.records(block.id)
+            link = self._outbox.chain().link
+            sealed, end = sealer.recover(
+                block, records, self._clock.utc_ms(), link=link, salt=self._salt, signer=self._config.key
+            )
+            self._outbox.seal(block, sealed, link, end.utc)
+            self._log("warning", "recovered", seq=link.seq, exchanges=len(records), boot=block.boot)
+
+    def begin(self, until: int | None) -> None:
+        """The first block of this start, with the event that bounds the downtime."""
+        chain, now = self._outbox.chain(), self._clock.utc_ms()
+        number, _ = self._config.in_force.name
+        self._boot, self._last = self._outbox.begin(number), until
+        events = [Event(EventKind.BOOT, chain.last_utc or now, now, f"start {self._boot}")]
+        if number != chain.configuration:
+            events.append(Event(EventKind.CONFIGURATION, now, now, f"{chain.configuration} -> {number}"))
+        self._open(1, self._clock.mono_ms(), now, events)
+        self._log("info", "boot", boot=self._boot, epoch=chain.link.epoch, seq=chain.link.seq, configuration=number)
+
+    def put(self, slot: int, exchange: Exchange, held: Values) -> None:
+        """Have an exchange committed in the block in which it was concluded."""
+        if exchange.at_ms > self.open.mono + self.end - self.open.utc:
+            self._early.append((slot, exchange, held))
+            return
+        self._bytes += RECORD_BYTES + len(exchange.reply)
+        self._recorder.put(Record(self.open.id, slot, exchange), held)
+
+    @property
+    def crowded(self) -> bool:
+        """Whether it should be closed before its time."""
+        return self._bytes > LARGEST
+
+    def note(self, kind: EventKind, start: int, end: int, detail: str) -> None:
+        """Write an event into the open block, as long as there are not too many."""
+        if len(self.open.events) < MOST_EVENTS:
+            self.open = self.open.noting(Event(kind, start, end, detail[:200]))
+            self._recorder.note(self.open)
+
+    def with_gap(self, start: int, detail: str) -> OpenBlock:
+        """The open block with a gap from ``start`` to now; one that ended where this begins is lengthened."""
+        now, events = self.believed(), self.open.events
+        if events and events[-1].kind == EventKind.GAP and events[-1].end >= start:
+            return replace(self.open, events=(*events[:-1], replace(events[-1], end=now)))
+        return self.open.noting(Event(EventKind.GAP, start, now, detail[:200]))
+
+    def resume(self, block: OpenBlock) -> None:
+        """Go on in this block from now."""
+        self.open = block
+        self.end = self._boundary(self.believed())
+
+    def turn(self, end: int, pending: Collection[tuple[int, int, int]], events: Sequence[Event] = ()) -> Closing:
+        """End the block at ``end`` (UTC ms in its line of time) and open the next, which believes the clock anew."""
+        mono = self.open.mono + end - self.open.utc
+        early, self._early = self._early, []
+        carried = {(exchange.device, exchange.query, slot) for slot, exchange, _ in early}
+        closing = Closing(self.open, End(mono, end, self._clock.state()), frozenset(pending) | carried)
+        self._open(self.open.id + 1, mono, self._clock.utc_ms() - (self._clock.mono_ms() - mono), events)
+        for entry in early:
+            self.put(*entry)
+        return closing
+
+    def finish(self, pending: Sequence[int]) -> Closing:
+        """End the last block now; ``pending``: slots that come no more."""
+        end = self.believed()
+        self.end = end + 1
+        early, self._early = self._early, []
+        for entry in early:
+            self.put(*entry)
+        self.note(EventKind.SHUTDOWN, min([end, *pending]), end, "stopped")
+        return Closing(self.open, End(self.open.mono + end - self.open.utc, end, self._clock.state()), frozenset())
+
+    async def seal(self, closing: Closing) -> Sealed:
+        """Seal a block that has ended, once all of it is committed; waits while the disk is full."""
+        while True:
+            await self._recorder.settled()
+            async with self.chain:
+                try:
+                    return await self._link(closing)
+                except DiskFull as error:
+                    self._recorder.stop_for_room(str(error))
+
+    async def _link(self, closing: Closing) -> Sealed:
+        call, outbox, block, end = self._recorder.call, self._outbox, closing.block, closing.end
+        records = await call(lambda: outbox.records(block.id))
+        link = (await call(outbox.chain)).link
+        sealed = sealer.close(block, end, records, closing.pending, link=link, salt=self._salt, signer=self._config.key)
+        await call(lambda: outbox.seal(block, sealed, link, end.utc))
+        self._log("debug", "sealed", epoch=link.epoch, seq=link.seq, exchanges=len(records))
+        return sealed
+
+    def _open(self, number: int, mono: int, utc: int, events: Sequence[Event]) -> None:
+        self.open = OpenBlock(
+            id=number,
+            boot=self._boot,
+            mono=mono,
+            utc=utc,
+            clock=self._clock.state(),
+            configuration=self._config.in_force.name,
+            software=installed(),
+            plan=self._plan,
+            events=tuple(events),
+        )
+        self.end, self._bytes = self._boundary(utc), 0
+        self._recorder.note(self.open)
+
+    def _boundary(self, utc: int) -> int:
+        """The next UTC multiple of the block's length; not after the end of this run."""
+        boundary = (utc // self._length + 1) * self._length
+        return boundary if self._last is None else max(utc + 1, min(boundary, self._last))
+
+    def _salt(self) -> bytes:
+        return self._random.randbytes(SALT_BYTES)

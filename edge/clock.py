@@ -1,0 +1,119 @@
+"""Time as the box has it: monotonic and UTC milliseconds, how good UTC is, and an alarm that can be rung early."""
+
+import asyncio
+import ctypes
+import time
+from pathlib import Path
+from typing import Protocol
+
+from protocols.record.block import ClockState
+
+NONE, RTC, NTP = 0, 1, 2
+"""Sources of RECORD.md that can be told from here."""
+UNKNOWN, INFORMATIVE, SYNCHRONISED = 0, 1, 2
+UNSYNCHRONISED_BIT = 0x40
+WORST_ERROR_MS = 16_000
+"""What the kernel itself says when nobody disciplines the clock."""
+
+
+class Clock(Protocol):
+    """What the agent knows of time. The waits of the agent are asyncio timers, so a virtual loop can carry them."""
+
+    def mono_ms(self) -> int:
+        """CLOCK_BOOTTIME in ms: never steps, counts while the box sleeps."""
+
+    def utc_ms(self) -> int:
+        """UTC in ms as the box believes it."""
+
+    def state(self) -> ClockState:
+        """Where UTC comes from and how good it is."""
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait."""
+
+
+class SystemClock:
+    """The kernel's clocks. Whether UTC is disciplined is asked of the kernel, whichever daemon does it."""
+
+    def __init__(self) -> None:
+        self._last_sync_s = 0
+
+    def mono_ms(self) -> int:
+        """CLOCK_BOOTTIME in ms."""
+        return time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1_000_000
+
+    def utc_ms(self) -> int:
+        """UTC in ms."""
+        return time.time_ns() // 1_000_000
+
+    def state(self) -> ClockState:
+        """NTP and its largest error while the kernel is disciplined, else the hardware clock or nothing."""
+        kernel = _Timex()
+        answer = _adjtimex(kernel)
+        if answer >= 0 and not kernel.status & UNSYNCHRONISED_BIT:
+            self._last_sync_s = int(time.time())
+            return ClockState(NTP, SYNCHRONISED, -(-int(kernel.maxerror) // 1000), self._last_sync_s)
+        source = RTC if Path("/dev/rtc0").exists() else NONE
+        known = INFORMATIVE if self._last_sync_s else UNKNOWN
+        return ClockState(source, known, WORST_ERROR_MS, self._last_sync_s)
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait."""
+        await asyncio.sleep(seconds)
+
+
+class Alarm:
+    """One task waits, others may ring it early; a ring that nobody waits for is remembered."""
+
+    def __init__(self) -> None:
+        self._waiting: asyncio.Future[None] | None = None
+        self._rung = False
+
+    def ring(self) -> None:
+        """End the wait, or the next one."""
+        if self._waiting is not None and not self._waiting.done():
+            self._waiting.set_result(None)
+        else:
+            self._rung = True
+
+    async def wait(self, seconds: float | None = None) -> None:
+        """Until rung, or for so many seconds at most."""
+        if self._rung:
+            self._rung = False
+            return
+        loop = asyncio.get_running_loop()
+        waiting = self._waiting = loop.create_future()
+        timer = None if seconds is None else loop.call_later(max(0.0, seconds), _end, waiting)
+        try:
+            await waiting
+        finally:
+            self._waiting = None
+            if timer is not None:
+                timer.cancel()
+
+
+def _end(waiting: "asyncio.Future[None]") -> None:
+    if not waiting.done():
+        waiting.set_result(None)
+
+
+class _Timex(ctypes.Structure):
+    """The head of the kernel's struct timex (adjtimex(2)); the rest is room."""
+
+    _fields_ = (
+        ("modes", ctypes.c_uint),
+        ("offset", ctypes.c_long),
+        ("freq", ctypes.c_long),
+        ("maxerror", ctypes.c_long),
+        ("esterror", ctypes.c_long),
+        ("status", ctypes.c_int),
+        ("room", ctypes.c_char * 256),
+    )
+
+
+def _adjtimex(kernel: _Timex) -> int:
+    """Read the kernel's clock discipline (modes 0 changes nothing); -1 where there is none."""
+    try:
+        return int(ctypes.CDLL(None, use_errno=True).adjtimex(ctypes.byref(kernel)))
+    except (OSError, AttributeError):
+        return -1

@@ -1,0 +1,112 @@
+"""tanmeter edge: run, status, doctor."""
+
+import asyncio
+import json
+import os
+import signal
+from datetime import datetime
+from pathlib import Path
+from random import SystemRandom
+from typing import Annotated, Any
+
+import typer
+
+from edge import config, control
+from edge.clock import SystemClock
+from edge.log import to_stderr
+from edge.transport import HttpTransport
+from protocols import messages
+from protocols.errors import TanmeterError
+
+app = typer.Typer(no_args_is_help=True, help=messages.text("cli.edge", messages.language(os.environ.get("LANG"))))
+
+STATE = Path("/var/lib/tanmeter")
+State = Annotated[Path, typer.Option("--state", envvar="TANMETER_STATE", help="the box's folder")]
+Json = Annotated[bool, typer.Option("--json", help="one JSON object on standard output")]
+
+
+@app.command()
+def run(
+    state: State = STATE, verbose: Annotated[bool, typer.Option("--verbose", help="also each commit and block")] = False
+) -> None:
+    """Read the meters, keep the signed record, deliver it; until SIGTERM or Ctrl-C."""
+    asyncio.run(_run(state, "debug" if verbose else "info"))
+
+
+@app.command()
+def status(state: State = STATE, as_json: Json = False) -> None:
+    """What the running agent is doing; exit 5 when none runs."""
+    held = control.ask(state / config.SOCKET, "status")
+    typer.echo(json.dumps(held, ensure_ascii=False) if as_json else "\n".join(_lines(held)))
+
+
+@app.command()
+def doctor(state: State = STATE, as_json: Json = False) -> None:
+    """Check key, configuration, disk, clock, ports, collector, agent; the exit code is that of the first fault."""
+    from edge.doctor import examine
+
+    checks = asyncio.run(examine(state, SystemClock(), _transport(state)))
+    if as_json:
+        told = [{name: getattr(check, name) for name in check.__slots__} for check in checks]
+        typer.echo(json.dumps({"ok": all(check.ok for check in checks), "checks": told}, ensure_ascii=False))
+    else:
+        for check in checks:
+            name = messages.text(f"edge.doctor.{check.name}", _language(), port=check.subject)
+            verdict = messages.text("edge.doctor.ok" if check.ok else "edge.doctor.bad", _language())
+            typer.echo(f"[{verdict}] {name}: {check.code} {check.found}".replace(":  ", ": "))
+            if check.code:
+                typer.echo(f"    → {messages.remedy(check.code, _language())}")
+    raise typer.Exit(next((check.exit_code for check in checks if not check.ok), 0))
+
+
+async def _run(state: Path, least: str) -> None:
+    from edge.agent import Agent
+    from edge.wire import wire
+
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    log = to_stderr(_language(), least)
+    agent = Agent(state, SystemClock(), wire, _transport(state), SystemRandom(), log=log)
+    running = asyncio.ensure_future(agent.run(stop))
+    await agent.ready(running)
+    if running.done():
+        return running.result()
+    async with control.serve(state / config.SOCKET, {"status": agent.status}):
+        return await running
+
+
+def _transport(state: Path) -> HttpTransport | None:
+    try:
+        collector = config.load_collector(state / config.COLLECTOR)
+    except TanmeterError:
+        return None
+    return None if collector is None else HttpTransport(collector.url)
+
+
+def _lines(held: dict[str, Any]) -> list[str]:
+    """Status for a person."""
+    if "site" not in held:
+        return [f"{held['state']} {held['why']}"]
+    outbox, sync = held["outbox"], held["sync"]
+    lines = [
+        f"{held['site']}  {held['gateway']}  {held['state']} {held['why']}".rstrip(),
+        f"  boot {held['boot']}  block {held['epoch']}/{held['next_seq']}  "
+        f"configuration {held['configuration']['number']}",
+        f"  outbox {outbox['blocks']} blocks, {outbox['bytes']} B, {outbox['unsettled']} unsettled, "
+        f"{outbox['refused']} refused, {outbox['days_left']} days left",
+        f"  sync {sync['state']} {sync.get('error') or ''}".rstrip(),
+    ]
+    for port in held["ports"]:
+        lines.append(f"  port {port['name']}  busy {port['busy']:.1%}  {port['gone']}".rstrip())
+    for device in held["devices"]:
+        at = device["last_answer"]
+        seen = datetime.fromtimestamp(at / 1000).astimezone().strftime("%H:%M:%S") if at else "-"
+        faults = " ".join(f"{name} {count}" for name, count in device["faults"].items())
+        lines.append(f"  {device['id']}  {device['profile']}  {seen}  answered {device['answered']}  {faults}".rstrip())
+        lines += [f"    {item['point']} {item['value']} {item['unit']}" for item in device["values"]]
+    return lines
+
+
+def _language() -> messages.Language:
+    return messages.language(os.environ.get("TANMETER_LANG") or os.environ.get("LANG"))

@@ -1,0 +1,116 @@
+"""What keeps a gateway from doing its work: each check says what it found."""
+
+import os
+import stat
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from drivers.site import Port
+from edge import config, keys
+from edge.clock import SYNCHRONISED, Clock
+from edge.control import ask
+from edge.transport import Transport
+from protocols.errors import ConfigError, PortGone, StoreError, TanmeterError, UnreachableError
+
+ROOM_BYTES = 256 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One finding. ``name`` is the message ``edge.doctor.NAME``, about ``subject``; ``code`` of the error, if any."""
+
+    name: str
+    subject: str
+    ok: bool
+    found: str
+    code: str = ""
+    exit_code: int = 0
+
+
+async def examine(state: Path, clock: Clock, transport: Transport | None) -> list[Check]:
+    """Every check, in the order in which a technician would put things right."""
+    checks = [_tried("key", partial(_key, state / config.KEY))]
+    held: config.EdgeConfig | None = None
+    try:
+        held = config.load(state)
+        number, digest = held.in_force.name
+        checks.append(Check("configuration", "", True, f"{number} {digest.hex()[:16]}"))
+    except TanmeterError as error:
+        checks.append(_bad("configuration", "", error))
+    checks += [_disk(state), _clock(clock)]
+    if held is not None:
+        checks += list(_ports(held))
+        checks.append(await _collector(held, transport))
+    checks.append(_tried("agent", partial(_agent, state / config.SOCKET)))
+    return checks
+
+
+def _key(path: Path) -> str:
+    return keys.load(path).public.id.hex()
+
+
+def _agent(path: Path) -> str:
+    return str(ask(path, "status")["state"])
+
+
+def _tried(name: str, check: Callable[[], str], subject: str = "") -> Check:
+    try:
+        return Check(name, subject, True, check())
+    except TanmeterError as error:
+        return _bad(name, subject, error)
+
+
+def _bad(name: str, subject: str, error: TanmeterError) -> Check:
+    return Check(name, subject, False, str(error), error.code, error.exit_code)
+
+
+def _disk(state: Path) -> Check:
+    try:
+        free = os.statvfs(state)
+    except OSError as error:
+        return _bad("disk", "", ConfigError(str(state), str(error.strerror), "the state folder"))
+    size = free.f_bavail * free.f_frsize
+    if size < ROOM_BYTES:
+        return _bad("disk", "", StoreError(f"found {size >> 20} MiB free, expected {ROOM_BYTES >> 20} MiB or more"))
+    return Check("disk", "", True, f"{size >> 20} MiB")
+
+
+def _clock(clock: Clock) -> Check:
+    state = clock.state()
+    found = f"source {state.source}, error {state.error_ms} ms"
+    if state.state != SYNCHRONISED:
+        return Check("clock", "", False, found + "; expected a clock that NTP keeps", "", 8)
+    return Check("clock", "", True, found)
+
+
+def _ports(held: config.EdgeConfig) -> Iterator[Check]:
+    for port in held.installation.site.port:
+        yield _tried("port", partial(_port, port), port.name)
+
+
+def _port(port: Port) -> str:
+    if port.device is None:
+        return str(port.tcp)
+    path = Path(port.device)
+    if not path.exists():
+        raise PortGone(f"{path}: not there, expected a serial port")
+    if not stat.S_ISCHR(path.stat().st_mode):
+        raise PortGone(f"{path}: not a character device, expected a serial port")
+    if not os.access(path, os.R_OK | os.W_OK):
+        raise PortGone(f"{path}: not permitted, expected read and write for this user (group dialout)")
+    return str(path.resolve())
+
+
+async def _collector(held: config.EdgeConfig, transport: Transport | None) -> Check:
+    if held.collector is None or transport is None:
+        error = UnreachableError("not enrolled, expected an enrolment: `tanmeter site enrol`")
+        return _bad("collector", "", error)
+    try:
+        answer = await transport.post("/v1/blocks", b"", "application/tanmeter-batch")
+    except UnreachableError as error:
+        return _bad("collector", "", error)
+    finally:
+        await transport.close()
+    return Check("collector", "", True, f"{held.collector.url} ({answer.status})")

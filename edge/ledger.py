@@ -1,0 +1,82 @@
+"""What is known of each device since the agent started: its latest values and how its questions went (in memory)."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+
+from drivers.installation import Installation
+from drivers.quantity import quality
+from edge.recorder import Entry
+from protocols.record.chunk import BACK_OFF, DAMAGED, IMPOSSIBLE, OVERRUN, PORT_GONE, REFUSED, SILENT
+
+FAULTS = {
+    SILENT: "silent",
+    DAMAGED: "damaged",
+    REFUSED: "refused",
+    IMPOSSIBLE: "impossible",
+    OVERRUN: "overrun",
+    BACK_OFF: "back_off",
+    PORT_GONE: "port_gone",
+}
+
+
+@dataclass(slots=True)
+class Known:
+    """One device: what was committed of it."""
+
+    answered: int = 0
+    faults: dict[str, int] = field(default_factory=dict)
+    last_answer: int | None = None
+    last_fault: str = ""
+    values: dict[str, tuple[Decimal | None, int]] = field(default_factory=dict)
+
+
+class Ledger:
+    """Fed with what was committed, so that nothing is shown that could still be lost."""
+
+    def __init__(self, installation: Installation) -> None:
+        self._installation = installation
+        self.devices = [Known() for _ in installation.drivers]
+        self.committed = 0
+
+    def book(self, entries: Sequence[Entry], offset: int) -> None:
+        """``offset``: UTC minus CLOCK_BOOTTIME in ms."""
+        self.committed += len(entries)
+        for record, held in entries:
+            exchange = record.exchange
+            known = self.devices[exchange.device]
+            if exchange.fault:
+                known.last_fault = name = FAULTS[exchange.fault]
+                known.faults[name] = known.faults.get(name, 0) + 1
+                continue
+            known.answered += 1
+            known.last_answer = at = exchange.at_ms + offset
+            for point, value in held.items():
+                known.values[point] = (value, at)
+
+    def status(self, number: int) -> Mapping[str, object]:
+        """A device as JSON: values as decimal strings with their units."""
+        known, device = self.devices[number], self._installation.site.device[number]
+        profile = self._installation.drivers[number].profile
+        return {
+            "id": device.id,
+            "name": device.name,
+            "profile": device.profile,
+            "port": device.port,
+            "answered": known.answered,
+            "faults": dict(known.faults),
+            "last_answer": known.last_answer,
+            "last_fault": known.last_fault,
+            "values": [
+                {
+                    "point": point.id,
+                    "value": None if value is None else str(value),
+                    "unit": point.unit,
+                    "at": at,
+                    "quality": quality(point, value),
+                }
+                for point in profile.points
+                if point.id in known.values
+                for value, at in [known.values[point.id]]
+            ],
+        }

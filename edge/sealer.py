@@ -1,0 +1,245 @@
+"""From committed exchanges to a signed block (pure): a chunk a device, counters that add up, the chain's next link."""
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Self
+
+from drivers.reading import Exchange
+from drivers.slots import slots
+from protocols.record import cbor
+from protocols.record.block import (
+    GAPS,
+    Chunk,
+    ClockState,
+    Counters,
+    Event,
+    EventKind,
+    Fault,
+    Header,
+    Sealed,
+    Track,
+    seal,
+)
+from protocols.record.chunk import OVERRUN
+from protocols.record.cose import Signer
+
+UNPLACED = -1
+"""The slot of an exchange whose clock has stepped since it was due."""
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A device as it is asked in a block: its number, the digest of its entry, (request, period in ms) of its plan."""
+
+    device: int
+    digest: bytes
+    queries: tuple[tuple[bytes, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """An exchange in an open block, and the slot (UTC ms) it concludes."""
+
+    block: int
+    slot: int
+    exchange: Exchange
+
+
+@dataclass(frozen=True, slots=True)
+class OpenBlock:
+    """A block from its start on: all that is needed to seal it, even by another process after a crash.
+
+    ``mono``: CLOCK_BOOTTIME ms, ``utc``: ms, both at its start.
+    """
+
+    id: int
+    boot: int
+    mono: int
+    utc: int
+    clock: ClockState
+    configuration: tuple[int, bytes]
+    software: tuple[str, bytes]
+    plan: tuple[Planned, ...]
+    events: tuple[Event, ...] = ()
+
+    def noting(self, event: Event) -> Self:
+        """With one event more."""
+        return replace(self, events=(*self.events, event))
+
+    def to_bytes(self) -> bytes:
+        """As it is kept on disk."""
+        clock = self.clock
+        return cbor.encode(
+            [
+                self.id,
+                self.boot,
+                self.mono,
+                self.utc,
+                [clock.source, clock.state, clock.error_ms, clock.last_sync_s],
+                list(self.configuration),
+                list(self.software),
+                [[item.device, item.digest, [list(query) for query in item.queries]] for item in self.plan],
+                [[int(event.kind), event.start, event.end, event.detail] for event in self.events],
+            ]
+        )
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Self:
+        """As it was kept; EncodingError."""
+        number, boot, mono, utc, clock, configuration, software, plan, events = cbor.decode(data)
+        return cls(
+            number,
+            boot,
+            mono,
+            utc,
+            ClockState(*clock),
+            (configuration[0], configuration[1]),
+            (software[0], software[1]),
+            tuple(Planned(device, digest, tuple((r, ms) for r, ms in queries)) for device, digest, queries in plan),
+            tuple(Event(*event) for event in events),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """Where a block stands in its gateway's chain."""
+
+    gateway: bytes
+    epoch: int
+    seq: int
+    previous: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """The end of a block: CLOCK_BOOTTIME ms, UTC ms as believed, and how good the clock is."""
+
+    mono: int
+    utc: int
+    clock: ClockState
+
+
+def close(
+    block: OpenBlock,
+    end: End,
+    records: Iterable[Record],
+    pending: Collection[tuple[int, int, int]],
+    *,
+    link: Link,
+    salt: Callable[[], bytes],
+    signer: Signer,
+) -> Sealed:
+    """The signed block of what was committed. ``pending``: (device, query, slot) due and carried into the next block.
+
+    A slot in the block that is neither recorded nor pending is owed: an event of a gap tells of it, and where there is
+    none it is "not asked".
+    """
+    by_device: dict[int, list[Record]] = {item.device: [] for item in block.plan}
+    for record in records:
+        by_device[record.exchange.device].append(record)
+    chunks = [
+        chunk
+        for item in block.plan
+        if (chunk := _chunk(block, end, item, by_device[item.device], pending=pending, salt=salt)) is not None
+    ]
+    return seal(_header(block, end, link), chunks, signer)
+
+
+def recover(
+    block: OpenBlock, records: Sequence[Record], now: int, *, link: Link, salt: Callable[[], bytes], signer: Signer
+) -> tuple[Sealed, End]:
+    """The signed block that a crash left open, up to its last committed exchange; ``now``: UTC ms of this start."""
+    end = _last_instant(block, records)
+    known = {(record.exchange.device, record.exchange.query, record.slot) for record in records}
+    owed = [
+        slot
+        for item in block.plan
+        for query, (_, period) in enumerate(item.queries)
+        for slot in slots(period, block.utc, end.utc)
+        if (item.device, query, slot) not in known
+    ]
+    loss = Event(EventKind.POWER_LOSS, min([end.utc, *owed]), now, "the agent ended without closing this block")
+    return close(block.noting(loss), end, records, (), link=link, salt=salt, signer=signer), end
+
+
+def _last_instant(block: OpenBlock, records: Sequence[Record]) -> End:
+    last = max([block.mono, *(record.exchange.at_ms for record in records)])
+    placed = [record.slot + 1 for record in records]
+    return End(last, max([block.utc + last - block.mono, *placed]), block.clock)
+
+
+def _header(block: OpenBlock, end: End, link: Link) -> Header:
+    return Header(
+        gateway=link.gateway,
+        epoch=link.epoch,
+        seq=link.seq,
+        previous=link.previous,
+        boot=block.boot,
+        mono=(block.mono, end.mono),
+        utc=(block.utc, end.utc),
+        clock=end.clock,
+        configuration=block.configuration,
+        software=block.software,
+        events=block.events,
+    )
+
+
+def _chunk(
+    block: OpenBlock,
+    end: End,
+    item: Planned,
+    records: list[Record],
+    *,
+    pending: Collection[tuple[int, int, int]],
+    salt: Callable[[], bytes],
+) -> Chunk | None:
+    """The chunk of a device; None when nothing was due and nothing came."""
+    spans = [slots(period, block.utc, end.utc) for _, period in item.queries]
+    if not records and not any(spans):
+        return None
+    tracks, faults = _tracks(block.mono, records), _faults(block.mono, records)
+    missing = _missing(item.device, spans, records, pending)
+    told = [slot for slot, _ in missing if _told(block.events, slot)]
+    faults += [Fault(slot - block.utc, query, OVERRUN) for slot, query in missing if not _told(block.events, slot)]
+    faults.sort(key=lambda fault: (fault.at, fault.query))
+    counters = Counters.of(tracks, faults, len(told))
+    return Chunk(item.device, item.digest, tracks, tuple(faults), counters, None, salt())
+
+
+def _tracks(start: int, records: Iterable[Record]) -> tuple[Track, ...]:
+    kinds: dict[tuple[bytes, int], tuple[list[int], list[bytes]]] = {}
+    for record in records:
+        exchange = record.exchange
+        if exchange.fault == 0:
+            times, replies = kinds.setdefault((exchange.request, len(exchange.reply)), ([], []))
+            times.append(exchange.at_ms - start)
+            replies.append(exchange.reply)
+    return tuple(Track.of(request, times, replies) for (request, _), (times, replies) in kinds.items())
+
+
+def _faults(start: int, records: Iterable[Record]) -> list[Fault]:
+    return [
+        Fault(max(0, record.exchange.at_ms - start), record.exchange.query, record.exchange.fault)
+        for record in records
+        if record.exchange.fault
+    ]
+
+
+def _missing(
+    device: int,
+    spans: Sequence[range],
+    records: Sequence[Record],
+    pending: Collection[tuple[int, int, int]],
+) -> list[tuple[int, int]]:
+    """(slot, query) of the slots in the block that nothing accounts for."""
+    known: Mapping[int, set[int]] = {query: set() for query in range(len(spans))}
+    for record in records:
+        known[record.exchange.query].add(record.slot)
+    for owner, query, slot in pending:
+        if owner == device:
+            known[query].add(slot)
+    return [(slot, query) for query, span in enumerate(spans) for slot in span if slot not in known[query]]
+
+
+def _told(events: Iterable[Event], slot: int) -> bool:
+    return any(event.kind in GAPS and event.start <= slot <= event.end for event in events)

@@ -1,0 +1,115 @@
+"""A full disk: readings stop, the agent says so, goes on by itself, and the gap is signed."""
+
+import asyncio
+import resource
+
+import pytest
+
+from edge import config
+from protocols.record.block import EventKind
+
+
+class FileSize:
+    """No file may grow: what a full disk is to SQLite's log, for any user."""
+
+    def __init__(self, state):
+        self._state = state
+        self._before = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def full(self, agent):
+        size = max(path.stat().st_size for path in self._state.glob("outbox.db*"))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, self._before[1]))
+
+    def free(self, agent):
+        resource.setrlimit(resource.RLIMIT_FSIZE, self._before)
+
+
+class Pages:
+    """No page more in the database: SQLITE_FULL; small changes still find room now and then."""
+
+    def __init__(self, state):
+        pass
+
+    def full(self, agent):
+        self._set(agent, agent._outbox._db.execute("PRAGMA page_count").fetchone()[0])
+
+    def free(self, agent):
+        self._set(agent, 1 << 30)
+
+    def _set(self, agent, pages):
+        agent._outbox._db.execute(f"PRAGMA max_page_count = {pages}")
+
+
+@pytest.mark.parametrize("disk", [FileSize, Pages])
+@pytest.mark.parametrize("instant", [61, 118])
+def test_readings_stop_with_a_signed_gap_and_go_on_by_themselves(box, kit, disk, instant):
+    made = box(kit.modbus_port(), *(kit.sdm(n, period="1s") for n in range(1, 6)))
+    world = kit.world(made, {"net": kit.registers()})
+    held, told = disk(made.state), {}
+
+    async def fill(world):
+        (agent,) = world.agents
+        await asyncio.sleep(instant)
+        held.full(agent)
+        try:
+            await asyncio.sleep(100)
+            told.update(await agent.status())
+        finally:
+            held.free(agent)
+
+    world.run(400, fill)
+    assert told["state"] == "disk-full" and told["why"]
+    events = [event for event, _ in world.logged]
+    assert "disk_full" in events and "disk_room" in events
+    blocks = made.blocks()
+    gaps = [event for header, _ in blocks for event in header.events if event.kind == EventKind.GAP]
+    full = sum(gap.end - gap.start for gap in gaps)
+    assert 80_000 <= full <= 120_000
+    counters = [chunk.counters for _, chunks in blocks for chunk in chunks]
+    asked, due = sum(held.asked for held in counters), sum(held.due for held in counters)
+    committed = sum(known["exchanges"] for event, known in world.logged if event == "committed")
+    assert asked == committed, "what was acknowledged is in the record, and nothing else"
+    assert 0 <= due - 5 * 400 <= 5
+    assert asked >= 5 * (400 - full / 1000) - 60
+
+
+def test_a_disk_that_is_full_at_the_start_is_waited_for(box, kit):
+    made = box(kit.modbus_port(), kit.sdm(1))
+    world = kit.world(made, {"net": kit.registers()})
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    told = {}
+
+    async def make_room(world):
+        (agent,) = world.agents
+        await asyncio.sleep(30)
+        told.update(await agent.status())
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1024, before[1]))
+    try:
+        world.run(119, make_room)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert told["state"] == "disk-full"
+    assert sum(chunk.counters.answered for _, chunks in made.blocks() for chunk in chunks) >= 8
+
+
+def test_stopped_while_full_the_next_start_seals_what_was_committed(box, kit):
+    made = box(kit.modbus_port(), kit.sdm(1, period="1s"))
+    world = kit.world(made, {"net": kit.registers()})
+    held = FileSize(made.state)
+
+    async def fill(world):
+        await asyncio.sleep(30)
+        held.full(world.agents[0])
+
+    try:
+        world.run(50, fill)
+    finally:
+        held.free(None)
+    committed = sum(known["exchanges"] for event, known in world.logged if event == "committed")
+    world.run(20)
+    first = made.blocks()[0]
+    assert [EventKind(event.kind) for event in first[0].events][-1] == EventKind.POWER_LOSS
+    assert sum(chunk.counters.answered for chunk in first[1]) == committed >= 29
+    assert not (made.state / config.OUTBOX).with_suffix(".db-journal").exists()
