@@ -1,0 +1,96 @@
+"""Which meters of a gateway count for what, under the configurations in force, and what their registers moved."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from cloud.accounting.electricity import PURCHASED, Increment, Mark, MeterRole
+from cloud.intervals import Interval, Register
+from drivers.installation import Installation
+from protocols.errors import AccountError
+
+ENERGY = "energy_import"
+"""The point that holds the energy drawn from the grid, in kWh; every profile of an electricity meter calls it so."""
+
+
+@dataclass(frozen=True, slots=True)
+class Configured:
+    """A gateway's signed configurations: by number, the newest number, and the number a block was made under."""
+
+    gateway: str
+    newest: int
+    installation: Callable[[int], Installation]
+    number_at: Callable[[int, int], int]
+
+
+def increments(held: Configured, intervals: Iterable[Interval]) -> tuple[list[MeterRole], list[Increment]]:
+    """A gateway's electricity meters over a stretch of its record, and what each moved.
+
+    A meter's role is the one it had under the configuration that the block of its closing register names, so that a
+    later configuration cannot reach back. AccountError for an energy that is not in kWh.
+    """
+    own = sorted((entry for entry in intervals if entry.point == ENERGY), key=lambda entry: (entry.device, entry.start))
+    roles = _roles(held, own)
+    meters = {meter: None for device in roles.values() for meter in device.values()}
+    found = []
+    for entry in own:
+        meter = roles[_number(held, entry.register_end)].get(entry.device)
+        if meter is not None:
+            meters[meter] = None
+            found.append(_increment(meter, entry))
+    return sorted(meters, key=lambda meter: (meter.role != PURCHASED, meter.device, meter.role)), found
+
+
+def _roles(held: Configured, own: Sequence[Interval]) -> dict[int, dict[str, MeterRole]]:
+    """Device id -> meter, for each configuration that these intervals rest on; for the newest when there are none."""
+    numbers = {_number(held, entry.register_end) for entry in own} or {held.newest}
+    return {number: _meters(held, number) for number in sorted(numbers)}
+
+
+def _meters(held: Configured, number: int) -> dict[str, MeterRole]:
+    installation = held.installation(number)
+    return {
+        device.id: MeterRole(held.gateway, device.id, ENERGY, device.role)
+        for device in installation.site.device
+        if installation.profiles[device.profile].medium == "electricity"
+    }
+
+
+def _number(held: Configured, register: Register) -> int:
+    return held.number_at(register.epoch, register.seq)
+
+
+def _increment(meter: MeterRole, entry: Interval) -> Increment:
+    if entry.unit != "kWh":
+        raise AccountError(f"{meter.device}.{entry.point}: found the unit {entry.unit!r}, expected 'kWh'")
+    until, expected = _known(entry)
+    return Increment(
+        meter=meter,
+        start=entry.start,
+        end=entry.end,
+        until=until,
+        opening=_mark(entry.register_start),
+        closing=_mark(entry.register_end),
+        rolled=entry.rolled,
+        multiplier=entry.multiplier,
+        kwh=entry.consumption,
+        quality=entry.quality,
+        readings=entry.readings,
+        expected=expected,
+    )
+
+
+def _known(entry: Interval) -> tuple[int, int]:
+    """How far an interval is known, and the readings due up to there.
+
+    To its end, once a later reading closed it or the newest is at most two periods before it: then that reading is the
+    register at the end whatever comes. Else to its newest reading.
+    """
+    span = entry.end - entry.start
+    if entry.closed or not entry.expected or (entry.end - entry.position) * entry.expected <= 2 * span:
+        return entry.end, entry.expected
+    until = max(entry.start, entry.position)
+    return until, -(-entry.expected * (until - entry.start) // span)
+
+
+def _mark(register: Register) -> Mark:
+    return Mark(register.value, register.at, register.epoch, register.seq)

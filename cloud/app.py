@@ -1,0 +1,86 @@
+"""The collector as an ASGI application: which address leads where."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from fastapi.openapi.utils import get_openapi
+from starlette.exceptions import HTTPException
+from starlette.routing import Route
+from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp
+
+from cloud import api_account, api_health, api_record, closing, ingest_route
+from cloud.collector import Collector
+from cloud.guard import Guard
+from cloud.ingest_route import WAYS, described
+from cloud.pages import routes
+from cloud.problem import Problem
+from protocols.errors import TanmeterError
+
+CLOSE_EVERY_S = 20.0
+
+log = logging.getLogger(__name__)
+
+
+def create_app(collector: Collector) -> ASGIApp:
+    """The application over an open store; the caller owns store and writer and closes them."""
+    app = FastAPI(
+        title="tanmeter collector",
+        version=version("tanmeter"),
+        description="Decimals are strings with their unit beside them; instants are RFC 3339 with their offset.",
+        openapi_url="/v1/openapi.json",
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        lifespan=_lifespan,
+        telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
+        responses={"4XX": {"description": "A problem (RFC 9457)", "content": {"application/problem+json": {}}}},
+    )
+    app.state.collector = collector
+    for path, work in (
+        ("/v1/blocks", ingest_route.blocks),
+        ("/v1/enrolments", ingest_route.enrolments),
+        ("/v1/configs", ingest_route.configs),
+    ):
+        app.router.routes.append(Route(path, ingest_route.Intake(work), methods=["POST"]))
+    app.openapi = lambda: _described(app)  # type: ignore[method-assign]
+    for router in (api_record.router, api_account.router, api_health.router, routes.router):
+        app.include_router(router)
+    app.mount("/static", StaticFiles(packages=[("cloud.pages", "static")]))
+    for kind in (Problem, TanmeterError, HTTPException, RequestValidationError):
+        app.add_exception_handler(kind, routes.failed)
+    return Guard(app)
+
+
+def _described(app: FastAPI) -> dict[str, Any]:
+    """The OpenAPI document of the routes, with the ways in beside them."""
+    document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
+    document["paths"] |= {path: {**document["paths"].get(path, {}), **described(path)} for path in WAYS}
+    return document
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    """While it serves, periods that are over are closed."""
+    task = asyncio.create_task(_close_periods(app.state.collector))
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def _close_periods(collector: Collector) -> None:
+    while True:
+        try:
+            for statement in await asyncio.to_thread(closing.close_all, collector.store, collector.now()):
+                log.info("closed %s", statement.reference)
+        except Exception:
+            log.exception("closing failed")
+        await asyncio.sleep(CLOSE_EVERY_S)

@@ -1,0 +1,49 @@
+"""Statements as they were issued: versions side by side, never one over another."""
+
+from cloud.queries import Queries
+from cloud.rows import StatementRow
+from protocols.errors import ConflictError
+
+COLUMNS = "id, version, digest, site, period, created, content"
+
+
+class Archive(Queries):
+    """The part of the store that keeps statements."""
+
+    def put_statement(self, statement: StatementRow) -> None:
+        """Keep a version; keeping the same again changes nothing. ConflictError when that version says otherwise."""
+        with self.writing() as db:
+            key = (statement.id, statement.version)
+            held = db.execute("SELECT digest FROM statements WHERE id = ? AND version = ?", key).fetchone()
+            if held is None:
+                values = (statement.digest, statement.site, statement.period, statement.created, statement.content)
+                db.execute(f"INSERT INTO statements ({COLUMNS}) VALUES (?,?,?,?,?,?,?)", (*key, *values))
+            elif held[0] != statement.digest:
+                name = f"{statement.id} version {statement.version}"
+                raise ConflictError(f"{name}: found digest {statement.digest}, expected {held[0]}: what was issued")
+
+    def statement(self, id: str, version: int | None = None) -> StatementRow | None:
+        """One version of a statement, the newest when none is named."""
+        with self.reading() as db:
+            row = db.execute(
+                f"SELECT {COLUMNS} FROM statements WHERE id = ? AND version = coalesce(?, version)"
+                " ORDER BY version DESC LIMIT 1",
+                (id, version),
+            ).fetchone()
+            return StatementRow(*row) if row else None
+
+    def statements(self, site: str | None = None) -> list[StatementRow]:
+        """The newest version of each statement, newest period first."""
+        with self.reading() as db:
+            rows = db.execute(
+                f"SELECT {COLUMNS} FROM statements AS s WHERE site = coalesce(?, site)"
+                " AND version = (SELECT max(version) FROM statements WHERE id = s.id) ORDER BY period DESC, id",
+                (site,),
+            )
+            return [StatementRow(*row) for row in rows]
+
+    def statement_versions(self, id: str) -> list[StatementRow]:
+        """Every version of a statement, oldest first."""
+        with self.reading() as db:
+            rows = db.execute(f"SELECT {COLUMNS} FROM statements WHERE id = ? ORDER BY version", (id,))
+            return [StatementRow(*row) for row in rows]

@@ -1,0 +1,58 @@
+"""What every route of the collector has in hand: the store, the key, the writer and the time."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends
+from starlette.requests import Request
+
+from cloud.rows import Gateway
+from cloud.store import Store
+from cloud.writer import Writer
+from protocols.record.cose import EDDSA, PrivateKey
+
+QUIET_MS = 5 * 60_000
+"""A gateway that has sent nothing for this long is shown as quiet."""
+
+LATE_MS = 2 * 60_000
+"""A block that came this long after its end was back-filled."""
+
+
+def now_ms() -> int:
+    """UTC now, ms."""
+    return time.time_ns() // 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Collector:
+    """One collector process."""
+
+    store: Store
+    key: PrivateKey
+    writer: Writer
+    now: Callable[[], int] = now_ms
+
+
+def _held(request: Request) -> Collector:
+    collector: Collector = request.app.state.collector
+    return collector
+
+
+Held = Annotated[Collector, Depends(_held)]
+"""The collector, as a parameter of a route."""
+
+
+def health(gateway: Gateway, now: int) -> str:
+    """live, quiet, never or revoked."""
+    if gateway.revoked:
+        return "revoked"
+    if gateway.received_at is None:
+        return "never"
+    return "live" if now - gateway.received_at <= QUIET_MS else "quiet"
+
+
+def algorithm(number: int) -> str:
+    """The name of a COSE algorithm, as people write it."""
+    return "ed25519" if number == EDDSA else "es256"

@@ -1,0 +1,116 @@
+"""tanmeter cloud: serve the collector, invite gateways, revoke them, list them."""
+
+import json
+import os
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from cloud import config
+from cloud.collector import health, now_ms
+from cloud.rows import Gateway
+from drivers import site as sites
+from protocols import messages
+from protocols.errors import ConfigError, EnrolmentError
+from protocols.record import invite as invites
+
+app = typer.Typer(no_args_is_help=True, add_completion=False)
+
+Data = Annotated[Path, typer.Option("--data", envvar="TANMETER_DATA", help="folder with the collector's store and key")]
+
+
+def _language() -> messages.Language:
+    return messages.language(os.environ.get("TANMETER_LANG") or os.environ.get("LANG"))
+
+
+@app.callback()
+def cloud() -> None:
+    """The collector: takes signed records, verifies them, keeps the account."""
+
+
+@app.command()
+def serve(
+    data: Data = config.DATA,
+    host: Annotated[str, typer.Option(help="address to listen on")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="port to listen on; 0 picks a free one")] = 8080,
+) -> None:
+    """Serve pages and API until SIGTERM or Ctrl-C; one line on standard error says where, once it is ready."""
+    from cloud.serve import serve as run
+
+    run(data, host, port, _language())
+
+
+@app.command()
+def invite(
+    data: Data = config.DATA,
+    site: Annotated[str | None, typer.Option(help="only for this site id")] = None,
+    valid: Annotated[str, typer.Option(help="how long the code can be used: 15m, 72h, 7d")] = "72h",
+    as_json: Annotated[bool, typer.Option("--json")] = False,
+) -> None:
+    """Make a one-time code by which one gateway can enrol; standard output has the code alone."""
+    try:
+        span = sites.duration_ms(valid)
+    except ValueError as error:
+        raise ConfigError("--valid", repr(valid), "a duration like 15m, 72h, 7d") from error
+    key, now = config.open_key(data), now_ms()
+    made = invites.make(os.urandom(invites.ENTROPY_BYTES), key.spki)
+    with config.open_store(data, key) as store:
+        store.create_invite(made, site, now + span, now)
+    expires = datetime.fromtimestamp((now + span) // 1000, UTC).astimezone().isoformat()
+    if as_json:
+        _print({"code": made.format(), "site": site, "expires_at": expires})
+        return
+    typer.echo(made.format())
+    typer.echo(messages.text("cloud.invited", _language(), until=expires), err=True)
+
+
+@app.command()
+def revoke(
+    gateway: Annotated[str, typer.Argument(help="gateway id, or enough of its beginning to know it")],
+    reason: Annotated[str, typer.Option(help="why; it stays in the record")],
+    data: Data = config.DATA,
+) -> None:
+    """Take nothing more from a gateway. What it delivered before stays and stays verifiable."""
+    with config.open_store(data, config.open_key(data)) as store:
+        found = _one(store.gateways(), gateway)
+        store.revoke(found.id, reason, now_ms())
+    typer.echo(messages.text("cloud.revoked", _language(), gateway=found.id.hex()), err=True)
+
+
+@app.command()
+def gateways(data: Data = config.DATA, as_json: Annotated[bool, typer.Option("--json")] = False) -> None:
+    """List the gateways: id, site, health, epoch/next seq, blocks, readings, refused blocks."""
+    with config.open_store(data, config.open_key(data)) as store:
+        rows, now = store.gateways(), now_ms()
+    if as_json:
+        for row in rows:
+            _print(_plain(row, now))
+        return
+    if not rows:
+        typer.echo(messages.text("cloud.nogateways", _language()), err=True)
+        return
+    for row in rows:
+        state = messages.text(f"page.health.{health(row, now)}", _language())
+        place = f"{row.epoch}/{row.next_seq}"
+        typer.echo(f"{row.id.hex()}  {row.site}  {state}  {place}  {row.blocks}  {row.readings}  {row.refused_blocks}")
+
+
+def _one(rows: list[Gateway], text: str) -> Gateway:
+    """The only gateway whose id begins so; EnrolmentError for none or several."""
+    found = [row for row in rows if row.id.hex().startswith(text.lower())]
+    if len(found) != 1 or not text:
+        raise EnrolmentError(f"found {len(found)} gateways beginning {text!r}, expected one")
+    return found[0]
+
+
+def _plain(row: Gateway, now: int) -> dict[str, Any]:
+    fields = {name: value.hex() if isinstance(value, bytes) else value for name, value in asdict(row).items()}
+    del fields["enrolment"]
+    return fields | {"health": health(row, now)}
+
+
+def _print(value: dict[str, Any]) -> None:
+    typer.echo(json.dumps(value, ensure_ascii=False))

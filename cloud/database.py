@@ -1,0 +1,149 @@
+"""The collector's SQLite file: one guarded writer, readers with connections of their own.
+
+Durable: WAL with synchronous=FULL; what a transaction wrote is on the disk when it returns. SQLite before 3.51.3 can
+damage a file when two connections write or checkpoint at the same instant, so every write, and with it every
+checkpoint, happens under a file lock that all processes share, and readers are opened read-only.
+"""
+
+import fcntl
+import os
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from importlib.resources import files
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from protocols.errors import StoreError
+
+SCHEMA = 1
+BUSY_S = 30.0
+
+
+class Database:
+    """The file. StoreError from every method when the disk is full or failing; then nothing of the call is kept."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.guard = threading.RLock()
+        self._pool_guard = threading.Lock()
+        self._pool: list[sqlite3.Connection] = []
+        self._failed: str | None = None
+        with _store_errors(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._lock = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                with self._locked():
+                    self._writer = _connect(path)
+                    self._create()
+            except BaseException:
+                os.close(self._lock)
+                raise
+
+    def close(self) -> None:
+        """Let go of the file. The last one out folds the WAL into the database."""
+        with self._pool_guard:
+            for reader in self._pool:
+                reader.close()
+            self._pool.clear()
+        with self._locked():
+            self._writer.close()
+        os.close(self._lock)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    @contextmanager
+    def writing(self) -> Iterator[sqlite3.Connection]:
+        """One transaction: on the disk when the block is left, undone when it raises. StoreError.
+
+        After a disk that failed to write, nothing is written any more: what the file then holds is only known after it
+        has been opened again.
+        """
+        with self.guard, _store_errors(self.path), self._locked():
+            if self._failed:
+                raise StoreError(
+                    f"{self.path}: the disk failed before ({self._failed}), expected the store to be reopened"
+                )
+            try:
+                self._writer.execute("BEGIN IMMEDIATE")
+                yield self._writer
+                self._writer.execute("COMMIT")
+            except BaseException as error:
+                self._undo(error)
+                raise
+
+    @contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        """A read-only connection, and one unchanging view of the file while the block lasts. StoreError."""
+        with _store_errors(self.path):
+            reader = self._reader()
+            try:
+                reader.execute("BEGIN")
+                yield reader
+            finally:
+                with suppress(sqlite3.Error):
+                    reader.rollback()
+                with self._pool_guard:
+                    self._pool.append(reader)
+
+    def _reader(self) -> sqlite3.Connection:
+        with self._pool_guard:
+            if self._pool:
+                return self._pool.pop()
+        reader = sqlite3.connect(
+            f"{self.path.absolute().as_uri()}?mode=ro",
+            uri=True,
+            timeout=BUSY_S,
+            isolation_level=None,
+            check_same_thread=False,
+        )
+        reader.execute("PRAGMA query_only = 1")
+        return reader
+
+    def _undo(self, error: BaseException) -> None:
+        if isinstance(error, sqlite3.Error) and getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_IOERR:
+            self._failed = str(error)
+        with suppress(sqlite3.Error):
+            if self._writer.in_transaction:
+                self._writer.execute("ROLLBACK")
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        fcntl.flock(self._lock, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            fcntl.flock(self._lock, fcntl.LOCK_UN)
+
+    def _create(self) -> None:
+        found = self._writer.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
+        if found and ("meta",) not in found:
+            raise StoreError(f"{self.path}: found a database that is not a collector's")
+        self._writer.executescript(
+            "BEGIN IMMEDIATE;" + files("cloud").joinpath("schema.sql").read_text("utf-8") + "COMMIT;"
+        )
+        (version,) = self._writer.execute("SELECT value FROM meta WHERE name = 'schema'").fetchone()
+        if version != SCHEMA:
+            raise StoreError(f"{self.path}: found schema {version}, expected {SCHEMA}")
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    writer = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
+    writer.execute("PRAGMA journal_mode = WAL")
+    writer.execute("PRAGMA synchronous = FULL")
+    writer.execute("PRAGMA cache_size = -65536")
+    return writer
+
+
+@contextmanager
+def _store_errors(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (sqlite3.Error, OSError) as error:
+        raise StoreError(f"{path}: {error}") from error

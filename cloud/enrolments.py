@@ -1,0 +1,284 @@
+"""Who may deliver: invitations, gateways with their keys, and the signed configurations of their sites."""
+
+import hashlib
+import hmac
+import os
+import sqlite3
+from collections.abc import Sequence
+from pathlib import Path
+
+from cloud.database import Database
+from cloud.rows import Configuration, Gateway
+from drivers.installation import Installation, install
+from protocols.errors import ChainError, ConfigError, ConflictError, EnrolmentError
+from protocols.record import enrolment as enrolments
+from protocols.record import invite as invites
+from protocols.record import siteconfig
+from protocols.record.cose import PublicKey, Signer, kid_of
+from protocols.record.enrolment import Enrolment
+from protocols.record.receipt import RECEIVED, Receipt, sign_receipt
+from protocols.record.siteconfig import SiteConfig
+
+MOST_TRIES = 5
+GATEWAY_COLUMNS = (
+    "gateway, algorithm, spki, technician_algorithm, technician_spki, site, custody, enrolment, enrolled_at,"
+    " revoked_at, reason, epoch, next_seq, head, boot, mono, config_number, block_start, block_end, received_at,"
+    " blocks, refused_blocks, readings, due, asked, answered, silent, damaged, refused, gaps"
+)
+CONFIG_COLUMNS = "gateway, number, digest, envelope, valid_from, received_at"
+
+
+class Enrolments(Database):
+    """The part of the store that says whose word is taken. ``key`` signs what the collector answers."""
+
+    def __init__(self, path: Path, key: Signer | None = None) -> None:
+        super().__init__(path)
+        self.key = key
+        self._installations: dict[bytes, Installation] = {}
+
+    def create_invite(self, invite: invites.Invite, site: str | None, expires_at: int, now: int) -> None:
+        """Keep an invitation, without its secret; EnrolmentError when its id is taken. ``site``: for this id only."""
+        salt = os.urandom(16)
+        row = (invite.id, _hash(invite.secret, salt), salt, site, now, expires_at)
+        with self.writing() as db:
+            try:
+                db.execute(
+                    "INSERT INTO invites (invite, secret_hash, salt, site, created_at, expires_at)"
+                    " VALUES (?,?,?,?,?,?)",
+                    row,
+                )
+            except sqlite3.IntegrityError as error:
+                raise EnrolmentError(f"an invitation {invite.id} exists already, expected a new one") from error
+
+    def enrol(self, code: str, enrolment: bytes, config: bytes, profiles: Sequence[bytes], now: int) -> bytes:
+        """Take a gateway in, once for one code; the receipt that opens its chain.
+
+        EnrolmentError when the code is wrong, used, expired or for another site; SignatureError, EncodingError,
+        ConfigError on what it brings. The same request again has the same answer: a reply may be lost.
+        """
+        request = enrolments.open_enrolment(enrolment)
+        site = siteconfig.open_site(config, request.technician)
+        _check_request(request, site, config, profiles)
+        invite = invites.parse(code)
+        self._try(invite, now)
+        with self.writing() as db:
+            db.execute("UPDATE invites SET tries = tries - 1 WHERE invite = ?", (invite.id,))
+            row = db.execute("SELECT site, used_by FROM invites WHERE invite = ?", (invite.id,)).fetchone()
+            known = db.execute(
+                "SELECT enrolment, revoked_at FROM gateways WHERE gateway = ?", (request.key.id,)
+            ).fetchone()
+            if row[1] is not None and (row[1] != request.key.id or known is None or known[0] != enrolment):
+                raise EnrolmentError(f"the code {invite.id}-… has been used, expected a new one")
+            if row[0] is not None and row[0] != request.site_id:
+                raise EnrolmentError(f"found site {request.site_id!r}, expected {row[0]!r}: the site of the invitation")
+            if known is not None:
+                return self._welcome_back(db, request, enrolment, known)
+            db.execute("UPDATE invites SET used_by = ?, used_at = ? WHERE invite = ?", (request.key.id, now, invite.id))
+            _insert_gateway(db, request, enrolment, now)
+            _insert_config(
+                db, Configuration(request.key.id, site.number, request.site_config, config, site.valid_from, now)
+            )
+            _insert_profiles(db, _named(site, profiles))
+            receipt = Receipt(request.key.id, 0, 0, hashlib.sha256(enrolment).digest(), RECEIVED, now)
+            return self.issue(db, receipt)
+
+    def put_config(self, gateway: bytes, envelope: bytes, profiles: Sequence[bytes], now: int) -> bool:
+        """Take the next site configuration of a gateway; False when it is held already.
+
+        EnrolmentError for an unknown or revoked gateway, SignatureError unless its technician signed, ChainError unless
+        it follows the newest, ConflictError for a second one of a number, ConfigError when it is not usable.
+        """
+        known = self.gateway(gateway)
+        if known is None or known.revoked:
+            raise EnrolmentError(f"found gateway {gateway.hex()}, expected one that is enrolled")
+        site = siteconfig.open_site(envelope, known.technician)
+        digest = siteconfig.digest(envelope)
+        with self.writing() as db:
+            held = dict(db.execute("SELECT number, digest FROM configs WHERE gateway = ?", (gateway,)))
+            if held.get(site.number) == digest:
+                return False
+            if site.number in held:
+                raise ConflictError(f"found another configuration {site.number}, expected the one held")
+            if site.number < max(held):
+                raise ChainError(f"found configuration {site.number}, expected a number above {max(held)}")
+            if site.previous != held[max(held)]:
+                raise ChainError(f"found a configuration after {site.previous.hex()}, expected {held[max(held)].hex()}")
+            _check_usable(site, profiles, known.site)
+            _insert_config(db, Configuration(gateway, site.number, digest, envelope, site.valid_from, now))
+            _insert_profiles(db, _named(site, profiles))
+            return True
+
+    def revoke(self, gateway: bytes, reason: str, at: int) -> None:
+        """Take nothing more from a gateway; EnrolmentError when it is unknown."""
+        with self.writing() as db:
+            done = db.execute(
+                "UPDATE gateways SET revoked_at = coalesce(revoked_at, ?), reason = ? WHERE gateway = ?",
+                (at, reason, gateway),
+            )
+            if done.rowcount == 0:
+                raise EnrolmentError(f"found gateway {gateway.hex()}, expected one that is enrolled")
+
+    def gateways(self) -> list[Gateway]:
+        """Every gateway, by site."""
+        with self.reading() as db:
+            return [
+                Gateway(*row) for row in db.execute(f"SELECT {GATEWAY_COLUMNS} FROM gateways ORDER BY site, gateway")
+            ]
+
+    def gateway(self, gateway: bytes) -> Gateway | None:
+        """One gateway by its id."""
+        with self.reading() as db:
+            row = db.execute(f"SELECT {GATEWAY_COLUMNS} FROM gateways WHERE gateway = ?", (gateway,)).fetchone()
+            return Gateway(*row) if row else None
+
+    def gateways_of_technician(self, envelope: bytes) -> list[bytes]:
+        """The gateways whose configurations are signed by the key this envelope names; EncodingError."""
+        kid = kid_of(envelope)
+        return [row.id for row in self.gateways() if not row.revoked and row.technician.kid == kid]
+
+    def configurations(self, gateway: bytes) -> list[Configuration]:
+        """The signed configurations of a gateway, by number."""
+        with self.reading() as db:
+            rows = db.execute(f"SELECT {CONFIG_COLUMNS} FROM configs WHERE gateway = ? ORDER BY number", (gateway,))
+            return [Configuration(*row) for row in rows]
+
+    def configuration(self, gateway: bytes, number: int | None = None) -> Configuration | None:
+        """One configuration, the newest when no number is given."""
+        with self.reading() as db:
+            return self.config(db, gateway, number)
+
+    def profile(self, digest: bytes) -> bytes | None:
+        """The profile file with this SHA-256."""
+        with self.reading() as db:
+            row = db.execute("SELECT source FROM profiles WHERE digest = ?", (digest,)).fetchone()
+            return bytes(row[0]) if row else None
+
+    def installation(self, gateway: bytes, number: int | None = None) -> Installation | None:
+        """A configuration made usable, the newest when no number is given."""
+        with self.reading() as db:
+            config = self.config(db, gateway, number)
+            return self.installed(db, config) if config else None
+
+    def config(self, db: sqlite3.Connection, gateway: bytes, number: int | None = None) -> Configuration | None:
+        """One configuration as this connection sees it, the newest when no number is given."""
+        where = "gateway = ? ORDER BY number DESC LIMIT 1" if number is None else "gateway = ? AND number = ?"
+        values = (gateway,) if number is None else (gateway, number)
+        row = db.execute(f"SELECT {CONFIG_COLUMNS} FROM configs WHERE {where}", values).fetchone()
+        return Configuration(*row) if row else None
+
+    def installed(self, db: sqlite3.Connection, config: Configuration) -> Installation:
+        """A configuration that is held with its profiles as an installation: made once, then remembered."""
+        known = self._installations.get(config.digest)
+        if known is None:
+            (algorithm, spki) = db.execute(
+                "SELECT technician_algorithm, technician_spki FROM gateways WHERE gateway = ?", (config.gateway,)
+            ).fetchone()
+            site = siteconfig.open_site(config.envelope, PublicKey(algorithm, spki))
+            sources = {name: _source(db, digest) for name, digest in site.profiles}
+            known = self._installations[config.digest] = install(site.site, sources)
+        return known
+
+    def issue(self, db: sqlite3.Connection, receipt: Receipt) -> bytes:
+        """Sign a receipt and keep it in this transaction: it may leave only after the commit."""
+        if self.key is None:
+            raise ConfigError(str(self.path), "a store opened without the collector's key", "one opened with it")
+        envelope = sign_receipt(receipt, self.key)
+        db.execute(
+            "INSERT OR IGNORE INTO receipts VALUES (?,?,?,?,?,?)",
+            (receipt.gateway, hashlib.sha256(envelope).digest(), receipt.epoch, receipt.next_seq, receipt.at, envelope),
+        )
+        return envelope
+
+    def _try(self, invite: invites.Invite, now: int) -> None:
+        """Count a try before the secret is compared, in a transaction of its own; EnrolmentError unless it fits."""
+        with self.writing() as db:
+            row = db.execute(
+                "SELECT secret_hash, salt, expires_at, tries FROM invites WHERE invite = ?", (invite.id,)
+            ).fetchone()
+            if row is None:
+                raise EnrolmentError(f"found no invitation {invite.id}, expected a code this collector gave out")
+            secret_hash, salt, expires_at, tries = row
+            if now >= expires_at:
+                raise EnrolmentError(f"the code {invite.id}-… has expired, expected a new one")
+            if tries >= MOST_TRIES:
+                raise EnrolmentError(f"the code {invite.id}-… was tried wrongly {tries} times, expected a new one")
+            db.execute("UPDATE invites SET tries = tries + 1 WHERE invite = ?", (invite.id,))
+        if not hmac.compare_digest(_hash(invite.secret, salt), secret_hash):
+            raise EnrolmentError(f"the code {invite.id}-… is wrong, expected the one that was given out")
+
+    def _welcome_back(
+        self, db: sqlite3.Connection, request: Enrolment, enrolment: bytes, known: tuple[bytes, int | None]
+    ) -> bytes:
+        held, revoked_at = known
+        if revoked_at is not None:
+            raise EnrolmentError(f"gateway {request.key.id.hex()} is revoked, expected another key")
+        if held != enrolment:
+            raise EnrolmentError(f"gateway {request.key.id.hex()} is enrolled already with another request")
+        row = db.execute(
+            "SELECT envelope FROM receipts WHERE gateway = ? AND epoch = 0 AND next_seq = 0 ORDER BY at LIMIT 1",
+            (request.key.id,),
+        ).fetchone()
+        return bytes(row[0])
+
+
+def _source(db: sqlite3.Connection, digest: bytes) -> bytes:
+    (source,) = db.execute("SELECT source FROM profiles WHERE digest = ?", (digest,)).fetchone()
+    return bytes(source)
+
+
+def _check_request(request: Enrolment, site: SiteConfig, config: bytes, profiles: Sequence[bytes]) -> None:
+    """What the request says of its configuration must be so."""
+    if siteconfig.digest(config) != request.site_config:
+        raise ChainError(
+            f"found a configuration {siteconfig.digest(config).hex()}, expected {request.site_config.hex()}"
+        )
+    _check_usable(site, profiles, request.site_id)
+
+
+def _check_usable(site: SiteConfig, profiles: Sequence[bytes], site_id: str) -> None:
+    installation = install(site.site, _named(site, profiles))
+    if installation.site.site.id != site_id:
+        raise ConfigError("site.toml: site.id", repr(installation.site.site.id), repr(site_id))
+
+
+def _named(site: SiteConfig, profiles: Sequence[bytes]) -> dict[str, bytes]:
+    """The profile files by the ids under which the signed configuration names their digests."""
+    brought = {hashlib.sha256(source).digest(): source for source in profiles}
+    for name, digest in site.profiles:
+        if digest not in brought:
+            raise ConfigError(f"profile {name}", "no file with this SHA-256", digest.hex())
+    return {name: brought[digest] for name, digest in site.profiles}
+
+
+def _insert_gateway(db: sqlite3.Connection, request: Enrolment, enrolment: bytes, now: int) -> None:
+    db.execute(
+        "INSERT INTO gateways (gateway, algorithm, spki, technician_algorithm, technician_spki, site, custody,"
+        " enrolment, enrolled_at, epoch, next_seq, head) VALUES (?,?,?,?,?,?,?,?,?,0,0,?)",
+        (
+            request.key.id,
+            request.algorithm,
+            request.spki,
+            request.technician_algorithm,
+            request.technician_spki,
+            request.site_id,
+            request.custody,
+            enrolment,
+            now,
+            hashlib.sha256(enrolment).digest(),
+        ),
+    )
+
+
+def _insert_config(db: sqlite3.Connection, row: Configuration) -> None:
+    values = (row.gateway, row.number, row.digest, row.envelope, row.valid_from, row.received_at)
+    db.execute(f"INSERT INTO configs ({CONFIG_COLUMNS}) VALUES (?,?,?,?,?,?)", values)
+
+
+def _insert_profiles(db: sqlite3.Connection, named: dict[str, bytes]) -> None:
+    rows = [(hashlib.sha256(source).digest(), source) for source in named.values()]
+    db.executemany("INSERT OR IGNORE INTO profiles VALUES (?,?)", rows)
+
+
+def _hash(secret: str, salt: bytes) -> bytes:
+    """Fifty bits of secret, made dear to guess for whoever holds the file."""
+    return hashlib.scrypt(secret.encode(), salt=salt, n=1 << 14, r=8, p=1, dklen=32)

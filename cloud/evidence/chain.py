@@ -1,0 +1,253 @@
+"""One gateway's blocks in a pack: each signature, each link, each leaf; every reply replayed, its energy booked anew.
+
+What breaks a signature, a link or the tree is refused outright: it is not the gateway's word. What is the gateway's
+word but cannot be (a plan not kept, a reply that no driver would have taken) keeps its place in the chain and books
+nothing, as it does at the collector.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from functools import lru_cache
+
+from cloud.accounting.meters import ENERGY
+from cloud.evidence.identity import Identity, checking
+from cloud.intervals import Interval, Series, datable, rules
+from drivers.installation import Installation
+from drivers.plan import due_bounds
+from drivers.quantity import quality
+from drivers.query import Query
+from drivers.replay import values
+from protocols.errors import ChainError, EvidenceError, ProtocolError, RecordError
+from protocols.record import block, cbor, cose, siteconfig, transport
+from protocols.record.block import Chunk, EventKind, Header, Sealed
+from protocols.record.receipt import open_receipt
+
+BLOCKS = "blocks.cborseq"
+CLOCKS_APART_MS = 5_000
+Place = tuple[int, int]
+"""Epoch and seq of a block."""
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """What the block before leaves for the next one to go on from."""
+
+    place: Place
+    hash: bytes
+    boot: int
+    mono: int
+    configuration: int
+
+
+@dataclass(slots=True)
+class Walked:
+    """What a gateway's blocks came to. ``refused``: block -> why its content books nothing."""
+
+    identity: Identity
+    blocks: int = 0
+    readings: int = 0
+    exchanges: int = 0
+    first: Place | None = None
+    last: Place | None = None
+    numbers: dict[Place, int] = field(default_factory=dict)
+    frames: dict[Place, bytes] = field(default_factory=dict)
+    refused: dict[Place, str] = field(default_factory=dict)
+    intervals: list[Interval] = field(default_factory=list)
+
+
+def walk(identity: Identity, files: Mapping[str, bytes], collector: cose.PublicKey) -> Walked:
+    """Check and book all blocks of a gateway, in the order of their chain; EvidenceError names the block."""
+    walk = _Walk(identity, files, collector)
+    for index, frame in enumerate(_frames(identity, files)):
+        walk.step(index, frame)
+    walk.walked.intervals = walk.books.intervals()
+    return walk.walked
+
+
+class _Walk:
+    """The way along a chain: what was found so far, and the block before."""
+
+    def __init__(self, identity: Identity, files: Mapping[str, bytes], collector: cose.PublicKey) -> None:
+        self.identity, self.files, self.collector = identity, files, collector
+        self.walked, self.books = Walked(identity), _Books()
+        self.before: Course | None = None
+
+    def step(self, index: int, frame: bytes) -> None:
+        """The next block; EvidenceError."""
+        where = f"{self.identity.folder}{BLOCKS} block {index}"
+        with checking(where, "signature"):
+            sealed = transport.unpack(frame)
+            header = block.open_header(sealed.envelope, self.identity.key)
+        where = f"{self.identity.folder}{BLOCKS} block {header.epoch}/{header.seq}"
+        with checking(where, "chain"):
+            self._check_place(header)
+        with checking(where, "tree"):
+            block.check_root(header, sealed.chunks)
+        number, digest = header.configuration
+        if self.identity.configurations.get(number, (b"",))[0] != digest:
+            detail = f"found configuration {number} with digest {digest.hex()}, expected one that is in the pack"
+            raise EvidenceError(where, "configuration", detail)
+        self._count(header, frame)
+        try:
+            self._book(header, sealed)
+        except (RecordError, ProtocolError) as error:
+            self.walked.refused[header.epoch, header.seq] = f"{error.code} {error}"
+        after = max(number, self.before.configuration if self.before else 0)
+        self.before = Course((header.epoch, header.seq), sealed.hash, header.boot, header.mono[1], after)
+
+    def _count(self, header: Header, frame: bytes) -> None:
+        walked, place = self.walked, (header.epoch, header.seq)
+        walked.blocks += 1
+        walked.first, walked.last = walked.first or place, place
+        walked.numbers[place], walked.frames[place] = header.configuration[0], frame
+
+    def _book(self, header: Header, sealed: Sealed) -> None:
+        """Book what the block says; RecordError or ProtocolError when it cannot be."""
+        installation = self.identity.configurations[header.configuration[0]][1]
+        _check_course(header, self.before)
+        chunks = block.open_chunks(header, sealed.chunks)
+        _check_plan(header, chunks, installation)
+        heard = [(chunk, _replayed(installation, header, chunk)) for chunk in chunks]
+        self.walked.exchanges += sum(chunk.counters.answered for chunk in chunks)
+        self.walked.readings += sum(count for _, (count, _) in heard)
+        self.books.configure(installation)
+        if datable(header.utc):
+            for chunk, (_, energy) in heard:
+                self.books.book(chunk.device, energy, header)
+
+    def _check_place(self, header: Header) -> None:
+        """seq rises by one and prev matches; an epoch begins with the enrolment or a receipt; ChainError."""
+        before = self.before
+        if header.gateway != self.identity.key.id:
+            raise ChainError(f"found gateway {header.gateway.hex()}, expected {self.identity.id}")
+        if before is not None and header.epoch == before.place[0]:
+            if header.seq != before.place[1] + 1:
+                raise ChainError(f"found seq {header.seq} after {before.place[1]}, expected {before.place[1] + 1}")
+            if header.previous != before.hash:
+                raise ChainError(f"found predecessor {header.previous.hex()}, expected {before.hash.hex()}")
+            return
+        if before is not None and (header.epoch, header.seq) != (before.place[0] + 1, 0):
+            found = f"found epoch {header.epoch} seq {header.seq} after epoch {before.place[0]}"
+            raise ChainError(f"{found}, expected seq 0 of the next one")
+        if header.seq == 0:
+            self._check_beginning(header)
+
+    def _check_beginning(self, header: Header) -> None:
+        """The first block of all names the enrolment, the first of a later epoch a receipt of this gateway."""
+        enrolment = self.identity.enrolment_digest
+        if header.epoch == 0 and header.previous != enrolment:
+            raise ChainError(f"found predecessor {header.previous.hex()}, expected the enrolment {enrolment.hex()}")
+        if header.epoch > 0:
+            name = f"{self.identity.folder}receipts/{header.previous.hex()}.cose"
+            with checking(name, "receipt"):
+                envelope = self.files.get(name, b"")
+                receipt = open_receipt(envelope, self.collector)
+                if siteconfig.digest(envelope) != header.previous or receipt.gateway != header.gateway:
+                    raise ChainError(f"found a receipt of {receipt.gateway.hex()}, expected the one the epoch names")
+
+
+def _frames(identity: Identity, files: Mapping[str, bytes]) -> Iterator[bytes]:
+    name = f"{identity.folder}{BLOCKS}"
+    source, at = files.get(name, b""), 0
+    while at < len(source):
+        with checking(name, "encoding"):
+            frame, at = cbor.byte_string(source, at)
+        yield frame
+
+
+Energy = list[tuple[int, Decimal]]
+
+
+def _replayed(installation: Installation, header: Header, chunk: Chunk) -> tuple[int, Energy]:
+    """How many readings a chunk holds, and those of its energy register that are good, by time."""
+    count, energy = 0, []
+    driver = installation.driver(chunk.device, chunk.device_digest)
+    for track in chunk.tracks:
+        for time, reply in zip(track.times, track.replies(), strict=True):
+            held = values(driver, track.request, reply)
+            count += len(held)
+            value = held.get(ENERGY)
+            if value is not None and quality(driver.profile.point(ENERGY), value) == "measured":
+                energy.append((header.utc[0] + time, value))
+    energy.sort(key=lambda pair: pair[0])
+    return count, energy
+
+
+class _Books:
+    """The energy registers of one gateway, booked by the collector's own rules."""
+
+    def __init__(self) -> None:
+        self._series: dict[str, Series] = {}
+        self._installation: Installation | None = None
+
+    def configure(self, installation: Installation) -> None:
+        """Go on under this configuration."""
+        if installation is self._installation:
+            return
+        self._installation = installation
+        for number, device in enumerate(installation.site.device):
+            held = rules(installation, number).get(ENERGY)
+            if held is not None and device.id in self._series:
+                self._series[device.id].configure(held)
+
+    def book(self, device: int, energy: Energy, header: Header) -> None:
+        """The readings of one device in one block."""
+        if not energy:
+            return
+        assert self._installation is not None, "configure comes before book"
+        name = self._installation.site.device[device].id
+        series = self._series.get(name)
+        if series is None:
+            held = rules(self._installation, device)[ENERGY]
+            series = self._series[name] = Series(held)
+        for at, value in energy:
+            series.add(at, value, header.epoch, header.seq)
+
+    def intervals(self) -> list[Interval]:
+        """Every interval, the newest of each series still open."""
+        return [row for series in self._series.values() for row in series.take()]
+
+
+def _check_course(header: Header, before: Course | None) -> None:
+    """Monotonic time touches within a boot, a boot begins with its event, numbers do not fall, clocks go together."""
+    apart = abs((header.utc[1] - header.utc[0]) - (header.mono[1] - header.mono[0]))
+    if apart > CLOCKS_APART_MS and all(event.kind != EventKind.CLOCK_STEP for event in header.events):
+        raise ChainError(f"found UTC and monotonic time {apart} ms apart over the block, expected a clock step event")
+    boots = any(event.kind == EventKind.BOOT for event in header.events)
+    if before is None:
+        if (header.epoch, header.seq) == (0, 0) and not boots:
+            raise ChainError("found the first block of all without a boot event")
+        return
+    if header.configuration[0] < before.configuration:
+        raise ChainError(f"found configuration {header.configuration[0]} after {before.configuration}")
+    same_epoch = header.epoch == before.place[0]
+    if header.boot == before.boot:
+        if same_epoch and header.mono[0] != before.mono:
+            raise ChainError(f"found monotonic time from {header.mono[0]}, expected {before.mono}")
+        return
+    if not boots:
+        raise ChainError(f"found boot {header.boot} after {before.boot} without a boot event")
+    if same_epoch and header.boot < before.boot:
+        raise ChainError(f"found boot {header.boot} after {before.boot}, expected a higher number")
+
+
+def _check_plan(header: Header, chunks: tuple[Chunk, ...], installation: Installation) -> None:
+    """due recomputed from the signed configuration, for every device, heard or not: "we did not ask" cannot hide."""
+    span, plans = header.mono[1] - header.mono[0], _plans(installation)
+    due = dict.fromkeys(range(len(installation.drivers)), 0)
+    for chunk in chunks:
+        installation.driver(chunk.device, chunk.device_digest)
+        due[chunk.device] = chunk.counters.due
+        if any(fault.query >= len(plans[chunk.device]) for fault in chunk.faults):
+            raise ChainError(f"device {chunk.device}: found a request beyond its plan of {len(plans[chunk.device])}")
+    for number, found in due.items():
+        low, high = due_bounds(plans[number], span)
+        if not low <= found <= high:
+            raise ChainError(f"device {number}: found {found} due in {span} ms, expected {low} to {high}")
+
+
+@lru_cache(maxsize=64)
+def _plans(installation: Installation) -> tuple[tuple[Query, ...], ...]:
+    """The signed plan of every device."""
+    return tuple(driver.queries() for driver in installation.drivers)

@@ -1,0 +1,139 @@
+"""Makes a pack: all that one version of a statement rests on, out of the store, in a file that anyone can check."""
+
+from collections.abc import Iterator
+from importlib.resources import files as resources
+from typing import BinaryIO
+
+from cloud.accounting import factors, statement
+from cloud.accounting.factors import FactorSet
+from cloud.accounting.meters import ENERGY
+from cloud.accounting.period import instant
+from cloud.accounting.statement import Meter, Statement
+from cloud.evidence import archive
+from cloud.evidence.chain import BLOCKS, Place
+from cloud.evidence.identity import ROOT
+from cloud.evidence.verify import FACTORS, STATEMENT
+from cloud.rows import Block, Configuration, Gateway
+from cloud.store import Store
+from protocols.errors import AccountError
+from protocols.record import block, cbor, siteconfig, transport
+from protocols.record.cose import Signer
+
+
+def pack(store: Store, signer: Signer, wanted: Statement, out: BinaryIO) -> None:
+    """Write the pack of one version; AccountError when it was never issued, or what it needs is not held."""
+    out.write(pack_bytes(store, signer, wanted))
+
+
+def pack_bytes(store: Store, signer: Signer, wanted: Statement) -> bytes:
+    """The pack of one version. The same version from the same record makes the same files."""
+    row = store.statement(wanted.id, wanted.version)
+    if row is None or row.digest != wanted.digest:
+        raise AccountError(f"statement {wanted.reference}: found no such version, expected one that was issued (close)")
+    files = {
+        STATEMENT: statement.to_json(wanted),
+        "README.txt": resources("cloud.evidence").joinpath("README.txt").read_bytes(),
+        **{f"{FACTORS}{name}": source for name, source in _factor_set(wanted).files.items()},
+    }
+    for gateway_id in sorted({meter.gateway for meter in _meters(wanted)}):
+        gateway = store.gateway(bytes.fromhex(gateway_id))
+        if gateway is None:
+            raise AccountError(f"statement {wanted.reference}: found no gateway {gateway_id}, expected it to be held")
+        files |= dict(_gateway(store, gateway, wanted))
+    size = sum(len(data) + 2 * len(name) + 128 for name, data in files.items())
+    if size > archive.LIMIT:
+        raise AccountError(
+            f"statement {wanted.reference}: found {size} bytes of evidence, expected at most 2 GiB: pack its days"
+        )
+    return archive.write(archive.seal(files, wanted.reference, wanted.digest, signer))
+
+
+def _factor_set(wanted: Statement) -> FactorSet:
+    """The files of the set the statement names. It was made by this edition, or by one that had fewer of them."""
+    known = factors.builtin()
+    if known.sha256 == wanted.content.factor_set:
+        return known
+    names = list(known.files)
+    for count in range(len(names) - 1, 0, -1):
+        held = factors.load({name: known.files[name] for name in names[:count]})
+        if held.sha256 == wanted.content.factor_set:
+            return held
+    found = wanted.content.factor_set
+    raise AccountError(f"statement {wanted.reference}: found factor set {found}, expected one this edition has")
+
+
+def _meters(wanted: Statement) -> list[Meter]:
+    content = wanted.content
+    return [*(meter for line in content.lines for meter in line.meters), *content.breakdown]
+
+
+def _gateway(store: Store, gateway: Gateway, wanted: Statement) -> Iterator[tuple[str, bytes]]:
+    folder = f"{ROOT}{gateway.id.hex()}/"
+    yield f"{folder}enrolment.cose", gateway.enrolment
+    held = list(_blocks(store, gateway, wanted))
+    configurations = store.configurations(gateway.id)
+    newest = max((row.config_number for row, _ in held), default=configurations[-1].number)
+    for configuration in configurations:
+        if configuration.number <= newest:
+            yield from _configuration(store, gateway, configuration, folder)
+    for row, frame in held:
+        if row.epoch > 0 and row.seq == 0:
+            yield _receipt(store, gateway, frame, folder)
+    if held:
+        yield f"{folder}{BLOCKS}", b"".join([cbor.encode(frame) for _, frame in held])
+
+
+def _blocks(store: Store, gateway: Gateway, wanted: Statement) -> Iterator[tuple[Block, bytes]]:
+    """From the block before the period's first register to the one behind its last, as far as the version knew them."""
+    places = list(_places(store, gateway, wanted))
+    if not places:
+        return
+    known = 0
+    for row, frame in store.frames(gateway.id, min(places), max(places)):
+        if row.ingest_seq <= wanted.as_of:
+            known += 1
+            yield row, frame
+    if known == 0:
+        raise AccountError(f"statement {wanted.reference}: found no block of gateway {gateway.id.hex()}, expected some")
+
+
+def _places(store: Store, gateway: Gateway, wanted: Statement) -> Iterator[Place]:
+    """Blocks that must be in: those of every register, the neighbours' registers, and all of the period itself."""
+    start, end = instant(wanted.content.period.start), instant(wanted.content.period.end)
+    for meter in _meters(wanted):
+        if meter.gateway != gateway.id.hex():
+            continue
+        for run in meter.runs:
+            yield run.opening.epoch, run.opening.seq
+            yield run.closing.epoch, run.closing.seq
+        for row in (
+            *store.series(gateway.id, meter.device, ENERGY, start - 1, start),
+            *store.series(gateway.id, meter.device, ENERGY, end, end + 1),
+        ):
+            yield row.interval.register_start.epoch, row.interval.register_start.seq
+            yield row.interval.register_end.epoch, row.interval.register_end.seq
+    within = [row for row in store.blocks_between(gateway.id, start, end) if row.ingest_seq <= wanted.as_of]
+    yield from ((row.epoch, row.seq) for row in (within[:1] + within[-1:]))
+
+
+def _configuration(
+    store: Store, gateway: Gateway, configuration: Configuration, folder: str
+) -> Iterator[tuple[str, bytes]]:
+    yield f"{folder}configs/{configuration.number:04d}.cose", configuration.envelope
+    site = siteconfig.open_site(configuration.envelope, gateway.technician)
+    for name, digest in site.profiles:
+        source = store.profile(digest)
+        if source is None:
+            raise AccountError(
+                f"gateway {gateway.id.hex()}: found no profile {name}, expected {digest.hex()} to be held"
+            )
+        yield f"{folder}profiles/{digest.hex()}.toml", source
+
+
+def _receipt(store: Store, gateway: Gateway, frame: bytes, folder: str) -> tuple[str, bytes]:
+    """The receipt that the first block of a later epoch names as its predecessor."""
+    named = block.open_header(transport.unpack(frame).envelope, gateway.key).previous
+    envelope = store.receipt_named(gateway.id, named)
+    if envelope is None:
+        raise AccountError(f"gateway {gateway.id.hex()}: found no receipt {named.hex()}, expected it to be held")
+    return f"{folder}receipts/{named.hex()}.cose", envelope

@@ -1,0 +1,87 @@
+"""An interval as a row of the table ``intervals``, and back."""
+
+from decimal import Decimal
+from typing import Any
+
+from cloud.intervals import Interval, Register
+from cloud.rows import IntervalRow
+
+KEY = ("gateway", "device", "point", "start")
+COLUMNS = (
+    *KEY,
+    *("end", "unit", "meter", "closed"),
+    *("start_value", "start_at", "start_epoch", "start_seq"),
+    *("end_value", "end_at", "end_epoch", "end_seq"),
+    *("rolled", "multiplier", "consumption", "readings", "expected", "quality", "position", "ingest_seq"),
+)
+SELECT = f"SELECT {', '.join(COLUMNS)} FROM intervals"
+UPSERT = (
+    f"INSERT INTO intervals ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))})"
+    f" ON CONFLICT ({', '.join(KEY)}) DO UPDATE SET "
+    + ", ".join(f"{name} = excluded.{name}" for name in COLUMNS if name not in KEY)
+)
+
+
+def values(gateway: bytes, interval: Interval, ingest_seq: int) -> tuple[Any, ...]:
+    """The row to write."""
+    start, end, consumption = interval.register_start, interval.register_end, interval.consumption
+    return (
+        gateway,
+        interval.device,
+        interval.point,
+        interval.start,
+        interval.end,
+        interval.unit,
+        interval.meter,
+        interval.closed,
+        _text(start.value),
+        start.at,
+        start.epoch,
+        start.seq,
+        _text(end.value),
+        end.at,
+        end.epoch,
+        end.seq,
+        _text(interval.rolled),
+        _text(interval.multiplier),
+        None if consumption is None else _text(consumption),
+        interval.readings,
+        interval.expected,
+        interval.quality,
+        interval.position,
+        ingest_seq,
+    )
+
+
+def row(columns: tuple[Any, ...]) -> IntervalRow:
+    """The row that was read, in the order of COLUMNS."""
+    gateway, device, point, start, end, unit, meter, closed = columns[:8]
+    rolled, multiplier, consumption, readings, expected, quality, position, ingest_seq = columns[16:]
+    interval = Interval(
+        device,
+        point,
+        unit,
+        meter,
+        start,
+        end,
+        bool(closed),
+        _register(columns[8:12]),
+        _register(columns[12:16]),
+        Decimal(rolled),
+        Decimal(multiplier),
+        None if consumption is None else Decimal(consumption),
+        readings,
+        expected,
+        quality,
+        position,
+    )
+    return IntervalRow(gateway, ingest_seq, interval)
+
+
+def _register(columns: tuple[Any, ...]) -> Register:
+    value, at, epoch, seq = columns
+    return Register(Decimal(value), at, epoch, seq)
+
+
+def _text(value: Decimal) -> str:
+    return format(value, "f")

@@ -1,0 +1,283 @@
+"""What the overview shows of one site: today's figures, power, days, meters, gateways, incidents."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from functools import reduce
+from zoneinfo import ZoneInfo
+
+from cloud import statements
+from cloud.accounting import period as periods
+from cloud.accounting.meters import ENERGY
+from cloud.accounting.statement import Statement
+from cloud.collector import Collector, health
+from cloud.pages import render
+from cloud.pages.incidents import Shown, incidents
+from cloud.rows import Gateway, Latest
+from drivers import site as sites
+from drivers.installation import Installation
+from drivers.quantity import EXACT
+from protocols.errors import AccountError, FactorError
+
+SPAN_MS = 86_400_000
+STEP_MS = 900_000
+DAYS = 31
+POWER = "power"
+"""The point that says a meter's whole active power; every profile of an electricity meter calls it so."""
+
+
+@dataclass(frozen=True, slots=True)
+class SiteName:
+    """A site to choose."""
+
+    id: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Meter:
+    """One device now. ``power`` (kW) and ``today`` (kWh) have CT x PT applied; ``register`` is what the meter shows."""
+
+    id: str
+    name: str
+    role: str
+    power: Decimal | None
+    register: Decimal | None
+    unit: str
+    multiplier: Decimal
+    today: Decimal | None
+    at: int | None
+    block: str | None
+    seq: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayLine:
+    """One gateway in the list. ``coverage``: answered of due."""
+
+    id: str
+    health: str
+    blocks: int
+    coverage: Decimal | None
+    received_at: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Quarter:
+    """Mean power (kW) of each series over 15 minutes."""
+
+    start: int
+    values: tuple[float | None, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Day:
+    """One day's figure: a version, or the open day as it stands."""
+
+    id: str
+    day: str
+    kwh: Decimal | None
+    tco2: Decimal | None
+    version: int
+    open: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Month:
+    """The sum of the days shown of a month, and the statement of the month."""
+
+    id: str
+    month: str
+    tco2: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """Everything on the page of one site; ``site`` is empty while no gateway is enrolled."""
+
+    site: str
+    name: str
+    zone: str
+    day: str
+    sites: tuple[SiteName, ...]
+    as_of: int | None
+    age: int
+    through: int | None
+    today: Statement | None
+    reason: str
+    month: Month | None
+    power: Decimal | None
+    series: tuple[str, ...]
+    hours: tuple[Quarter, ...]
+    days: tuple[Day, ...]
+    meters: tuple[Meter, ...]
+    gateways: tuple[GatewayLine, ...]
+    incidents: tuple[Shown, ...]
+
+
+def overview(held: Collector, site: str | None, lang: str) -> Overview:
+    """The page of a site, the first one when none is asked for."""
+    known = statements.sites(held.store)
+    now = held.now()
+    chosen = site if site in known else next(iter(known), "")
+    gateways = [row for row in held.store.gateways() if row.site == chosen]
+    zone = _zone(held, gateways)
+    today, reason = _today(held, chosen, zone, now) if gateways else (None, "")
+    days = _days(held, chosen, today)
+    hours = now // STEP_MS * STEP_MS - SPAN_MS
+    series, quarters = _power(held, gateways, hours, now)
+    meters = tuple(meter for row in gateways for meter in _meters(held, row, today))
+    live = [meter.power for meter in meters if meter.role == "purchased" and meter.power is not None]
+    ends = [row.block_end for row in gateways if row.block_end is not None]
+    return Overview(
+        site=chosen,
+        name=_name(held, gateways),
+        zone=str(zone),
+        day=render.clock(now, "%Y-%m-%d", zone),
+        sites=tuple(
+            SiteName(each, _name(held, [row for row in held.store.gateways() if row.site == each])) for each in known
+        ),
+        as_of=max(ends, default=None),
+        age=now - max(ends, default=now),
+        through=None if today is None else min(now, periods.instant(today.content.period.through)),
+        today=today,
+        reason=reason,
+        month=_month(chosen, render.clock(now, "%Y-%m", zone), days),
+        power=sum(live, Decimal(0)) if live else None,
+        series=series,
+        hours=quarters,
+        days=days,
+        meters=meters,
+        gateways=tuple(_gateway(row, now) for row in gateways),
+        incidents=incidents(held, None, lang, 8),
+    )
+
+
+def power_rows(held: Collector, site: str) -> tuple[tuple[str, ...], tuple[Quarter, ...]]:
+    """The chart of power as rows, for its CSV."""
+    gateways = [row for row in held.store.gateways() if row.site == site]
+    now = held.now()
+    return _power(held, gateways, now // STEP_MS * STEP_MS - SPAN_MS, now)
+
+
+def day_rows(held: Collector, site: str) -> tuple[Day, ...]:
+    """The chart of days as rows, for its CSV."""
+    gateways = [row for row in held.store.gateways() if row.site == site]
+    today, _ = _today(held, site, _zone(held, gateways), held.now())
+    return _days(held, site, today)
+
+
+def _zone(held: Collector, gateways: Sequence[Gateway]) -> ZoneInfo:
+    found = _installation(held, gateways)
+    return found.site.zone if found else ZoneInfo(render.ZONE)
+
+
+def _name(held: Collector, gateways: Sequence[Gateway]) -> str:
+    found = _installation(held, gateways)
+    return found.site.site.name if found else "tanmeter"
+
+
+def _installation(held: Collector, gateways: Sequence[Gateway]) -> Installation | None:
+    return next((found for row in gateways if (found := held.store.installation(row.id)) is not None), None)
+
+
+def _today(held: Collector, site: str, zone: ZoneInfo, now: int) -> tuple[Statement | None, str]:
+    """The open day as it stands, or why there is none."""
+    try:
+        found = statements.live(held.store, site, periods.day_of(now, zone), now)
+    except (AccountError, FactorError) as error:
+        return None, str(error)
+    return (found, "") if found.content.inputs.count else (None, "")
+
+
+def _days(held: Collector, site: str, today: Statement | None) -> tuple[Day, ...]:
+    """The newest versions of the last days, oldest first, then the open day."""
+    closed = [row for row in statements.listing(held.store, site) if len(row.content.period.id) == len("2026-11-22")]
+    rows = sorted((_day(row, False) for row in closed), key=lambda row: row.day)[-DAYS:]
+    if today is not None and all(row.day != today.content.period.id for row in rows):
+        rows.append(_day(today, True))
+    return tuple(rows)
+
+
+def _month(site: str, month: str, days: Sequence[Day]) -> Month | None:
+    """This month as the sum of the days shown; its statement has the figure of its own."""
+    parts = [row.tco2 for row in days if row.day.startswith(month) and row.tco2 is not None]
+    return Month(f"E-{site}-{month}", month, reduce(EXACT.add, parts)) if parts else None
+
+
+def _day(row: Statement, still_open: bool) -> Day:
+    content = row.content
+    return Day(row.id, content.period.id, content.kwh, content.tco2, row.version, still_open)
+
+
+def _power(
+    held: Collector, gateways: Sequence[Gateway], start: int, end: int
+) -> tuple[tuple[str, ...], tuple[Quarter, ...]]:
+    """The series and their quarters of an hour, gaps as None: what was not measured is not drawn."""
+    found: dict[str, dict[int, float]] = {}
+    for row in gateways:
+        for entry in held.store.power_series(start, end, row.id):
+            if entry.point == POWER:
+                found.setdefault(entry.device, {})[entry.start] = entry.mean
+    series = tuple(found)
+    newest = max((at for means in found.values() for at in means), default=start - STEP_MS)
+    starts = range(start, min(end, newest + STEP_MS), STEP_MS)
+    return series, tuple(Quarter(at, tuple(_rounded(found[name].get(at)) for name in series)) for at in starts)
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 3)
+
+
+def _meters(held: Collector, row: Gateway, today: Statement | None) -> list[Meter]:
+    """Every device of a gateway, in the order of its configuration."""
+    installation = held.store.installation(row.id)
+    if installation is None:
+        return []
+    latest: dict[str, dict[str, Latest]] = {}
+    for entry in held.store.latest(row.id):
+        latest.setdefault(entry.device, {})[entry.point] = entry
+    booked = _booked(row, today)
+    return [_meter(row, device, latest.get(device.id, {}), booked) for device in installation.site.device]
+
+
+def _meter(row: Gateway, device: sites.Device, values: dict[str, Latest], booked: dict[str, Decimal | None]) -> Meter:
+    power = values.get(POWER)
+    energy = values.get(ENERGY)
+    newest = power or energy or max(values.values(), key=lambda entry: entry.at, default=None)
+    at = newest.at if newest else None
+    secondary = energy is not None and energy.primary_value != energy.value
+    return Meter(
+        id=device.id,
+        name=device.name,
+        role=device.role,
+        power=_kilowatts(power),
+        register=energy.value if energy else None,
+        unit=energy.unit if energy else "",
+        multiplier=sites.multiplier(device, at) if secondary and at is not None else Decimal(1),
+        today=booked.get(device.id),
+        at=at,
+        block=f"/blocks/{row.id.hex()}/{newest.epoch}/{newest.seq}#d-{device.id}" if newest else None,
+        seq=newest.seq if newest else None,
+    )
+
+
+def _booked(row: Gateway, today: Statement | None) -> dict[str, Decimal | None]:
+    """kWh of today by device, as the open statement has them."""
+    if today is None:
+        return {}
+    meters = [meter for line in today.content.lines for meter in line.meters] + list(today.content.breakdown)
+    return {meter.device: meter.kwh for meter in meters if meter.gateway == row.id.hex()}
+
+
+def _kilowatts(entry: Latest | None) -> Decimal | None:
+    """Primary power in kW, None when there is none or the unit is not of power."""
+    if entry is None or entry.primary_value is None:
+        return None
+    exponent = {"W": -3, "kW": 0, "MW": 3}.get(entry.unit)
+    return None if exponent is None else entry.primary_value.scaleb(exponent)
+
+
+def _gateway(row: Gateway, now: int) -> GatewayLine:
+    coverage = Decimal(row.answered) / row.due if row.due else None
+    return GatewayLine(row.id.hex(), health(row, now), row.blocks, coverage, row.received_at)

@@ -1,0 +1,170 @@
+"""Templates to HTML: one environment, the reader's language, and how numbers, times and bytes are written."""
+
+from datetime import datetime, tzinfo
+from decimal import ROUND_HALF_EVEN, Decimal
+from functools import cache, partial
+from typing import Any, Literal
+from zoneinfo import ZoneInfo
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from starlette.requests import Request
+from starlette.responses import HTMLResponse
+
+from protocols import messages
+
+ZONE = "Asia/Shanghai"
+"""Where days begin when no site says otherwise."""
+
+NARROW = "\u202f"
+"""The narrow no-break space between groups of three digits."""
+
+MOST_DIGITS = 10
+COOKIE = "tanmeter_lang"
+
+
+def language(request: Request) -> messages.Language:
+    """The language asked for by ``?lang=``, else the one chosen before, else Accept-Language, else zh."""
+    chosen = request.query_params.get("lang") or request.cookies.get(COOKIE)
+    if chosen == "zh":
+        return "zh"
+    if chosen == "en":
+        return "en"
+    return messages.language(request.headers.get("accept-language"))
+
+
+def page(request: Request, template: str, status: int = 200, **context: Any) -> HTMLResponse:
+    """A template as an answer in the reader's language; a language chosen by ``?lang=`` is remembered."""
+    chosen = language(request)
+    zone = ZoneInfo(context.pop("zone", ZONE))
+    html = (
+        environment()
+        .get_template(template)
+        .render(
+            t=partial(_text, chosen),
+            lang=chosen,
+            other=_with_language(request, "en" if chosen == "zh" else "zh"),
+            clock=partial(clock, zone=zone),
+            iso=partial(iso, zone=zone),
+            **context,
+        )
+    )
+    answer = HTMLResponse(
+        html, status, {"content-language": {"zh": "zh-CN", "en": "en"}[chosen], "cache-control": "no-cache"}
+    )
+    if request.query_params.get("lang") in ("zh", "en"):
+        answer.set_cookie(COOKIE, chosen, max_age=31_536_000, samesite="lax", httponly=True)
+    return answer
+
+
+@cache
+def environment() -> Environment:
+    """The templates with the filters they use; an undefined name is an error, every value is escaped."""
+    made = Environment(
+        loader=PackageLoader("cloud.pages"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.filters.update(
+        {
+            "num": number,
+            "near": near,
+            "hex": spaced,
+            "brief": brief,
+            "ago": partial(span, form="ago"),
+            "span": span,
+            "percent": percent,
+            "size": size,
+            "unit": unit,
+        }
+    )
+    return made
+
+
+def number(value: Decimal | int | str | None, places: int | None = None) -> str:
+    """A number in groups of three, exact unless ``places`` are asked for; an en dash for none."""
+    if value is None:
+        return "–"
+    exact = Decimal(value)
+    if places is not None and exact.is_finite():
+        exact = exact.quantize(Decimal(1).scaleb(-places), ROUND_HALF_EVEN)
+    return f"{exact:,f}".replace(",", NARROW).replace("-", "−")
+
+
+def near(value: Decimal | None) -> str:
+    """A number exactly, unless a binary float has made it long: then the seven digits such a float can hold."""
+    if value is None or len(value.as_tuple().digits) <= MOST_DIGITS:
+        return number(value)
+    return number(Decimal(f"{float(value):.7g}"))
+
+
+def percent(value: Decimal | float | None) -> str:
+    """A ratio as a percentage with one decimal; 100 % only when nothing is missing."""
+    if value is None:
+        return "–"
+    shown = Decimal(value).scaleb(2).quantize(Decimal("0.1"))
+    if shown == 100 and Decimal(value) < 1:
+        shown = Decimal("99.9")
+    return f"{shown.normalize():f}{NARROW}%"
+
+
+def unit(name: str) -> str:
+    """A unit as people write it: nothing for a pure number."""
+    return "" if name == "1" else name.replace("m3", "m³").replace("degC", "°C")
+
+
+def spaced(data: bytes) -> str:
+    """Bytes as hexadecimal pairs with spaces, as technicians write frames."""
+    return data.hex(" ").upper()
+
+
+def brief(data: bytes | str, width: int = 6) -> str:
+    """The beginning and the end of a hash."""
+    text = data if isinstance(data, str) else data.hex()
+    return text if len(text) <= 2 * width + 1 else f"{text[:width]}…{text[-4:]}"
+
+
+def size(octets: int) -> str:
+    """A number of bytes for a person."""
+    if octets < 1024:
+        return f"{octets} B"
+    return f"{octets / 1024:.1f} KiB" if octets < 1 << 20 else f"{octets / (1 << 20):.1f} MiB"
+
+
+def span(ms: int, lang: messages.Language, form: Literal["span", "ago"] = "span") -> str:
+    """How long ``ms`` is, or ``ago``: how long ago that was, in its largest fitting unit."""
+    seconds = max(ms, 0) // 1000
+    for unit, length in (("day", 86400), ("hour", 3600), ("minute", 60)):
+        if seconds >= 2 * length:
+            return messages.text(f"page.{form}.{unit}", lang, n=seconds // length)
+    return messages.text(f"page.{form}.second", lang, n=seconds)
+
+
+def clock(ms: int | None, pattern: str = "%Y-%m-%d %H:%M:%S", zone: tzinfo | None = None) -> str:
+    """An instant (UTC ms) as the site's clock shows it."""
+    if ms is None:
+        return "–"
+    try:
+        return datetime.fromtimestamp(ms // 1000, zone or ZoneInfo(ZONE)).strftime(pattern)
+    except (ValueError, OverflowError, OSError):
+        return f"{ms} ms"
+
+
+def iso(ms: int | None, zone: tzinfo | None = None) -> str:
+    """An instant (UTC ms) in RFC 3339 with the offset, ms only when there are any; as ms where no calendar reaches."""
+    if ms is None:
+        return ""
+    try:
+        shown = datetime.fromtimestamp(ms // 1000, zone or ZoneInfo(ZONE)).replace(microsecond=ms % 1000 * 1000)
+    except (ValueError, OverflowError, OSError):
+        return f"{ms} ms"
+    return shown.isoformat(timespec="milliseconds" if ms % 1000 else "seconds")
+
+
+def _text(chosen: messages.Language, message_id: str, **values: object) -> str:
+    return messages.text(f"page.{message_id}", chosen, **values)
+
+
+def _with_language(request: Request, chosen: str) -> str:
+    return str(request.url.include_query_params(lang=chosen).replace(scheme="", netloc=""))

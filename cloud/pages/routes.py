@@ -1,0 +1,167 @@
+"""The addresses of the pages, and how an error looks to whom asks: a page for a browser, JSON for a program."""
+
+import csv
+import io
+import secrets
+from collections.abc import Iterable
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+
+from cloud import api_account, problem, statements
+from cloud.api_account import Reference
+from cloud.api_record import gateway_row
+from cloud.collector import LATE_MS, Held, algorithm, health
+from cloud.opening import open_stored
+from cloud.pages import overview as overviews
+from cloud.pages import records, render
+from cloud.pages import statement as statement_pages
+from cloud.pages.incidents import incidents
+from cloud.query import GatewayId, Name, Number
+from protocols import messages
+
+router = APIRouter(include_in_schema=False)
+BLOCKS = 30
+EVENTS = 30
+SEEDS = 1_000_000
+
+Site = Annotated[str | None, Query(max_length=64)]
+Seed = Annotated[int | None, Query(ge=0, lt=SEEDS)]
+Version = Annotated[int | None, Query(ge=1, lt=1_000_000)]
+Before = Annotated[int | None, Query(ge=1, le=(1 << 53))]
+Instant = Annotated[int | None, Query(ge=-(1 << 53), le=1 << 53)]
+
+
+@router.get("/")
+def overview(request: Request, held: Held, site: Site = None) -> HTMLResponse:
+    """One site: today's tonnes and kWh, power, days, meters, gateways, incidents."""
+    if site is not None and site not in statements.sites(held.store):
+        raise problem.missing("site", site)
+    view = overviews.overview(held, site, render.language(request))
+    return render.page(request, "overview.html", view=view, incidents=view.incidents, zone=view.zone)
+
+
+@router.get("/statements/{reference}")
+def statement(
+    *,
+    request: Request,
+    reference: Reference,
+    held: Held,
+    version: Version = None,
+    sample: Annotated[str, Query(pattern="^(random|largest|outage)?$")] = "",
+    seed: Seed = None,
+) -> HTMLResponse:
+    """Where a figure comes from, down to the frames."""
+    named = f"{reference}@{version}" if version is not None and "@" not in reference else reference
+    entry = api_account.statement(held, named)
+    asked = entry.version if "@" in named else None
+    drawn = secrets.randbelow(SEEDS) if seed is None else seed
+    draw = statement_pages.Draw(sample, drawn, secrets.randbelow(SEEDS))
+    view = statement_pages.view(held, entry, asked, draw, render.language(request))
+    return render.page(request, "statement.html", view=view, zone=view.zone)
+
+
+@router.get("/gateways/{gateway}")
+def gateway(request: Request, gateway: GatewayId, held: Held, before: Before = None) -> HTMLResponse:
+    """One gateway: key, health, newest values, blocks, events, incidents."""
+    row, now, lang = gateway_row(held, gateway), held.now(), render.language(request)
+    found = held.store.blocks(row.id, limit=BLOCKS + 1, newest_first=True, before=before)
+    installation = held.store.installation(row.id)
+    site = installation.site if installation else None
+    return render.page(
+        request,
+        "gateway.html",
+        gateway=row,
+        health=health(row, now),
+        age=now - (row.received_at or now),
+        coverage=records.coverage(row),
+        algorithm=algorithm(row.algorithm),
+        site_name=site.site.name if site else "",
+        configurations=held.store.configurations(row.id),
+        values=records.values(installation, row, held.store.latest(row.id), lang),
+        blocks=found[:BLOCKS],
+        older=found[BLOCKS - 1].ingest_seq if len(found) > BLOCKS else None,
+        late=LATE_MS,
+        events=held.store.events(row.id, EVENTS),
+        incidents=incidents(held, row.id, lang, 20),
+        zone=str(site.zone) if site else render.ZONE,
+    )
+
+
+@router.get("/blocks/{gateway}/{epoch}/{seq}")
+def block(
+    *,
+    request: Request,
+    gateway: GatewayId,
+    epoch: Number,
+    seq: Number,
+    held: Held,
+    at: Instant = None,
+    device: Annotated[str | None, Query(max_length=64)] = None,
+    all_: Annotated[bool, Query(alias="all")] = False,
+) -> HTMLResponse:
+    """One block: its envelope, its chunks, every frame asked and answered, verified while the page is made."""
+    row = gateway_row(held, gateway)
+    found = open_stored(held.store, row, epoch, seq)
+    if found is None:
+        raise problem.missing("block", f"{gateway}/{epoch}/{seq}")
+    installation = held.store.installation(row.id)
+    view = records.block_view(held, row, found, at=at, device=device, everything=all_, lang=render.language(request))
+    zone = str(installation.site.zone) if installation else render.ZONE
+    return render.page(request, "block.html", view=view, zone=zone)
+
+
+@router.get("/errors")
+def errors(request: Request) -> HTMLResponse:
+    """Every error code with its meaning and the one next action."""
+    entries = [(code, entry) for code, entry in sorted(messages.catalogue().items()) if "zh_fix" in entry]
+    return render.page(request, "errors.html", entries=entries)
+
+
+@router.get("/power.csv")
+def power_csv(held: Held, site: Annotated[Name, Query()]) -> Response:
+    """Mean power of 15 minutes, kW, the last 24 hours."""
+    _known(held, site)
+    series, rows = overviews.power_rows(held, site)
+    lines = ([render.iso(row.start), *row.values] for row in rows)
+    return _csv("power.csv", ["start", *(f"{name} kW" for name in series)], lines)
+
+
+@router.get("/days.csv")
+def days_csv(held: Held, site: Annotated[Name, Query()]) -> Response:
+    """Day by day: kWh and tCO2, and which version of the statement says so."""
+    _known(held, site)
+    lines = ([row.day, row.kwh, row.tco2, row.version or "open", row.id] for row in overviews.day_rows(held, site))
+    return _csv("days.csv", ["day", "kWh", "tCO2", "version", "statement"], lines)
+
+
+async def failed(request: Request, error: Exception) -> Response:
+    """A page for a reader of pages, application/problem+json for everybody else."""
+    found = problem.of(error)
+    browser = "text/html" in request.headers.get("accept", "")
+    if not browser or request.url.path.startswith("/v1/"):
+        return problem.response(found, request.scope)
+    document = problem.body(found, request.scope) | _told(found, request)
+    return render.page(request, "problem.html", found.status, problem=document)
+
+
+def _told(found: problem.Problem, request: Request) -> dict[str, str]:
+    chosen = render.language(request)
+    return {"title": messages.text(found.code, chosen), "fix": messages.remedy(found.code, chosen)}
+
+
+def _known(held: Held, site: str) -> None:
+    if site not in statements.sites(held.store):
+        raise problem.missing("site", site)
+
+
+def _csv(name: str, heads: list[str], lines: Iterable[list[Any]]) -> Response:
+    """CSV with a byte order mark, so that Excel reads it as UTF-8."""
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(heads)
+    writer.writerows(["" if cell is None else cell for cell in line] for line in lines)
+    headers = {"content-disposition": f'attachment; filename="{name}"'}
+    return Response("\ufeff" + text.getvalue(), media_type="text/csv; charset=utf-8", headers=headers)

@@ -1,0 +1,288 @@
+"""What the store can be asked: blocks, intervals, live values, health, and what went wrong."""
+
+from collections.abc import Collection, Iterator
+from decimal import Decimal
+from typing import Any
+
+from cloud import interval_rows
+from cloud.enrolments import Enrolments
+from cloud.intervals import INTERVAL_MS
+from cloud.rows import Block, Counts, EventRow, Incident, IntervalRow, Latest, Power, Quarantined, Sum
+from drivers.installation import Installation
+from drivers.quantity import EXACT
+from drivers.replay import replay
+from drivers.site import multiplier
+
+BLOCK_COLUMNS = (
+    "ingest_seq, gateway, epoch, seq, hash, utc_start, utc_end, received_at, config_number, readings, fault,"
+    " length(frame)"
+)
+QUARANTINE_COLUMNS = "id, gateway, at, code, reason, signed, epoch, seq, hash"
+
+
+class Queries(Enrolments):
+    """The reading part of the store. Pages are cut by ``ingest_seq``, which only rises."""
+
+    def as_of(self) -> int:
+        """The newest ingest sequence number: everything up to it is committed."""
+        with self.reading() as db:
+            (value,) = db.execute("SELECT value FROM meta WHERE name = 'ingest_seq'").fetchone()
+            return int(value)
+
+    def counts(self) -> Counts:
+        """How much is held."""
+        with self.reading() as db:
+            row = db.execute(
+                "SELECT count(*), total(blocks), total(refused_blocks), total(readings),"
+                " (SELECT count(*) FROM intervals), (SELECT count(*) FROM quarantine),"
+                " (SELECT count(*) FROM incidents), total(gaps), max(received_at) FROM gateways"
+            ).fetchone()
+            gateways, blocks, refused, readings, intervals, quarantined, incidents, gaps, received_at = row
+            totals = (gateways, int(blocks), int(refused), int(readings), intervals, quarantined, incidents, int(gaps))
+            return Counts(*totals, received_at)
+
+    def blocks(
+        self, gateway: bytes, after: int = 0, limit: int = 100, newest_first: bool = False, before: int | None = None
+    ) -> list[Block]:
+        """The blocks of a gateway whose ingest_seq lies above ``after`` and below ``before``."""
+        order = "DESC" if newest_first else "ASC"
+        with self.reading() as db:
+            rows = db.execute(
+                f"SELECT {BLOCK_COLUMNS} FROM blocks WHERE gateway = ? AND ingest_seq > ? AND ingest_seq < ?"
+                f" ORDER BY ingest_seq {order} LIMIT ?",
+                (gateway, after, _END if before is None else before, limit),
+            )
+            return [Block(*row) for row in rows]
+
+    def blocks_between(self, gateway: bytes, start: int, end: int) -> list[Block]:
+        """The blocks that overlap [start, end) (UTC ms), in chain order."""
+        with self.reading() as db:
+            rows = db.execute(
+                f"SELECT {BLOCK_COLUMNS} FROM blocks WHERE gateway = ? AND utc_start < ? AND utc_end > ?"
+                " ORDER BY epoch, seq",
+                (gateway, end, start),
+            )
+            return [Block(*row) for row in rows]
+
+    def block_row(self, gateway: bytes, epoch: int, seq: int) -> Block | None:
+        """One block of the chain."""
+        with self.reading() as db:
+            row = db.execute(f"SELECT {BLOCK_COLUMNS} FROM blocks WHERE {_BLOCK}", (gateway, epoch, seq)).fetchone()
+            return Block(*row) if row else None
+
+    def block(self, gateway: bytes, epoch: int, seq: int) -> bytes | None:
+        """The zstd frame of a block, as it came."""
+        with self.reading() as db:
+            row = db.execute(f"SELECT frame FROM blocks WHERE {_BLOCK}", (gateway, epoch, seq)).fetchone()
+            return bytes(row[0]) if row else None
+
+    def frames(self, gateway: bytes, first: tuple[int, int], last: tuple[int, int]) -> Iterator[tuple[Block, bytes]]:
+        """Blocks with their frames from one (epoch, seq) to another, both included, in chain order."""
+        with self.reading() as db:
+            rows = db.execute(
+                f"SELECT {BLOCK_COLUMNS}, frame FROM blocks WHERE gateway = ? AND (epoch, seq) >= (?, ?)"
+                " AND (epoch, seq) <= (?, ?) ORDER BY epoch, seq",
+                (gateway, *first, *last),
+            )
+            for *columns, frame in rows:
+                yield Block(*columns), frame
+
+    def intervals(
+        self,
+        after: int = 0,
+        limit: int = 1000,
+        *,
+        gateway: bytes | None = None,
+        device: str | None = None,
+        point: str | None = None,
+        start: int | None = None,
+        end: int | None = None,
+        closed: bool | None = None,
+    ) -> list[IntervalRow]:
+        """Intervals by ingest_seq, oldest change first; ``start`` and ``end`` bound where they begin.
+
+        An open interval comes again, with a higher ingest_seq, each time it has grown.
+        """
+        where = {
+            "ingest_seq > ?": after,
+            "gateway = ?": gateway,
+            "device = ?": device,
+            "point = ?": point,
+            "start >= ?": start,
+            "start < ?": end,
+            "closed = ?": closed,
+        }
+        asked = {clause: value for clause, value in where.items() if value is not None}
+        with self.reading() as db:
+            rows = db.execute(
+                f"{interval_rows.SELECT} WHERE {' AND '.join(asked)} ORDER BY ingest_seq LIMIT ?",
+                (*asked.values(), limit),
+            )
+            return [interval_rows.row(row) for row in rows]
+
+    def series(self, gateway: bytes, device: str, point: str, start: int, end: int) -> list[IntervalRow]:
+        """The intervals of one counter that overlap [start, end), by start."""
+        with self.reading() as db:
+            rows = db.execute(
+                f"{interval_rows.SELECT} WHERE gateway = ? AND device = ? AND point = ?"
+                " AND start < ? AND start > ? AND end > ? ORDER BY start",
+                (gateway, device, point, end, start - INTERVAL_MS, start),
+            )
+            return [interval_rows.row(row) for row in rows]
+
+    def interval_sums(
+        self, start: int, end: int, gateway: bytes | None = None, bucket_ms: int | None = None
+    ) -> list[Sum]:
+        """Consumption by counter of the intervals that begin in [start, end).
+
+        ``bucket_ms``: summed over stretches of this length, counted from ``start``.
+        """
+        where, values = ("gateway = ? AND ", (gateway,)) if gateway else ("", ())
+        groups: dict[tuple[Any, ...], list[tuple[Any, ...]]] = {}
+        with self.reading() as db:
+            rows = db.execute(
+                "SELECT gateway, device, point, unit, start, consumption, quality, readings, expected FROM intervals"
+                f" WHERE {where}start >= ? AND start < ? ORDER BY gateway, device, point, start",
+                (*values, start, end),
+            )
+            for *key, at, consumption, quality, readings, expected in rows:
+                bucket = start if bucket_ms is None else at - (at - start) % bucket_ms
+                groups.setdefault((*key, bucket), []).append((consumption, quality, readings, expected))
+        return [_sum(key, held) for key, held in groups.items()]
+
+    def latest(self, gateway: bytes | None = None) -> list[Latest]:
+        """The newest value of every point, replayed from the newest reply that holds it."""
+        where, values = ("WHERE gateway = ?", (gateway,)) if gateway else ("", ())
+        newest: dict[tuple[bytes, str, str], Latest] = {}
+        with self.reading() as db:
+            rows = db.execute(
+                "SELECT gateway, device, request, config_number, at, reply, epoch, seq FROM latest"
+                f" {where} ORDER BY gateway, device, at",
+                values,
+            ).fetchall()
+            for held, device, request, number, at, reply, epoch, seq in rows:
+                config = self.config(db, held, number)
+                assert config is not None, "a reply is kept only under a configuration that is held"
+                for value in _values(self.installed(db, config), (held, device, request, at, reply, epoch, seq)):
+                    newest[held, device, value.point] = value
+        return list(newest.values())
+
+    def power_series(
+        self, start: int, end: int, gateway: bytes | None = None, device: str | None = None, point: str | None = None
+    ) -> list[Power]:
+        """Power by quarters of an hour that begin in [start, end), by gateway, device, point and start."""
+        where = {
+            "start >= ?": start,
+            "start < ?": end,
+            "gateway = ?": gateway,
+            "device = ?": device,
+            "point = ?": point,
+        }
+        asked = {clause: value for clause, value in where.items() if value is not None}
+        with self.reading() as db:
+            rows = db.execute(
+                "SELECT gateway, device, point, start, total / samples, peak, samples FROM power"
+                f" WHERE {' AND '.join(asked)} ORDER BY gateway, device, point, start",
+                tuple(asked.values()),
+            )
+            return [Power(*row) for row in rows]
+
+    def events(
+        self, gateway: bytes | None = None, limit: int = 100, kinds: Collection[int] | None = None
+    ) -> list[EventRow]:
+        """What the gateways tell of, newest first; ``kinds``: only these numbers of EventKind."""
+        clauses, values = ["1"], list[Any]()
+        if gateway is not None:
+            clauses.append("gateway = ?")
+            values.append(gateway)
+        if kinds is not None:
+            clauses.append(f"kind IN ({', '.join('?' * len(kinds))})")
+            values.extend(kinds)
+        with self.reading() as db:
+            rows = db.execute(
+                f"SELECT gateway, epoch, seq, kind, start, end, detail FROM events WHERE {' AND '.join(clauses)}"
+                " ORDER BY end DESC, epoch DESC, seq DESC, number DESC LIMIT ?",
+                (*values, limit),
+            )
+            return [EventRow(*row) for row in rows]
+
+    def incidents(self, limit: int = 100) -> list[Incident]:
+        """What a person must look into, newest first."""
+        with self.reading() as db:
+            rows = db.execute(
+                "SELECT id, gateway, at, kind, epoch, seq, detail FROM incidents ORDER BY id DESC LIMIT ?", (limit,)
+            )
+            return [Incident(*row) for row in rows]
+
+    def quarantine(self, limit: int = 100) -> list[Quarantined]:
+        """What was refused, newest first."""
+        with self.reading() as db:
+            rows = db.execute(f"SELECT {QUARANTINE_COLUMNS} FROM quarantine ORDER BY id DESC LIMIT ?", (limit,))
+            return [_quarantined(row) for row in rows]
+
+    def quarantined(self, number: int) -> bytes | None:
+        """The refused bytes themselves."""
+        with self.reading() as db:
+            row = db.execute("SELECT frame FROM quarantine WHERE id = ?", (number,)).fetchone()
+            return bytes(row[0]) if row else None
+
+    def receipt(self, gateway: bytes) -> bytes | None:
+        """The newest receipt issued to a gateway."""
+        with self.reading() as db:
+            row = db.execute(NEWEST_RECEIPT, (gateway,)).fetchone()
+            return bytes(row[0]) if row else None
+
+    def receipt_named(self, gateway: bytes, sha256: bytes) -> bytes | None:
+        """The receipt with this hash: what the first block of a later epoch names."""
+        with self.reading() as db:
+            row = db.execute(
+                "SELECT envelope FROM receipts WHERE gateway = ? AND hash = ?", (gateway, sha256)
+            ).fetchone()
+            return bytes(row[0]) if row else None
+
+
+NEWEST_RECEIPT = "SELECT envelope FROM receipts WHERE gateway = ? ORDER BY epoch DESC, next_seq DESC, at DESC LIMIT 1"
+_BLOCK = "gateway = ? AND epoch = ? AND seq = ?"
+_END = (1 << 63) - 1
+
+
+def _quarantined(row: tuple[Any, ...]) -> Quarantined:
+    number, gateway, at, code, reason, signed, epoch, seq, sha256 = row
+    return Quarantined(number, gateway, at, code, reason, bool(signed), epoch, seq, sha256)
+
+
+def _values(installation: Installation, answered: tuple[Any, ...]) -> Iterator[Latest]:
+    """What a reply says, point by point."""
+    gateway, device, request, at, reply, epoch, seq = answered
+    number = next(index for index, entry in enumerate(installation.site.device) if entry.id == device)
+    entry, driver = installation.site.device[number], installation.drivers[number]
+    for reading in replay(driver, request, reply, at, number):
+        point = driver.profile.point(reading.point)
+        primary = reading.value
+        if primary is not None and not point.primary:
+            primary = EXACT.multiply(primary, multiplier(entry, at))
+        yield Latest(
+            gateway, device, point.id, point.unit, point.kind, reading.value, primary, reading.quality, at, epoch, seq
+        )
+
+
+def _sum(key: tuple[Any, ...], rows: list[tuple[Any, ...]]) -> Sum:
+    gateway, device, point, unit, start = key
+    total = Decimal(0)
+    for consumption, *_ in rows:
+        if consumption is not None:
+            total = EXACT.add(total, Decimal(consumption))
+    qualities = [quality for _, quality, _, _ in rows]
+    return Sum(
+        gateway,
+        device,
+        point,
+        unit,
+        start,
+        total,
+        len(rows),
+        qualities.count("estimated"),
+        qualities.count("suspect"),
+        sum(readings for _, _, readings, _ in rows),
+        sum(expected for _, _, _, expected in rows),
+    )

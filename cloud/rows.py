@@ -1,0 +1,222 @@
+"""What the store hands out: one frozen row a thing. Gateways are 16 bytes, instants UTC ms, amounts Decimal."""
+
+from dataclasses import dataclass
+from decimal import Decimal
+
+from cloud.intervals import Interval
+from drivers.profile import Kind
+from drivers.reading import Quality
+from protocols.record.cose import PublicKey
+
+
+@dataclass(frozen=True, slots=True)
+class Gateway:
+    """An enrolled gateway: its keys, where its chain stands, and its health. Counts are of booked blocks."""
+
+    id: bytes
+    algorithm: int
+    spki: bytes
+    technician_algorithm: int
+    technician_spki: bytes
+    site: str
+    custody: int
+    enrolment: bytes
+    enrolled_at: int
+    revoked_at: int | None
+    reason: str
+    epoch: int
+    next_seq: int
+    head: bytes
+    boot: int | None
+    mono: int | None
+    config_number: int
+    block_start: int | None
+    block_end: int | None
+    received_at: int | None
+    blocks: int
+    refused_blocks: int
+    readings: int
+    due: int
+    asked: int
+    answered: int
+    silent: int
+    damaged: int
+    refused: int
+    gaps: int
+
+    @property
+    def key(self) -> PublicKey:
+        """What its blocks are signed with."""
+        return PublicKey(self.algorithm, self.spki)
+
+    @property
+    def technician(self) -> PublicKey:
+        """What its site configurations are signed with."""
+        return PublicKey(self.technician_algorithm, self.technician_spki)
+
+    @property
+    def revoked(self) -> bool:
+        """Whether nothing more is taken from it."""
+        return self.revoked_at is not None
+
+    @property
+    def lag_ms(self) -> int | None:
+        """How long after its end the newest block came."""
+        if self.received_at is None or self.block_end is None:
+            return None
+        return self.received_at - self.block_end
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A block in the chain. ``fault``: why its content was refused; then it is held and linked, but not booked."""
+
+    ingest_seq: int
+    gateway: bytes
+    epoch: int
+    seq: int
+    hash: bytes
+    utc_start: int
+    utc_end: int
+    received_at: int
+    config_number: int
+    readings: int
+    fault: str | None
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class IntervalRow:
+    """An interval as it stands; ``ingest_seq`` rises every time the row changes."""
+
+    gateway: bytes
+    ingest_seq: int
+    interval: Interval
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """A signed site configuration; ``digest`` is what blocks name."""
+
+    gateway: bytes
+    number: int
+    digest: bytes
+    envelope: bytes
+    valid_from: int
+    received_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Sum:
+    """Consumption of one counter over the intervals that begin in a stretch of time; suspect ones add nothing."""
+
+    gateway: bytes
+    device: str
+    point: str
+    unit: str
+    start: int
+    consumption: Decimal
+    intervals: int
+    estimated: int
+    suspect: int
+    readings: int
+    expected: int
+
+
+@dataclass(frozen=True, slots=True)
+class Latest:
+    """The newest value of a point. ``primary_value`` has CT x PT applied where the meter reads before them."""
+
+    gateway: bytes
+    device: str
+    point: str
+    unit: str
+    kind: Kind
+    value: Decimal | None
+    primary_value: Decimal | None
+    quality: Quality
+    at: int
+    epoch: int
+    seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class Power:
+    """Mean and peak power in kW, CT x PT applied, over 15 minutes from ``start``. For the eye, not an account."""
+
+    gateway: bytes
+    device: str
+    point: str
+    start: int
+    mean: float
+    peak: float
+    samples: int
+
+
+@dataclass(frozen=True, slots=True)
+class EventRow:
+    """An event a block tells of; ``kind`` is a number of protocols.record.block.EventKind."""
+
+    gateway: bytes
+    epoch: int
+    seq: int
+    kind: int
+    start: int
+    end: int
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Incident:
+    """Something a person must look into. ``kind``: conflict, fork or config."""
+
+    id: int
+    gateway: bytes
+    at: int
+    kind: str
+    epoch: int | None
+    seq: int | None
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Quarantined:
+    """Bytes that were refused, kept with the reason. ``signed``: whether they are the gateway's own word."""
+
+    id: int
+    gateway: bytes | None
+    at: int
+    code: str
+    reason: str
+    signed: bool
+    epoch: int | None
+    seq: int | None
+    hash: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class StatementRow:
+    """One version of a statement; ``content`` is its JSON, ``digest`` the hex SHA-256 of what decides a new version."""
+
+    id: str
+    version: int
+    digest: str
+    site: str
+    period: str
+    created: int
+    content: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """How much the collector holds."""
+
+    gateways: int
+    blocks: int
+    refused_blocks: int
+    readings: int
+    intervals: int
+    quarantined: int
+    incidents: int
+    gaps: int
+    received_at: int | None

@@ -1,0 +1,104 @@
+-- The collector's tables. `gateway` (16 bytes) is the first column of every key that belongs to one; amounts are decimal text; instants UTC ms.
+
+CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
+INSERT OR IGNORE INTO meta VALUES ('schema', 1), ('ingest_seq', 0);
+
+CREATE TABLE IF NOT EXISTS gateways (
+    gateway BLOB PRIMARY KEY,
+    algorithm INTEGER NOT NULL, spki BLOB NOT NULL,
+    technician_algorithm INTEGER NOT NULL, technician_spki BLOB NOT NULL,
+    site TEXT NOT NULL, custody INTEGER NOT NULL,
+    enrolment BLOB NOT NULL, enrolled_at INTEGER NOT NULL,
+    revoked_at INTEGER, reason TEXT NOT NULL DEFAULT '',
+    -- where its chain stands
+    epoch INTEGER NOT NULL, next_seq INTEGER NOT NULL, head BLOB NOT NULL,
+    boot INTEGER, mono INTEGER, config_number INTEGER NOT NULL DEFAULT 0,
+    -- its health
+    block_start INTEGER, block_end INTEGER, received_at INTEGER,
+    blocks INTEGER NOT NULL DEFAULT 0, refused_blocks INTEGER NOT NULL DEFAULT 0, readings INTEGER NOT NULL DEFAULT 0,
+    due INTEGER NOT NULL DEFAULT 0, asked INTEGER NOT NULL DEFAULT 0, answered INTEGER NOT NULL DEFAULT 0,
+    silent INTEGER NOT NULL DEFAULT 0, damaged INTEGER NOT NULL DEFAULT 0, refused INTEGER NOT NULL DEFAULT 0,
+    gaps INTEGER NOT NULL DEFAULT 0
+) WITHOUT ROWID;
+
+CREATE TABLE IF NOT EXISTS invites (
+    invite TEXT PRIMARY KEY, secret_hash BLOB NOT NULL, salt BLOB NOT NULL, site TEXT,
+    created_at INTEGER NOT NULL, expires_at INTEGER NOT NULL,
+    tries INTEGER NOT NULL DEFAULT 0, used_by BLOB, used_at INTEGER
+) WITHOUT ROWID;
+
+CREATE TABLE IF NOT EXISTS configs (
+    gateway BLOB NOT NULL, number INTEGER NOT NULL, digest BLOB NOT NULL, envelope BLOB NOT NULL,
+    valid_from INTEGER NOT NULL, received_at INTEGER NOT NULL,
+    PRIMARY KEY (gateway, number)
+) WITHOUT ROWID;
+
+CREATE TABLE IF NOT EXISTS profiles (digest BLOB PRIMARY KEY, source BLOB NOT NULL) WITHOUT ROWID;
+
+-- One block, one row. `fault` is NULL for a booked block, else why its content was refused: it keeps its place in the chain.
+CREATE TABLE IF NOT EXISTS blocks (
+    ingest_seq INTEGER PRIMARY KEY,
+    gateway BLOB NOT NULL, epoch INTEGER NOT NULL, seq INTEGER NOT NULL, hash BLOB NOT NULL,
+    utc_start INTEGER NOT NULL, utc_end INTEGER NOT NULL, received_at INTEGER NOT NULL,
+    config_number INTEGER NOT NULL, readings INTEGER NOT NULL, fault TEXT, frame BLOB NOT NULL,
+    UNIQUE (gateway, epoch, seq)
+);
+CREATE INDEX IF NOT EXISTS blocks_time ON blocks (gateway, utc_start);
+
+CREATE TABLE IF NOT EXISTS quarantine (
+    id INTEGER PRIMARY KEY, gateway BLOB, at INTEGER NOT NULL, code TEXT NOT NULL, reason TEXT NOT NULL,
+    signed INTEGER NOT NULL, epoch INTEGER, seq INTEGER, hash BLOB NOT NULL UNIQUE, frame BLOB NOT NULL
+);
+CREATE INDEX IF NOT EXISTS quarantine_unsigned ON quarantine (id) WHERE signed = 0;
+
+CREATE TABLE IF NOT EXISTS incidents (
+    id INTEGER PRIMARY KEY, gateway BLOB NOT NULL, at INTEGER NOT NULL, kind TEXT NOT NULL,
+    epoch INTEGER, seq INTEGER, detail TEXT NOT NULL
+);
+
+CREATE TABLE IF NOT EXISTS receipts (
+    gateway BLOB NOT NULL, hash BLOB NOT NULL, epoch INTEGER NOT NULL, next_seq INTEGER NOT NULL,
+    at INTEGER NOT NULL, envelope BLOB NOT NULL,
+    PRIMARY KEY (gateway, hash)
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS receipts_newest ON receipts (gateway, epoch, next_seq, at);
+
+CREATE TABLE IF NOT EXISTS events (
+    gateway BLOB NOT NULL, epoch INTEGER NOT NULL, seq INTEGER NOT NULL, number INTEGER NOT NULL,
+    kind INTEGER NOT NULL, start INTEGER NOT NULL, end INTEGER NOT NULL, detail TEXT NOT NULL,
+    PRIMARY KEY (gateway, epoch, seq, number)
+) WITHOUT ROWID;
+
+-- One counter over 15 minutes or less; `closed` 0 is the newest of its series, which still grows.
+CREATE TABLE IF NOT EXISTS intervals (
+    gateway BLOB NOT NULL, device TEXT NOT NULL, point TEXT NOT NULL, start INTEGER NOT NULL, end INTEGER NOT NULL,
+    unit TEXT NOT NULL, meter TEXT NOT NULL, closed INTEGER NOT NULL,
+    start_value TEXT NOT NULL, start_at INTEGER NOT NULL, start_epoch INTEGER NOT NULL, start_seq INTEGER NOT NULL,
+    end_value TEXT NOT NULL, end_at INTEGER NOT NULL, end_epoch INTEGER NOT NULL, end_seq INTEGER NOT NULL,
+    rolled TEXT NOT NULL, multiplier TEXT NOT NULL, consumption TEXT,
+    readings INTEGER NOT NULL, expected INTEGER NOT NULL, quality TEXT NOT NULL, position INTEGER NOT NULL,
+    ingest_seq INTEGER NOT NULL,
+    PRIMARY KEY (gateway, device, point, start)
+) WITHOUT ROWID;
+CREATE UNIQUE INDEX IF NOT EXISTS intervals_cursor ON intervals (ingest_seq);
+CREATE INDEX IF NOT EXISTS intervals_open ON intervals (gateway) WHERE closed = 0;
+
+-- The newest answer to each request: a live value is replayed from it.
+CREATE TABLE IF NOT EXISTS latest (
+    gateway BLOB NOT NULL, device TEXT NOT NULL, request BLOB NOT NULL,
+    config_number INTEGER NOT NULL, at INTEGER NOT NULL, reply BLOB NOT NULL, epoch INTEGER NOT NULL, seq INTEGER NOT NULL,
+    PRIMARY KEY (gateway, device, request)
+) WITHOUT ROWID;
+
+-- What a chart of power needs; for the eye, never for an account.
+CREATE TABLE IF NOT EXISTS power (
+    gateway BLOB NOT NULL, device TEXT NOT NULL, point TEXT NOT NULL, start INTEGER NOT NULL,
+    total REAL NOT NULL, peak REAL NOT NULL, samples INTEGER NOT NULL,
+    PRIMARY KEY (gateway, device, point, start)
+) WITHOUT ROWID;
+
+CREATE TABLE IF NOT EXISTS statements (
+    id TEXT NOT NULL, version INTEGER NOT NULL, digest TEXT NOT NULL, site TEXT NOT NULL, period TEXT NOT NULL,
+    created INTEGER NOT NULL, content BLOB NOT NULL,
+    PRIMARY KEY (id, version)
+) WITHOUT ROWID;

@@ -1,0 +1,89 @@
+"""The collector as a process: one port, one line when it is ready, a clean end."""
+
+import errno
+import signal
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import uvicorn
+
+from cloud.app import create_app
+from cloud.collector import Collector, now_ms
+from cloud.config import open_key, open_store
+from cloud.writer import Writer
+from protocols import messages
+from protocols.errors import ConfigError
+
+GRACE_S = 5
+
+
+class Server(uvicorn.Server):
+    """uvicorn that says where it listens once it does, and returns after a signal so that the store is closed."""
+
+    def __init__(self, config: uvicorn.Config, ready: str) -> None:
+        super().__init__(config)
+        self._ready = ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen, then tell."""
+        await super().startup(sockets)
+        if self.started:
+            sys.stderr.write(self._ready + "\n")
+            sys.stderr.flush()
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """SIGTERM and SIGINT end the serving; they are not raised again behind it."""
+        held = {number: signal.signal(number, self.handle_exit) for number in (signal.SIGTERM, signal.SIGINT)}
+        try:
+            yield
+        finally:
+            for number, handler in held.items():
+                signal.signal(number, handler)
+
+
+def serve(data: Path, host: str, port: int, language: messages.Language) -> None:
+    """Serve until SIGTERM or SIGINT; ConfigError when the port is taken or the folder cannot be used."""
+    listener = listen(host, port)
+    key = open_key(data)
+    with listener, open_store(data, key) as store:
+        writer = Writer(lambda batches: store.append_batches(batches, now_ms()))
+        try:
+            config = uvicorn.Config(
+                create_app(Collector(store, key, writer)),
+                access_log=False,
+                log_level="warning",
+                server_header=False,
+                timeout_graceful_shutdown=GRACE_S,
+                h11_max_incomplete_event_size=1 << 16,
+                proxy_headers=False,
+            )
+            shown = f"[{host}]" if ":" in host else host
+            address = f"http://{shown}:{listener.getsockname()[1]}/"
+            Server(config, messages.text("cloud.ready", language, address=address)).run([listener])
+        finally:
+            writer.close()
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A bound socket; ConfigError says when the port is taken, may not be used, or the host is not ours."""
+    try:
+        family, kind, number, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+    except OSError as error:
+        raise ConfigError(f"--host {host}", str(error.strerror), "a name or address of this machine") from error
+    listener = socket.socket(family, kind, number)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind(address)
+        listener.listen(2048)
+    except OSError as error:
+        listener.close()
+        taken = error.errno == errno.EADDRINUSE
+        found = "a port that another program holds" if taken else str(error.strerror)
+        raise ConfigError(f"--port {port}", found, "a free port of this machine; 0 picks one") from error
+    return listener

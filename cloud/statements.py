@@ -1,0 +1,279 @@
+"""Statements from the store: the figure as it stands, and its versions; a new one only when the content differs."""
+
+from collections.abc import Iterator
+from functools import partial
+from typing import Any, cast
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+from cloud.accounting import period as periods
+from cloud.accounting import statement as made
+from cloud.accounting.electricity import Increment, MeterRole, account
+from cloud.accounting.factors import FactorSet, builtin
+from cloud.accounting.meters import ENERGY, Configured, increments
+from cloud.accounting.period import Period
+from cloud.accounting.statement import Content, Statement
+from cloud.intervals import Interval
+from cloud.rows import Gateway, StatementRow
+from cloud.store import Store
+from drivers.installation import Installation
+from protocols import messages
+from protocols.errors import AccountError, ConflictError, FactorError
+
+LATE_MS = 3_600_000
+"""How long a period that is over waits for the last blocks of its gateways before it is closed without them."""
+REOPEN_MS = 62 * 86_400_000
+"""How far back a version is looked at again when data came late."""
+TRIES = 5
+
+
+def live(store: Store, site: str, period: Period | str, now: int) -> Statement:
+    """The figure as it stands at ``now`` (UTC ms); nothing is written.
+
+    It is the newest version itself while that still says the same, else a draft that carries the newest version's
+    number (0 before the first) and the difference to it. AccountError, FactorError.
+    """
+    content, as_of = _content(store, site, _period(store, site, period), now)
+    newest = _newest(store, made.statement_id(site, content.period.id))
+    if newest is not None and newest.digest == made.digest(content):
+        return newest
+    draft = made.mint(content, newest, _stamp(content, now), as_of)
+    return msgspec.structs.replace(draft, version=newest.version if newest else 0)
+
+
+def close(store: Store, site: str, period: Period | str, now: int, factors: FactorSet | None = None) -> Statement:
+    """The version that says what is held at ``now``: the newest, or a new one beside it when the content differs."""
+    chosen = _period(store, site, period)
+    for _ in range(TRIES):
+        content, as_of = _content(store, site, chosen, now, factors)
+        newest = _newest(store, made.statement_id(site, chosen.id))
+        if newest is not None and newest.digest == made.digest(content):
+            return newest
+        statement = made.mint(content, newest, _stamp(content, now), as_of)
+        try:
+            store.put_statement(_row(statement, now))
+        except ConflictError:
+            continue
+        return statement
+    raise AccountError(f"{site}, {chosen.id}: found another writer {TRIES} times, expected to be let through")
+
+
+def close_due(store: Store, now: int) -> list[Statement]:
+    """The new versions that are due: of yesterday, last month, and older periods whose data or factors changed.
+
+    A period that cannot be accounted (nothing measured, no factor) is left for whoever asks for it to be told why.
+    """
+    found = []
+    for site in sorted({gateway.site for gateway in store.gateways()}):
+        for period in _due(store, site, now):
+            known = _newest(store, made.statement_id(site, period.id))
+            if known is not None and not _stale(store, site, period, known):
+                continue
+            try:
+                statement = close(store, site, period, now)
+            except (AccountError, FactorError):
+                continue
+            if known is None or statement.version != known.version:
+                found.append(statement)
+    return found
+
+
+def get(store: Store, reference: str, version: int | None = None) -> Statement:
+    """The version named ``E-S-0012-2026-11@2``, or the newest without a number; AccountError when there is none."""
+    name, named = made.parse_reference(reference)
+    row = store.statement(name, version if version is not None else named)
+    if row is None:
+        raise AccountError(f"statement: found none named {reference!r}, expected one that `account list` shows")
+    return made.from_json(row.content)
+
+
+def versions(store: Store, statement_id: str) -> list[Statement]:
+    """Every version of a statement, oldest first."""
+    rows = store.statement_versions(statement_id)
+    return sorted((made.from_json(row.content) for row in rows), key=lambda statement: statement.version)
+
+
+def listing(store: Store, site: str | None = None) -> list[Statement]:
+    """The newest version of every statement, newest period first."""
+    return [made.from_json(row.content) for row in store.statements(site)]
+
+
+def sites(store: Store) -> list[str]:
+    """Every site that a gateway is enrolled for."""
+    return sorted({gateway.site for gateway in store.gateways()})
+
+
+def zone_of(store: Store, site: str) -> ZoneInfo:
+    """The time zone of a site's business days; AccountError for a site nobody knows."""
+    for gateway in _gateways(store, site):
+        installation = store.installation(gateway.id)
+        if installation is not None:
+            return installation.site.zone
+    raise AccountError(f"site: found {site!r}, expected one with an enrolled gateway: {', '.join(sites(store))}")
+
+
+def split(store: Store, reference: str) -> tuple[str, str]:
+    """Site and period of a statement's name without a version; AccountError when no site of ours is in it."""
+    for site in sorted(sites(store), key=len, reverse=True):
+        if reference.startswith(f"E-{site}-"):
+            return site, reference.removeprefix(f"E-{site}-")
+    raise AccountError(f"statement: found {reference!r}, expected E-SITE-PERIOD with one of {', '.join(sites(store))}")
+
+
+def explain(statement: Statement) -> dict[str, Any]:
+    """Where a figure comes from, ready for JSON: result, formula, inputs down to registers and blocks."""
+    plain = cast("dict[str, Any]", msgspec.to_builtins(statement))
+    content = plain["content"]
+    return {
+        **{name: plain[name] for name in ("id", "version", "supersedes", "difference", "minted_at", "digest")},
+        "as_of_seq": statement.as_of,
+        "evidence": f"/v1/evidence/{statement.reference}",
+        **{name: content[name] for name in ("site", "period", "method", "provisional")},
+        "result": {"value": content["tco2"], "unit": "tCO2"},
+        "formula": content["method"]["formula"],
+        "reasons": [{"id": name, **_both(name)} for name in content["reasons"]],
+        "inputs": [part for line in content["lines"] for part in _inputs(line)],
+        **{name: content[name] for name in ("breakdown", "coverage", "shares", "gaps", "factor_set")},
+        "intervals": content["inputs"],
+        "engine": content["method"]["engine"],
+    }
+
+
+def _inputs(line: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    factor = line["factor"]
+    source = {name: factor[name] for name in ("publisher", "notice", "published", "url", "attachment_sha256")}
+    yield {"name": "AD", "value": line["kwh"], "unit": "kWh", "year": line["year"], "meters": line["meters"]}
+    yield {
+        "name": "EF",
+        "value": factor["value"],
+        "unit": factor["unit"],
+        "year": line["year"],
+        "factor": factor["id"],
+        "status": factor["status"],
+        "source": source,
+        "tco2": line["tco2"],
+    }
+
+
+def _both(message: str) -> dict[str, str]:
+    return {"zh": messages.text(message, "zh"), "en": messages.text(message, "en")}
+
+
+def _content(
+    store: Store, site: str, period: Period, now: int, factors: FactorSet | None = None
+) -> tuple[Content, int]:
+    """The content, and the ingest seq up to which the record went in; read again while a gateway is delivering."""
+    for attempt in range(TRIES):
+        before = _heads(store, site)
+        as_of = store.as_of()
+        meters, moved = _moved(store, site, period)
+        if _heads(store, site) == before or attempt == TRIES - 1:
+            break
+    return account(site, period, meters, moved, factors or builtin(), closed=now >= period.end), as_of
+
+
+def _moved(store: Store, site: str, period: Period) -> tuple[list[MeterRole], list[Increment]]:
+    meters: list[MeterRole] = []
+    moved: list[Increment] = []
+    for gateway in _gateways(store, site):
+        intervals = energy(store, gateway, period)
+        if intervals or not gateway.revoked:
+            own, increments_ = increments(configured(store, gateway), intervals)
+            meters += own
+            moved += increments_
+    return meters, moved
+
+
+def energy(store: Store, gateway: Gateway, period: Period) -> list[Interval]:
+    """The energy of every meter that any configuration of a gateway names, over a period."""
+    devices = {
+        device.id
+        for entry in store.configurations(gateway.id)
+        for device in _installation(store, gateway.id, entry.number).site.device
+    }
+    rows = (store.series(gateway.id, device, ENERGY, period.start, period.end) for device in sorted(devices))
+    return [row.interval for series in rows for row in series]
+
+
+def configured(store: Store, gateway: Gateway) -> Configured:
+    """What a gateway's configurations are and which one each of its blocks was made under."""
+    numbers = [entry.number for entry in store.configurations(gateway.id)]
+    newest = max(numbers)
+    number_at = (lambda *_: newest) if len(numbers) == 1 else partial(_number, store, gateway.id)
+    return Configured(gateway.id.hex(), newest, partial(_installation, store, gateway.id), number_at)
+
+
+def _number(store: Store, gateway: bytes, epoch: int, seq: int) -> int:
+    row = store.block_row(gateway, epoch, seq)
+    if row is None:
+        raise AccountError(f"gateway {gateway.hex()}: found no block {epoch}/{seq}, expected the one an interval names")
+    return row.config_number
+
+
+def _installation(store: Store, gateway: bytes, number: int) -> Installation:
+    found = store.installation(gateway, number)
+    if found is None:
+        raise AccountError(f"gateway {gateway.hex()}: found no configuration {number}, expected it to be held")
+    return found
+
+
+def _gateways(store: Store, site: str) -> list[Gateway]:
+    return sorted((gateway for gateway in store.gateways() if gateway.site == site), key=lambda gateway: gateway.id)
+
+
+def _heads(store: Store, site: str) -> list[tuple[int, int]]:
+    return [(gateway.epoch, gateway.next_seq) for gateway in _gateways(store, site)]
+
+
+def _period(store: Store, site: str, period: Period | str) -> Period:
+    return periods.parse(period, zone_of(store, site)) if isinstance(period, str) else period
+
+
+def _newest(store: Store, statement_id: str) -> Statement | None:
+    row = store.statement(statement_id)
+    return None if row is None else made.from_json(row.content)
+
+
+def _due(store: Store, site: str, now: int) -> list[Period]:
+    """What should have a version by now: yesterday, last month, and whatever has one and is not too old."""
+    zone = zone_of(store, site)
+    today, month = periods.day_of(now, zone), periods.month_of(now, zone)
+    ended = [periods.day_of(today.start - 1, zone), periods.month_of(month.start - 1, zone)]
+    known = [periods.parse(row.period, zone) for row in store.statements(site)]
+    again = [period for period in known if period.end <= now < period.end + REOPEN_MS]
+    chosen = {period.id: period for period in (*ended, *again)}
+    return [period for period in chosen.values() if _delivered(store, site, period, now)]
+
+
+def _delivered(store: Store, site: str, period: Period, now: int) -> bool:
+    """Whether every gateway has delivered past the period, or had its time to."""
+    ends = [gateway.block_end or 0 for gateway in _gateways(store, site) if not gateway.revoked]
+    return now >= period.end + LATE_MS or min(ends, default=0) >= period.end
+
+
+def _stale(store: Store, site: str, period: Period, known: Statement) -> bool:
+    """Whether something that went into a version, or should have, has changed since."""
+    if known.content.factor_set != builtin().sha256 or "account.open" in known.content.reasons:
+        return True
+    return any(
+        store.intervals(after=known.as_of, limit=1, gateway=gateway.id, start=period.start, end=period.end)
+        for gateway in _gateways(store, site)
+    )
+
+
+def _stamp(content: Content, now: int) -> str:
+    return periods.stamp(now, ZoneInfo(content.period.timezone))
+
+
+def _row(statement: Statement, now: int) -> StatementRow:
+    content = statement.content
+    return StatementRow(
+        id=statement.id,
+        version=statement.version,
+        digest=statement.digest,
+        site=content.site,
+        period=content.period.id,
+        created=now,
+        content=made.to_json(statement),
+    )

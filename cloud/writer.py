@@ -1,0 +1,120 @@
+"""The one thread that writes to the store: what concurrent requests bring is committed together."""
+
+import asyncio
+import queue
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from cloud import problem
+
+T = TypeVar("T")
+MOST_WAITING = 256
+"""Jobs that may wait; one more is told to come back."""
+
+MOST_TOGETHER = 32
+"""Batches committed in one transaction at most: bounds how long the first of them waits for the last."""
+
+
+@dataclass(eq=False, slots=True)
+class Job:
+    """Something to do in the writer's thread, and where its outcome goes. ``frames`` is None for a lone job."""
+
+    frames: Sequence[bytes] | None
+    run: Callable[[], Any] | None
+    loop: asyncio.AbstractEventLoop
+    outcome: asyncio.Future[Any]
+
+    def settle(self, result: Any) -> None:
+        """Hand the result, or the exception, to the request that waits for it."""
+        self.loop.call_soon_threadsafe(self._settle, result)
+
+    def _settle(self, result: Any) -> None:
+        if self.outcome.done():
+            return
+        if isinstance(result, Exception):
+            self.outcome.set_exception(result)
+        else:
+            self.outcome.set_result(result)
+
+
+class Writer:
+    """Runs jobs one after another; batches of blocks that wait together go to ``append`` in one call."""
+
+    def __init__(self, append: Callable[[Sequence[Sequence[bytes]]], Sequence[Any]]) -> None:
+        self._append = append
+        self._jobs: queue.Queue[Job | None] = queue.Queue(MOST_WAITING)
+        self._thread = threading.Thread(target=self._work, name="writer", daemon=True)
+        self._thread.start()
+
+    @property
+    def waiting(self) -> int:
+        """Jobs not yet begun."""
+        return self._jobs.qsize()
+
+    async def append(self, frames: Sequence[bytes]) -> Any:
+        """The outcome of ``append`` for these frames, committed; Problem 503 when too much waits."""
+        return await self._put(frames, None)
+
+    async def run(self, job: Callable[[], T]) -> T:
+        """The result of a job run in the writer's thread; Problem 503 when too much waits."""
+        result: T = await self._put(None, job)
+        return result
+
+    def close(self) -> None:
+        """Finish what waits, then end the thread."""
+        self._jobs.put(None)
+        self._thread.join()
+
+    async def _put(self, frames: Sequence[bytes] | None, run: Callable[[], Any] | None) -> Any:
+        loop = asyncio.get_running_loop()
+        job = Job(frames, run, loop, loop.create_future())
+        try:
+            self._jobs.put_nowait(job)
+        except queue.Full:
+            raise problem.overloaded() from None
+        return await job.outcome
+
+    def _work(self) -> None:
+        held: Job | None = None
+        while True:
+            job = held or self._jobs.get()
+            held = None
+            if job is None:
+                return
+            if job.run is not None:
+                job.settle(_outcome(job.run))
+                continue
+            together, held, ended = self._gather(job)
+            self._commit(together)
+            if ended:
+                return
+
+    def _gather(self, first: Job) -> tuple[list[Job], Job | None, bool]:
+        """The batches that wait behind the first, the lone job that ended the row, and whether the end was reached."""
+        together = [first]
+        while len(together) < MOST_TOGETHER:
+            try:
+                job = self._jobs.get_nowait()
+            except queue.Empty:
+                break
+            if job is None:
+                return together, None, True
+            if job.run is not None:
+                return together, job, False
+            together.append(job)
+        return together, None, False
+
+    def _commit(self, together: list[Job]) -> None:
+        outcomes = _outcome(lambda: self._append([job.frames or () for job in together]))
+        for index, job in enumerate(together):
+            job.settle(outcomes if isinstance(outcomes, Exception) else outcomes[index])
+
+
+def _outcome(run: Callable[[], Any]) -> Any:
+    """The result, or the exception it ended with: whoever asked shall have it, and the thread goes on."""
+    try:
+        return run()
+    except Exception as error:  # noqa: BLE001 - the outermost loop of this thread
+        return error

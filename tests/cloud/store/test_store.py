@@ -1,0 +1,427 @@
+"""Everything committed is there, once, whatever happens to the process, the disk and the order of things."""
+
+import os
+import sqlite3
+import stat
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from cloud import keys
+from cloud.rows import StatementRow
+from cloud.store import Store
+from protocols.errors import ChainError, ConfigError, ConflictError, EnrolmentError, SignatureError, StoreError
+from protocols.record import invite, siteconfig
+from protocols.record.answer import Answer, encode_batch
+from protocols.record.block import Event, EventKind, Fault
+from protocols.record.cose import PrivateKey
+from protocols.record.receipt import open_receipt
+
+NOON = 1_790_000_100_000
+LATER = 1_790_100_000_000
+HOUR = 3_600_000
+
+
+def table(store: Store) -> list[Any]:
+    """The intervals without the numbers that say when they came."""
+    rows = store.intervals(limit=100_000)
+    return sorted((row.interval for row in rows), key=lambda it: (it.device, it.point, it.start))
+
+
+def eventful(box: Any) -> list[bytes]:
+    """Two hours with a reboot, a silent meter and a new ratio's boundary in them."""
+    frames = [box.block() for _ in range(20)]
+    frames.append(box.block(**box.reboot(25 * 60_000)))
+    frames += [box.block() for _ in range(10)]
+    silent = [Fault(at, 0, 1) for at in range(50, 60_000, 10_000)]
+    for _ in range(16):
+        times = list(range(50, 60_000, 10_000))
+        frames.append(
+            box.block(chunks=[box.chunk(0, [], [], silent), box.chunk(1, times, [box.reply(1, 9)] * len(times))])
+        )
+    return frames + [box.block() for _ in range(20)]
+
+
+@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_any_split_into_batches_and_any_restart_holds_the_same(
+    tmp_path: Path, make_box: Callable[..., Any], data: st.DataObject
+) -> None:
+    box, key = make_box(), PrivateKey.generate()
+    folder = Path(tempfile.mkdtemp(dir=tmp_path))
+    with Store(folder / "whole.db", key) as whole:
+        box.enrol(whole)
+        frames = eventful(box)
+        assert {verdict.answer for verdict in whole.append(frames, LATER)[0]} == {Answer.STORED}
+        path, left = folder / "split.db", frames
+        split = Store(path, key)
+        box.enrol(split)
+        while left:
+            count = data.draw(st.integers(1, len(left)))
+            split.append(left[: count + 1], LATER)
+            left = left[count:]
+            if data.draw(st.booleans()):
+                split.close()
+                split = Store(path, key)
+        assert table(split) == table(whole)
+        assert split.latest() == whole.latest()
+        assert split.gateways() == whole.gateways()
+        assert [replace(row, mean=0) for row in split.power_series(0, LATER)] == [
+            replace(row, mean=0) for row in whole.power_series(0, LATER)
+        ]
+        split.close()
+
+
+def test_intervals_name_the_blocks_that_hold_their_registers(box: Any, store: Store) -> None:
+    box.enrol(store)
+    store.append(eventful(box), LATER)
+    for row in store.series(box.id, "M-01", "energy_import", 0, LATER):
+        it = row.interval
+        for register in (it.register_start, it.register_end):
+            block = store.block_row(box.id, register.epoch, register.seq)
+            assert block is not None
+            assert block.utc_start <= register.at < block.utc_end
+    rows = store.series(box.id, "M-01", "energy_import", 0, LATER)
+    assert {row.interval.quality for row in rows} == {"measured", "estimated"}
+    energy = sum((row.interval.consumption or Decimal(0) for row in rows), Decimal(0))
+    assert energy == Decimal(box.energy - 1 - 100_000) / 100 * 80
+
+
+def test_sums_live_values_and_health(box: Any, store: Store) -> None:
+    box.enrol(store)
+    gap = Event(EventKind.GAP, NOON, NOON, "told")
+    store.append([box.block(events=(*box.header().events, gap)), *[box.block() for _ in range(29)]], LATER)
+    first, second = store.interval_sums(0, LATER, box.id)
+    assert (first.device, first.consumption, first.intervals) == ("M-01", Decimal("143.20"), 2)
+    assert (second.device, second.consumption) == ("M-02", 0)
+    halves = store.interval_sums(NOON - NOON % 900_000, LATER, bucket_ms=900_000)
+    assert [it.consumption for it in halves if it.device == "M-01"] == [Decimal("71.20"), Decimal("72.00")]
+    values = {(value.device, value.point): value for value in store.latest()}
+    assert values["M-01", "power"].primary_value == Decimal("4800.00")
+    assert values["M-01", "energy_import"].value == Decimal(box.energy - 1) / 100
+    assert [(row.mean, row.peak, row.samples) for row in store.power_series(0, LATER, device="M-01")] == [
+        (4800, 4800, 90)
+    ] * 2
+    gateway = store.gateway(box.id)
+    assert gateway is not None
+    assert (gateway.blocks, gateway.readings, gateway.asked, gateway.answered) == (30, 720, 360, 360)
+    assert (gateway.gaps, gateway.lag_ms) == (1, LATER - box.utc)
+    assert store.counts().blocks == 30
+
+
+def test_pages_skip_and_repeat_nothing(box: Any, store: Store) -> None:
+    box.enrol(store)
+    store.append([box.block() for _ in range(100)], LATER)
+    seen, after = [], 0
+    while page := store.intervals(after, limit=3):
+        seen += page
+        after = page[-1].ingest_seq
+    assert len(seen) == len({row.ingest_seq for row in seen}) == len(store.intervals())
+    assert after <= store.as_of()
+    store.append([box.block()], LATER)
+    grown = store.intervals(after)
+    assert {row.interval.start for row in grown} == {max(row.interval.start for row in seen)}
+    blocks = store.blocks(box.id, limit=7, newest_first=True)
+    assert [row.seq for row in blocks] == list(range(100, 93, -1))
+    assert [row.seq for row in store.blocks(box.id, limit=3, before=blocks[-1].ingest_seq, newest_first=True)] == [
+        93,
+        92,
+        91,
+    ]
+    assert [row.seq for row, _ in store.frames(box.id, (0, 3), (0, 6))] == [3, 4, 5, 6]
+
+
+def test_a_full_disk_keeps_nothing_and_receipts_nothing_until_there_is_room(box: Any, store: Store) -> None:
+    box.enrol(store)
+    store.append([box.block()], LATER)
+    frames = [box.block() for _ in range(60)]
+    with store.writing() as db:
+        (pages,) = db.execute("PRAGMA page_count").fetchone()
+    store._writer.execute(f"PRAGMA max_page_count = {pages + 2}")
+    before = (store.counts(), store.receipt(box.id), table(store))
+    with pytest.raises(StoreError, match="full"):
+        store.append(frames, LATER)
+    assert (store.counts(), store.receipt(box.id), table(store)) == before
+    store._writer.execute("PRAGMA max_page_count = 1000000")
+    verdicts, receipt = store.append(frames, LATER)
+    assert {verdict.answer for verdict in verdicts} == {Answer.STORED}
+    assert receipt is not None
+
+
+def test_a_failed_commit_is_forgotten_in_memory_too(box: Any, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    box.enrol(store)
+    store.append([box.block()], LATER)
+    frames = [box.block() for _ in range(20)]
+
+    def fail(*_: object) -> None:
+        raise sqlite3.OperationalError("disk I/O error")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("cloud.ledger.Ledger.close", fail)
+        with pytest.raises(StoreError):
+            store.append(frames, LATER)
+    assert store.counts().blocks == 1
+    assert {verdict.answer for verdict in store.append(frames, LATER)[0]} == {Answer.STORED}
+    rows = store.series(box.id, "M-01", "energy_import", 0, LATER)
+    assert sum(row.interval.readings for row in rows) == 21 * 6
+
+
+KILLED = """
+import sys
+from pathlib import Path
+from cloud.store import Store
+from protocols.record.answer import decode_batch
+from protocols.record.cose import PrivateKey
+from protocols.record.receipt import open_receipt
+folder = Path(sys.argv[1])
+key = PrivateKey.from_pem((folder / "key").read_bytes())
+store = Store(folder / "collector.db", key)
+frames = decode_batch((folder / "frames").read_bytes(), 10_000)
+for at in range(0, len(frames), 3):
+    _, receipt = store.append(frames[at : at + 3], int(sys.argv[2]))
+    print(open_receipt(receipt, key.public).next_seq, flush=True)
+"""
+
+
+@pytest.mark.parametrize("lines", [1, 7, 20])
+def test_killed_at_any_instant_what_was_receipted_is_there(tmp_path: Path, box: Any, lines: int) -> None:
+    key = PrivateKey.generate()
+    (tmp_path / "key").write_bytes(key.pem())
+    with Store(tmp_path / "collector.db", key) as store:
+        box.enrol(store)
+    frames = [box.block() for _ in range(600)]
+    (tmp_path / "frames").write_bytes(encode_batch(frames))
+    child = subprocess.Popen(
+        [sys.executable, "-c", KILLED, str(tmp_path), str(LATER)], stdout=subprocess.PIPE, text=True
+    )
+    assert child.stdout is not None
+    told = [int(child.stdout.readline()) for _ in range(lines)]
+    child.kill()
+    told += [int(line) for line in child.stdout.read().split()]
+    child.wait()
+    with Store(tmp_path / "collector.db", key) as store:
+        gateway = store.gateway(box.id)
+        assert gateway is not None
+        assert told[-1] <= gateway.next_seq < len(frames)
+        assert gateway.blocks == gateway.next_seq == len(store.blocks(box.id, limit=1000))
+        rest = store.append(frames[gateway.next_seq - 1 : gateway.next_seq + 2], LATER)[0]
+        assert [verdict.answer for verdict in rest] == [Answer.HELD, Answer.STORED, Answer.STORED]
+        rows = store.series(box.id, "M-01", "energy_import", 0, LATER)
+        assert sum(row.interval.readings for row in rows) == 6 * (gateway.next_seq + 2)
+
+
+def test_gateways_deliver_at_once_while_others_read(store: Store, make_box: Callable[..., Any]) -> None:
+    boxes = [make_box() for _ in range(4)]
+    for box in boxes:
+        box.enrol(store)
+    batches = {box.id: [box.block() for _ in range(12)] for box in boxes}
+
+    def deliver(frames: list[bytes]) -> None:
+        for at in range(0, len(frames), 2):
+            assert {verdict.answer for verdict in store.append(frames[at : at + 2], LATER)[0]} == {Answer.STORED}
+            assert store.latest()
+            assert store.intervals()
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(deliver, batches.values()))
+    assert [row.blocks for row in store.gateways()] == [12] * 4
+
+
+def test_another_process_may_move_the_chain(tmp_path: Path, box: Any) -> None:
+    key = PrivateKey.generate()
+    with Store(tmp_path / "c.db", key) as one, Store(tmp_path / "c.db", key) as other:
+        box.enrol(one)
+        for index in range(40):
+            store = one if index % 3 else other
+            assert store.append([box.block()], LATER)[0][0].answer == Answer.STORED
+        rows = one.series(box.id, "M-01", "energy_import", 0, LATER)
+        assert sum(row.interval.readings for row in rows) == 240
+
+
+def test_batches_of_several_gateways_share_a_commit(store: Store, make_box: Callable[..., Any]) -> None:
+    boxes = [make_box(), make_box()]
+    for box in boxes:
+        box.enrol(store)
+    answers = store.append_batches([[box.block(), box.block()] for box in boxes], LATER)
+    for box, (verdicts, receipt) in zip(boxes, answers, strict=True):
+        assert [verdict.answer for verdict in verdicts] == [Answer.STORED, Answer.STORED]
+        assert receipt is not None and store.key is not None
+        assert open_receipt(receipt, store.key.public).gateway == box.id  # type: ignore[attr-defined]
+
+
+def test_only_so_many_unsigned_bytes_are_kept(box: Any, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cloud.ledger.MOST_UNSIGNED", 5)
+    store.append([bytes([index]) for index in range(20)], LATER)
+    store.append([bytes([19])], LATER)
+    kept = store.quarantine()
+    assert [store.quarantined(row.id) for row in kept] == [bytes([index]) for index in range(19, 14, -1)]
+
+
+def test_a_database_that_is_not_ours_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "other.db"
+    with sqlite3.connect(path) as other:
+        other.execute("CREATE TABLE accounts (id)")
+    other.close()
+    before = path.read_bytes()
+    with pytest.raises(StoreError, match="not a collector's"):
+        Store(path)
+    assert sqlite3.connect(path).execute("SELECT name FROM sqlite_master").fetchall() == [("accounts",)]
+    assert len(path.read_bytes()) == len(before)
+    (tmp_path / "noise.db").write_bytes(os.urandom(4096))
+    with pytest.raises(StoreError):
+        Store(tmp_path / "noise.db")
+
+
+def test_statements_are_versions(store: Store) -> None:
+    first = StatementRow("E-plant-7-2026-10-03", 1, "aa", "plant-7", "2026-10-03", LATER, b"{}")
+    second = replace(first, version=2, digest="bb", content=b'{"late": 1}')
+    other = replace(first, id="E-plant-7-2026-10-04", period="2026-10-04")
+    for statement in (first, first, second, other):
+        store.put_statement(statement)
+    with pytest.raises(ConflictError, match="version 1"):
+        store.put_statement(replace(first, digest="cc"))
+    assert store.statement(first.id) == second
+    assert store.statement(first.id, 1) == first
+    assert store.statement(first.id, 3) is None
+    assert store.statement_versions(first.id) == [first, second]
+    assert store.statements() == [other, second]
+    assert store.statements("elsewhere") == []
+
+
+# ---- enrolment ----
+
+
+def test_enrolment_answers_with_the_receipt_that_opens_the_chain(box: Any, store: Store) -> None:
+    code = box.invited(store)
+    envelope = store.enrol(code, box.enrolment, box.config, box.profiles, NOON)
+    assert store.key is not None
+    receipt = open_receipt(envelope, store.key.public)  # type: ignore[attr-defined]
+    assert (receipt.gateway, receipt.epoch, receipt.next_seq, receipt.level) == (box.id, 0, 0, 1)
+    assert receipt.head == box.previous
+    assert store.enrol(code, box.enrolment, box.config, box.profiles, NOON) == envelope
+    gateway = store.gateway(box.id)
+    assert gateway is not None
+    assert (gateway.site, gateway.key, gateway.technician) == ("plant-7", box.key.public, box.technician.public)
+    assert store.installation(box.id) is not None
+
+
+def test_a_code_is_good_once(store: Store, make_box: Callable[..., Any]) -> None:
+    box, other = make_box(), make_box()
+    code = box.invited(store)
+    store.enrol(code, box.enrolment, box.config, box.profiles, NOON)
+    with pytest.raises(EnrolmentError, match="has been used"):
+        store.enrol(code, other.enrolment, other.config, box.profiles, NOON)
+    assert [row.id for row in store.gateways()] == [box.id]
+
+
+def test_a_code_bears_five_wrong_tries(box: Any, store: Store) -> None:
+    code = box.invited(store)
+    wrong = _with_secret(code, "0000000000")
+    for _ in range(5):
+        with pytest.raises(EnrolmentError, match="is wrong"):
+            store.enrol(wrong, box.enrolment, box.config, box.profiles, NOON)
+    with pytest.raises(EnrolmentError, match="5 times"):
+        store.enrol(code, box.enrolment, box.config, box.profiles, NOON)
+    assert store.gateways() == []
+
+
+def test_a_code_expires_is_known_and_may_be_for_one_site(box: Any, store: Store, make_box: Callable[..., Any]) -> None:
+    code = box.invited(store)
+    with pytest.raises(EnrolmentError, match="expired"):
+        store.enrol(code, box.enrolment, box.config, box.profiles, NOON + HOUR)
+    other = make_box()
+    with pytest.raises(EnrolmentError, match="found no invitation"):
+        store.enrol(invite.make(b"\xff" * 9, b"").format(), box.enrolment, box.config, box.profiles, NOON)
+    elsewhere = other.invited(store, site="plant-8")
+    with pytest.raises(EnrolmentError, match="plant-8"):
+        store.enrol(elsewhere, other.enrolment, other.config, box.profiles, NOON)
+
+
+def test_the_secret_of_a_code_is_not_kept(box: Any, store: Store) -> None:
+    code = box.invited(store).replace("-", "")
+    with store.reading() as db:
+        dump = "\n".join(map(str, db.execute("SELECT * FROM invites")))
+    assert code[:4] in dump
+    assert code[4:14] not in dump
+
+
+def test_an_enrolment_must_fit_what_it_brings(box: Any, store: Store, make_box: Callable[..., Any]) -> None:
+    code, other = box.invited(store), make_box()
+    with pytest.raises(ConfigError, match="SHA-256"):
+        store.enrol(code, box.enrolment, box.config, [], NOON)
+    with pytest.raises(SignatureError):
+        store.enrol(code, box.enrolment, other.config, box.profiles, NOON)
+    with pytest.raises(ConfigError, match=r"site\.id"):
+        store.enrol(code, box.request(site_id="plant-8"), box.config, box.profiles, NOON)
+    again = box.signed_config(1, box.site + b"\n", siteconfig.NO_PREVIOUS)
+    with pytest.raises(ChainError):
+        store.enrol(code, box.enrolment, again, box.profiles, NOON)
+    store.enrol(code, box.enrolment, box.config, box.profiles, NOON)
+
+
+def test_the_same_key_with_another_request_or_after_revocation_is_refused(box: Any, store: Store) -> None:
+    box.enrol(store)
+    code = replace(box, key=PrivateKey.generate()).invited(store)
+    with pytest.raises(EnrolmentError, match="enrolled already"):
+        store.enrol(code, box.request(nonce=b"\1" * 16), box.config, box.profiles, NOON)
+    store.revoke(box.id, "lost", LATER)
+    with pytest.raises(EnrolmentError, match="revoked"):
+        store.enrol(code, box.enrolment, box.config, box.profiles, NOON)
+    with pytest.raises(EnrolmentError):
+        store.revoke(bytes(16), "who", LATER)
+
+
+def test_configurations_follow_one_another(box: Any, store: Store, make_site: Any) -> None:
+    box.enrol(store)
+    profiles, first = box.profiles, siteconfig.digest(box.config)
+    second = box.signed_config(2, make_site(), first)
+    assert store.gateways_of_technician(second) == [box.id]
+    assert not store.put_config(box.id, box.config, profiles, LATER)
+    assert store.put_config(box.id, second, profiles, LATER)
+    assert not store.put_config(box.id, second, profiles, LATER)
+    with pytest.raises(ConflictError):
+        store.put_config(box.id, box.signed_config(2, make_site(""), first), profiles, LATER)
+    with pytest.raises(ChainError):
+        store.put_config(box.id, box.signed_config(3, make_site(""), first), profiles, LATER)
+    with pytest.raises(SignatureError):
+        stranger = replace(box, technician=PrivateKey.generate())
+        store.put_config(box.id, stranger.signed_config(3, make_site(), siteconfig.digest(second)), profiles, LATER)
+    with pytest.raises(EnrolmentError):
+        store.put_config(bytes(16), second, profiles, LATER)
+    assert [config.number for config in store.configurations(box.id)] == [1, 2]
+    assert store.configuration(box.id) == store.configurations(box.id)[1]
+
+
+# ---- the collector's key ----
+
+
+def test_the_key_is_made_once_and_only_its_owner_may_read_it(tmp_path: Path) -> None:
+    path = tmp_path / "data" / "collector.key"
+    key = keys.load_or_create(path)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert keys.load_or_create(path).spki == key.spki
+    assert [entry.name for entry in path.parent.iterdir()] == ["collector.key"]
+    path.chmod(0o640)
+    with pytest.raises(ConfigError, match="0640"):
+        keys.load_or_create(path)
+    path.chmod(0o600)
+    path.write_bytes(b"not a key")
+    with pytest.raises(ConfigError, match="not a private key"):
+        keys.load_or_create(path)
+    with pytest.raises(ConfigError):
+        keys.load(tmp_path / "none")
+
+
+def _with_secret(code: str, secret: str) -> str:
+    known = invite.parse(code)
+    return invite.Invite(known.id, secret, known.fingerprint).format()

@@ -1,0 +1,252 @@
+"""The pages: what a person sees, in both languages, with nothing broken between a figure and its frames."""
+
+import re
+from collections import Counter
+from html.parser import HTMLParser
+from importlib.resources import files
+from typing import Any
+from urllib.parse import urljoin, urlsplit
+
+import pytest
+
+from protocols import messages
+
+DAY_ID = "E-S-DEMO-2026-10-03"
+HTML = {"accept": "text/html"}
+LANGUAGES = ("zh", "en")
+MOST_OF_A_KIND = 14
+
+
+class Page(HTMLParser):
+    """Links, ids, inline code and tables of a page."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.links: list[str] = []
+        self.ids: list[str] = []
+        self.inline: list[str] = []
+        self.series: list[str] = []
+        self.open: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        given = dict(attributes)
+        self.links += [str(given[name]) for name in ("href", "src") if given.get(name)]
+        self.ids += [str(given["id"])] if given.get("id") else []
+        self.inline += [name for name in given if name == "style" or name.startswith("on")]
+        self.inline += [tag] if tag == "style" or (tag == "script" and "src" not in given) else []
+        self.series += [str(given["data-series"])] if given.get("data-series") else []
+        if tag not in ("meta", "link", "br", "img", "input"):
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.handle_starttag(tag, attributes)
+        if self.open[-1:] == [tag]:
+            self.open.pop()
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open, f"</{tag}> closes nothing"
+        assert self.open.pop() == tag
+
+
+def see(full: Any, path: str) -> str:
+    response = full[0].client.get(path, headers=HTML)
+    assert response.status_code == 200, f"{path}: {response.status_code}"
+    return str(response.text)
+
+
+@pytest.mark.parametrize("lang", LANGUAGES)
+def test_every_link_from_the_overview_down_leads_somewhere(full: Any, lang: str) -> None:
+    house, _ = full
+    waiting, seen = [f"/?lang={lang}"], set()
+    visits: Counter[str] = Counter()
+    while waiting:
+        path = waiting.pop(0)
+        kind = path.split("/")[1].split("?")[0]
+        if path in seen or visits[kind] == MOST_OF_A_KIND:
+            continue
+        seen.add(path)
+        visits[kind] += 1
+        response = house.client.get(path, headers=HTML)
+        assert response.status_code == 200, f"{path}: {response.status_code}"
+        if not response.headers["content-type"].startswith("text/html"):
+            continue
+        page = Page(response.text)
+        assert page.open == [], path
+        assert len(page.ids) == len(set(page.ids)), path
+        for link in page.links:
+            target = urlsplit(urljoin(f"http://collector{path}", link))
+            if target.netloc == "collector":
+                waiting.append(target.path + (f"?{target.query}" if target.query else ""))
+            else:
+                assert target.scheme == "https", link
+    assert {"", "statements", "gateways", "blocks", "v1", "static", "errors", "power.csv", "days.csv"} <= set(visits)
+
+
+@pytest.mark.parametrize("lang", LANGUAGES)
+def test_nothing_inline_and_nothing_from_elsewhere(full: Any, lang: str) -> None:
+    house, rig = full
+    for path in ("/", f"/statements/{DAY_ID}", f"/gateways/{rig.id.hex()}", f"/blocks/{rig.id.hex()}/0/7", "/errors"):
+        response = house.client.get(path, params={"lang": lang}, headers=HTML)
+        policy = response.headers["content-security-policy"]
+        assert "unsafe" not in policy
+        assert "default-src 'none'" in policy
+        assert Page(response.text).inline == []
+        assert response.headers["content-language"] == {"zh": "zh-CN", "en": "en"}[lang]
+        sources = re.findall(r'<(?:script|link)[^>]*(?:src|href)="([^"]*)"', response.text)
+        assert all(source.startswith("/static/") for source in sources)
+
+
+def test_the_overview_shows_the_open_day_and_links_it(full: Any) -> None:
+    house, _ = full
+    shown = see(full, "/")
+    rows = {row["id"]: row for row in house.client.get("/v1/emissions").json()["data"]}
+    today = rows["E-S-DEMO-2026-10-04"]
+    whole, _, part = today["activity"]["value"].partition(".")
+    grouped = f"{int(whole):,}".replace(",", "\u202f") + (f".{part}" if part else "")
+    assert grouped in shown
+    assert 'href="/statements/E-S-DEMO-2026-10-04"' in shown
+    assert messages.text("page.provisional", "zh") in shown
+    assert Page(shown).series == ["M-01", "M-02", "M-03", "M-04", "tCO₂"]
+    assert "SIG-602" in shown
+    assert "ENR-401" in shown
+
+
+def test_the_statement_goes_down_to_the_frames(full: Any) -> None:
+    house, rig = full
+    shown = see(full, f"/statements/{DAY_ID}?lang=en")
+    told = house.client.get(f"/v1/emissions/{DAY_ID}/explain").json()
+    assert told["result"]["value"] in shown
+    assert "difference 0" in shown
+    assert f"tanmeter evidence verify {DAY_ID}@1.zip" in shown
+    assert f'href="/v1/evidence/{DAY_ID}%401"' in shown
+    for meter in told["inputs"][0]["meters"]:
+        for end in ("opening", "closing"):
+            register = meter["runs"][0][end]
+            asked = {"gateway": rig.id.hex(), "device": meter["device"], "point": "energy_import"}
+            found = house.client.get("/v1/readings", params={**asked, "limit": 10000}).json()["data"]
+            (raw,) = {row["raw"] for row in found if row["at"] == register["at"]}
+            assert raw in shown
+    assert shown.count("✓ ed25519") == 4
+
+
+@pytest.mark.parametrize(("sample", "count"), [("random", 30), ("largest", 10), ("outage", 16)])
+def test_samples_are_drawn_from_what_was_booked(full: Any, sample: str, count: int) -> None:
+    shown = see(full, f"/statements/{DAY_ID}?sample={sample}&seed=5")
+    assert shown.count("✓ ed25519") == count
+    assert see(full, f"/statements/{DAY_ID}?sample={sample}&seed=5").count("✓ ed25519") == count
+
+
+def test_a_seed_draws_the_same_sample_again_and_another_another(full: Any) -> None:
+    def drawn(seed: int) -> list[str]:
+        return re.findall(r"/blocks/\w+/0/\d+\?at=\d+", see(full, f"/statements/{DAY_ID}?sample=random&seed={seed}"))
+
+    assert drawn(5) == drawn(5) != drawn(6)
+
+
+def test_a_block_page_marks_the_frame_one_came_for(full: Any) -> None:
+    shown = see(full, f"/statements/{DAY_ID}")
+    link = next(link for link in Page(shown).links if link.startswith("/blocks/"))
+    target = see(full, link)
+    assert target.count('id="here"') == 1
+    assert messages.text("page.block.ok", "zh", n=6) in target
+
+
+def test_a_silent_meter_is_shown_as_silent(full: Any) -> None:
+    _, rig = full
+    shown = see(full, f"/blocks/{rig.id.hex()}/0/10?lang=en")
+    assert messages.text("page.fault.1", "en") in shown
+
+
+def test_a_block_altered_on_the_collectors_own_disk_is_told(house: Any, rig: Any, midnight: int) -> None:
+    rig.enrol(house.store, house.key)
+    frames = list(rig.history(midnight, midnight + 2_700_000, 900_000))
+    house.store.append(frames, midnight)
+    with house.store.writing() as db:
+        db.execute("UPDATE blocks SET frame = ? WHERE seq = 1", (frames[0],))
+    path = f"/blocks/{rig.id.hex()}/0/1"
+    assert messages.text("page.block.bad", "zh") in house.client.get(path, headers=HTML).text
+    after = house.client.get(f"/v1/blocks/{rig.id.hex()}/0/2").json()
+    assert {check["name"]: check["ok"] for check in after["checks"]}["chain"] is False
+
+
+def test_an_empty_collector_says_what_to_do(house: Any) -> None:
+    shown = house.client.get("/", headers=HTML).text
+    assert messages.text("page.overview.empty", "zh") in shown
+    assert "tanmeter cloud invite" in shown
+
+
+def test_the_language_chosen_is_remembered(house: Any) -> None:
+    first = house.client.get("/", params={"lang": "en"}, headers=HTML)
+    assert "tanmeter_lang=en" in first.headers["set-cookie"]
+    second = house.client.get("/", headers={**HTML, "cookie": "tanmeter_lang=en"})
+    assert 'lang="en"' in second.text
+    assert 'lang="zh-CN"' in house.client.get("/", headers={**HTML, "accept-language": "fr"}).text
+
+
+def test_an_error_is_a_page_for_a_browser_and_json_for_a_program(full: Any) -> None:
+    client = full[0].client
+    page, program = client.get("/gateways/" + "0" * 32, headers=HTML), client.get("/gateways/" + "0" * 32)
+    assert (page.status_code, program.status_code) == (404, 404)
+    assert "API-404" in page.text
+    assert page.headers["content-type"].startswith("text/html")
+    assert program.headers["content-type"] == "application/problem+json"
+    hostile = client.get("/?site=<script>alert(1)</script>", headers=HTML)
+    assert hostile.status_code == 404
+    assert "<script>alert" not in hostile.text
+
+
+def test_csv_is_what_the_chart_shows_and_opens_in_excel(full: Any) -> None:
+    client = full[0].client
+    power, days = client.get("/power.csv?site=S-DEMO").content, client.get("/days.csv?site=S-DEMO").content
+    assert power.startswith(b"\xef\xbb\xbfstart,M-01 kW,")
+    assert len(power.splitlines()) == 97
+    assert days.decode("utf-8-sig").splitlines()[1].startswith("2026-10-03,")
+
+
+def test_every_text_of_a_template_is_in_the_catalogue() -> None:
+    folder = files("cloud.pages").joinpath("templates")
+    used = {name for entry in folder.iterdir() for name in re.findall(r"\bt\('([^']+)'[,)]", entry.read_text("utf-8"))}
+    assert len(used) > 100
+    assert [name for name in sorted(used) if f"page.{name}" not in messages.catalogue()] == []
+    kinds = {
+        "event": range(1, 11),
+        "fault": range(1, 8),
+        "custody": range(4),
+        "clock.source": range(6),
+        "clock.state": range(3),
+    }
+    expected = [f"page.{kind}.{number}" for kind, numbers in kinds.items() for number in numbers]
+    assert [name for name in expected if name not in messages.catalogue()] == []
+
+
+def test_texts_stand_out_from_their_ground() -> None:
+    sheet = files("cloud.pages").joinpath("static", "tanmeter.css").read_text("utf-8")
+    colours = dict(re.findall(r"--([a-z-]+): (#[0-9a-f]{3,6})", sheet))
+    pairs = [
+        ("ink", "paper"),
+        ("ink", "ground"),
+        ("muted", "paper"),
+        ("muted", "ground"),
+        ("link", "paper"),
+        ("paper", "deep"),
+    ]
+    pairs += [(name, f"{name}-bg") for name in ("good", "warn", "bad", "info")]
+    assert {
+        pair: round(contrast(colours[pair[0]], colours[pair[1]]), 1)
+        for pair in pairs
+        if contrast(colours[pair[0]], colours[pair[1]]) < 4.5
+    } == {}
+
+
+def contrast(one: str, other: str) -> float:
+    """Contrast ratio of two colours (WCAG 2)."""
+    low, high = sorted((luminance(one), luminance(other)))
+    return (high + 0.05) / (low + 0.05)
+
+
+def luminance(colour: str) -> float:
+    digits = colour[1:] if len(colour) == 7 else "".join(digit * 2 for digit in colour[1:])
+    parts = [int(digits[place : place + 2], 16) / 255 for place in (0, 2, 4)]
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
