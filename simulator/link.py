@@ -1,0 +1,70 @@
+"""A TCP link that can be cut: carries bytes between a port of its own and a collector, until it goes dead."""
+
+import asyncio
+import contextlib
+import socket
+import struct
+
+CHUNK = 65_536
+NO_LINGER = struct.pack("ii", 1, 0)
+"""Close with a reset, not with a farewell."""
+
+
+class Link:
+    """Forwards connections to ``host:port``. Cut, it passes nothing and refuses nothing, as when a route is gone."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self._target = (host, port)
+        self._whole = asyncio.Event()
+        self._whole.set()
+        self._writers: set[asyncio.StreamWriter] = set()
+        self._server: asyncio.Server | None = None
+        self.port = 0
+
+    async def open(self) -> None:
+        """Listen on a free loopback port, ``port``."""
+        self._server = await asyncio.start_server(self._connected, "127.0.0.1", 0)
+        self.port = int(self._server.sockets[0].getsockname()[1])
+
+    def cut(self) -> None:
+        """From now on no byte passes in either direction."""
+        self._whole.clear()
+
+    def mend(self) -> None:
+        """Bytes pass again on new connections; those that hung are reset."""
+        self._whole.set()
+        for writer in self._writers:
+            _reset(writer)
+
+    def close(self) -> None:
+        """Stop listening and drop every connection."""
+        if self._server:
+            self._server.close()
+        for writer in self._writers:
+            _reset(writer)
+
+    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._writers.add(writer)
+        try:
+            await self._whole.wait()
+            far_reader, far_writer = await asyncio.open_connection(*self._target)
+            self._writers.add(far_writer)
+            await asyncio.gather(self._carry(reader, far_writer), self._carry(far_reader, writer))
+        except OSError:
+            _reset(writer)
+        finally:
+            self._writers.discard(writer)
+
+    async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError):
+            while data := await reader.read(CHUNK):
+                await self._whole.wait()
+                writer.write(data)
+                await writer.drain()
+        writer.close()
+        self._writers.discard(writer)
+
+
+def _reset(writer: asyncio.StreamWriter) -> None:
+    writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, NO_LINGER)
+    writer.transport.abort()

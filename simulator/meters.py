@@ -1,0 +1,156 @@
+"""The simulated site: which meters hang on which wire, and the site file that describes them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from simulator.dlt645_meters import Dlt645Meter
+from simulator.electricity import behind
+from simulator.modbus_meters import ModbusMeter, RtuMeter, TcpMeter, acrel_adl400, eastron_sdm630, sick_marsic300
+from simulator.truth import TruthLog
+from simulator.world import World
+
+BAUD = 9600
+RATIOS = {"M-01": 80, "M-02": 1, "M-03": 30, "M-04": 1}
+"""Current transformers in front of the meters: what their registers have to be multiplied by."""
+
+
+class Listener(Protocol):
+    """Something on a wire: hears bytes and says what it has to say."""
+
+    def hear(self, data: bytes, utc_ms: int) -> list[bytes]:
+        """The replies to what came since the last silence."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Port:
+    """A wire of the site by its name, and how its meters answer: by a serial bus, or by connections to a TCP port."""
+
+    name: str
+    serial: bool
+    turnaround_ms: int
+
+    def delay_ms(self, request: bytes) -> int:
+        """From the first byte asked to the first byte answered, which tells the registers of that instant."""
+        return self.turnaround_ms + self.line_ms(request)
+
+    def line_ms(self, data: bytes) -> int:
+        """How long bytes are on the line: 8N1; no time on a network."""
+        return len(data) * 10_000 // BAUD * self.serial
+
+
+PORTS = (Port("bus-1", True, 25), Port("feeder-2", False, 12), Port("stack", False, 12))
+
+
+def listeners(world: World, truth: TruthLog) -> dict[str, tuple[Listener, ...]]:
+    """The meters on each port, new ones: for TCP, those of one connection."""
+    return {
+        "bus-1": (
+            Dlt645Meter("M-01", "202311070001", 3, behind(world, "M-01", RATIOS["M-01"]), truth),
+            Dlt645Meter("M-02", "058581160068", 1, behind(world, "M-02"), truth),
+            RtuMeter(ModbusMeter("M-03", 3, acrel_adl400(), behind(world, "M-03", RATIOS["M-03"]), truth)),
+        ),
+        "feeder-2": (TcpMeter(ModbusMeter("M-04", 1, eastron_sdm630(), behind(world, "M-04"), truth)),),
+        "stack": (TcpMeter(ModbusMeter("S-01", 1, sick_marsic300(), behind(world, "M-04"), truth)),),
+    }
+
+
+REGISTERS = {"M-01": "00010000", "M-02": "00010000", "M-03": "3:10", "M-04": "4:72"}
+"""Where each meter counts the energy that is booked."""
+
+
+HISTORY = {
+    "M_01": ("energy_import", "power"),
+    "M_02": ("energy_import", "power"),
+    "M_03": ("energy_import", "power"),
+    "M_04": ("energy_import", "power"),
+    "S_01": ("co2", "o2", "malfunction", "maintenance", "live"),
+}
+"""What is asked of each meter while it is asked every quarter of an hour; later everything its model has."""
+
+
+def site_toml(places: Mapping[str, str], period: str, block: str, points: Mapping[str, tuple[str, ...]]) -> bytes:
+    """The site file for meters that are at ``places`` (port name -> device path or host:port); no points: all."""
+    ports = {name.replace("-", "_"): place for name, place in places.items()}
+    asked = {name: _asked(points.get(name, ())) for name in HISTORY}
+    return SITE.format(**ports, **asked, period=period, block=block).encode()
+
+
+def _asked(points: tuple[str, ...]) -> str:
+    return f"\npoints = [{', '.join(repr(point) for point in points)}]".replace("'", '"') if points else ""
+
+
+SITE = """\
+schema = 1
+
+[site]
+id = "S-DEMO"
+name = "示例机械厂"
+timezone = "Asia/Shanghai"
+language = "zh"
+region = "CN"
+block = "{block}"
+
+[[port]]
+name = "bus-1"
+device = "{bus_1}"
+mode = "9600-8N1"
+
+[[port]]
+name = "feeder-2"
+tcp = "{feeder_2}"
+
+[[port]]
+name = "stack"
+tcp = "{stack}"
+
+[[device]]
+id = "M-01"
+name = "总进线"
+profile = "dlt645-2007-three-phase"
+port = "bus-1"
+address = "202311070001"
+role = "purchased"
+period = "{period}"{M_01}
+ratios = [{{ from = 2024-01-01T00:00:00+08:00, ct = "400/5" }}]
+
+[[device]]
+id = "M-02"
+name = "办公楼"
+profile = "dlt645-2007-single-phase"
+port = "bus-1"
+address = "058581160068"
+role = "sub"
+parent = "M-01"
+period = "{period}"{M_02}
+
+[[device]]
+id = "M-03"
+name = "空压站"
+profile = "acrel-adl400"
+port = "bus-1"
+address = "3"
+role = "sub"
+parent = "M-01"
+period = "{period}"{M_03}
+ratios = [{{ from = 2024-01-01T00:00:00+08:00, ct = "150/5" }}]
+
+[[device]]
+id = "M-04"
+name = "二路进线（窑）"
+profile = "eastron-sdm630"
+port = "feeder-2"
+address = "1"
+role = "purchased"
+period = "{period}"{M_04}
+
+[[device]]
+id = "S-01"
+name = "窑尾烟气"
+profile = "sick-marsic300"
+port = "stack"
+address = "1"
+role = "flue-gas"
+period = "{period}"{S_01}
+"""

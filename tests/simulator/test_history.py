@@ -1,0 +1,77 @@
+"""History: the edge's own agent in virtual time makes a record that verifies and says what the truth log says."""
+
+import hashlib
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from drivers.replay import replay_chunk
+from edge.config import load
+from edge.outbox import Outbox
+from protocols.record import transport
+from protocols.record.block import EventKind, open_block
+from provisioning import folder, keys, site_init
+from simulator.history import live_through
+from simulator.meters import HISTORY, REGISTERS, site_toml
+from simulator.truth import Truth
+
+START = 1_795_363_200_000  # 2026-11-23 00:00 in Shanghai
+HOURS = 3
+PLACES = {"bus-1": "/dev/ttyUSB0", "feeder-2": "127.0.0.1:502", "stack": "127.0.0.1:503"}
+
+
+@pytest.fixture(scope="module")
+def lived(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which a gateway has lived three hours."""
+    here = tmp_path_factory.mktemp("lived")
+    source = site_toml(PLACES, "15m", "15m", HISTORY)
+    (here / "state").mkdir()
+    site_init.init(here / "state", source, site_init.gather(source), keys.create(here / "technician.key"), START)
+    live_through(here / "state", 7, START, START + HOURS * 3_600_000, here / "truth.jsonl")
+    return here
+
+
+def frames(state: Path) -> list[bytes]:
+    outbox = Outbox(state / "outbox.db", folder.read_box(state).enrolment.key.id, bytes(32))
+    try:
+        return [stored.frame for stored in outbox.batch(0, 0, 1000, 1 << 30)]
+    finally:
+        outbox.close()
+
+
+def test_the_record_is_one_chain_from_the_enrolment_on_and_covers_every_moment(lived: Path) -> None:
+    box = folder.read_box(lived / "state")
+    previous, end = hashlib.sha256(box.envelope).digest(), START
+    for seq, frame in enumerate(frames(lived / "state")):
+        sealed = transport.unpack(frame)
+        header, chunks = open_block(sealed, box.enrolment.key)
+        assert (header.seq, header.previous, header.utc[0]) == (seq, previous, end)
+        assert all(chunk.counters.due == chunk.counters.answered for chunk in chunks)
+        previous, end = sealed.hash, header.utc[1]
+    assert end == START + HOURS * 3_600_000
+    assert header.events[-1].kind == EventKind.SHUTDOWN
+
+
+def test_what_the_record_says_is_what_the_meters_served(lived: Path) -> None:
+    box, installation = folder.read_box(lived / "state"), load(lived / "state").installation
+    truth = Truth(REGISTERS)
+    truth.read(lived / "truth.jsonl")
+    compared = 0
+    for frame in frames(lived / "state"):
+        header, chunks = open_block(transport.unpack(frame), box.enrolment.key)
+        for chunk in chunks:
+            device = installation.site.device[chunk.device].id
+            for reading in replay_chunk(installation, header, chunk):
+                if reading.point == "energy_import":
+                    assert reading.value == truth.at(device, reading.at)
+                    compared += 1
+    assert compared == sum(len(values) for values in truth.values.values()) == len(REGISTERS) * HOURS * 4
+    assert all(values == sorted(values) and values[-1] > values[0] > Decimal(0) for values in truth.values.values())
+
+
+def test_one_seed_is_one_history(lived: Path, tmp_path: Path) -> None:
+    source = site_toml(PLACES, "15m", "15m", HISTORY)
+    site_init.init(tmp_path / "state", source, site_init.gather(source), keys.create(tmp_path / "key"), START)
+    live_through(tmp_path / "state", 7, START, START + HOURS * 3_600_000, tmp_path / "truth.jsonl")
+    assert (tmp_path / "truth.jsonl").read_bytes() == (lived / "truth.jsonl").read_bytes()

@@ -1,0 +1,65 @@
+"""The simulated site under its own site file: every question of every driver's plan is answered, and with the truth."""
+
+import json
+from decimal import Decimal
+from pathlib import Path
+
+from drivers.builtin import builtin
+from drivers.installation import Installation, install
+from drivers.profile import Point
+from simulator.meters import PORTS, REGISTERS, listeners, site_toml
+from simulator.truth import TruthLog
+from simulator.world import World
+
+NOON = 1_795_406_400_000
+PLACES = {"bus-1": "/dev/ttyUSB0", "feeder-2": "127.0.0.1:502", "stack": "127.0.0.1:503"}
+PROFILES = ("dlt645-2007-three-phase", "dlt645-2007-single-phase", "acrel-adl400", "eastron-sdm630", "sick-marsic300")
+
+
+def installation() -> Installation:
+    return install(site_toml(PLACES, "15m", "15m", {}), {name: builtin(name) for name in PROFILES})
+
+
+def register(point: Point, served: dict[str, str]) -> str:
+    """What the truth log calls a point: function and address, the identifier, or the block with its index."""
+    if point.fc is not None:
+        return f"{point.fc}:{point.address}"
+    return str(point.di) if point.di in served else f"{point.block}.{point.index}"
+
+
+def test_every_question_of_the_site_is_answered_with_what_the_truth_log_says(tmp_path: Path) -> None:
+    plan, truth = installation(), TruthLog(tmp_path / "truth.jsonl")
+    ports = listeners(World(7), truth)
+    for device, driver in zip(plan.site.device, plan.drivers, strict=True):
+        asked: set[str] = set()
+        for query in driver.queries():
+            recogniser = driver.recogniser(query.request)
+            replies = [reply for meter in ports[device.port] for reply in meter.hear(query.request, NOON)]
+            reply = recogniser.feed(b"".join(replies))
+            assert reply is not None, f"{device.id}: no answer to {query.request.hex()}"
+            talk = driver.read(query.request)
+            next(talk)
+            try:
+                talk.send(reply)
+            except StopIteration as end:
+                values = end.value
+            last = json.loads((tmp_path / "truth.jsonl").read_text().splitlines()[-1])
+            served = {name: value for name, _raw, value in last["served"]}
+            assert last["device"] == device.id
+            for name, value in values.items():
+                found = served[register(driver.profile.point(name), served)]
+                assert value == (None if found is None else Decimal(found)), f"{device.id} {name}"
+            asked |= values.keys()
+        assert asked == {point.id for point in driver.profile.points}
+
+
+def test_the_registers_of_the_truth_are_the_energies_that_are_booked() -> None:
+    plan = installation()
+    for device, driver in zip(plan.site.device, plan.drivers, strict=True):
+        if device.role != "flue-gas":
+            point = driver.profile.point("energy_import")
+            assert REGISTERS[device.id] == register(point, {str(point.di): ""})
+
+
+def test_the_site_file_names_every_port_of_the_site() -> None:
+    assert [port.name for port in installation().site.port] == [port.name for port in PORTS]
