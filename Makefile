@@ -7,7 +7,7 @@ TEST_PACKAGES := socat mbpoll
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup packages demo test check bench wheel clean
+.PHONY: help setup packages demo test check bench docs wheel clean
 
 help:
 	@echo "make demo   set up and run the whole system on this machine"
@@ -46,6 +46,9 @@ check: setup
 
 bench: setup
 	@$(BIN)/python -m benchmarks
+
+docs: setup
+	$(BIN)/python docs/generate.py
 
 wheel: setup
 	$(BIN)/python -m hatchling build -t wheel

@@ -39,14 +39,18 @@ class Door(TyperGroup):
         return [*ROOMS, *super().list_commands(ctx)]
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """The command itself when it is called; only its name and line for the list in --help."""
-        if cmd_name not in ROOMS:
-            return super().get_command(ctx, cmd_name)
-        if ctx.resilient_parsing or cmd_name not in ctx._protected_args + ctx.args:
+        """For the list in --help: the name of a room and its line, without loading it."""
+        if cmd_name in ROOMS:
             return TyperCommand(cmd_name, help=messages.text(f"cli.{cmd_name}", language()))
-        module, _, name = ROOMS[cmd_name].partition(":")
-        app: typer.Typer = getattr(import_module(module), name)
-        return typer.main.get_command(app)
+        return super().get_command(ctx, cmd_name)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """The command that is called, loaded now."""
+        if args[0] not in ROOMS:
+            return super().resolve_command(ctx, args)
+        module, _, name = ROOMS[args[0]].partition(":")
+        room: typer.Typer = getattr(import_module(module), name)
+        return args[0], typer.main.get_command(room), args[1:]
 
 
 def show_version(asked: bool) -> None:

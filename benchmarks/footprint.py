@@ -21,15 +21,19 @@ def main() -> None:
 
 def installed_size(folder: Path) -> tuple[int, int]:
     """Bytes and distributions that ``pip install tanmeter[edge]`` adds to an empty environment."""
-    run = {"check": True, "capture_output": True}
-    subprocess.run([sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)], cwd=ROOT, **run)  # type: ignore[call-overload]
+    subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+    )
     [wheel] = folder.glob("*.whl")
     site = folder / "site"
     constraints = folder / "pins.txt"
     lines = (ROOT / "requirements" / "constraints.txt").read_text("utf-8").splitlines()
     constraints.write_text("\n".join(line.rstrip(" \\") for line in lines if "==" in line))
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--target", str(site), "--constraint", str(constraints)]
-    subprocess.run([*pip, f"{wheel}[edge]"], **run)  # type: ignore[call-overload]
+    subprocess.run([*pip, f"{wheel}[edge]"], check=True, capture_output=True)
     size = sum(file.stat().st_size for file in site.rglob("*") if file.is_file() and "__pycache__" not in file.parts)
     return size, len(list(site.glob("*.dist-info")))
 

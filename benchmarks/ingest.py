@@ -1,8 +1,8 @@
 """How fast the collector takes in blocks: readings per second verified, replayed, booked and stored, on one core.
 
-A block is one minute of four meters of twenty points asked every ten seconds: 480 readings. Frames are signed beforehand;
-what is measured is ``Store.append`` of batches as a gateway sends them when it catches up, on a file on this disk, with
-its commit and its receipt. The stages are measured apart on the same frames, and medians are printed.
+A block is one minute of four meters of twenty points asked every ten seconds: 480 readings. Frames are signed
+beforehand; what is measured is ``Store.append`` of batches as a gateway sends them when it catches up, on a file on
+this disk, with its commit and its receipt. The stages are measured apart on the same frames, and medians are printed.
 """
 
 import hashlib
@@ -11,12 +11,13 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
 from cloud.booking import Book
-from cloud.ingest import Examiner, Head, Trust
+from cloud.ingest import Content, Examiner, Head, Trust
 from cloud.store import Store
 from drivers.columns import Layouts, replay_track
 from drivers.installation import Installation, install
@@ -80,8 +81,15 @@ def make_fleet(blocks: int) -> Fleet:
     config = sign_site(SiteConfig(1, NO_PREVIOUS, site, named, START), technician)
     enrolment = sign_enrolment(
         Enrolment(
-            *(key.algorithm, key.spki, technician.algorithm, technician.spki),
-            *("bench", siteconfig.digest(config), 0, START, bytes(16)),
+            key.algorithm,
+            key.spki,
+            technician.algorithm,
+            technician.spki,
+            "bench",
+            siteconfig.digest(config),
+            0,
+            START,
+            bytes(16),
         ),
         key,
     )
@@ -127,18 +135,16 @@ def _frames(
     counters = [[seeded.randrange(10**6) for _ in range(COUNTERS)] for _ in range(METERS)]
     gauges = [[seeded.randrange(10_000) for _ in range(GAUGES)] for _ in range(METERS)]
     previous = hashlib.sha256(enrolment).digest()
-    first = (Event(EventKind.BOOT, START, START, "first"),)
-    header = Header(
-        *(key.public.id, 0, 0, previous, 1, (0, MINUTE), (START, START + MINUTE), ClockState(2, 2, 5, 0)),
-        *((1, config), ("0.1", bytes(32)), first),
-    )
+    events: tuple[Event, ...] = (Event(EventKind.BOOT, START, START, "first"),)
+    clock, software = ClockState(2, 2, 5, 0), ("0.1", bytes(32))
     for seq in range(blocks):
         chunks = [_chunk(installation, meter, counters[meter], gauges[meter], seeded) for meter in range(METERS)]
         at, utc = seq * MINUTE, START + seq * MINUTE
-        header = replace(
-            header, seq=seq, previous=previous, mono=(at, at + MINUTE), utc=(utc, utc + MINUTE), events=first
+        mono, instants = (at, at + MINUTE), (utc, utc + MINUTE)
+        header = Header(
+            key.public.id, 0, seq, previous, 1, mono, instants, clock, (1, config), software, () if seq else events
         )
-        sealed, first = seal(header, chunks, key), ()
+        sealed = seal(header, chunks, key)
         previous = sealed.hash
         yield transport.pack(sealed)
 
@@ -198,19 +204,22 @@ def _stages(fleet: Fleet) -> Iterator[tuple[str, float]]:
     sealed = [transport.unpack(frame) for frame in frames]
     opened = [_opened(fleet, one) for one in sealed]
     yield "unzip and cut", _each(frames, transport.unpack)
-    yield "check the signature, read the header", _each(
-        sealed, lambda one: block.open_header(one.envelope, fleet.key.public)
+    yield (
+        "check the signature, read the header",
+        _each(sealed, lambda one: block.open_header(one.envelope, fleet.key.public)),
     )
-    yield "check the leaves under the root", _each(
-        list(zip(sealed, opened, strict=True)), lambda pair: block.check_root(pair[1][0], pair[0].chunks)
+    yield (
+        "check the leaves under the root",
+        _each(list(zip(sealed, opened, strict=True)), lambda pair: block.check_root(pair[1][0], pair[0].chunks)),
     )
-    yield "read the chunks", _each(
-        list(zip(sealed, opened, strict=True)), lambda pair: block.open_chunks(pair[1][0], pair[0].chunks)
+    yield (
+        "read the chunks",
+        _each(list(zip(sealed, opened, strict=True)), lambda pair: block.open_chunks(pair[1][0], pair[0].chunks)),
     )
     yield "replay every reply", _each(opened, lambda pair: _replay(fleet, layouts, pair[1]))
+    yield "examine: all of the above, the rules", _once(lambda: _examined(fleet), len(frames))
     contents, book = _examined(fleet), Book(())
-    yield "examine (all of the above, the rules)", _once(lambda: _examined(fleet), len(frames))
-    yield "book the intervals", _once(lambda: [book.book(*content) for content in contents], len(contents))
+    yield "book the intervals", _each(contents, lambda content: book.book(*content))
 
 
 def _opened(fleet: Fleet, sealed: Sealed) -> tuple[Header, tuple[Chunk, ...]]:
@@ -223,7 +232,7 @@ def _replay(fleet: Fleet, layouts: Layouts, chunks: Sequence[Chunk]) -> None:
             replay_track(fleet.installation.drivers[chunk.device], track, layouts)
 
 
-def _examined(fleet: Fleet) -> list[tuple[Header, object]]:
+def _examined(fleet: Fleet) -> list[tuple[Header, Content]]:
     examiner, holdings = Examiner(), _Fresh(fleet)
     head = Head(0, 0, hashlib.sha256(fleet.enrolment).digest(), None, None, 0)
     contents = []
@@ -238,7 +247,7 @@ def _examined(fleet: Fleet) -> list[tuple[Header, object]]:
 
 
 def _each(items: Sequence[T], run: Callable[[T], object]) -> float:
-    return statistics.median(_once(lambda item=item: run(item), 1) for item in items for _ in range(3))
+    return statistics.median([_once(partial(run, item), 1) for item in items])
 
 
 def _once(run: Callable[[], object], count: int) -> float:

@@ -22,22 +22,24 @@ METERS, POLL_S = 10, 10
 THREE = ("voltage", "current", "power", "reactive_power")
 PHASES = tuple(f"{name}_{phase}" for name in THREE for phase in "abc")
 GAUGES = (*PHASES, "power", "reactive_power", "apparent_power", "power_factor_a", "power_factor_b", "power_factor_c")
+INTEGERS = (*GAUGES, "power_factor", "frequency")
+WITH_ENERGY = (*GAUGES, "frequency", "energy_import")
+FLOATS = (*(name for name in GAUGES if name != "apparent_power"), "frequency", "power_factor", "energy_import")
 SETS = (
-    ("ADL400: 16-bit, one request", "acrel-adl400", (*GAUGES, "power_factor", "frequency")),
-    ("ADL400: with the energy register", "acrel-adl400", (*GAUGES, "frequency", "energy_import")),
-    (
-        "SDM630: 32-bit floats",
-        "eastron-sdm630",
-        tuple(name for name in GAUGES if name != "apparent_power") + ("frequency", "power_factor", "energy_import"),
-    ),
+    ("16-bit, one request, 3 of 10 idle", "acrel-adl400", INTEGERS, 3),
+    ("16-bit, one request, all loaded", "acrel-adl400", INTEGERS, 0),
+    ("16-bit and energy, 3 of 10 idle", "acrel-adl400", WITH_ENERGY, 3),
+    ("16-bit and energy, all loaded", "acrel-adl400", WITH_ENERGY, 0),
+    ("32-bit floats, all loaded", "eastron-sdm630", FLOATS, 0),
 )
+"""Title, model, its twenty points, and how many of the ten meters have no load behind them."""
 
 
 def main() -> None:
     """Print bytes a reading for two models and two block lengths, and the cost of sealing."""
-    for title, profile, points in SETS:
+    for title, profile, points, idle in SETS:
         for seconds in (60, 300):
-            runs = list(measure(profile, points, seconds, blocks=15))
+            runs = list(measure(profile, points, idle, seconds, blocks=15))
             readings = METERS * len(points) * (seconds // POLL_S)
             size = statistics.median(size for size, _ in runs) / readings
             cost = statistics.median(cost for _, cost in runs) / readings * 1e6
@@ -47,12 +49,12 @@ def main() -> None:
             )
 
 
-def measure(profile: str, points: tuple[str, ...], seconds: int, blocks: int) -> Iterator[tuple[int, float]]:
+def measure(profile: str, points: tuple[str, ...], idle: int, seconds: int, blocks: int) -> Iterator[tuple[int, float]]:
     """Packed bytes, and seconds to lay out, sign and pack, of each of ``blocks`` consecutive blocks."""
     assert len(points) == 20
     key = PrivateKey.generate()
     previous = hashlib.sha256(b"enrolment").digest()
-    meters = [Meter(profile, points, number) for number in range(METERS)]
+    meters = [Meter(profile, points, number, number >= idle) for number in range(METERS)]
     for seq in range(blocks):
         answers = [meter.answers(seconds) for meter in meters]
         start = time.perf_counter()
@@ -88,9 +90,9 @@ def chunk(device: int, answers: dict[bytes, list[tuple[int, bytes]]]) -> block.C
 
 
 class Meter:
-    """Three phases under a load that wanders; currents, powers and factors follow from it as they do in a real meter."""
+    """Three phases under a load that wanders; currents, powers and factors follow from it as in a real meter."""
 
-    def __init__(self, profile: str, points: tuple[str, ...], number: int) -> None:
+    def __init__(self, profile: str, points: tuple[str, ...], number: int, loaded: bool) -> None:
         model = load(builtin.builtin(profile), profile)
         device = Device("M", profile, "bus", str(number + 1), points=points)
         self.queries = driver(device, model).queries()
@@ -98,8 +100,9 @@ class Meter:
         self.random = random.Random(number)
         self.late = number * 90 + 40
         self.volts = [self.random.uniform(226, 234) for _ in range(3)]
-        self.watts = [self.random.uniform(300, 6000) for _ in range(3)]
-        self.factor = [self.random.uniform(0.9, 1.0) for _ in range(3)]
+        self.watts = [self.random.uniform(300, 6000) if loaded else 0.0 for _ in range(3)]
+        self.factor = [self.random.uniform(0.9, 1.0) if loaded else 1.0 for _ in range(3)]
+        self.loaded = loaded
         self.hertz, self.energy = 50.0, self.random.uniform(1e3, 1e5)
 
     def answers(self, seconds: int) -> dict[bytes, list[tuple[int, bytes]]]:
@@ -113,12 +116,13 @@ class Meter:
         return found
 
     def poll(self) -> dict[str, float]:
-        """What the meter shows now, by point id: the mains move by 0.05 %, loads by 0.5 %, factors by 0.05 % a poll."""
+        """What the meter shows now, by point id: mains move by 0.05 %, loads by 0.5 %, factors by 0.05 %."""
         gauss = self.random.gauss
         self.hertz = 50 + (self.hertz - 50) * 0.9 + gauss(0, 0.004)
         self.volts = [230 + (volts - 230) * 0.99 + gauss(0, 0.12) for volts in self.volts]
-        self.watts = [max(50.0, watts * (1 + gauss(0, 0.005))) for watts in self.watts]
-        self.factor = [min(1.0, factor + gauss(0, 0.0005)) for factor in self.factor]
+        if self.loaded:
+            self.watts = [watts * (1 + gauss(0, 0.005)) for watts in self.watts]
+            self.factor = [min(1.0, factor + gauss(0, 0.0005)) for factor in self.factor]
         self.energy += sum(self.watts) / 1000 * POLL_S / 3600
         levels = {"frequency": self.hertz, "energy_import": self.energy}
         apparent = [watts / factor for watts, factor in zip(self.watts, self.factor, strict=True)]
@@ -129,7 +133,7 @@ class Meter:
         for name, phases in (("power", self.watts), ("reactive_power", reactive), ("apparent_power", apparent)):
             levels |= {f"{name}_{phase}": level / 1000 for phase, level in zip("abc", phases, strict=True)}
             levels[name] = sum(phases) / 1000
-        levels["power_factor"] = levels["power"] / levels["apparent_power"]
+        levels["power_factor"] = levels["power"] / levels["apparent_power"] if self.loaded else 1.0
         return levels
 
     def reply(self, request: bytes, levels: dict[str, float]) -> bytes:

@@ -1,0 +1,133 @@
+"""Writes the reference pages from what they describe: commands.md, errors.md, profiles.md. ``make docs`` runs it."""
+
+import re
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import typer
+
+import tanmeter
+from drivers import builtin
+from drivers.profile import Profile, load
+from protocols import messages
+
+HERE = Path(__file__).parent
+
+COMMANDS = """# Commands
+
+One command, `tanmeter`. Standard output carries the result, standard error the talk; `--json` gives one object with stable keys. The
+language follows `--lang zh|en` (before the command), else `LANG`, else Chinese. Exit codes: [errors.md](errors.md).
+"""
+ERRORS = """# Errors
+
+One code everywhere: command line, page, API, log. Each has one next action. The texts are those of `protocols/messages.toml`.
+
+| code | 含义 · meaning | 下一步 · next action |
+| --- | --- | --- |
+"""
+EXIT_CODES = """
+## Exit codes
+
+| code | meaning |
+| --- | --- |
+| 0 | it holds |
+| 1 | internal error, or the disk fails |
+| 2 | the command was used wrongly |
+| 3 | no device answers, or a frame is not good |
+| 4 | a signature, a chain or an evidence pack does not verify; unknown or revoked |
+| 5 | the collector or the agent cannot be reached |
+| 6 | the configuration is invalid |
+| 8 | the data do not suffice: no factor, no account |
+| 130 | interrupted |
+"""
+PROFILES = """# Device profiles
+
+A profile is one TOML file in `drivers/profiles/`: what a model is asked, what its answers mean, what its link bears, and proof frames
+that every build replays. How far each was checked is said plainly:
+
+- **doc-only**: composed from a published register map, nothing more.
+- **simulator**: also read by our driver from our simulated meter, which independent masters (pymodbus, mbpoll) read alike.
+- **bench**, **field**: on a real meter. None of ours is yet.
+
+A profile of your own lies in a folder given with `--profile-dir`, as ID.toml, and is named by its id.
+"""
+
+
+def pages() -> dict[str, str]:
+    """Every reference page by its file name."""
+    return {
+        "commands.md": COMMANDS + "".join(_command(words, command) for words, command in _commands()),
+        "errors.md": ERRORS + "".join(_errors()) + EXIT_CODES,
+        "profiles.md": PROFILES
+        + "".join(_profile(load(builtin.builtin(name), name)) for name in builtin.builtin_ids()),
+    }
+
+
+def _commands() -> Iterator[tuple[str, Any]]:
+    """Each command with the words that call it."""
+    for name, place in tanmeter.ROOMS.items():
+        module, _, attribute = place.partition(":")
+        room = typer.main.get_command(getattr(import_module(module), attribute))
+        yield from _leaves(f"tanmeter {name}", room)
+    yield from _leaves("tanmeter", typer.main.get_command(tanmeter.app))
+
+
+def _leaves(words: str, command: Any) -> Iterator[tuple[str, Any]]:
+    children = getattr(command, "commands", None)
+    if not children:
+        yield words, command
+    for name, child in (children or {}).items():
+        yield from _leaves(f"{words} {name}", child)
+
+
+def _command(words: str, command: Any) -> str:
+    arguments = [parameter.name.upper() for parameter in command.params if parameter.param_type_name == "argument"]
+    usage = f"\n## `{words}`\n\n{_paragraph(command.help)}\n"
+    if arguments:
+        usage += f"\nArguments: {', '.join(f'`{name}`' for name in arguments)}\n"
+    options = [parameter for parameter in command.params if parameter.param_type_name == "option"]
+    if options:
+        usage += "\n| option | meaning | default |\n| --- | --- | --- |\n"
+        usage += "".join(_option(option) for option in options if "--help" not in option.opts)
+    return usage
+
+
+def _option(option: Any) -> str:
+    default = option.default
+    shown = f"`{default}`" if default not in (None, "", False, ()) and not callable(default) else ""
+    return f"| {', '.join(f'`{name}`' for name in option.opts)} | {_paragraph(option.help)} | {shown} |\n"
+
+
+def _paragraph(text: str | None) -> str:
+    return " ".join((text or "").split()).replace("|", "\\|")
+
+
+def _errors() -> Iterator[str]:
+    for code, entry in messages.catalogue().items():
+        if re.fullmatch(r"[A-Z]{3}-\d{3}", code):
+            yield f"| `{code}` | {entry['zh']}<br>{entry['en']} | {entry['zh_fix']}<br>{entry['en_fix']} |\n"
+
+
+def _profile(profile: Profile) -> str:
+    fits = "; ".join(
+        f"{item.brand} {item.model}" + (f" ({item.note})" if item.note else "") for item in profile.products
+    )
+    points = ", ".join(f"`{point.id}`" + (f" {point.unit}" if point.unit != "1" else "") for point in profile.points)
+    mind = f"- Mind: {profile.source.note}\n" if profile.source.note else ""
+    return (
+        f"\n## `{profile.id}`\n\n{profile.title.zh} · {profile.title.en}. Protocol {profile.protocol},"
+        f" {len(profile.points)} points, verified: **{profile.source.verified}**.\n\n"
+        f"- Fits: {fits}\n- Source: {profile.source.doc}.\n{mind}- Points: {points}.\n"
+    )
+
+
+def main() -> None:
+    """Write the pages."""
+    for name, page in pages().items():
+        (HERE / name).write_text(page, "utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,159 @@
+"""The house: names that are ours, texts in both languages, everything documented, a lean install."""
+
+import importlib.util
+import re
+import subprocess
+import sys
+import tomllib
+import zipfile
+from importlib import import_module
+from importlib.metadata import distributions
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+
+import tanmeter
+from protocols import errors, messages
+
+ROOT = Path(__file__).parent.parent
+ROOMS = ("protocols", "drivers", "edge", "cloud", "provisioning", "simulator", "tanmeter")
+
+
+def subclasses(kind: type) -> set[type]:
+    return {kind} | {found for child in kind.__subclasses__() for found in subclasses(child)}
+
+
+def leaves(words: str, command: Any) -> list[tuple[str, Any]]:
+    """Every command under a group with the words that call it."""
+    children = getattr(command, "commands", None)
+    if not children:
+        return [(words, command)]
+    return [leaf for name, child in children.items() for leaf in leaves(f"{words} {name}", child)]
+
+
+def every_command() -> list[tuple[str, Any]]:
+    found = leaves("tanmeter", typer.main.get_command(tanmeter.app))
+    for name, place in tanmeter.ROOMS.items():
+        module, _, attribute = place.partition(":")
+        found += leaves(f"tanmeter {name}", typer.main.get_command(getattr(import_module(module), attribute)))
+    return found
+
+
+@pytest.mark.parametrize("name", ROOMS)
+def test_the_generic_package_names_are_ours(name: str) -> None:
+    assert Path(str(import_module(name).__file__)).is_relative_to(ROOT)
+
+
+@pytest.mark.parametrize("name", ROOMS)
+def test_no_other_distribution_brings_a_package_of_that_name(name: str) -> None:
+    claims = [
+        dist.name
+        for dist in distributions()
+        if dist.name != "tanmeter"
+        for file in dist.files or ()
+        if file.parts[0] in (name, f"{name}.py")
+    ]
+    assert claims == []
+
+
+def test_every_message_is_there_in_both_languages_with_the_same_gaps() -> None:
+    gaps = re.compile(r"{(\w*)")
+    for message_id, entry in messages.catalogue().items():
+        assert entry["zh"].strip() and entry["en"].strip(), message_id
+        assert set(gaps.findall(entry["zh"])) == set(gaps.findall(entry["en"])), message_id
+
+
+def test_every_error_has_its_texts_and_its_remedy() -> None:
+    for kind in subclasses(errors.TanmeterError):
+        entry = messages.catalogue()[kind.code]
+        assert entry["zh_fix"] and entry["en_fix"], kind
+
+
+def test_every_command_option_error_code_and_profile_is_documented() -> None:
+    spec = importlib.util.spec_from_file_location("generate", ROOT / "docs" / "generate.py")
+    assert spec is not None and spec.loader is not None
+    generate = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(generate)
+    for name, page in generate.pages().items():
+        assert (ROOT / "docs" / name).read_text("utf-8") == page, f"docs/{name} is behind: make docs"
+
+
+def test_every_command_says_what_it_does_and_every_option_what_it_means() -> None:
+    for words, command in every_command():
+        assert command.help, words
+        assert [option.opts for option in command.params if option.opts[0].startswith("-") and not option.help] == [], (
+            words
+        )
+
+
+def test_the_readme_names_what_is_there() -> None:
+    for name in ("README.md", "README.zh-CN.md"):
+        page = (ROOT / name).read_text("utf-8")
+        assert "make demo" in page and "make test" in page
+        for target in re.findall(r"\]\((?!https?:)([^)#]+)", page):
+            assert (ROOT / target).exists(), f"{name} points at {target}"
+
+
+def test_help_of_the_door_loads_no_room() -> None:
+    code = (
+        "import sys, tanmeter\nsys.argv = ['tanmeter', '--help']\ntry:\n tanmeter.main()\nexcept SystemExit:\n pass\n"
+        "print([m for m in ('edge', 'cloud', 'simulator', 'fastapi', 'numpy', 'httpx') if m in sys.modules])"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert out.strip().endswith("[]"), out
+
+
+def test_an_error_is_told_with_its_code_and_one_next_action(tmp_path: Path) -> None:
+    bad = tmp_path / "site.toml"
+    bad.write_text('schema = 1\n[site]\nid = "S"\nname = "x"\ntimezon = "UTC"\n')
+    run = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "tanmeter",
+            "--lang",
+            "en",
+            "site",
+            "init",
+            "--state",
+            str(tmp_path / "s"),
+            "--file",
+            str(bad),
+        ],
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == 6, run
+    assert "CFG-101" in run.stderr and "did you mean 'timezone'" in run.stderr and "→" in run.stderr
+
+
+def test_constraints_hold_hashes_and_no_address() -> None:
+    text = (ROOT / "requirements" / "constraints.txt").read_text("utf-8")
+    assert "://" not in text and "--index" not in text and "--find-links" not in text and " @ " not in text
+    for block in re.split(r"\n(?=\S)", text):
+        if "==" in block:
+            assert "--hash=sha256:" in block, block.splitlines()[0]
+
+
+def test_extras_keep_the_box_lean() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    on_the_box = " ".join(project["dependencies"] + project["optional-dependencies"]["edge"])
+    for heavy in ("fastapi", "numpy", "uvicorn", "fastcrc", "pydantic"):
+        assert heavy not in on_the_box
+
+
+@pytest.mark.slow
+def test_the_wheel_holds_every_room_and_its_data(tmp_path: Path) -> None:
+    subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+    )
+    [wheel] = tmp_path.glob("*.whl")
+    names = zipfile.ZipFile(wheel).namelist()
+    for needed in ("tanmeter.py", "protocols/messages.toml", "edge/agent.py", "drivers/profiles/acrel-adl400.toml"):
+        assert needed in names
+    assert not [name for name in names if name.startswith(("tests", "benchmarks", "docs"))]
