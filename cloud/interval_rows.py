@@ -12,7 +12,7 @@ COLUMNS = (
     *("end", "unit", "meter", "closed"),
     *("start_value", "start_at", "start_epoch", "start_seq"),
     *("end_value", "end_at", "end_epoch", "end_seq"),
-    *("rolled", "multiplier", "consumption", "readings", "expected", "quality", "position", "ingest_seq"),
+    *("rolled", "multiplier", "consumption", "readings", "expected", "quality", "position", "period_ms", "ingest_seq"),
 )
 SELECT = f"SELECT {', '.join(COLUMNS)} FROM intervals"
 UPSERT = (
@@ -49,6 +49,7 @@ def values(gateway: bytes, interval: Interval, ingest_seq: int) -> tuple[Any, ..
         interval.expected,
         interval.quality,
         interval.position,
+        interval.period_ms,
         ingest_seq,
     )
 
@@ -56,7 +57,7 @@ def values(gateway: bytes, interval: Interval, ingest_seq: int) -> tuple[Any, ..
 def row(columns: tuple[Any, ...]) -> IntervalRow:
     """The row that was read, in the order of COLUMNS."""
     gateway, device, point, start, end, unit, meter, closed = columns[:8]
-    rolled, multiplier, consumption, readings, expected, quality, position, ingest_seq = columns[16:]
+    rolled, multiplier, consumption, readings, expected, quality, position, period_ms, ingest_seq = columns[16:]
     interval = Interval(
         device,
         point,
@@ -74,6 +75,7 @@ def row(columns: tuple[Any, ...]) -> IntervalRow:
         expected,
         quality,
         position,
+        period_ms,
     )
     return IntervalRow(gateway, ingest_seq, interval)
 

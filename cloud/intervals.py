@@ -4,9 +4,11 @@ Pure, exact, and without numpy, so that a verifier books the very same rows from
 
 The rules:
 
-- Intervals lie on UTC multiples of 15 minutes; a date from which another ratio holds cuts one in two.
-- The register at a boundary is the last valid reading at or before it. When that is older than two periods, it is
-  interpolated in time between the readings either side, rounded down to the register's resolution: ``estimated``.
+- Intervals lie on UTC multiples of 15 minutes; a date from which another ratio holds cuts one in two, and so does a
+  configuration that asks the meter at another pace.
+- The register at a boundary is the valid reading nearest to it, at most ``Rules.reach_ms`` away. Where there is none so
+  near, it is interpolated in time between the readings either side, rounded down to the register's resolution:
+  ``estimated``.
 - An interval begins with the register its predecessor ended with, so consumptions add up to last minus first register
   times the multiplier, exactly.
 - A register that falls has rolled over when the way over its modulus is one it could have gone in the time; otherwise,
@@ -36,6 +38,8 @@ SLACK_MS = 60_000
 """A meter may bring its register up to date this much later than it counts."""
 LATE_MS = 1_000
 """A clock that is being slewed may date a reading this much before the one ahead of it."""
+NEAR_MS = 60_000
+"""A reading this near a boundary stands for it, whatever its meter's pace: a day's timestamp is good to a minute."""
 LONGEST_GAP_MS = 400 * 86_400_000
 EARLIEST_UTC_MS = 1_577_836_800_000
 """2020-01-01: a box whose clock says less does not know the time."""
@@ -65,7 +69,7 @@ class Interval:
 
     ``consumption`` is (end - start + ``rolled``) x ``multiplier`` in ``unit``, None when suspect. ``meter`` names the
     instrument. ``readings`` of ``expected`` are valid. ``position`` is the time up to which the series is booked.
-    ``closed`` is False while the next reading may still belong to it.
+    ``closed`` is False while the next reading may still belong to it. ``period_ms`` is how often one was due.
     """
 
     device: str
@@ -84,6 +88,7 @@ class Interval:
     expected: int
     quality: Quality
     position: int
+    period_ms: int
 
     @property
     def coverage(self) -> Decimal:
@@ -109,6 +114,11 @@ class Rules:
         """CT x PT in force at an instant."""
         index = bisect_right(self.ratios, at, key=lambda entry: entry[0])
         return self.ratios[index - 1][1] if index else Decimal(1)
+
+    @property
+    def reach_ms(self) -> int:
+        """How far from a boundary a reading may lie that stands for it: a minute, or somewhat over half a period."""
+        return min(max(NEAR_MS, self.period_ms * 6 // 10), INTERVAL_MS // 2)
 
     def cell(self, at: int) -> int:
         """Where the interval that holds an instant begins."""
@@ -218,7 +228,7 @@ class Series:
             self.end = max(self.position, self.start + 1)
             self._close(self.last, before)
             self.first = None
-        elif rules.multiplier(self.position) == self.multiplier:
+        elif rules.multiplier(self.position) == self.multiplier and rules.period_ms == before.period_ms:
             self.end = rules.cut(max(self.position, self.start))
         elif self.position > self.start:
             last, self.end = self.last, self.position
@@ -281,10 +291,11 @@ class Series:
         self.first, self._last = interval.register_start, interval.register_end
         self.rolled, self.multiplier = interval.rolled, interval.multiplier
         self.readings, self.quality = interval.readings, interval.quality
-        if (interval.meter, interval.unit, interval.multiplier) != (
+        if (interval.meter, interval.unit, interval.multiplier, interval.period_ms) != (
             self.rules.meter,
             self.rules.unit,
             self.rules.multiplier(self.position),
+            self.rules.period_ms,
         ):
             self._configure_from(interval)
 
@@ -296,7 +307,7 @@ class Series:
             rules.point,
             interval.unit,
             interval.meter,
-            rules.period_ms,
+            interval.period_ms,
             rules.resolution,
             rules.modulus,
             rules.max_rate_per_h,
@@ -335,14 +346,14 @@ class Series:
 
     def _cross(self, position: int, register: Register, growth: Decimal, wrap: Decimal) -> None:
         """Close every interval that ends at or before ``position``, and carry the register over each boundary."""
-        before, since, carried = self.last, self.position, ZERO
+        before, since, carried, reach = self.last, self.position, ZERO, self.rules.reach_ms
         while self.end <= position:
             boundary = self.end
             quality: Quality = "measured"
             closing, opening, wrapped = before, before, carried
-            if boundary == position:
+            if position - boundary < boundary - since and position - boundary <= reach:
                 closing, opening, wrapped = register, register, wrap
-            elif boundary - since > 2 * self.rules.period_ms:
+            elif boundary - since > reach:
                 level = self._between(before.value, growth, boundary - since, position - since)
                 wrapped = wrap if wrap and level >= wrap else ZERO
                 level = EXACT.subtract(level, wrapped)
@@ -410,6 +421,7 @@ class Series:
             rules.expected(self.start, self.end),
             self.quality,
             self.position,
+            rules.period_ms,
         )
 
 

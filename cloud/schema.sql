@@ -77,6 +77,7 @@ CREATE TABLE IF NOT EXISTS intervals (
     end_value TEXT NOT NULL, end_at INTEGER NOT NULL, end_epoch INTEGER NOT NULL, end_seq INTEGER NOT NULL,
     rolled TEXT NOT NULL, multiplier TEXT NOT NULL, consumption TEXT,
     readings INTEGER NOT NULL, expected INTEGER NOT NULL, quality TEXT NOT NULL, position INTEGER NOT NULL,
+    period_ms INTEGER NOT NULL,
     ingest_seq INTEGER NOT NULL,
     PRIMARY KEY (gateway, device, point, start)
 ) WITHOUT ROWID;

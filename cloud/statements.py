@@ -14,7 +14,7 @@ from cloud.accounting.factors import FactorSet, builtin
 from cloud.accounting.meters import ENERGY, Configured, increments
 from cloud.accounting.period import Period
 from cloud.accounting.statement import Content, Statement
-from cloud.intervals import Interval
+from cloud.intervals import INTERVAL_MS, Interval
 from cloud.rows import Gateway, StatementRow
 from cloud.store import Store
 from drivers.installation import Installation
@@ -247,9 +247,9 @@ def _due(store: Store, site: str, now: int) -> list[Period]:
 
 
 def _delivered(store: Store, site: str, period: Period, now: int) -> bool:
-    """Whether every gateway has delivered past the period, or had its time to."""
+    """Whether every gateway has delivered what may stand for the register at the period's end, or had its time to."""
     ends = [gateway.block_end or 0 for gateway in _gateways(store, site) if not gateway.revoked]
-    return now >= period.end + LATE_MS or min(ends, default=0) >= period.end
+    return now >= period.end + LATE_MS or min(ends, default=0) >= period.end + INTERVAL_MS
 
 
 def _stale(store: Store, site: str, period: Period, known: Statement) -> bool:

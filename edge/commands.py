@@ -3,20 +3,16 @@
 import asyncio
 import json
 import os
-import signal
+import sys
 from datetime import datetime
 from pathlib import Path
-from random import SystemRandom
 from typing import Annotated, Any
 
 import typer
 
 from edge import config, control
 from edge.clock import SystemClock
-from edge.log import to_stderr
-from edge.transport import HttpTransport
 from protocols import messages
-from protocols.errors import TanmeterError
 
 app = typer.Typer(no_args_is_help=True, help=messages.text("cli.edge", messages.language(os.environ.get("LANG"))))
 
@@ -30,7 +26,8 @@ def run(
     state: State = STATE, verbose: Annotated[bool, typer.Option("--verbose", help="also each commit and block")] = False
 ) -> None:
     """Read the meters, keep the signed record, deliver it; until SIGTERM or Ctrl-C."""
-    asyncio.run(_run(state, "debug" if verbose else "info"))
+    level = "debug" if verbose else "info"  # the agent takes this process over, and leaves typer and pydantic behind
+    os.execv(sys.executable, [sys.executable, "-P", "-m", "edge", str(state), level])
 
 
 @app.command()
@@ -45,7 +42,7 @@ def doctor(state: State = STATE, as_json: Json = False) -> None:
     """Check key, configuration, disk, clock, ports, collector, agent; the exit code is that of the first fault."""
     from edge.doctor import examine
 
-    checks = asyncio.run(examine(state, SystemClock(), _transport(state)))
+    checks = asyncio.run(examine(state, SystemClock()))
     if as_json:
         told = [{name: getattr(check, name) for name in check.__slots__} for check in checks]
         typer.echo(json.dumps({"ok": all(check.ok for check in checks), "checks": told}, ensure_ascii=False))
@@ -57,31 +54,6 @@ def doctor(state: State = STATE, as_json: Json = False) -> None:
             if check.code:
                 typer.echo(f"    → {messages.remedy(check.code, _language())}")
     raise typer.Exit(next((check.exit_code for check in checks if not check.ok), 0))
-
-
-async def _run(state: Path, least: str) -> None:
-    from edge.agent import Agent
-    from edge.wire import wire
-
-    stop = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    log = to_stderr(_language(), least)
-    agent = Agent(state, SystemClock(), wire, _transport(state), SystemRandom(), log=log)
-    running = asyncio.ensure_future(agent.run(stop))
-    await agent.ready(running)
-    if running.done():
-        return running.result()
-    async with control.serve(state / config.SOCKET, {"status": agent.status}):
-        return await running
-
-
-def _transport(state: Path) -> HttpTransport | None:
-    try:
-        collector = config.load_collector(state / config.COLLECTOR)
-    except TanmeterError:
-        return None
-    return None if collector is None else HttpTransport(collector.url)
 
 
 def _lines(held: dict[str, Any]) -> list[str]:

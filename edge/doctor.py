@@ -11,7 +11,7 @@ from drivers.site import Port
 from edge import config, keys
 from edge.clock import SYNCHRONISED, Clock
 from edge.control import ask
-from edge.transport import Transport
+from edge.transport import transport
 from protocols.errors import ConfigError, PortGone, StoreError, TanmeterError, UnreachableError
 
 ROOM_BYTES = 256 << 20
@@ -29,7 +29,7 @@ class Check:
     exit_code: int = 0
 
 
-async def examine(state: Path, clock: Clock, transport: Transport | None) -> list[Check]:
+async def examine(state: Path, clock: Clock) -> list[Check]:
     """Every check, in the order in which a technician would put things right."""
     checks = [_tried("key", partial(_key, state / config.KEY))]
     held: config.EdgeConfig | None = None
@@ -42,7 +42,7 @@ async def examine(state: Path, clock: Clock, transport: Transport | None) -> lis
     checks += [_disk(state), _clock(clock)]
     if held is not None:
         checks += list(_ports(held))
-        checks.append(await _collector(held, transport))
+        checks.append(await _collector(held))
     checks.append(_tried("agent", partial(_agent, state / config.SOCKET)))
     return checks
 
@@ -103,14 +103,15 @@ def _port(port: Port) -> str:
     return str(path.resolve())
 
 
-async def _collector(held: config.EdgeConfig, transport: Transport | None) -> Check:
-    if held.collector is None or transport is None:
+async def _collector(held: config.EdgeConfig) -> Check:
+    link = transport(held.state / config.COLLECTOR)
+    if held.collector is None or link is None:
         error = UnreachableError("not enrolled, expected an enrolment: `tanmeter site enrol`")
         return _bad("collector", "", error)
     try:
-        answer = await transport.post("/v1/blocks", b"", "application/tanmeter-batch")
+        answer = await link.post("/v1/blocks", b"", "application/tanmeter-batch")
     except UnreachableError as error:
         return _bad("collector", "", error)
     finally:
-        await transport.close()
+        await link.close()
     return Check("collector", "", True, f"{held.collector.url} ({answer.status})")

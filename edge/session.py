@@ -12,12 +12,12 @@ from protocols.record.receipt import Receipt, open_receipt
 ANSWERED = frozenset({200, 403, 409})
 """The statuses that carry verdicts."""
 UNKNOWN_CONFIGURATION = "CFG-102"
-NOT_ENROLLED = "ENR-401"
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """An answer that was understood. ``refused``: blocks never to be sent again, with the reason.
+    """An answer that was understood. ``refused``: blocks never to be sent again, with the reason: the receipt says that
+    the chain went on without them. A refusal that no receipt bears out (altered on the way) is only an objection.
 
     ``unknown_configuration``: send the configurations, then the blocks again. ``conflict``: the collector holds
     another block under one of these numbers. ``objection``: why it takes nothing from this gateway.
@@ -49,19 +49,25 @@ def understand(sent: Sequence[Stored], status: int, body: bytes, gateway: bytes,
 
 def _reply(answers: list[tuple[Stored, Verdict]], receipt: Receipt | None, envelope: bytes) -> Reply:
     refused = [(block, verdict) for block, verdict in answers if verdict.answer == Answer.REFUSED]
-    final = [(block, f"{verdict.code} {verdict.detail}") for block, verdict in refused if _is_final(verdict)]
+    final = [(block, verdict) for block, verdict in refused if _went_on(block, receipt)]
+    again = [verdict.detail for block, verdict in refused if not _went_on(block, receipt) and _objects(verdict)]
     return Reply(
         receipt,
         envelope,
-        tuple(final),
+        tuple((block, f"{verdict.code} {verdict.detail}") for block, verdict in final),
         any(verdict.code == UNKNOWN_CONFIGURATION for _, verdict in refused),
         any(verdict.answer == Answer.CONFLICT for _, verdict in answers),
-        next((verdict.detail for _, verdict in refused if verdict.code == NOT_ENROLLED), ""),
+        next(iter(again), ""),
     )
 
 
-def _is_final(verdict: Verdict) -> bool:
-    return verdict.code not in (UNKNOWN_CONFIGURATION, NOT_ENROLLED)
+def _went_on(block: Stored, receipt: Receipt | None) -> bool:
+    """Whether the collector signed that it wants what comes after this block."""
+    return receipt is not None and (receipt.epoch, receipt.next_seq) > (block.epoch, block.seq)
+
+
+def _objects(verdict: Verdict) -> bool:
+    return verdict.code != UNKNOWN_CONFIGURATION
 
 
 def _shown(body: bytes) -> str:

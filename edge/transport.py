@@ -1,8 +1,12 @@
 """How blocks leave the box: HTTP POST to the collector. httpx is loaded only where there is a collector."""
 
+import sys
 from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Protocol
 
+from edge.config import load_collector
 from protocols.errors import UnreachableError
 
 if TYPE_CHECKING:
@@ -40,12 +44,13 @@ class HttpTransport:
 
     async def post(self, path: str, body: bytes, content_type: str) -> Response:
         """The answer; UnreachableError. After an error the next post begins on a new connection."""
-        import httpx
-
+        httpx = _httpx()
         if self._client is None:
-            limits = httpx.Limits(max_connections=1)
             timeout = httpx.Timeout(ANSWER_S, connect=CONNECT_S)
-            self._client = httpx.AsyncClient(timeout=timeout, limits=limits, trust_env=False)
+            checked = not self._url.startswith("http://")  # without TLS there is no certificate store to load
+            self._client = httpx.AsyncClient(
+                timeout=timeout, limits=httpx.Limits(max_connections=1), trust_env=False, verify=checked
+            )
         try:
             answer = await self._client.post(self._url + path, content=body, headers={"content-type": content_type})
             return Response(answer.status_code, answer.content, _seconds(answer.headers.get("retry-after")))
@@ -58,6 +63,20 @@ class HttpTransport:
         held, self._client = self._client, None
         if held is not None:
             await held.aclose()
+
+
+def transport(collector: Path) -> HttpTransport | None:
+    """The way to the collector this box is enrolled with; None before that. ConfigError."""
+    held = load_collector(collector)
+    return None if held is None else HttpTransport(held.url)
+
+
+def _httpx() -> ModuleType:
+    """httpx without its command line, which would bring rich and pygments: 12 MB that an agent must not carry."""
+    sys.modules.setdefault("httpx._main", None)  # type: ignore[arg-type]
+    import httpx
+
+    return httpx
 
 
 def _seconds(header: str | None) -> float | None:

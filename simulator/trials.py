@@ -241,12 +241,12 @@ def _truth(stage: Stage) -> Truth:
 
 
 def _meter(entry: dict[str, Any], truth: Truth, midnight: int) -> Meter:
-    """A meter's line: what the truth log says from midnight up to the reading that the collector names."""
+    """A meter's line: what the truth log says from the poll of midnight up to the reading that the collector names."""
     device, runs = entry["device"], entry["runs"]
     if entry["kwh"] is None or not runs:
         raise DemoFailed(f"{device}: found no kWh booked, expected some")
     at = instant(runs[-1]["closing"]["at"])
-    first, last = truth.at(device, midnight), truth.at(device, at + ROUNDING_MS)
+    first, last = truth.nearest(device, midnight), truth.at(device, at + ROUNDING_MS)
     if first is None or last is None:
         raise DemoFailed(f"{device}: found no register in the truth log, expected one at midnight and one now")
     expected = EXACT.multiply(EXACT.subtract(last, first), Decimal(RATIOS[device]))

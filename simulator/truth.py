@@ -62,6 +62,12 @@ class Truth:
         place = bisect_right(self.times.get(device, []), utc_ms)
         return self.values[device][place - 1] if place else None
 
+    def nearest(self, device: str, utc_ms: int) -> Decimal | None:
+        """The register as served nearest to this instant, the earlier of two as near; None when it never was."""
+        times = self.times.get(device, [])
+        place = min(range(len(times)), key=lambda index: abs(times[index] - utc_ms), default=None)
+        return None if place is None else self.values[device][place]
+
     def _take(self, line: str, path: Path) -> None:
         try:
             entry: dict[str, Any] = json.loads(line)

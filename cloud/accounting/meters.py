@@ -25,7 +25,7 @@ class Configured:
 def increments(held: Configured, intervals: Iterable[Interval]) -> tuple[list[MeterRole], list[Increment]]:
     """A gateway's electricity meters over a stretch of its record, and what each moved.
 
-    A meter's role is the one it had under the configuration that the block of its closing register names, so that a
+    A meter's role is the one it had under the configuration that the block of its opening register names, so that a
     later configuration cannot reach back. AccountError for an energy that is not in kWh.
     """
     own = sorted((entry for entry in intervals if entry.point == ENERGY), key=lambda entry: (entry.device, entry.start))
@@ -33,7 +33,7 @@ def increments(held: Configured, intervals: Iterable[Interval]) -> tuple[list[Me
     meters = {meter: None for device in roles.values() for meter in device.values()}
     found = []
     for entry in own:
-        meter = roles[_number(held, entry.register_end)].get(entry.device)
+        meter = roles[_number(held, entry.register_start)].get(entry.device)
         if meter is not None:
             meters[meter] = None
             found.append(_increment(meter, entry))
@@ -42,7 +42,7 @@ def increments(held: Configured, intervals: Iterable[Interval]) -> tuple[list[Me
 
 def _roles(held: Configured, own: Sequence[Interval]) -> dict[int, dict[str, MeterRole]]:
     """Device id -> meter, for each configuration that these intervals rest on; for the newest when there are none."""
-    numbers = {_number(held, entry.register_end) for entry in own} or {held.newest}
+    numbers = {_number(held, entry.register_start) for entry in own} or {held.newest}
     return {number: _meters(held, number) for number in sorted(numbers)}
 
 
@@ -82,11 +82,10 @@ def _increment(meter: MeterRole, entry: Interval) -> Increment:
 def _known(entry: Interval) -> tuple[int, int]:
     """How far an interval is known, and the readings due up to there.
 
-    To its end, once a later reading closed it or the newest is at most two periods before it: then that reading is the
-    register at the end whatever comes. Else to its newest reading.
+    To its end, once a later reading closed it. Else to its newest reading.
     """
     span = entry.end - entry.start
-    if entry.closed or not entry.expected or (entry.end - entry.position) * entry.expected <= 2 * span:
+    if entry.closed or not entry.expected:
         return entry.end, entry.expected
     until = max(entry.start, entry.position)
     return until, -(-entry.expected * (until - entry.start) // span)

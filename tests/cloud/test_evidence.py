@@ -650,7 +650,7 @@ def test_close_list_and_explain(data: Path) -> None:
     assert "止码" in ask("explain", "E-plant-7-2026-09-22")
     explained = json.loads(ask("explain", "E-plant-7-2026-09-22@1", "--json"))
     assert explained["result"] == {"value": first["tco2"], "unit": "tCO2"}
-    assert explained["inputs"][0]["meters"][0]["runs"][0]["opening"]["seq"] == 1
+    assert explained["inputs"][0]["meters"][0]["runs"][0]["opening"]["seq"] == 2
     assert explained["inputs"][1]["factor"] == "cn.grid.national@2023"
 
 

@@ -1,7 +1,9 @@
 """A full disk: readings stop, the agent says so, goes on by itself, and the gap is signed."""
 
 import asyncio
+import contextlib
 import resource
+import subprocess
 
 import pytest
 
@@ -24,23 +26,34 @@ class FileSize:
         resource.setrlimit(resource.RLIMIT_FSIZE, self._before)
 
 
-class Pages:
-    """No page more in the database: SQLITE_FULL; small changes still find room now and then."""
+class Filler:
+    """A small file system that another program fills to the last byte."""
 
     def __init__(self, state):
-        pass
+        self._file = state / "filler"
 
     def full(self, agent):
-        self._set(agent, agent._outbox._db.execute("PRAGMA page_count").fetchone()[0])
+        with self._file.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+            while True:
+                file.write(bytes(4096))
 
     def free(self, agent):
-        self._set(agent, 1 << 30)
-
-    def _set(self, agent, pages):
-        agent._outbox._db.execute(f"PRAGMA max_page_count = {pages}")
+        self._file.unlink()
 
 
-@pytest.mark.parametrize("disk", [FileSize, Pages])
+@pytest.fixture(params=["file size", "file system"])
+def disk(request, tmp_path):
+    """What makes the disk full. Where nobody may mount a file system of its own, the file size does for both."""
+    state = tmp_path / "state"
+    state.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=6m", "tmpfs", str(state)]
+    if request.param == "file size" or subprocess.run(mount, capture_output=True, check=False).returncode:
+        yield FileSize
+        return
+    yield Filler
+    subprocess.run(["umount", str(state)], check=True)
+
+
 @pytest.mark.parametrize("instant", [61, 118])
 def test_readings_stop_with_a_signed_gap_and_go_on_by_themselves(box, kit, disk, instant):
     made = box(kit.modbus_port(), *(kit.sdm(n, period="1s") for n in range(1, 6)))

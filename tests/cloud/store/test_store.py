@@ -105,7 +105,7 @@ def test_sums_live_values_and_health(box: Any, store: Store) -> None:
     assert (first.device, first.consumption, first.intervals) == ("M-01", Decimal("143.20"), 2)
     assert (second.device, second.consumption) == ("M-02", 0)
     halves = store.interval_sums(NOON - NOON % 900_000, LATER, bucket_ms=900_000)
-    assert [it.consumption for it in halves if it.device == "M-01"] == [Decimal("71.20"), Decimal("72.00")]
+    assert [it.consumption for it in halves if it.device == "M-01"] == [Decimal("72.00"), Decimal("71.20")]
     values = {(value.device, value.point): value for value in store.latest()}
     assert values["M-01", "power"].primary_value == Decimal("4800.00")
     assert values["M-01", "energy_import"].value == Decimal(box.energy - 1) / 100
@@ -425,3 +425,24 @@ def test_the_key_is_made_once_and_only_its_owner_may_read_it(tmp_path: Path) -> 
 def _with_secret(code: str, secret: str) -> str:
     known = invite.parse(code)
     return invite.Invite(known.id, secret, known.fingerprint).format()
+
+
+def test_after_a_disk_that_failed_nothing_is_written_until_it_is_opened_again(
+    box: Any, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    box.enrol(store)
+    frame = box.block()
+
+    def fail(*_: object) -> None:
+        error = sqlite3.OperationalError("disk I/O error")
+        error.sqlite_errorcode = sqlite3.SQLITE_IOERR
+        raise error
+
+    with monkeypatch.context() as patched:
+        patched.setattr("cloud.ledger.Ledger.close", fail)
+        with pytest.raises(StoreError, match="I/O"):
+            store.append([frame], LATER)
+    with pytest.raises(StoreError, match="reopened"):
+        store.append([frame], LATER)
+    with Store(store.path, store.key) as again:
+        assert again.append([frame], LATER)[0][0].answer == Answer.STORED

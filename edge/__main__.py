@@ -1,0 +1,48 @@
+"""The agent as a process of its own, without the libraries of the command line: ``python -m edge STATE LEVEL``."""
+
+import asyncio
+import os
+import signal
+import sys
+from pathlib import Path
+from random import SystemRandom
+
+from edge import config, control
+from edge.agent import Agent
+from edge.clock import SystemClock
+from edge.log import to_stderr
+from edge.transport import HttpTransport, transport
+from edge.wire import wire
+from protocols import messages
+from protocols.errors import TanmeterError
+
+
+async def run(state: Path, language: messages.Language, least: str) -> None:
+    """Run the agent and its local door until SIGTERM or SIGINT."""
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    link: HttpTransport | None = transport(state / config.COLLECTOR)
+    agent = Agent(state, SystemClock(), wire, link, SystemRandom(), log=to_stderr(language, least))
+    running = asyncio.ensure_future(agent.run(stop))
+    await agent.ready(running)
+    if running.done():
+        return await running
+    async with control.serve(state / config.SOCKET, {"status": agent.status}):
+        return await running
+
+
+def main(state: str, least: str) -> int:
+    """The exit code; an error of ours is told with its code, what happened and the one next action."""
+    language = messages.language(os.environ.get("TANMETER_LANG") or os.environ.get("LANG"))
+    try:
+        asyncio.run(run(Path(state), language, least))
+    except TanmeterError as error:
+        sys.stderr.write(f"{error.code} {messages.text(error.code, language)}: {error}\n")
+        sys.stderr.write(f"→ {messages.remedy(error.code, language)}\n")
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

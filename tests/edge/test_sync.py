@@ -1,0 +1,277 @@
+"""Delivery against a collector by hand: only its own signed receipt settles, the backlog goes first, nothing is skipped."""
+
+import asyncio
+from random import Random
+
+import pytest
+
+from edge.outbox import Stored
+from edge.retry import LONGEST_S, Retry
+from edge.session import understand
+from edge.transport import Response
+from protocols.errors import UnreachableError
+from protocols.record import transport
+from protocols.record.answer import Answer, Verdict, encode_answers
+from protocols.record.block import EventKind, open_header
+from protocols.record.cose import PrivateKey
+from protocols.record.receipt import Receipt, sign_receipt
+
+BLOCKS = "/v1/blocks"
+
+
+@pytest.fixture
+def site(box, kit):
+    """A box that is enrolled, its world, its collector."""
+    made = box(kit.modbus_port(), kit.sdm(1))
+    made.enrol()
+    collector = kit.collector(made)
+    return made, kit.world(made, {"net": kit.registers()}, transport=collector), collector
+
+
+def unsettled(made):
+    outbox = made.outbox()
+    try:
+        return outbox.counts().unsettled
+    finally:
+        outbox.close()
+
+
+def test_each_block_is_delivered_as_soon_as_it_is_sealed(site):
+    made, world, collector = site
+    world.run(179)
+    posted = [at for at, path in collector.posts if path == BLOCKS]
+    assert [round(at) for at in posted[:2]] == [60, 120]
+    assert (collector.configs, len(collector.held)) == (1, 3)
+
+
+def test_the_backlog_goes_in_batches_and_the_live_block_right_after(site):
+    made, world, collector = site
+    collector.instead = UnreachableError("no route")
+
+    async def mend(world):
+        await asyncio.sleep(6000)
+        collector.instead = None
+
+    world.run(6179, mend)
+    assert len(collector.held) == 103
+    back = [at for at, path in collector.posts if path == BLOCKS and at >= 6000]
+    assert back[0] - 6000 <= 61
+    at_once, live = [at for at in back if at - back[0] < 2], [at for at in back if at - back[0] >= 2]
+    assert len(at_once) <= 4, "a hundred blocks in a few batches at once"
+    assert [round(at) for at in live] == [6060, 6120, 6179]
+
+
+def test_after_a_minutes_outage_the_link_is_found_within_two_seconds(site):
+    made, world, collector = site
+
+    async def cut(world):
+        await asyncio.sleep(58)
+        collector.instead = UnreachableError("no route")
+        await asyncio.sleep(60)
+        collector.instead = None
+
+    world.run(179, cut)
+    tries = [at for at, path in collector.posts if path == BLOCKS]
+    found = next(at for at in tries if at >= 118)
+    assert found - 118 <= 2.0
+    assert tries[1] - tries[0] <= 2.0
+    assert len(collector.held) == 3
+
+
+@pytest.mark.parametrize(
+    "strange",
+    [
+        Response(200, b"<html><body>Please log in</body></html>"),
+        Response(302, b""),
+        Response(200, b""),
+        Response(204, b""),
+        Response(500, b"oops"),
+        Response(200, encode_answers([Verdict(Answer.STORED, 1, "", "")], None)),
+    ],
+)
+def test_an_answer_that_is_not_the_collectors_settles_nothing(site, strange):
+    made, world, collector = site
+    collector.instead = strange
+    world.run(179)
+    assert unsettled(made) == 3
+    collector.instead = None
+    world.run(70)
+    assert unsettled(made) <= 2 and len(collector.held) >= 4
+
+
+def test_a_receipt_signed_by_another_key_settles_nothing(site):
+    made, world, collector = site
+    collector.key = PrivateKey.generate()
+    world.run(119)
+    assert unsettled(made) == 2
+
+
+def test_a_receipt_for_another_gateway_settles_nothing(site):
+    made, world, collector = site
+    real = collector.receipt
+    collector.receipt = lambda: real(gateway=bytes(16))
+    world.run(119)
+    assert unsettled(made) == 2
+
+
+def test_a_restart_goes_on_from_the_receipt(site):
+    made, world, collector = site
+
+    async def cut(world):
+        await asyncio.sleep(130)
+        collector.instead = UnreachableError("no route")
+
+    world.run(179, cut)
+    assert len(collector.held) == 2
+    collector.instead = None
+    collector.posts.clear()
+    world.run(70)
+    assert len(collector.held) == 5
+    first = next(at for at, path in collector.posts if path == BLOCKS)
+    assert first < 1, "the block sealed at the stop is sent at the start"
+
+
+def test_a_collector_that_lost_its_newest_blocks_gets_them_again(site):
+    made, world, collector = site
+
+    async def restore(world):
+        await asyncio.sleep(190)
+        del collector.held[1:]
+
+    world.run(250, restore)
+    assert len(collector.held) == 5
+
+
+def test_a_gap_answer_is_answered_with_the_block_that_is_wanted(site):
+    made, world, collector = site
+    world.run(179)
+    collector.held.clear()
+    world.run(70)
+    assert len(collector.held) >= 4
+
+
+def test_a_refused_block_is_kept_marked_and_not_sent_again(site):
+    made, world, collector = site
+
+    def refuse_one(header):
+        if header.seq != 1:
+            return None
+        collector.held[1:] = [b"quarantined" + bytes(21)]
+        return Verdict(Answer.REFUSED, 2, "SIG-602", "impossible content")
+
+    real = collector._take
+
+    def take(frame):
+        verdict = real(frame)
+        if verdict.answer == Answer.REFUSED:
+            collector.held[1:] = [transport.unpack(frame).hash]
+        return verdict
+
+    collector._take, collector.verdicts = take, refuse_one
+    world.run(239)
+    assert len(collector.held) == 4
+    outbox = made.outbox()
+    counts = outbox.counts()
+    outbox.close()
+    assert (counts.refused, counts.blocks) == (1, 4)
+    assert [known["seq"] for event, known in world.logged if event == "refused"] == [1]
+
+
+def test_an_unknown_configuration_is_posted_and_the_block_sent_again(site):
+    made, world, collector = site
+    collector.verdicts = lambda header: (
+        None if collector.configs > 1 else Verdict(Answer.REFUSED, header.seq, "CFG-102", "unknown configuration")
+    )
+    world.run(100)
+    assert (collector.configs, len(collector.held)) == (2, 2)
+
+
+def test_a_gateway_that_is_not_known_keeps_its_blocks_to_be_sent(site):
+    made, world, collector = site
+    collector.verdicts = lambda header: Verdict(Answer.REFUSED, None, "ENR-401", "revoked")
+    told = {}
+
+    async def ask(world):
+        await asyncio.sleep(170)
+        told.update(await world.agents[0].status())
+
+    world.run(179, ask)
+    assert unsettled(made) == 3
+    assert (told["sync"]["state"], told["sync"]["error"]) == ("held up", "revoked")
+
+
+def test_a_store_that_was_rolled_back_opens_a_new_epoch_and_says_why(site):
+    made, world, collector = site
+    world.run(59)
+    files = {path: path.read_bytes() for path in made.state.glob("outbox.db*")}
+    world.run(179)
+    for path in made.state.glob("outbox.db*"):
+        path.unlink()
+    for path, content in files.items():
+        path.write_bytes(content)
+    world.run(250)
+    outbox = made.outbox()
+    chain, counts = outbox.chain(), outbox.counts()
+    outbox.close()
+    assert chain.link.epoch == 1 == collector.epoch
+    assert counts.left_behind >= 1
+    assert any(event == "new_epoch" for event, _ in world.logged)
+    assert len(collector.held) == chain.link.seq == 4
+    opened = _opened(made, 1)
+    assert any(
+        event.kind == EventKind.DISK and "epoch 1" in event.detail for header in opened for event in header.events
+    )
+
+
+def _opened(made, epoch):
+    outbox = made.outbox()
+    held = [stored for stored in outbox.batch(epoch, 0, 64, 1 << 20) if stored.epoch == epoch]
+    outbox.close()
+    return [open_header(transport.unpack(stored.frame).envelope, made.gateway.public) for stored in held]
+
+
+def test_a_conflict_opens_a_new_epoch(site):
+    made, world, collector = site
+    collector.held.append(bytes(32))
+    world.run(239)
+    assert collector.epoch == 1 and len(collector.held) >= 2
+
+
+# ---- without an agent
+
+KEY, GATEWAY = PrivateKey.generate(), bytes(range(16))
+SENT = [Stored(0, 0, b"a"), Stored(0, 1, b"b")]
+
+
+def answers(*kinds, receipt=None):
+    return encode_answers([Verdict(kind, 1, "X", "why") for kind in kinds], receipt)
+
+
+def test_the_verdicts_must_be_as_many_as_the_blocks():
+    with pytest.raises(UnreachableError, match="1 verdicts, expected 2"):
+        understand(SENT, 200, answers(Answer.STORED), GATEWAY, KEY.public)
+
+
+@pytest.mark.parametrize("status", [200, 403, 409])
+def test_verdicts_come_with_every_status_that_carries_them(status):
+    receipt = sign_receipt(Receipt(GATEWAY, 0, 1, bytes(32), 1, 5), KEY)
+    reply = understand(SENT, status, answers(Answer.STORED, Answer.CONFLICT, receipt=receipt), GATEWAY, KEY.public)
+    assert reply.receipt == Receipt(GATEWAY, 0, 1, bytes(32), 1, 5) and reply.conflict and not reply.refused
+
+
+def test_nobody_there_is_looked_for_soon_at_first_and_never_later_than_a_minute():
+    retry = Retry(Random(1))
+    assert 1.0 <= retry.unreachable(100.0) <= 2.0
+    assert retry.unreachable(160.0) <= 2.0
+    assert 10.0 <= retry.unreachable(700.0) <= 20.0
+    assert retry.unreachable(10**6) <= LONGEST_S
+    retry.succeeded()
+    assert retry.unreachable(10**6) <= 2.0
+
+
+def test_a_busy_collector_is_given_more_and_more_time_at_random():
+    retry = Retry(Random(1))
+    assert retry.busy() <= 2.0
+    waits = [retry.busy() for _ in range(200)]
+    assert max(waits) <= LONGEST_S and max(waits) > 50 and min(waits[10:]) < 10
+    assert retry.busy(30.0) >= 30.0
