@@ -121,8 +121,8 @@ class Book:
         self._answered: dict[tuple[str, bytes], tuple[Track, int, Header]] = {}
         self._power: dict[tuple[str, str, int], Heap] = {}
 
-    def configure(self, installation: Installation) -> None:
-        """Go on under this configuration."""
+    def configure(self, installation: Installation, at: int = 0) -> None:
+        """Go on under this configuration, whose first block began ``at`` (UTC ms)."""
         if installation is self._installation:
             return
         self._installation = installation
@@ -132,13 +132,13 @@ class Book:
         for seat in self._seats.values():
             for point, held in seat.rules.items():
                 if (series := self._series.get((seat.device.id, point))) is not None:
-                    series.configure(held)
+                    series.configure(held, at)
                 elif (seat.device.id, point) in self._held:
-                    self._series_of(seat, point)
+                    self._series_of(seat, point, at)
 
     def book(self, header: Header, content: Content) -> None:
         """Everything a block says."""
-        self.configure(content.installation)
+        self.configure(content.installation, header.utc[0])
         dated = datable(header.utc)
         for replayed in content.chunks:
             seat = self._seats[replayed.chunk.device]
@@ -175,11 +175,11 @@ class Book:
             times, raws, scale = parts[0] if len(parts) == 1 and _rising(parts[0][0]) else _merged(parts)
             self._series_of(seat, name).feed(times, raws, scale, header.epoch, header.seq)
 
-    def _series_of(self, seat: Seat, point: str) -> Series:
+    def _series_of(self, seat: Seat, point: str, at: int = 0) -> Series:
         key = (seat.device.id, point)
         series = self._series.get(key)
         if series is None:
-            series = self._series[key] = Series(seat.rules[point], self._held.pop(key, None))
+            series = self._series[key] = Series(seat.rules[point], self._held.pop(key, None), at)
         return series
 
     def _heap(self, seat: Seat, point: Point, samples: Samples) -> None:

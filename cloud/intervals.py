@@ -4,8 +4,7 @@ Pure, exact, and without numpy, so that a verifier books the very same rows from
 
 The rules:
 
-- Intervals lie on UTC multiples of 15 minutes; a date from which another ratio holds cuts one in two, and so does a
-  configuration that asks the meter at another pace.
+- Intervals lie on UTC multiples of 15 minutes; a date from which another ratio holds cuts one in two.
 - The register at a boundary is the valid reading nearest to it, at most ``Rules.reach_ms`` away. Where there is none so
   near, it is interpolated in time between the readings either side, rounded down to the register's resolution:
   ``estimated``.
@@ -181,6 +180,7 @@ class Series:
     """One counter as it runs: readings in, in chain order; intervals out. The open one is its whole memory."""
 
     __slots__ = (
+        "_adjust",
         "_changed",
         "_closed",
         "_last",
@@ -199,8 +199,10 @@ class Series:
         "start",
     )
 
-    def __init__(self, rules: Rules, interval: Interval | None = None) -> None:
+    def __init__(self, rules: Rules, interval: Interval | None = None, at: int = 0) -> None:
+        """``interval``: the open one of a series that goes on under ``rules``, which hold from ``at`` (UTC ms) on."""
         self.rules = rules
+        self._adjust = 0
         self._closed: list[Interval] = []
         self._changed = False
         self._raw: int | float | None = None
@@ -213,10 +215,10 @@ class Series:
         self.rolled, self.multiplier, self.readings = ZERO, Decimal(1), 0
         self.quality: Quality = "measured"
         if interval is not None:
-            self._resume(interval)
+            self._resume(interval, at)
 
-    def configure(self, rules: Rules) -> None:
-        """Go on under another configuration: from the last reading on, never back."""
+    def configure(self, rules: Rules, at: int = 0) -> None:
+        """Go on under another configuration: from the last reading on, never back. ``at``: when its first block began."""
         before, self.rules = self.rules, rules
         if before == rules:
             return
@@ -228,13 +230,15 @@ class Series:
             self.end = max(self.position, self.start + 1)
             self._close(self.last, before)
             self.first = None
-        elif rules.multiplier(self.position) == self.multiplier and rules.period_ms == before.period_ms:
+        elif rules.multiplier(self.position) == self.multiplier:
+            self._pace(before, at)
             self.end = rules.cut(max(self.position, self.start))
         elif self.position > self.start:
             last, self.end = self.last, self.position
             self._close(last, before)
             self._begin(self.position, last)
         else:
+            self._pace(before, at)
             self.multiplier, self.end = rules.multiplier(self.start), rules.cut(self.start)
         self._changed = True
 
@@ -285,7 +289,7 @@ class Series:
         """From raw numbers to the register itself: what follows is not a glide."""
         self._last, self._raw = self.last, None
 
-    def _resume(self, interval: Interval) -> None:
+    def _resume(self, interval: Interval, at: int) -> None:
         self.start, self.position = interval.start, interval.position
         self.end = self.rules.cut(max(self.start, self.position))
         self.first, self._last = interval.register_start, interval.register_end
@@ -297,9 +301,16 @@ class Series:
             self.rules.multiplier(self.position),
             self.rules.period_ms,
         ):
-            self._configure_from(interval)
+            self._configure_from(interval, at)
+        else:
+            self._adjust = interval.expected - self.rules.expected(interval.start, interval.end)
 
-    def _configure_from(self, interval: Interval) -> None:
+    def _pace(self, before: Rules, at: int) -> None:
+        """The interval goes on at another pace: up to ``at`` the readings were due that ``before`` asked for."""
+        changed = min(max(at, self.position, self.start), self.end)
+        self._adjust += before.expected(self.start, changed) - self.rules.expected(self.start, changed)
+
+    def _configure_from(self, interval: Interval, at: int) -> None:
         """The rules under which the open interval was written are gone; what it tells of them is enough."""
         rules, now = self.rules, (0, interval.multiplier)
         self.rules = Rules(
@@ -313,7 +324,8 @@ class Series:
             rules.max_rate_per_h,
             (now,),
         )
-        self.configure(rules)
+        self._adjust = interval.expected - self.rules.expected(interval.start, interval.end)
+        self.configure(rules, at)
 
     def _glide(self, times: Sequence[int], raws: Sequence[int | float], scale: Decimal, epoch: int, seq: int) -> bool:
         """The same as ``add`` for each where nothing happens: inside the interval, in order, slowly rising."""
@@ -387,7 +399,7 @@ class Series:
         self.start, self.end = start, self.rules.cut(start)
         self.first, self.quality = first, quality
         self.multiplier = self.rules.multiplier(start)
-        self.rolled, self.readings = ZERO, 0
+        self.rolled, self.readings, self._adjust = ZERO, 0, 0
         self._changed = True
 
     def _advance(self, position: int, register: Register) -> None:
@@ -418,7 +430,7 @@ class Series:
             self.multiplier,
             consumption,
             self.readings,
-            rules.expected(self.start, self.end),
+            self._adjust + rules.expected(self.start, self.end),
             self.quality,
             self.position,
             rules.period_ms,

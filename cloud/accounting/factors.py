@@ -26,7 +26,7 @@ DRAFT = "factor.draft"
 class Factor:
     """One emission factor with the document it comes from. ``value`` is in ``unit`` (kgCO2/kWh, equal to tCO2/MWh).
 
-    ``status`` is REVIEWED when the value was seen in the published source, else DRAFT with the ``reason``.
+    ``status`` is TRANSCRIBED when public transcriptions of the notice agree, else DRAFT with the ``reason``.
     ``file`` names the factor file that holds it.
     """
 
@@ -36,7 +36,7 @@ class Factor:
     basis: Basis
     region: str
     data_year: int
-    status: Literal["REVIEWED", "DRAFT"]
+    status: Literal["TRANSCRIBED", "DRAFT"]
     reason: str
     publisher: str
     notice: str
@@ -118,7 +118,7 @@ class _Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     zh: str
     en: str
     value: str
-    status: Literal["REVIEWED", "DRAFT"]
+    status: Literal["TRANSCRIBED", "DRAFT"]
     reason: str = ""
 
 

@@ -111,7 +111,7 @@ class _Walk:
         heard = [(chunk, _replayed(installation, header, chunk)) for chunk in chunks]
         self.walked.exchanges += sum(chunk.counters.answered for chunk in chunks)
         self.walked.readings += sum(count for _, (count, _) in heard)
-        self.books.configure(installation)
+        self.books.configure(installation, header.utc[0])
         if datable(header.utc):
             for chunk, (_, energy) in heard:
                 self.books.book(chunk.device, energy, header)
@@ -181,15 +181,15 @@ class _Books:
         self._series: dict[str, Series] = {}
         self._installation: Installation | None = None
 
-    def configure(self, installation: Installation) -> None:
-        """Go on under this configuration."""
+    def configure(self, installation: Installation, at: int) -> None:
+        """Go on under this configuration, whose first block began ``at`` (UTC ms)."""
         if installation is self._installation:
             return
         self._installation = installation
         for number, device in enumerate(installation.site.device):
             held = rules(installation, number).get(ENERGY)
             if held is not None and device.id in self._series:
-                self._series[device.id].configure(held)
+                self._series[device.id].configure(held, at)
 
     def book(self, device: int, energy: Energy, header: Header) -> None:
         """The readings of one device in one block."""

@@ -26,7 +26,7 @@ region = "national"
 zh = "全国"
 en = "China"
 value = "0.5000"
-status = "REVIEWED"
+status = "TRANSCRIBED"
 """
 
 
@@ -135,7 +135,7 @@ def test_one_id_in_two_files_is_refused() -> None:
         ('value = "0.5000"', 'value = "0.0000"', r"factor\[0\]\.value"),
         ('value = "0.5000"', 'value = "5E-1"', r"factor\[0\]\.value"),
         ('unit = "kgCO2/kWh"', 'unit = "tCO2/kWh"', "unit"),
-        ('"REVIEWED"', '"DRAFT"', r"factor\[0\]\.reason"),
+        ('"TRANSCRIBED"', '"DRAFT"', r"factor\[0\]\.reason"),
         ("national@2030", "national@2029", r"factor\[0\]\.id"),
         ('region = "national"', 'region = "xizang"', r"factor\[0\]\.region"),
         ('basis = "average"', 'basis = "marginal"', r"factor\[0\]\.basis"),

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -324,24 +325,19 @@ def box(tmp_path: Path) -> Callable[..., Box]:
     return make
 
 
-@dataclass(frozen=True)
-class Kit:
-    """The functions above, for tests that cannot import this file."""
-
-    start: int = START
-    site: str = SITE
-    world: type[World] = World
-    collector: type[Collector] = Collector
-    modbus_port: Callable[..., str] = staticmethod(modbus_port)
-    serial_port: Callable[..., str] = staticmethod(serial_port)
-    meter: Callable[..., str] = staticmethod(meter)
-    sdm: Callable[..., str] = staticmethod(sdm)
-    registers: Callable[..., Answerer] = staticmethod(registers)
-    rtu: Callable[..., Answerer] = staticmethod(rtu)
-    energy: Callable[..., bytes] = staticmethod(energy)
-
-
 @pytest.fixture
-def kit() -> Kit:
-    """What the tests of this room build with."""
-    return Kit()
+def kit() -> SimpleNamespace:
+    """What the tests of this room build with, for they cannot import this file."""
+    return SimpleNamespace(
+        start=START,
+        site=SITE,
+        world=World,
+        collector=Collector,
+        modbus_port=modbus_port,
+        serial_port=serial_port,
+        meter=meter,
+        sdm=sdm,
+        registers=registers,
+        rtu=rtu,
+        energy=energy,
+    )

@@ -1,6 +1,7 @@
 """The whole agent in virtual time: what is asked, what is recorded, what the chain says of starts, stops and steps."""
 
 import asyncio
+import itertools
 from dataclasses import replace
 
 from drivers.slots import slots
@@ -59,7 +60,7 @@ def test_blocks_meet_within_a_boot_and_boots_count_starts(box, kit):
     world.run(150)
     world.run(70)
     blocks = [header for header, _ in made.blocks()]
-    for before, after in zip(blocks, blocks[1:], strict=False):
+    for before, after in itertools.pairwise(blocks):
         if before.boot == after.boot:
             assert before.mono[1] == after.mono[0] and before.utc[1] == after.utc[0]
         else:
@@ -215,7 +216,7 @@ def test_a_clock_that_steps_ends_the_block_and_is_told(box, kit):
         (n, event) for n, header in enumerate(headers) for event in header.events if event.kind == EventKind.CLOCK_STEP
     ]
     assert [round((event.end - event.start) / 1000) for _, event in steps] == [-3600, 10_800]
-    assert all(after.mono[0] == before.mono[1] for before, after in zip(headers, headers[1:], strict=False))
+    assert all(after.mono[0] == before.mono[1] for before, after in itertools.pairwise(headers))
     for number, event in steps:
         assert headers[number - 1].utc[1] == event.start and abs(headers[number].utc[0] - event.end) <= 1
     for header, chunks in made.blocks():

@@ -1,6 +1,7 @@
 """The bus: late answers, echoes, noise, babble, ports that come and go; in virtual time."""
 
 import asyncio
+import itertools
 
 import pytest
 
@@ -200,7 +201,7 @@ def test_a_port_that_is_not_there_is_tried_again_with_growing_waits():
 
     faults, tries, back, gone = run([], work)
     assert set(faults) == {PORT_GONE}
-    waits = [round((b - a) / 1000) for a, b in zip(tries, tries[1:], strict=False)]
+    waits = [round((b - a) / 1000) for a, b in itertools.pairwise(tries)]
     assert waits[:5] == [1, 2, 4, 8, 10] and max(waits) <= 10
     assert (back.fault, gone) == (0, "")
 

@@ -1,5 +1,7 @@
 """The real agent, a real disk, a real SIGKILL, many times, against a meter on a TCP socket."""
 
+import contextlib
+import itertools
 import json
 import os
 import signal
@@ -42,7 +44,7 @@ class Meter:
             threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
 
     def _serve(self, connection):
-        with connection:
+        with connection, contextlib.suppress(OSError):
             while data := connection.recv(256):
                 asked = modbus.parse_tcp(data)
                 self._count += 1
@@ -107,7 +109,7 @@ def check(made, meter, acknowledged_total, kills):
     assert boots == sorted(boots) and boots[-1] == len(starts) == kills + 1
     losses = [event for header, _ in blocks for event in header.events if event.kind == EventKind.POWER_LOSS]
     assert len(losses) <= kills
-    for (before, _), (after, _) in zip(blocks, blocks[1:], strict=False):
+    for (before, _), (after, _) in itertools.pairwise(blocks):
         if before.boot == after.boot:
             assert before.mono[1] == after.mono[0]
         else:

@@ -1,4 +1,4 @@
-"""Delivery against a collector by hand: only its own signed receipt settles, the backlog goes first, nothing is skipped."""
+"""Delivery against a collector by hand: only its own signed receipt settles, the backlog goes first."""
 
 import asyncio
 from random import Random
@@ -37,7 +37,7 @@ def unsettled(made):
 
 
 def test_each_block_is_delivered_as_soon_as_it_is_sealed(site):
-    made, world, collector = site
+    _made, world, collector = site
     world.run(179)
     posted = [at for at, path in collector.posts if path == BLOCKS]
     assert [round(at) for at in posted[:2]] == [60, 120]
@@ -45,7 +45,7 @@ def test_each_block_is_delivered_as_soon_as_it_is_sealed(site):
 
 
 def test_the_backlog_goes_in_batches_and_the_live_block_right_after(site):
-    made, world, collector = site
+    _made, world, collector = site
     collector.instead = UnreachableError("no route")
 
     async def mend(world):
@@ -62,7 +62,7 @@ def test_the_backlog_goes_in_batches_and_the_live_block_right_after(site):
 
 
 def test_after_a_minutes_outage_the_link_is_found_within_two_seconds(site):
-    made, world, collector = site
+    _made, world, collector = site
 
     async def cut(world):
         await asyncio.sleep(58)
@@ -115,7 +115,7 @@ def test_a_receipt_for_another_gateway_settles_nothing(site):
 
 
 def test_a_restart_goes_on_from_the_receipt(site):
-    made, world, collector = site
+    _made, world, collector = site
 
     async def cut(world):
         await asyncio.sleep(130)
@@ -132,7 +132,7 @@ def test_a_restart_goes_on_from_the_receipt(site):
 
 
 def test_a_collector_that_lost_its_newest_blocks_gets_them_again(site):
-    made, world, collector = site
+    _made, world, collector = site
 
     async def restore(world):
         await asyncio.sleep(190)
@@ -143,7 +143,7 @@ def test_a_collector_that_lost_its_newest_blocks_gets_them_again(site):
 
 
 def test_a_gap_answer_is_answered_with_the_block_that_is_wanted(site):
-    made, world, collector = site
+    _made, world, collector = site
     world.run(179)
     collector.held.clear()
     world.run(70)
@@ -178,7 +178,7 @@ def test_a_refused_block_is_kept_marked_and_not_sent_again(site):
 
 
 def test_an_unknown_configuration_is_posted_and_the_block_sent_again(site):
-    made, world, collector = site
+    _made, world, collector = site
     collector.verdicts = lambda header: (
         None if collector.configs > 1 else Verdict(Answer.REFUSED, header.seq, "CFG-102", "unknown configuration")
     )
@@ -231,7 +231,7 @@ def _opened(made, epoch):
 
 
 def test_a_conflict_opens_a_new_epoch(site):
-    made, world, collector = site
+    _made, world, collector = site
     collector.held.append(bytes(32))
     world.run(239)
     assert collector.epoch == 1 and len(collector.held) >= 2

@@ -258,3 +258,22 @@ def test_rules_come_from_the_signed_configuration(make_site: Any, box: Any) -> N
 def test_a_box_that_does_not_know_the_time_is_not_dated() -> None:
     assert datable((T0, T0 + 1))
     assert not datable((0, 60_000))
+
+
+@given(st.lists(st.integers(1, 40), min_size=2, max_size=12), st.integers(0, 11), st.booleans())
+def test_what_was_due_follows_the_pace_of_each_configuration(steps: list[int], change: int, restarted: bool) -> None:
+    """A meter asked every minute, then every ten seconds, within one interval: each part counts at its own pace."""
+    slow, fast, begin = replace(RULES, period_ms=60_000), RULES, T0 - T0 % INTERVAL_MS
+    changed = begin + 60_000 * min(change, len(steps))
+    series = Series(slow)
+    for minute in range(min(change, len(steps)) + 1):
+        series.add(begin + minute * 60_000, Decimal(minute), 0, 0)
+    if restarted:
+        series = Series(slow, series.take()[-1])
+    series.configure(fast, changed + 5_000)
+    if restarted:
+        series = Series(fast, series.take()[-1])
+    series.add(begin + INTERVAL_MS, Decimal(99), 0, 1)
+    [row] = [row for row in series.take() if row.start == begin]
+    due_slow, due_fast = (changed + 5_000 - begin + 59_999) // 60_000, (begin + INTERVAL_MS - changed - 5_000) // 10_000
+    assert row.closed and abs(row.expected - due_slow - due_fast) <= 1

@@ -1,0 +1,146 @@
+"""The command line of the gateway and the agent's local door, as a user meets them."""
+
+import asyncio
+import json
+import socket
+import subprocess
+import sys
+from io import StringIO
+from pathlib import Path
+
+import pytest
+
+from edge import control
+from edge.clock import Alarm, SystemClock
+from edge.log import to_stream
+from protocols.errors import UnreachableError
+
+TANMETER = Path(sys.executable).with_name("tanmeter")
+
+
+def tanmeter(*arguments):
+    return subprocess.run(
+        [TANMETER, "--lang", "en", "edge", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+
+
+def test_status_without_an_agent_is_exit_five(tmp_path):
+    said = tanmeter("status", "--state", tmp_path)
+    assert said.returncode == 5 and said.stderr.startswith("SYN-501") and "tanmeter edge run" in said.stderr
+
+
+def test_run_without_a_box_names_what_is_missing(tmp_path):
+    said = tanmeter("run", "--state", tmp_path)
+    assert said.returncode == 6 and said.stderr.startswith("CFG-101") and "site init" in said.stderr
+
+
+def test_doctor_names_each_fault_and_its_remedy(box, kit):
+    made = box(kit.serial_port(device="/dev/does-not-exist"), kit.sdm(1, "bus"))
+    (made.state / "gateway.key").chmod(0o644)
+    said = tanmeter("doctor", "--json", "--state", made.state)
+    checks = {check["name"]: check for check in json.loads(said.stdout)["checks"]}
+    assert said.returncode == 6
+    assert (checks["key"]["ok"], checks["key"]["code"]) == (False, "CFG-101")
+    assert not checks["configuration"]["ok"]
+    (made.state / "gateway.key").chmod(0o600)
+    told = tanmeter("doctor", "--state", made.state)
+    assert "/dev/does-not-exist: not there" in told.stdout and "BUS-106" in told.stdout and "→" in told.stdout
+    assert "site enrol" in told.stdout
+    assert told.returncode in (3, 8), "the first fault that is left: the clock of this box, or the port"
+
+
+def mode_of(path):
+    return path.stat().st_mode & 0o777
+
+
+def ask(path, *lines):
+    """What the door answers to raw lines."""
+
+    async def main():
+        async def status():
+            return {"state": "running"}
+
+        async with control.serve(path, {"status": status}):
+            reader, writer = await asyncio.open_unix_connection(path)
+            answers = []
+            for line in lines:
+                writer.write(line + b"\n")
+                answers.append(json.loads(await reader.readline()))
+            writer.close()
+            mode = mode_of(path)
+            return answers, mode, await asyncio.to_thread(control.ask, path, "status")
+
+    return asyncio.run(main())
+
+
+def test_the_door_answers_each_line_and_survives_nonsense(tmp_path):
+    answers, mode, asked = ask(tmp_path / "c.sock", b"nonsense", b'{"command": "status"}', b'{"command": "rm"}', b"[1]")
+    assert answers[1] == {"state": "running"} == asked and mode == 0o600
+    assert all("expected a command: status" in answers[n]["error"] for n in (0, 2, 3))
+    assert not (tmp_path / "c.sock").exists()
+
+
+def test_the_door_is_found_behind_a_path_longer_than_a_socket_bears(tmp_path):
+    folder = tmp_path / ("x" * 120)
+    folder.mkdir()
+
+    async def main():
+        async def status():
+            return {"state": "running"}
+
+        async with control.serve(folder / "control.sock", {"status": status}):
+            return await asyncio.to_thread(control.ask, folder / "control.sock", "status")
+
+    assert asyncio.run(main()) == {"state": "running"}
+    with pytest.raises(UnreachableError):
+        control.ask(folder / "nothing" / "control.sock", "status")
+
+
+def test_a_door_left_by_a_killed_agent_is_replaced(tmp_path):
+    path = tmp_path / "c.sock"
+    with socket.socket(socket.AF_UNIX) as left:
+        left.bind(str(path))
+    with pytest.raises(UnreachableError):
+        control.ask(path, "status")
+    assert ask(path, b'{"command": "status"}')[0] == [{"state": "running"}]
+
+
+def test_a_log_line_is_json_and_a_sentence_at_a_terminal():
+    class Terminal(StringIO):
+        def isatty(self):
+            return True
+
+    plain, terminal = StringIO(), Terminal()
+    for stream in (plain, terminal):
+        log = to_stream(stream, "en", "info")
+        log("info", "port_gone", port="bus", why="unplugged")
+        log("debug", "sealed", epoch=0, seq=1, exchanges=2)
+    told = json.loads(plain.getvalue())
+    assert (told["level"], told["code"], told["port"]) == ("info", "port_gone", "bus")
+    assert told["msg"] == "port bus is gone: unplugged"
+    assert terminal.getvalue().endswith(" port bus is gone: unplugged\n") and "{" not in terminal.getvalue()
+
+
+def test_the_systems_clock_agrees_with_itself():
+    clock = SystemClock()
+    mono, utc = clock.mono_ms(), clock.utc_ms()
+    assert 0 <= clock.mono_ms() - mono < 5000 and 0 <= clock.utc_ms() - utc < 5000
+    state = clock.state()
+    assert (state.source, state.state) in ((2, 2), (0, 0), (1, 0), (0, 1), (1, 1))
+    assert state.error_ms >= 0
+
+
+def test_an_alarm_rung_before_the_wait_is_not_missed():
+    async def main():
+        alarm = Alarm()
+        alarm.ring()
+        await asyncio.wait_for(alarm.wait(), 1)
+        asyncio.get_running_loop().call_soon(alarm.ring)
+        await asyncio.wait_for(alarm.wait(60), 1)
+        await alarm.wait(0.001)
+
+    asyncio.run(main())
