@@ -65,10 +65,10 @@ def intervals(held: Held, asked: Annotated[IntervalQuery, Query()]) -> JSONRespo
         end=query.optional_ms(asked.to),
     )
     shown = found[: asked.limit]
-    following = query.encode_cursor(shown[-1].ingest_seq) if len(found) > asked.limit else None
-    return query.page(
-        "/v1/intervals", [_interval(row) for row in shown], following, as_of, asked.model_dump(by_alias=True)
-    )
+    following = query.encode_cursor(shown[-1].ingest_seq if shown else after)
+    data, more = [_interval(row) for row in shown], len(found) > asked.limit
+    told = asked.model_dump(by_alias=True)
+    return query.page("/v1/intervals", data, told, following=following, more=more, as_of=as_of)
 
 
 @router.get("/emissions")

@@ -89,10 +89,10 @@ def blocks(held: Held, asked: Annotated[BlockQuery, Query()]) -> JSONResponse:
     as_of = held.store.as_of()
     found = held.store.blocks(row.id, after, asked.limit + 1)
     shown = found[: asked.limit]
-    following = query.encode_cursor(shown[-1].ingest_seq) if len(found) > asked.limit else None
-    return query.page(
-        "/v1/blocks", [_block(entry) for entry in shown], following, as_of, asked.model_dump(by_alias=True)
-    )
+    following = query.encode_cursor(shown[-1].ingest_seq if shown else after)
+    data, more = [_block(entry) for entry in shown], len(found) > asked.limit
+    told = asked.model_dump(by_alias=True)
+    return query.page("/v1/blocks", data, told, following=following, more=more, as_of=as_of)
 
 
 @router.get("/blocks/{gateway}/{epoch}/{seq}")
@@ -124,19 +124,22 @@ def readings(held: Held, asked: Annotated[ReadingQuery, Query()]) -> JSONRespons
     after, skip = query.decode_cursor(asked.cursor, 2)
     as_of = held.store.as_of()
     data: list[dict[str, Any]] = []
-    following: str | None = None
+    place, more = (after, skip), False
     for entry in _candidates(held, row, asked, after):
         items = _of_block(held, row, entry, asked)
         begin = skip if entry.ingest_seq == after + 1 else 0
         room = asked.limit - len(data)
         data += items[begin : begin + room]
         if begin + room < len(items):
-            following = query.encode_cursor(entry.ingest_seq - 1, begin + room)
+            place, more = (entry.ingest_seq - 1, begin + room), True
             break
+        place = (entry.ingest_seq, 0)
         if len(data) == asked.limit:
-            following = query.encode_cursor(entry.ingest_seq, 0) if entry.ingest_seq < as_of else None
+            more = entry.ingest_seq < as_of
             break
-    return query.page("/v1/readings", data, following, as_of, asked.model_dump(by_alias=True))
+    following = query.encode_cursor(*place)
+    told = asked.model_dump(by_alias=True)
+    return query.page("/v1/readings", data, told, following=following, more=more, as_of=as_of)
 
 
 @router.get("/incidents")

@@ -218,7 +218,7 @@ class Series:
             self._resume(interval, at)
 
     def configure(self, rules: Rules, at: int = 0) -> None:
-        """Go on under another configuration: from the last reading on, never back. ``at``: when its first block began."""
+        """Go on under another configuration, whose first block began ``at``: from the last reading on, never back."""
         before, self.rules = self.rules, rules
         if before == rules:
             return

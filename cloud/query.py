@@ -68,12 +68,15 @@ def decode_cursor(text: str | None, length: int) -> tuple[int, ...]:
 
 
 def page(
-    path: str, data: list[dict[str, Any]], following: str | None, as_of: int, asked: Mapping[str, Any]
+    path: str, data: list[dict[str, Any]], asked: Mapping[str, Any], *, following: str, more: bool, as_of: int
 ) -> JSONResponse:
-    """One page of a list: its items, where it goes on, and up to which ingest sequence it is complete."""
-    content = {"data": data, "next_cursor": following, "has_more": following is not None, "as_of_seq": as_of}
+    """One page of a list: its items, where it goes on, and up to which ingest sequence it is complete.
+
+    The last page has a ``next_cursor`` too: whoever comes again with it gets what was booked or changed since.
+    """
+    content = {"data": data, "next_cursor": following, "has_more": more, "as_of_seq": as_of}
     headers = {}
-    if following is not None:
+    if more:
         query = {key: value for key, value in asked.items() if value is not None} | {"cursor": following}
         headers["link"] = f'<{path}?{urlencode(query)}>; rel="next"'
     return JSONResponse(content, headers=headers)

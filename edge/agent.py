@@ -81,6 +81,7 @@ class Agent:
         except BaseExceptionGroup as group:
             raise _first(group) from group
         finally:
+            self._recorder.close()
             outbox.close()
 
     async def ready(self, running: "asyncio.Future[None]") -> None:

@@ -93,6 +93,11 @@ class Recorder:
             self.full = True
             self._on_full(why)
 
+    def close(self) -> None:
+        """Wait for what is being done with the store; nothing may be asked of it afterwards."""
+        if self._thread is not None:
+            self._thread.shutdown(wait=True)
+
     async def call(self, work: Callable[[], T]) -> T:
         """Do something with the store, one thing at a time: in its thread when it waits for the disk, else at once."""
         if self._thread is None:

@@ -1,6 +1,6 @@
 """From committed exchanges to a signed block (pure): a chunk a device, counters that add up, the chain's next link."""
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Self
 
@@ -150,13 +150,11 @@ def recover(
 ) -> tuple[Sealed, End]:
     """The signed block that a crash left open, up to its last committed exchange; ``now``: UTC ms of this start."""
     end = _last_instant(block, records)
-    known = {(record.exchange.device, record.exchange.query, record.slot) for record in records}
     owed = [
         slot
         for item in block.plan
-        for query, (_, period) in enumerate(item.queries)
-        for slot in slots(period, block.utc, end.utc)
-        if (item.device, query, slot) not in known
+        for span, known in _slots_of(block, end, item, [r for r in records if r.exchange.device == item.device], ())
+        for slot in _owed(span, known, _gaps(block.events))[1][:1]
     ]
     loss = Event(EventKind.POWER_LOSS, min([end.utc, *owed]), now, "the agent ended without closing this block")
     return close(block.noting(loss), end, records, (), link=link, salt=salt, signer=signer), end
@@ -194,15 +192,17 @@ def _chunk(
     salt: Callable[[], bytes],
 ) -> Chunk | None:
     """The chunk of a device; None when nothing was due and nothing came."""
-    spans = [slots(period, block.utc, end.utc) for _, period in item.queries]
-    if not records and not any(spans):
+    spans = _slots_of(block, end, item, records, pending)
+    if not records and not any(len(span) for span, _ in spans):
         return None
     tracks, faults = _tracks(block.mono, records), _faults(block.mono, records)
-    missing = _missing(item.device, spans, records, pending)
-    told = [slot for slot, _ in missing if _told(block.events, slot)]
-    faults += [Fault(slot - block.utc, query, OVERRUN) for slot, query in missing if not _told(block.events, slot)]
+    told, gaps = 0, _gaps(block.events)
+    for query, (span, known) in enumerate(spans):
+        count, untold = _owed(span, known, gaps)
+        told += count
+        faults += [Fault(slot - block.utc, query, OVERRUN) for slot in untold]
     faults.sort(key=lambda fault: (fault.at, fault.query))
-    counters = Counters.of(tracks, faults, len(told))
+    counters = Counters.of(tracks, faults, told)
     return Chunk(item.device, item.digest, tracks, tuple(faults), counters, None, salt())
 
 
@@ -225,21 +225,32 @@ def _faults(start: int, records: Iterable[Record]) -> list[Fault]:
     ]
 
 
-def _missing(
-    device: int,
-    spans: Sequence[range],
-    records: Sequence[Record],
-    pending: Collection[tuple[int, int, int]],
-) -> list[tuple[int, int]]:
-    """(slot, query) of the slots in the block that nothing accounts for."""
-    known: Mapping[int, set[int]] = {query: set() for query in range(len(spans))}
+def _slots_of(
+    block: OpenBlock, end: End, item: Planned, records: Iterable[Record], pending: Collection[tuple[int, int, int]]
+) -> list[tuple[range, set[int]]]:
+    """For each question of a device its slots in the block, and those that are on record or carried over."""
+    known: list[set[int]] = [set() for _ in item.queries]
     for record in records:
         known[record.exchange.query].add(record.slot)
-    for owner, query, slot in pending:
-        if owner == device:
+    for device, query, slot in pending:
+        if device == item.device:
             known[query].add(slot)
-    return [(slot, query) for query, span in enumerate(spans) for slot in span if slot not in known[query]]
+    return [(slots(period, block.utc, end.utc), known[query]) for query, (_, period) in enumerate(item.queries)]
 
 
-def _told(events: Iterable[Event], slot: int) -> bool:
-    return any(event.kind in GAPS and event.start <= slot <= event.end for event in events)
+def _gaps(events: Iterable[Event]) -> list[tuple[int, int]]:
+    return sorted((event.start, event.end + 1) for event in events if event.kind in GAPS)
+
+
+def _owed(span: range, known: Collection[int], gaps: Iterable[tuple[int, int]]) -> tuple[int, list[int]]:
+    """Slots that nothing accounts for: how many lie in a gap that an event tells of, and the others. A gap may last
+    for weeks: what lies in it is counted, never listed.
+    """
+    told, untold, at = 0, [], span.start
+    for start, end in gaps:
+        untold += [slot for slot in slots(span.step, at, min(start, span.stop)) if slot not in known]
+        inside = slots(span.step, max(at, start), min(end, span.stop))
+        told += len(inside) - sum(slot in inside for slot in known)
+        at = max(at, min(end, span.stop))
+    untold += [slot for slot in slots(span.step, at, span.stop) if slot not in known]
+    return told, untold

@@ -1,6 +1,7 @@
 """Delivery: sends what the collector does not hold, oldest first, until its signed receipt says that it holds it."""
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -14,11 +15,11 @@ from edge.recorder import Recorder
 from edge.retry import Retry
 from edge.session import Reply, understand
 from edge.transport import Transport
-from protocols.errors import UnreachableError
+from protocols.errors import RecordError, UnreachableError
 from protocols.record import cbor
 from protocols.record.answer import BATCH_TYPE, MOST_BLOCKS, encode_batch
 from protocols.record.cose import PublicKey
-from protocols.record.receipt import Receipt
+from protocols.record.receipt import Receipt, open_receipt
 from protocols.record.siteconfig import digest
 
 BLOCKS_PATH, CONFIGS_PATH = "/v1/blocks", "/v1/configs"
@@ -74,6 +75,9 @@ class Sync:
     async def run(self) -> None:
         """Deliver until cancelled."""
         self._at = await self._recorder.call(self._outbox.first_unsettled)
+        if (newest := (await self._recorder.call(self._outbox.chain)).receipt) is not None:
+            with contextlib.suppress(RecordError):  # of a collector this box was enrolled with before
+                self.standing.receipt = open_receipt(newest, self._collector)
         try:
             while True:
                 wait = await self._attempt()

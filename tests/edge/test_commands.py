@@ -144,3 +144,10 @@ def test_an_alarm_rung_before_the_wait_is_not_missed():
         await alarm.wait(0.001)
 
     asyncio.run(main())
+
+
+def test_the_agents_process_loads_nothing_it_does_not_need():
+    asked = "import edge.__main__, sys; print(sorted({name.partition('.')[0] for name in sys.modules}))"
+    loaded = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True).stdout
+    for name in ("numpy", "fastapi", "rich", "typer", "pydantic", "httpx", "serial", "sqlalchemy"):
+        assert f"'{name}'" not in loaded, f"found {name} in the agent's process"

@@ -22,7 +22,7 @@ from protocols.errors import UnreachableError
 from protocols.record.block import EventKind
 
 READY_S = 20
-KILLS = 10
+KILLS = 8
 
 
 class Meter:

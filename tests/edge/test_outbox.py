@@ -22,6 +22,7 @@ CLOCK = ClockState(0, 0, 0, 0)
 KEY = PrivateKey.generate()
 GATEWAY = KEY.public.id
 ENROLMENT = bytes(range(32))
+LINK = Link(GATEWAY, 0, 0, ENROLMENT)
 PLAN = (Planned(0, bytes(16), ((b"ask", 1000),)),)
 
 
@@ -306,8 +307,7 @@ def test_killed_at_any_statement_nothing_acknowledged_is_lost_and_no_seq_is_used
 def test_a_recovered_block_ends_at_its_last_exchange_and_tells_of_what_is_missing():
     block = opened(1)
     records = [record(1, 0), record(1, 2)]
-    link = Link(GATEWAY, 0, 0, ENROLMENT)
-    sealed, last = recover(block, records, START + 10**6, link=link, salt=lambda: bytes(16), signer=KEY)
+    sealed, last = recover(block, records, START + 10**6, link=LINK, salt=lambda: bytes(16), signer=KEY)
     header, (chunk,) = open_block(sealed, KEY.public)
     assert header.mono == (60_000, 62_005) and header.utc[1] == last.utc == START + 62_005
     (event,) = header.events
@@ -316,12 +316,22 @@ def test_a_recovered_block_ends_at_its_last_exchange_and_tells_of_what_is_missin
 
 
 def test_a_slot_nobody_accounts_for_is_not_asked_unless_a_gap_tells_of_it():
-    link = Link(GATEWAY, 0, 0, ENROLMENT)
     records = [record(1, second) for second in range(60) if second not in (10, 20, 30)]
     gap = Event(EventKind.GAP, START + 79_500, START + 80_500, "disk full")
     block = replace(opened(1), events=(gap,))
     carried = {(0, 0, START + 90_000)}
-    sealed = close(block, end(1), records, carried, link=link, salt=lambda: bytes(16), signer=KEY)
+    sealed = close(block, end(1), records, carried, link=LINK, salt=lambda: bytes(16), signer=KEY)
     _, (chunk,) = open_block(sealed, KEY.public)
     assert [(fault.at, fault.code) for fault in chunk.faults] == [(10_000, OVERRUN)]
     assert (chunk.counters.due, chunk.counters.asked) == (59, 57)
+
+
+def test_a_gap_of_a_year_is_counted_and_not_listed():
+    year = 365 * 86_400_000
+    gap = Event(EventKind.GAP, START + 62_000, START + year - 1000, "disk full")
+    block = replace(opened(1), events=(gap,), plan=(replace(PLAN[0], queries=((b"ask", 100),)),))
+    last = End(year, START + year, CLOCK)
+    sealed = close(block, last, [], {(0, 0, START + year - 100)}, link=LINK, salt=lambda: bytes(16), signer=KEY)
+    header, (chunk,) = open_block(sealed, KEY.public)
+    assert header.utc[1] == START + year
+    assert chunk.counters.due == (year - 60_000) // 100 - 1 and len(chunk.faults) == 20 + 8
