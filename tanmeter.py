@@ -84,7 +84,9 @@ def decode(
     frames: Annotated[
         list[str] | None, typer.Argument(help="frames in hex; without any, one a line on standard input")
     ] = None,
-    protocol: Annotated[str, typer.Option(metavar="auto|dlt645|modbus-rtu|modbus-tcp")] = "auto",
+    protocol: Annotated[
+        str, typer.Option(metavar="auto|dlt645|modbus-rtu|modbus-tcp", help="how to read it; auto takes what fits")
+    ] = "auto",
 ) -> None:
     """Say what a frame means: hex in, one JSON object a line out. Exit 0 when every frame is good, else 3."""
     from protocols.decode import PROTOCOLS, explain
