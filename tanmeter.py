@@ -28,7 +28,7 @@ INTERRUPTED = 130
 
 def language() -> messages.Language:
     """The language of this run: --lang, else LANG, else zh."""
-    return messages.language(os.environ.get("TANMETER_LANG") or os.environ.get("LANG"))
+    return messages.spoken(os.environ)
 
 
 class Door(TyperGroup):

@@ -21,9 +21,11 @@ app = typer.Typer(no_args_is_help=True, add_completion=False)
 
 Data = Annotated[Path, typer.Option("--data", envvar="TANMETER_DATA", help="folder with the collector's store and key")]
 
+Json = Annotated[bool, typer.Option("--json", help="one JSON object on standard output")]
+
 
 def _language() -> messages.Language:
-    return messages.language(os.environ.get("TANMETER_LANG") or os.environ.get("LANG"))
+    return messages.spoken(os.environ)
 
 
 @app.callback()
@@ -48,7 +50,7 @@ def invite(
     data: Data = config.DATA,
     site: Annotated[str | None, typer.Option(help="only for this site id")] = None,
     valid: Annotated[str, typer.Option(help="how long the code can be used: 15m, 72h, 7d")] = "72h",
-    as_json: Annotated[bool, typer.Option("--json", help="one JSON object")] = False,
+    as_json: Json = False,
 ) -> None:
     """Make a one-time code by which one gateway can enrol; standard output has the code alone."""
     try:
@@ -81,7 +83,7 @@ def revoke(
 
 
 @app.command()
-def gateways(data: Data = config.DATA, as_json: Annotated[bool, typer.Option("--json", help="one JSON object")] = False) -> None:
+def gateways(data: Data = config.DATA, as_json: Json = False) -> None:
     """List the gateways: id, site, health, epoch/next seq, blocks, readings, refused blocks."""
     with config.open_store(data, config.open_key(data)) as store:
         rows, now = store.gateways(), now_ms()

@@ -163,7 +163,7 @@ def _write(out: Path, content: bytes) -> None:
 
 
 def _language() -> messages.Language:
-    return messages.language(os.environ.get("TANMETER_LANG") or os.environ.get("LANG"))
+    return messages.spoken(os.environ)
 
 
 def _console() -> Console:

@@ -34,7 +34,7 @@ async def run(state: Path, language: messages.Language, least: str) -> None:
 
 def main(state: str, least: str) -> int:
     """The exit code; an error of ours is told with its code, what happened and the one next action."""
-    language = messages.language(os.environ.get("TANMETER_LANG") or os.environ.get("LANG"))
+    language = messages.spoken(os.environ)
     try:
         asyncio.run(run(Path(state), language, least))
     except TanmeterError as error:

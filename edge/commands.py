@@ -81,4 +81,4 @@ def _lines(held: dict[str, Any]) -> list[str]:
 
 
 def _language() -> messages.Language:
-    return messages.language(os.environ.get("TANMETER_LANG") or os.environ.get("LANG"))
+    return messages.spoken(os.environ)

@@ -1,7 +1,7 @@
 """What a person reads, in zh-CN and English: one catalogue, message ids in the code."""
 
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib.resources import files
 from typing import Any, Literal
@@ -34,6 +34,11 @@ def language(preference: str | None) -> Language:
         if item.strip().startswith("en"):
             return "en"
     return "zh"
+
+
+def spoken(environment: Mapping[str, str]) -> Language:
+    """The language of a run: TANMETER_LANG (which --lang sets), else LANG, else zh."""
+    return language(environment.get("TANMETER_LANG") or environment.get("LANG"))
 
 
 def _flatten(tables: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, dict[str, str]]]:

@@ -22,7 +22,7 @@ from provisioning.folder import Box
 from provisioning.questions import ask
 from provisioning.site_file import Wishes, compose
 
-app = typer.Typer(no_args_is_help=True, help=messages.text("cli.site", messages.language(os.environ.get("LANG"))))
+app = typer.Typer(no_args_is_help=True, help=messages.text("cli.site", messages.spoken(os.environ)))
 
 State = Annotated[Path, typer.Option("--state", envvar="TANMETER_STATE", help="the box's folder")]
 TechnicianKey = Annotated[
@@ -183,7 +183,7 @@ def _on_terminal() -> bool:
 
 
 def _language() -> messages.Language:
-    return messages.language(os.environ.get("TANMETER_LANG") or os.environ.get("LANG"))
+    return messages.spoken(os.environ)
 
 
 def _now_ms() -> int:

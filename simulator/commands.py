@@ -65,5 +65,5 @@ def play(
     from simulator.demo import start
     from simulator.stage import Options
 
-    language = messages.language(os.environ.get("TANMETER_LANG") or os.environ.get("LANG"))
+    language = messages.spoken(os.environ)
     raise typer.Exit(start(Options(seed, days, keep, port, language), once, as_json, language))
