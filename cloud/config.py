@@ -12,17 +12,24 @@ STORE = "collector.db"
 KEY = "collector.key"
 
 
-def open_key(data: Path) -> PrivateKey:
+def create_key(data: Path) -> PrivateKey:
     """The collector's key, born here at the first start; ConfigError when others may read it."""
-    return keys.load_or_create(prepared(data) / KEY)
+    return keys.load_or_create(_prepared(data) / KEY)
+
+
+def open_key(data: Path) -> PrivateKey:
+    """The collector's key; ConfigError where no collector has been started, or when others may read it."""
+    if not (data / KEY).exists():
+        raise ConfigError(f"--data {data}", "no collector", "the folder of one: start it with `tanmeter cloud serve`")
+    return keys.load_or_create(data / KEY)
 
 
 def open_store(data: Path, key: PrivateKey) -> Store:
     """The store in the data folder; StoreError when it is not ours."""
-    return Store(prepared(data) / STORE, key)
+    return Store(data / STORE, key)
 
 
-def prepared(data: Path) -> Path:
+def _prepared(data: Path) -> Path:
     """The data folder, made when it is not there; ConfigError when it cannot be."""
     try:
         data.mkdir(parents=True, exist_ok=True, mode=0o700)

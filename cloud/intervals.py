@@ -8,6 +8,7 @@ The rules:
 - The register at a boundary is the valid reading nearest to it, at most ``Rules.reach_ms`` away. Where there is none so
   near, it is interpolated in time between the readings either side, rounded down to the register's resolution:
   ``estimated``.
+- The first interval of a meter begins with its first reading, where that is not near a boundary.
 - An interval begins with the register its predecessor ended with, so consumptions add up to last minus first register
   times the multiplier, exactly.
 - A register that falls has rolled over when the way over its modulus is one it could have gone in the time; otherwise,
@@ -351,9 +352,10 @@ class Series:
             self._slack = None if most is None else float(most * SLACK_MS / HOUR_MS / scale) * 0.99
 
     def _anchor(self, register: Register) -> None:
-        """The first reading of a meter: without one before it there is no consumption."""
+        """The first reading of a meter: without one before it there is no consumption, and nothing is known."""
         position = max(register.at, self.position)
-        self._begin(max(self.rules.cell(position), self.end), register)
+        start = max(self.rules.cell(position), self.end)
+        self._begin(start if position - start <= self.rules.reach_ms else position, register)
         self._advance(position, register)
 
     def _cross(self, position: int, register: Register, growth: Decimal, wrap: Decimal) -> None:

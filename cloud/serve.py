@@ -12,7 +12,7 @@ import uvicorn
 
 from cloud.app import create_app
 from cloud.collector import Collector, now_ms
-from cloud.config import open_key, open_store
+from cloud.config import create_key, open_store
 from cloud.writer import Writer
 from protocols import messages
 from protocols.errors import ConfigError
@@ -48,7 +48,7 @@ class Server(uvicorn.Server):
 def serve(data: Path, host: str, port: int, language: messages.Language) -> None:
     """Serve until SIGTERM or SIGINT; ConfigError when the port is taken or the folder cannot be used."""
     listener = listen(host, port)
-    key = open_key(data)
+    key = create_key(data)
     with listener, open_store(data, key) as store:
         writer = Writer(lambda batches: store.append_batches(batches, now_ms()))
         try:

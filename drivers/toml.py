@@ -3,8 +3,9 @@
 import difflib
 import re
 import tomllib
+from collections.abc import Iterator
 from decimal import Decimal
-from typing import Any, TypeVar, get_args, get_type_hints
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import msgspec
 
@@ -42,15 +43,24 @@ def _explain(message: str, tables: Any, kind: type[msgspec.Struct], name: str) -
     where = f"{name}: {place}" if place else name
     if match := re.search(r"unknown field `([^`]*)`", text):
         known = _fields_at(kind, place)
-        near = difflib.get_close_matches(match[1], known, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else "one of " + ", ".join(known)
-        return ConfigError(f"{where}.{match[1]}" if place else f"{name}: {match[1]}", "an unknown key", hint)
+        return ConfigError(
+            f"{where}.{match[1]}" if place else f"{name}: {match[1]}", "an unknown key", _one_of(known, match[1])
+        )
     if match := re.search(r"missing required field `([^`]*)`", text):
         return ConfigError(where, f"no key {match[1]!r}", f"the key {match[1]!r}")
     if match := re.fullmatch(r"Expected `(.*)`, got `(.*)`", text):
         found = _at(tables, place)
         return ConfigError(where, f"{match[2]} {found!r}" if found is not None else match[2], match[1])
-    return ConfigError(where, repr(_at(tables, place)), text)
+    found = _at(tables, place)
+    if text.startswith("Invalid enum value"):
+        return ConfigError(where, repr(found), _one_of([str(value) for value in _values_at(kind, place)], str(found)))
+    return ConfigError(where, repr(found), text.removeprefix("Expected ").replace("`", ""))
+
+
+def _one_of(known: list[str], found: str) -> str:
+    """What was expected among these; a guess when it is only misspelt."""
+    near = difflib.get_close_matches(found, known, n=1)
+    return f"{near[0]} (did you mean {near[0]!r}?)" if near else "one of " + ", ".join(known)
 
 
 def _steps(place: str) -> list[str]:
@@ -69,13 +79,32 @@ def _at(tables: Any, place: str) -> Any:
 
 def _fields_at(kind: Any, place: str) -> list[str]:
     """The keys that the struct at this path knows."""
+    return [field.encode_name for field in msgspec.structs.fields(_struct_in(_hint_at(kind, place)))]
+
+
+def _values_at(kind: Any, place: str) -> list[Any]:
+    """The values that the field at this path may have."""
+    return list(_literals(_hint_at(kind, place)))
+
+
+def _hint_at(kind: Any, place: str) -> Any:
+    """The type of what lies at this path."""
+    hint = kind
     for step in _steps(place):
         if step.isdigit() or step == "...":
             continue
-        hints = get_type_hints(kind)
-        names = {field.encode_name: field.name for field in msgspec.structs.fields(kind)}
-        kind = _struct_in(hints[names[step]])
-    return [field.encode_name for field in msgspec.structs.fields(kind)]
+        struct = _struct_in(hint)
+        names = {field.encode_name: field.name for field in msgspec.structs.fields(struct)}
+        hint = get_type_hints(struct, include_extras=True)[names[step]]
+    return hint
+
+
+def _literals(hint: Any) -> Iterator[Any]:
+    if get_origin(hint) is Literal:
+        yield from get_args(hint)
+    else:
+        for part in get_args(hint):
+            yield from _literals(part)
 
 
 def _struct_in(hint: Any) -> Any:

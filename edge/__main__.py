@@ -22,8 +22,12 @@ async def run(state: Path, language: messages.Language, least: str) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    link: HttpTransport | None = transport(state / config.COLLECTOR)
-    agent = Agent(state, SystemClock(), wire, link, SystemRandom(), log=to_stderr(language, least))
+
+    def link() -> HttpTransport | None:
+        return transport(state / config.COLLECTOR)
+
+    log = to_stderr(language, least)
+    agent = Agent(state, SystemClock(), wire, link(), SystemRandom(), log=log, enrolled=link)
     running = asyncio.ensure_future(agent.run(stop))
     await agent.ready(running)
     if running.done():

@@ -3,6 +3,7 @@
 import asyncio
 import shutil
 from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -13,7 +14,7 @@ from drivers.site import Port
 from edge.blocks import Blocks, Closing
 from edge.bus import Bus
 from edge.clock import Alarm, Clock
-from edge.config import OUTBOX, EdgeConfig, load
+from edge.config import COLLECTOR, OUTBOX, Collector, EdgeConfig, load, load_collector
 from edge.ledger import Ledger
 from edge.log import Log, silent
 from edge.outbox import DiskFull, Outbox
@@ -23,6 +24,7 @@ from edge.software import installed
 from edge.sync import Sync
 from edge.transport import Transport
 from edge.wire import Wire
+from protocols.errors import ConfigError
 from protocols.record.block import EventKind
 from protocols.record.receipt import Receipt
 
@@ -36,7 +38,8 @@ class Agent:
     """One start of the gateway. ``durable`` False and a clock of its own make it a simulation that runs at once.
 
     ``watch_s``: how often the wall clock is compared with the monotonic one; by default every second when durable,
-    else at the end of each block. ``retry_s``: how often a full disk is tried again.
+    else at the end of each block. ``retry_s``: how often a full disk is tried again, and ``enrolled`` is asked: the way
+    to the collector, once there is one. A box that measures before it is enrolled begins to deliver by itself.
     """
 
     def __init__(
@@ -51,9 +54,11 @@ class Agent:
         durable: bool = True,
         watch_s: float | None = None,
         retry_s: float = 5.0,
+        enrolled: Callable[[], Transport | None] | None = None,
     ) -> None:
         self._state, self._clock, self._wires, self._transport = state, clock, wires, transport
         self._random, self._log, self._durable, self._retry_s = random, log, durable, retry_s
+        self._enrolled = enrolled
         self._watch_s = watch_s if watch_s is not None else (1.0 if durable else 86_400.0)
         self._alarm, self._room = Alarm(), Alarm()
         self._closings: asyncio.Queue[Closing | None] = asyncio.Queue()
@@ -115,17 +120,20 @@ class Agent:
         self._blocks = Blocks(config, outbox, self._recorder, clock=self._clock, random=self._random, log=self._log)
         self._pollers = [self._poller(port) for port in config.installation.site.port]
         if self._transport is not None and config.collector is not None:
-            self._sync = Sync(
-                config,
-                config.collector.key,
-                self._transport,
-                outbox,
-                self._recorder,
-                chain=self._blocks.chain,
-                random=self._random,
-                log=self._log,
-                forked=self._forked,
-            )
+            self._sync = self._delivery(config, config.collector, self._transport, outbox)
+
+    def _delivery(self, config: EdgeConfig, collector: Collector, transport: Transport, outbox: Outbox) -> Sync:
+        return Sync(
+            config,
+            collector.key,
+            transport,
+            outbox,
+            self._recorder,
+            chain=self._blocks.chain,
+            random=self._random,
+            log=self._log,
+            forked=self._forked,
+        )
 
     def _poller(self, port: Port) -> Poller:
         held = self._config.installation
@@ -153,7 +161,27 @@ class Agent:
 
     def _background(self, stop: asyncio.Event) -> list[Coroutine[Any, Any, None]]:
         work = [self._recorder.run(), self._wait_for_room(), self._hear(stop)]
-        return [*work, self._sync.run()] if self._sync is not None else work
+        if self._sync is not None:
+            return [*work, self._sync.run()]
+        return [*work, self._deliver_once_enrolled(self._enrolled)] if self._enrolled is not None else work
+
+    async def _deliver_once_enrolled(self, enrolled: Callable[[], Transport | None]) -> None:
+        while (transport := self._way(enrolled)) is None:
+            await self._clock.sleep(self._retry_s)
+        collector = load_collector(self._state / COLLECTOR)
+        assert collector is not None and self._outbox is not None, "the way was made from it"
+        self._config = replace(self._config, collector=collector)
+        self._sync = self._delivery(self._config, collector, transport, self._outbox)
+        self._log("info", "enrolled", url=collector.url)
+        await self._sync.run()
+
+    def _way(self, enrolled: Callable[[], Transport | None]) -> Transport | None:
+        """The way to the collector; a file that cannot be used is told, and does not end the measuring."""
+        try:
+            return enrolled()
+        except ConfigError as error:
+            self._log("warning", "enrolment", why=str(error))
+            return None
 
     async def _hear(self, stop: asyncio.Event) -> None:
         await stop.wait()

@@ -4,6 +4,7 @@ Within a block UTC is the believed UTC at its start plus the monotonic time sinc
 """
 
 import asyncio
+import itertools
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from random import Random
@@ -24,6 +25,10 @@ LARGEST = 500_000
 """Bytes of replies after which a block is closed early: it must stay below the 1 MiB of RECORD.md."""
 RECORD_BYTES = 12
 MOST_EVENTS = 64
+ROUNDING_MS = 2
+"""Two clocks read one after the other, each cut off to a millisecond, may disagree by this much."""
+SLEW_MS = 1000
+"""What a clock that is being slewed may have gone back at the end of a block."""
 SALT_BYTES = 16
 
 
@@ -72,11 +77,18 @@ class Blocks:
 
     def recover(self) -> None:
         """Seal what a crash left open, under its own boot number."""
-        for block in self._outbox.opened():
+        for block, following in itertools.zip_longest(left := self._outbox.opened(), left[1:]):
             records = self._outbox.records(block.id)
             link = self._outbox.chain().link
             sealed, end = sealer.recover(
-                block, records, self._clock.utc_ms(), link=link, salt=self._salt, signer=self._config.key
+                block,
+                records,
+                self._clock.utc_ms(),
+                following=following,
+                carried=[] if following is None else self._outbox.records(following.id),
+                link=link,
+                salt=self._salt,
+                signer=self._config.key,
             )
             self._outbox.seal(block, sealed, link, end.utc)
             self._log("warning", "recovered", seq=link.seq, exchanges=len(records), boot=block.boot)
@@ -126,10 +138,11 @@ class Blocks:
     def turn(self, end: int, pending: Collection[tuple[int, int, int]], events: Sequence[Event] = ()) -> Closing:
         """End the block at ``end`` (UTC ms in its line of time) and open the next, which believes the clock anew."""
         mono = self.open.mono + end - self.open.utc
+        utc = self._clock.utc_ms() - (self._clock.mono_ms() - mono)
         early, self._early = self._early, []
         carried = {(exchange.device, exchange.query, slot) for slot, exchange, _ in early}
         closing = Closing(self.open, End(mono, end, self._clock.state()), frozenset(pending) | carried)
-        self._open(self.open.id + 1, mono, self._clock.utc_ms() - (self._clock.mono_ms() - mono), events)
+        self._open(self.open.id + 1, mono, end if abs(utc - end) <= ROUNDING_MS else utc, events)
         for entry in early:
             self.put(*entry)
         return closing
@@ -179,8 +192,9 @@ class Blocks:
         self._recorder.note(self.open)
 
     def _boundary(self, utc: int) -> int:
-        """The next UTC multiple of the block's length; not after the end of this run."""
-        boundary = (utc // self._length + 1) * self._length
+        """The next UTC multiple of the length, but not one that is only just to come; not after the end of this run."""
+        slack = min(SLEW_MS, self._length // 2)
+        boundary = ((utc + slack) // self._length + 1) * self._length
         return boundary if self._last is None else max(utc + 1, min(boundary, self._last))
 
     def _salt(self) -> bytes:

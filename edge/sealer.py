@@ -146,18 +146,50 @@ def close(
 
 
 def recover(
-    block: OpenBlock, records: Sequence[Record], now: int, *, link: Link, salt: Callable[[], bytes], signer: Signer
+    block: OpenBlock,
+    records: Sequence[Record],
+    now: int,
+    *,
+    following: OpenBlock | None = None,
+    carried: Iterable[Record] = (),
+    link: Link,
+    salt: Callable[[], bytes],
+    signer: Signer,
 ) -> tuple[Sealed, End]:
-    """The signed block that a crash left open, up to its last committed exchange; ``now``: UTC ms of this start."""
-    end = _last_instant(block, records)
+    """The signed block that a crash left open; ``now``: UTC ms of this start.
+
+    The last one ends at its last committed exchange. One with another open block ``following`` it in its boot ends
+    where that begins: of its slots only those are lost that are neither on record nor among ``carried``, the records
+    of that block.
+    """
+    pending: set[tuple[int, int, int]] = set()
+    if following is None:
+        end, until = _last_instant(block, records), now
+    else:
+        end = _joint(block, following)
+        pending, until = _carried(carried, min(end.utc, following.utc)), end.utc
     owed = [
         slot
         for item in block.plan
-        for span, known in _slots_of(block, end, item, [r for r in records if r.exchange.device == item.device], ())
+        for span, known in _slots_of(
+            block, end, item, [r for r in records if r.exchange.device == item.device], pending
+        )
         for slot in _owed(span, known, _gaps(block.events))[1][:1]
     ]
-    loss = Event(EventKind.POWER_LOSS, min([end.utc, *owed]), now, "the agent ended without closing this block")
-    return close(block.noting(loss), end, records, (), link=link, salt=salt, signer=signer), end
+    if owed or following is None:
+        loss = Event(EventKind.POWER_LOSS, min([end.utc, *owed]), until, "the agent ended without closing this block")
+        block = block.noting(loss)
+    return close(block, end, records, pending, link=link, salt=salt, signer=signer), end
+
+
+def _joint(block: OpenBlock, following: OpenBlock) -> End:
+    """Where a block ends and the next one of its boot begins, in its own line of time."""
+    return End(following.mono, block.utc + following.mono - block.mono, following.clock)
+
+
+def _carried(records: Iterable[Record], start: int) -> set[tuple[int, int, int]]:
+    """What was due before ``start`` of the block that holds these records."""
+    return {(record.exchange.device, record.exchange.query, record.slot) for record in records if record.slot < start}
 
 
 def _last_instant(block: OpenBlock, records: Sequence[Record]) -> End:

@@ -24,10 +24,12 @@ class ChildDied(TanmeterError):
 
 
 class Child:
-    """One tanmeter process. What it says goes to its log file."""
+    """One tanmeter process. What it says goes to its log file. ``ends``: it is meant to end by itself."""
 
-    def __init__(self, name: str, arguments: list[str], log: Path, environment: Mapping[str, str]) -> None:
-        self.name, self.log = name, log
+    def __init__(
+        self, name: str, arguments: list[str], log: Path, environment: Mapping[str, str], ends: bool = False
+    ) -> None:
+        self.name, self.log, self._ends = name, log, ends
         self._arguments = [sys.executable, "-m", "tanmeter", *arguments]
         self._environment = {**os.environ, **environment}
         self._process: subprocess.Popen[bytes] | None = None
@@ -49,14 +51,15 @@ class Child:
 
     def done(self) -> bool:
         """Whether it has ended well; ChildDied when it has ended otherwise."""
-        if self._process is not None and self._process.poll() == 0:
-            self._process = None
         self.check()
         return self._process is None
 
     def check(self) -> None:
-        """ChildDied when it ended by itself."""
-        if self._process is not None and (code := self._process.poll()) is not None:
+        """ChildDied when it ended by itself, otherwise than well and as it was meant to (``ends``)."""
+        code = None if self._process is None else self._process.poll()
+        if code == 0 and self._ends:
+            self._process = None
+        elif code is not None:
             self._process = None
             how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended by itself with exit code {code}"
             raise ChildDied(f"the process '{self.name}' {how}; its last words:\n{self.tail()}")

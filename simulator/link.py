@@ -52,6 +52,8 @@ class Link:
             await asyncio.gather(self._carry(reader, far_writer), self._carry(far_reader, writer))
         except OSError:
             _reset(writer)
+        except asyncio.CancelledError:
+            pass  # the demo ends while a connection is held; asyncio would print it as an error of this callback
         finally:
             self._writers.discard(writer)
 

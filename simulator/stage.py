@@ -82,7 +82,9 @@ class Stage:
         begun = time.monotonic()
         span = ("--from", str(self.history_start), "--to", str(self.history_end))
         seed = ("--seed", str(self.options.seed))
-        made = self._child("history", "sim", "history", str(self.state), *span, *seed, "--truth", str(self.past_truth))
+        made = self._child(
+            "history", "sim", "history", str(self.state), *span, *seed, "--truth", str(self.past_truth), ends=True
+        )
         await self.until(made.done, "the history is made", HISTORY_S)
         return time.monotonic() - begun
 
@@ -186,8 +188,9 @@ class Stage:
         if left < NEAR_MIDNIGHT_MS:
             await asyncio.sleep(left / 1000)
 
-    def _child(self, name: str, *arguments: str) -> Child:
-        return self.children.start(Child(name, list(arguments), self.folder / f"{name}.log", self._environment()))
+    def _child(self, name: str, *arguments: str, ends: bool = False) -> Child:
+        log = self.folder / f"{name}.log"
+        return self.children.start(Child(name, list(arguments), log, self._environment(), ends))
 
     def _environment(self) -> dict[str, str]:
         return {"TANMETER_LANG": self.options.language, "PYTHONUNBUFFERED": "1"}

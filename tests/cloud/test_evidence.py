@@ -599,7 +599,7 @@ def run(*arguments: str, language: str = "en") -> Result:
 def data(tmp_path: Path) -> Path:
     """A collector's data folder with a gateway that has delivered six minutes."""
     folder = tmp_path / "data"
-    with config.open_store(folder, config.open_key(folder)) as store:
+    with config.open_store(folder, config.create_key(folder)) as store:
         box = Box()
         box.enrol(store)
         box.deliver(store, 6)

@@ -158,6 +158,13 @@ def test_a_receipt_with_a_head_that_is_not_ours_settles_nothing(outbox, next_seq
     assert outbox.counts().unsettled == 3 and outbox.chain().receipt is None
 
 
+def test_a_receipt_up_to_a_newest_block_that_is_no_longer_here_is_known_by_the_chain(outbox):
+    hashes = sealed_blocks(outbox, 1)
+    outbox._db.execute("DELETE FROM block")
+    assert not outbox.settle(receipt(outbox, 1, bytes(32)), b"r")
+    assert outbox.settle(receipt(outbox, 1, hashes[0]), b"r")
+
+
 def test_a_new_epoch_leaves_the_rest_behind_and_keeps_it(outbox):
     hashes = sealed_blocks(outbox, 3)
     outbox.settle(receipt(outbox, 1, hashes[0]), b"r")
@@ -172,9 +179,16 @@ def test_a_batch_is_in_order_and_within_its_size_but_never_empty(outbox):
     size = len(outbox.batch(0, 0, 1, 1)[0].frame)
     assert [block.seq for block in outbox.batch(0, 1, 64, 2 * size + 20)] == [1, 2]
     assert [block.seq for block in outbox.batch(0, 3, 1, 1 << 20)] == [3]
+
+
+def test_a_refused_block_keeps_its_place_in_what_is_sent_and_one_left_behind_does_not(outbox):
+    hashes = sealed_blocks(outbox, 5)
     outbox.refuse(0, 1, "SIG-602 because")
-    assert [block.seq for block in outbox.batch(0, 0, 3, 1 << 20)] == [0, 2, 3]
-    assert outbox.counts().refused == 1
+    assert [block.seq for block in outbox.batch(0, 0, 3, 1 << 20)] == [0, 1, 2]
+    outbox.settle(receipt(outbox, 3, hashes[2]), b"r")
+    assert (outbox.counts().refused, outbox.counts().unsettled, outbox.first_unsettled()) == (1, 2, (0, 3))
+    outbox.open_epoch(1, bytes(32), b"r")
+    assert [block.seq for block in outbox.batch(0, 0, 64, 1 << 20)] == [0, 1, 2]
 
 
 def test_only_blocks_with_a_second_copy_make_room(tmp_path):

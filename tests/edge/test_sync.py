@@ -11,7 +11,7 @@ from edge.session import understand
 from edge.transport import Response
 from protocols.errors import UnreachableError
 from protocols.record import transport
-from protocols.record.answer import Answer, Verdict, encode_answers
+from protocols.record.answer import Answer, Verdict, decode_answers, encode_answers
 from protocols.record.block import EventKind, open_header
 from protocols.record.cose import PrivateKey
 from protocols.record.receipt import Receipt, sign_receipt
@@ -237,6 +237,127 @@ def test_a_conflict_opens_a_new_epoch(site):
     assert collector.epoch == 1 and len(collector.held) >= 2
 
 
+def chain_and_counts(made):
+    outbox = made.outbox()
+    try:
+        return outbox.chain(), outbox.counts()
+    finally:
+        outbox.close()
+
+
+def test_a_conflict_that_no_receipt_bears_out_is_an_objection_and_gives_nothing_up(site):
+    """On the way every verdict is changed to a conflict, under a receipt the collector once signed."""
+    made, world, collector = site
+    old, real, told = collector.receipt(), collector.post, {}
+
+    async def changed(path, body, content_type):
+        answer = await real(path, body, content_type)
+        if path != BLOCKS:
+            return answer
+        count = len(decode_answers(answer.body)[0])
+        verdicts = [Verdict(Answer.CONFLICT, 0, "SIG-603", "another block")] * count
+        return Response(409, encode_answers(verdicts, old))
+
+    async def mend(world):
+        await asyncio.sleep(170)
+        told.update((await world.agents[0].status())["sync"])
+        collector.post = real
+
+    collector.post = changed
+    world.run(299, mend)
+    chain, counts = chain_and_counts(made)
+    assert (told["state"], told["error"]) == ("held up", "another block")
+    assert chain.link.epoch == 0 and counts.left_behind == 0
+    assert len(collector.held) == 5, "all of it arrived once nobody stood in the way"
+    tries = [at for at, path in collector.posts if path == BLOCKS and at < 170]
+    assert 3 <= len(tries) <= 30, "tried again, with more and more time in between"
+
+
+def test_a_refusal_that_no_receipt_bears_out_is_sent_again(site):
+    """On the way the first block's verdict is changed to a refusal: the receipt shows that the chain did not go on."""
+    made, world, collector = site
+    old, real = collector.receipt(), collector.post
+    altered = []
+
+    async def post(path, body, content_type):
+        if path != BLOCKS or altered:
+            return await real(path, body, content_type)
+        altered.append(len(collector.held))
+        return Response(200, encode_answers([Verdict(Answer.REFUSED, 1, "SIG-602", "impossible")], old))
+
+    collector.post = post
+    world.run(119)
+    _, counts = chain_and_counts(made)
+    assert altered == [0] and len(collector.held) == 2
+    assert (counts.refused, counts.unsettled) == (0, 0)
+    assert "refused" not in [event for event, _ in world.logged]
+
+
+def test_a_receipt_of_the_epoch_that_was_left_opens_no_other(site):
+    """The collector of a fork first wants the configurations, with its receipt of before; then it goes on."""
+    made, world, collector = site
+    collector.held.append(bytes(32))
+    asked = []
+
+    def configuration_first(header):
+        if header.epoch == 0 or len(asked) > 2:
+            return None
+        asked.append(header.epoch)
+        return Verdict(Answer.REFUSED, 0, "CFG-102", "unknown configuration")
+
+    collector.verdicts = configuration_first
+    world.run(239)
+    chain, _ = chain_and_counts(made)
+    assert (chain.link.epoch, collector.epoch, set(asked)) == (1, 1, {1})
+    assert len(collector.held) == chain.link.seq >= 2
+
+
+def test_a_collector_restored_from_before_the_fork_gets_the_epoch_from_its_beginning(site):
+    made, world, collector = site
+    collector.held.append(bytes(32))
+
+    async def restore(world):
+        await asyncio.sleep(190)
+        collector.epoch, collector.held = 0, [bytes(32)]
+        real = collector._take
+
+        def take(frame):
+            header = open_header(transport.unpack(frame).envelope, made.gateway.public)
+            if header.epoch > collector.epoch and header.seq:
+                return Verdict(Answer.GAP, 0, "SIG-602", "a gap")
+            return real(frame)
+
+        collector._take = take
+
+    world.run(299, restore)
+    chain, _ = chain_and_counts(made)
+    assert chain.link.epoch == 1 == collector.epoch
+    assert len(collector.held) == chain.link.seq >= 3
+
+
+def test_a_collector_restored_from_before_a_refused_block_gets_that_again(site):
+    made, world, collector = site
+    real, refused = collector._take, []
+
+    def take(frame):
+        verdict = real(frame)
+        header = open_header(transport.unpack(frame).envelope, made.gateway.public)
+        if header.seq != 1 or verdict.answer != Answer.STORED:
+            return verdict
+        refused.append(header.seq)
+        return Verdict(Answer.REFUSED, 2, "SIG-602", "impossible content")
+
+    async def restore(world):
+        await asyncio.sleep(190)
+        collector.held.clear()
+
+    collector._take = take
+    world.run(299, restore)
+    _, counts = chain_and_counts(made)
+    assert refused == [1, 1] and len(collector.held) == 5
+    assert (counts.refused, counts.unsettled) == (1, 0)
+
+
 # ---- without an agent
 
 KEY, GATEWAY = PrivateKey.generate(), bytes(range(16))
@@ -256,7 +377,8 @@ def test_the_verdicts_must_be_as_many_as_the_blocks():
 def test_verdicts_come_with_every_status_that_carries_them(status):
     receipt = sign_receipt(Receipt(GATEWAY, 0, 1, bytes(32), 1, 5), KEY)
     reply = understand(SENT, status, answers(Answer.STORED, Answer.CONFLICT, receipt=receipt), GATEWAY, KEY.public)
-    assert reply.receipt == Receipt(GATEWAY, 0, 1, bytes(32), 1, 5) and reply.conflict and not reply.refused
+    assert reply.receipt == Receipt(GATEWAY, 0, 1, bytes(32), 1, 5)
+    assert (reply.objection, reply.refused) == ("why", ())
 
 
 def test_nobody_there_is_looked_for_soon_at_first_and_never_later_than_a_minute():

@@ -1,0 +1,40 @@
+"""What is wrong in a site file is named: the place, what was found, what was expected."""
+
+import pytest
+
+from drivers import site
+from protocols.errors import ConfigError
+
+GOOD = b"""schema = 1
+[site]
+id = "S-1"
+name = "works"
+[[port]]
+name = "bus"
+device = "/dev/ttyUSB0"
+[[device]]
+id = "M-01"
+profile = "acrel-adl400"
+port = "bus"
+address = "1"
+"""
+
+
+@pytest.mark.parametrize(
+    ("good", "bad", "where", "expected"),
+    [
+        (b'address = "1"', b'address = "1"\nrole = "purchsed"', "device[0].role", "did you mean 'purchased'"),
+        (b'name = "works"', b'name = "works"\nlanguage = "de"', "site.language", "one of zh, en"),
+        (b"schema = 1", b"schema = 2", "schema", "one of 1"),
+        (b'address = "1"', b"address = 1", "device[0].address", "str"),
+        (b'profile = "acrel-adl400"', b'profil = "x"', "device[0].profil", "did you mean 'profile'"),
+        (b'[[port]]\nname = "bus"', b'[[port]]\nnam = "bus"', "port[0].nam", "did you mean 'name'"),
+        (b'name = "works"\n', b"", "site", "the key 'name'"),
+    ],
+)
+def test_the_place_and_what_was_expected_are_named(good: bytes, bad: bytes, where: str, expected: str) -> None:
+    site.load(GOOD)
+    with pytest.raises(ConfigError) as caught:
+        site.load(GOOD.replace(good, bad))
+    assert caught.value.path == f"site.toml: {where}"
+    assert expected in caught.value.expected
