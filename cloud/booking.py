@@ -184,14 +184,17 @@ class Book:
 
     def _heap(self, seat: Seat, point: Point, samples: Samples) -> None:
         times, raws, scale = samples
-        first, last = min(times) // INTERVAL_MS, max(times) // INTERVAL_MS
-        for cell in range(first, last + 1):
-            held = [raw for at, raw in zip(times, raws, strict=True) if first == last or at // INTERVAL_MS == cell]
-            if held:
-                start = cell * INTERVAL_MS
-                factor = float(scale) * seat.kilowatts(point, start)
-                heap = self._power.setdefault((seat.device.id, point.id, start), Heap())
-                heap.add([raw * factor for raw in held])
+        cells: dict[int, list[int | float]] = {}
+        if min(times) // INTERVAL_MS == max(times) // INTERVAL_MS:
+            cells[times[0] // INTERVAL_MS] = raws
+        else:
+            for at, raw in zip(times, raws, strict=True):
+                cells.setdefault(at // INTERVAL_MS, []).append(raw)
+        for cell, held in cells.items():
+            start = cell * INTERVAL_MS
+            factor = float(scale) * seat.kilowatts(point, start)
+            heap = self._power.setdefault((seat.device.id, point.id, start), Heap())
+            heap.add([raw * factor for raw in held])
 
 
 def _kept(point: Point, times: list[int], raws: list[int | float], scale: Decimal, mask: list[bool] | None) -> Samples:

@@ -51,24 +51,24 @@ class Enrolments(Database):
                 raise EnrolmentError(f"an invitation {invite.id} exists already, expected a new one") from error
 
     def enrol(self, code: str, enrolment: bytes, config: bytes, profiles: Sequence[bytes], now: int) -> bytes:
-        """Take a gateway in, once for one code; the receipt that opens its chain.
+        """Take a gateway in, once for one code; the receipt that opens its chain. Nothing is read before the code fits.
 
         EnrolmentError when the code is wrong, used, expired or for another site; SignatureError, EncodingError,
         ConfigError on what it brings. The same request again has the same answer: a reply may be lost.
         """
+        invite = invites.parse(code)
+        self._try(invite, now)
+        self._check_unused(invite, enrolment)
         request = enrolments.open_enrolment(enrolment)
         site = siteconfig.open_site(config, request.technician)
         _check_request(request, site, config, profiles)
-        invite = invites.parse(code)
-        self._try(invite, now)
         with self.writing() as db:
-            db.execute("UPDATE invites SET tries = tries - 1 WHERE invite = ?", (invite.id,))
             row = db.execute("SELECT site, used_by FROM invites WHERE invite = ?", (invite.id,)).fetchone()
             known = db.execute(
                 "SELECT enrolment, revoked_at FROM gateways WHERE gateway = ?", (request.key.id,)
             ).fetchone()
             if row[1] is not None and (row[1] != request.key.id or known is None or known[0] != enrolment):
-                raise EnrolmentError(f"the code {invite.id}-… has been used, expected a new one")
+                raise _used(invite)
             if row[0] is not None and row[0] != request.site_id:
                 raise EnrolmentError(f"found site {request.site_id!r}, expected {row[0]!r}: the site of the invitation")
             if known is not None:
@@ -190,7 +190,9 @@ class Enrolments(Database):
         return envelope
 
     def _try(self, invite: invites.Invite, now: int) -> None:
-        """Count a try before the secret is compared, in a transaction of its own; EnrolmentError unless it fits."""
+        """Count a try before the secret is compared, in a transaction of its own, and take it back when the secret
+        fits; EnrolmentError when it does not.
+        """
         with self.writing() as db:
             row = db.execute(
                 "SELECT secret_hash, salt, expires_at, tries FROM invites WHERE invite = ?", (invite.id,)
@@ -205,6 +207,16 @@ class Enrolments(Database):
             db.execute("UPDATE invites SET tries = tries + 1 WHERE invite = ?", (invite.id,))
         if not hmac.compare_digest(_hash(invite.secret, salt), secret_hash):
             raise EnrolmentError(f"the code {invite.id}-… is wrong, expected the one that was given out")
+        with self.writing() as db:
+            db.execute("UPDATE invites SET tries = tries - 1 WHERE invite = ?", (invite.id,))
+
+    def _check_unused(self, invite: invites.Invite, enrolment: bytes) -> None:
+        """EnrolmentError when the code has been used, but for the same request once more."""
+        with self.reading() as db:
+            (used_by,) = db.execute("SELECT used_by FROM invites WHERE invite = ?", (invite.id,)).fetchone()
+            again = "SELECT 1 FROM gateways WHERE gateway = ? AND enrolment = ?"
+            if used_by is not None and db.execute(again, (used_by, enrolment)).fetchone() is None:
+                raise _used(invite)
 
     def _welcome_back(
         self, db: sqlite3.Connection, request: Enrolment, enrolment: bytes, known: tuple[bytes, int | None]
@@ -221,6 +233,10 @@ class Enrolments(Database):
         return bytes(row[0])
 
 
+def _used(invite: invites.Invite) -> EnrolmentError:
+    return EnrolmentError(f"the code {invite.id}-… has been used, expected a new one")
+
+
 def _source(db: sqlite3.Connection, digest: bytes) -> bytes:
     (source,) = db.execute("SELECT source FROM profiles WHERE digest = ?", (digest,)).fetchone()
     return bytes(source)
@@ -231,6 +247,11 @@ def _check_request(request: Enrolment, site: SiteConfig, config: bytes, profiles
     if siteconfig.digest(config) != request.site_config:
         raise ChainError(
             f"found a configuration {siteconfig.digest(config).hex()}, expected {request.site_config.hex()}"
+        )
+    if site.number < 1 or (site.number == 1) != (site.previous == siteconfig.NO_PREVIOUS):
+        raise ChainError(
+            f"found configuration {site.number} after {site.previous.hex()}, expected number 1 after 32 zero bytes, or a"
+            " higher one after another"
         )
     _check_usable(site, profiles, request.site_id)
 

@@ -9,41 +9,46 @@ order; the first rule broken decides the answer.
 - Its place: a seq that is held with the same hash is *already held*; with another hash, or with a predecessor other
   than the head, it is a *conflict*; a seq ahead of the next one is a *gap*. A later epoch is the next one, begins with
   seq 0, and names a receipt we issued to this gateway.
-- Its chunks are the ones under the signed root: else *refused*.
+- Its chunks are the ones under the signed root: else *refused*. Until here they are bytes that nobody has looked into.
 - Its configuration is held (else *refused* with CFG-102: post it and send the block again).
 
 What is now left is the gateway's own word in its right place. If its content cannot be, the block is *refused* and
 quarantined, but keeps its place in the chain, so that it blocks nothing that follows:
 
-- The configuration number never decreases, and a number stands for one configuration.
-- Monotonic time touches within a boot; a new boot begins with a boot event and a higher number.
-- UTC runs as monotonic time does, but for a declared step, and does not lie in the future.
-- Every chunk names a device of the configuration by its digest, each device once; its counters add up; what was due is
-  what the signed plan owes in that time, also for a device without a chunk; times lie inside the block.
+- A configuration number stands for one configuration.
+- It keeps to the rules of ``cloud.course``, as the verifier of a pack will find them.
+- Every chunk names a device of the configuration by its digest, each device once; its counters add up; times lie inside
+  the block.
 - Every reply replays.
+
+A block that lies in the future, or opens a new epoch, is booked all the same, and somebody is told: no verifier could
+know when it was received.
 """
 
-from collections.abc import Iterable
+import hashlib
 from dataclasses import dataclass
 from typing import Protocol
 
+from cloud import course
+from cloud.course import Course
 from drivers.columns import Layouts, Table, replay_track
 from drivers.driver import Driver
 from drivers.installation import Installation
-from drivers.plan import due_bounds
 from protocols.errors import ChainError, ConflictError, EnrolmentError, ProtocolError, RecordError, TanmeterError
 from protocols.record import block, cose, transport
 from protocols.record.answer import Answer, Verdict
-from protocols.record.block import Chunk, EventKind, Header, Sealed
+from protocols.record.block import Chunk, Header
 
 UNKNOWN_CONFIGURATION = "CFG-102"
-CLOCKS_APART_MS = 5_000
 FUTURE_MS = 86_400_000
 
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """Where a chain stands: what the next block must be, and what it goes on from."""
+    """Where a chain stands: what the next block must be, and what it goes on from.
+
+    ``boot``, ``mono``, ``utc``: of the newest block, None before the first; ``config_number``: the highest booked.
+    """
 
     epoch: int
     next_seq: int
@@ -51,6 +56,14 @@ class Head:
     boot: int | None
     mono: int | None
     config_number: int
+    utc: int | None = None
+
+    @property
+    def course(self) -> Course | None:
+        """What the next block goes on from; None before the first."""
+        if self.boot is None or self.mono is None or self.utc is None:
+            return None
+        return Course(self.epoch, self.boot, self.mono, self.utc, self.config_number)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,29 +114,33 @@ class Content:
 class Opened:
     """A signed block: ``content`` is None when it was refused, or never looked at because of its place."""
 
-    sealed: Sealed
     hash: bytes
     header: Header
     content: Content | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
-    """The answer to a frame. ``opened``: the block, when it is signed. ``head``: where the chain stands if it moved on.
+class Notice:
+    """Why somebody must be told: ``conflict`` or ``fork``, ``clock`` (a block in the future), ``epoch`` (a new one)."""
 
-    ``incident``: conflict or fork, when somebody must be told.
-    """
+    kind: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """The answer to a frame. ``opened``: the block, when it is signed. ``head``: where the chain stands if it moved on."""
 
     verdict: Verdict
     opened: Opened | None = None
     head: Head | None = None
-    incident: str = ""
+    notices: tuple[Notice, ...] = ()
 
 
 def kid(frame: bytes) -> bytes | None:
     """The key a frame claims to be signed with, to find its gateway by; None when it cannot be read."""
     try:
-        return cose.kid_of(transport.unpack(frame).envelope)
+        return cose.kid_of(transport.unwrap(frame)[0])
     except RecordError:
         return None
 
@@ -137,14 +154,15 @@ class Examiner:
     def examine(self, trust: Trust, holdings: Holdings, frame: bytes, now: int) -> Finding:
         """The answer to a frame received at ``now`` (UTC ms). Whatever the frame holds, this does not raise."""
         try:
-            opened = _open(trust, frame)
+            opened, leaves = _open(trust, frame)
         except TanmeterError as error:
             return Finding(_refused(error))
         if (elsewhere := _place(trust.head, holdings, opened)) is not None:
             return elsewhere
         header = opened.header
         try:
-            block.check_root(header, opened.sealed.chunks)
+            chunks = transport.split(leaves, header.chunks[0])
+            block.check_root(header, chunks)
         except RecordError as error:
             return Finding(_refused(error), opened)
         number, digest = header.configuration
@@ -154,18 +172,18 @@ class Examiner:
         try:
             if digest != config[0]:
                 raise ChainError(f"configuration {number}: found {digest.hex()}, expected {config[0].hex()}")
-            content = self._content(trust.head, opened, config[1], now)
+            content = self._content(trust.head, header, chunks, config[1])
         except (RecordError, ProtocolError) as error:
-            return Finding(_refused(error, header.seq + 1), opened, _after(opened, trust.head.config_number))
+            head = _after(trust.head, opened, booked=False)
+            return Finding(_refused(error, header.seq + 1), opened, head, _notices(trust.head, header, now))
         stored = Verdict(Answer.STORED, header.seq + 1, "", "")
-        return Finding(stored, Opened(opened.sealed, opened.hash, header, content), _after(opened, number))
+        head = _after(trust.head, opened, booked=True)
+        return Finding(stored, Opened(opened.hash, header, content), head, _notices(trust.head, header, now))
 
-    def _content(self, head: Head, opened: Opened, installation: Installation, now: int) -> Content:
-        header = opened.header
-        _check_course(head, header)
-        _check_clock(header, now)
-        chunks = block.open_chunks(header, opened.sealed.chunks)
-        _check_plan(header, chunks, installation)
+    def _content(self, head: Head, header: Header, leaves: tuple[bytes, ...], installation: Installation) -> Content:
+        course.check(head.course, header)
+        chunks = block.open_chunks(header, leaves)
+        course.check_plan(header, chunks, installation)
         return Content(installation, tuple([self._replay(installation, chunk) for chunk in chunks]))
 
     def _replay(self, installation: Installation, chunk: Chunk) -> Replayed:
@@ -173,15 +191,15 @@ class Examiner:
         return Replayed(chunk, tuple([replay_track(driver, track, self._layouts) for track in chunk.tracks]))
 
 
-def _open(trust: Trust, frame: bytes) -> Opened:
-    """The signed header of a frame; SignatureError, EncodingError, ChainError, EnrolmentError."""
-    sealed = transport.unpack(frame)
+def _open(trust: Trust, frame: bytes) -> tuple[Opened, bytes]:
+    """The signed header of a frame, and its chunks unread; SignatureError, EncodingError, ChainError, EnrolmentError."""
+    envelope, leaves = transport.unwrap(frame)
     if trust.revoked:
         raise EnrolmentError(f"gateway {trust.gateway.hex()} is revoked")
-    header = block.open_header(sealed.envelope, trust.key)
+    header = block.open_header(envelope, trust.key)
     if header.gateway != trust.gateway:
         raise ChainError(f"found gateway {header.gateway.hex()}, expected {trust.gateway.hex()}: the key's own")
-    return Opened(sealed, sealed.hash, header)
+    return Opened(hashlib.sha256(envelope).digest(), header), leaves
 
 
 def _place(head: Head, holdings: Holdings, opened: Opened) -> Finding | None:
@@ -216,9 +234,19 @@ def _place_in_new_epoch(head: Head, holdings: Holdings, opened: Opened) -> Findi
     return None
 
 
-def _after(opened: Opened, config_number: int) -> Head:
-    header = opened.header
-    return Head(header.epoch, header.seq + 1, opened.hash, header.boot, header.mono[1], config_number)
+def _after(head: Head, opened: Opened, *, booked: bool) -> Head:
+    now = course.after(head.course, opened.header, booked)
+    return Head(now.epoch, opened.header.seq + 1, opened.hash, now.boot, now.mono, now.configuration, now.utc)
+
+
+def _notices(head: Head, header: Header, now: int) -> tuple[Notice, ...]:
+    """What somebody must be told of a block that went into the chain: once, where it begins."""
+    found = []
+    if header.epoch != head.epoch:
+        found.append(Notice("epoch", f"epoch {header.epoch} begins at UTC {header.utc[0]}, after {head.utc}"))
+    if max(header.utc) > now + FUTURE_MS and (head.utc is None or head.utc <= now + FUTURE_MS):
+        found.append(Notice("clock", f"found UTC {max(header.utc)}, expected none after {now}: when it was received"))
+    return tuple(found)
 
 
 def _gap(wanted: int, opened: Opened) -> Finding:
@@ -231,50 +259,9 @@ def _conflict(head: Head, opened: Opened, held: str, kind: str) -> Finding:
     expected = head.hash.hex() if kind == "fork" else held
     found = held if kind == "fork" else opened.hash.hex()
     detail = f"epoch {header.epoch} seq {header.seq}: found {found}, expected {expected}"
-    return Finding(Verdict(Answer.CONFLICT, head.next_seq, ConflictError.code, detail), opened, incident=kind)
+    verdict = Verdict(Answer.CONFLICT, head.next_seq, ConflictError.code, detail)
+    return Finding(verdict, opened, notices=(Notice(kind, detail),))
 
 
 def _refused(error: TanmeterError, wanted: int | None = None) -> Verdict:
     return Verdict(Answer.REFUSED, wanted, error.code, str(error))
-
-
-def _check_course(head: Head, header: Header) -> None:
-    """Boots, monotonic time and configuration numbers go on from the block before."""
-    number = header.configuration[0]
-    if number < head.config_number:
-        raise ChainError(f"found configuration {number} after {head.config_number}, expected no lower number")
-    if header.boot == head.boot and header.epoch == head.epoch:
-        if header.mono[0] != head.mono:
-            raise ChainError(f"boot {header.boot}: found monotonic time from {header.mono[0]}, expected {head.mono}")
-        return
-    if header.boot == head.boot:
-        return
-    if all(event.kind != EventKind.BOOT for event in header.events):
-        raise ChainError(f"found boot {header.boot} after {head.boot} without a boot event")
-    if header.epoch == head.epoch and head.boot is not None and header.boot < head.boot:
-        raise ChainError(f"found boot {header.boot} after {head.boot}, expected a higher number")
-
-
-def _check_clock(header: Header, now: int) -> None:
-    """UTC as believed goes with monotonic time, and is not ahead of ours by a day."""
-    apart = abs((header.utc[1] - header.utc[0]) - (header.mono[1] - header.mono[0]))
-    if apart > CLOCKS_APART_MS and all(event.kind != EventKind.CLOCK_STEP for event in header.events):
-        raise ChainError(f"found UTC and monotonic time {apart} ms apart over the block, expected a clock step event")
-    if max(header.utc) > now + FUTURE_MS:
-        raise ChainError(f"found UTC {max(header.utc)}, expected none after {now}: the time it was received")
-
-
-def _check_plan(header: Header, chunks: Iterable[Chunk], installation: Installation) -> None:
-    """Every device of the signed plan was due what it owes in this time, and no other device speaks."""
-    span = header.mono[1] - header.mono[0]
-    due = [0] * len(installation.drivers)
-    for chunk in chunks:
-        queries = installation.driver(chunk.device, chunk.device_digest).queries()
-        due[chunk.device] = chunk.counters.due
-        for fault in chunk.faults:
-            if fault.query >= len(queries):
-                raise ChainError(f"device {chunk.device}: found request {fault.query} of a plan of {len(queries)}")
-    for number, driver in enumerate(installation.drivers):
-        low, high = due_bounds(driver.queries(), span)
-        if not low <= due[number] <= high:
-            raise ChainError(f"device {number}: found {due[number]} due in {span} ms, expected {low} to {high}")

@@ -11,9 +11,8 @@ from cloud.collector import Collector
 from cloud.problem import Problem
 from drivers import site as sites
 from protocols.errors import EncodingError, EnrolmentError
-from protocols.record import answer, cbor, cose, shape
+from protocols.record import answer, cbor, cose, shape, siteconfig
 from protocols.record.answer import Answer, Verdict
-from protocols.record.siteconfig import open_site
 
 CBOR = "application/cbor"
 MOST_PROFILES = 64
@@ -120,17 +119,28 @@ def _profiles(value: Any) -> list[bytes]:
 
 
 def _put(collector: Collector, envelope: bytes, files: list[bytes], at: int) -> bool:
-    """Whether it was new to any gateway of its site; EnrolmentError when no technician of ours signed it."""
+    """Whether it was new to any gateway of its site whose newest configuration it follows.
+
+    EnrolmentError when no technician of ours signed it; when it follows none, what is wrong with it for the first.
+    """
     found = [collector.store.gateway(identity) for identity in collector.store.gateways_of_technician(envelope)]
     gateways = [gateway for gateway in found if gateway is not None]
     if not gateways:
         raise EnrolmentError(
             f"found a configuration signed by {cose.kid_of(envelope).hex()}, expected a technician of a gateway here"
         )
-    site = sites.load(open_site(envelope, gateways[0].technician).site).site.id
+    config = siteconfig.open_site(envelope, gateways[0].technician)
+    site, previous = sites.load(config.site).site.id, config.previous
     meant = [gateway.id for gateway in gateways if gateway.site == site]
     if not meant:
         raise EnrolmentError(
             f"found a configuration of site {site!r}, expected a site this technician has enrolled here"
         )
-    return True in [collector.store.put_config(gateway, envelope, files, at) for gateway in meant]
+    takers = [gateway for gateway in meant if _takes(collector, gateway, envelope, previous)]
+    return True in [collector.store.put_config(gateway, envelope, files, at) for gateway in takers or meant[:1]]
+
+
+def _takes(collector: Collector, gateway: bytes, envelope: bytes, previous: bytes) -> bool:
+    """Whether a configuration is held by this gateway of its site, or follows the newest one held."""
+    held = [config.digest for config in collector.store.configurations(gateway)]
+    return siteconfig.digest(envelope) in held or held[-1:] == [previous]

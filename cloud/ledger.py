@@ -2,15 +2,22 @@
 
 import hashlib
 import sqlite3
+from collections.abc import Iterable
 
 from cloud import interval_rows
 from cloud.booking import Changes
-from cloud.ingest import UNKNOWN_CONFIGURATION, Finding, Head, Opened
+from cloud.ingest import UNKNOWN_CONFIGURATION, Finding, Head, Notice, Opened
 from protocols.record.answer import Answer
 from protocols.record.block import GAPS
 
 MOST_UNSIGNED = 1000
+MOST_UNSIGNED_BYTES = 64 << 20
 """Anybody can send bytes that nobody signed: only so many of them are kept, the newest."""
+MOST_SIGNED = 1000
+MOST_SIGNED_BYTES = 16 << 20
+"""Of what one gateway signed and was refused. What took its place in the chain is kept there too, whatever is let go."""
+MOST_INCIDENTS = 1000
+"""Of one gateway, the newest."""
 
 
 class Tally:
@@ -41,6 +48,8 @@ class Ledger:
 
     def __init__(self, db: sqlite3.Connection, now: int) -> None:
         self._db, self._now = db, now
+        self._kept: set[bytes | None] = set()
+        self._told: set[bytes] = set()
         (self._ingest_seq,) = db.execute("SELECT value FROM meta WHERE name = 'ingest_seq'").fetchone()
 
     def keep(self, gateway: bytes | None, finding: Finding, frame: bytes) -> None:
@@ -48,11 +57,10 @@ class Ledger:
         verdict, opened = finding.verdict, finding.opened
         if verdict.answer in (Answer.REFUSED, Answer.CONFLICT) and verdict.code != UNKNOWN_CONFIGURATION:
             new = self._quarantine(gateway, finding, frame)
-            if new and finding.incident and opened is not None:
-                self._db.execute(
-                    "INSERT INTO incidents (gateway, at, kind, epoch, seq, detail) VALUES (?,?,?,?,?,?)",
-                    (gateway, self._now, finding.incident, opened.header.epoch, opened.header.seq, verdict.detail),
-                )
+        else:
+            new = True
+        if new and gateway is not None and opened is not None:
+            self._tell(gateway, opened, finding.notices)
         if finding.head is not None and opened is not None:
             self._block(opened, None if opened.content else f"{verdict.code}: {verdict.detail}", frame)
 
@@ -92,7 +100,15 @@ class Ledger:
         )
 
     def close(self) -> None:
-        """Write down how far the ingest numbers have counted."""
+        """Write down how far the ingest numbers have counted, and let go of what is too much of what was refused."""
+        for gateway in self._kept:
+            self._bound(gateway)
+        for gateway in self._told:
+            self._db.execute(
+                "DELETE FROM incidents WHERE gateway = ?1 AND id <="
+                " (SELECT id FROM incidents WHERE gateway = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2)",
+                (gateway, MOST_INCIDENTS),
+            )
         self._db.execute("UPDATE meta SET value = ? WHERE name = 'ingest_seq'", (self._ingest_seq,))
 
     def _next(self) -> int:
@@ -118,17 +134,34 @@ class Ledger:
     def _quarantine(self, gateway: bytes | None, finding: Finding, frame: bytes) -> bool:
         """Keep refused bytes with the reason; False when the same bytes are there already."""
         verdict, opened = finding.verdict, finding.opened
-        signed = finding.head is not None or bool(finding.incident)
+        signed = finding.head is not None or bool(finding.notices)
         place = (opened.header.epoch, opened.header.seq) if opened is not None else (None, None)
         done = self._db.execute(
             "INSERT OR IGNORE INTO quarantine (gateway, at, code, reason, signed, epoch, seq, hash, frame)"
             " VALUES (?,?,?,?,?,?,?,?,?)",
             (gateway, self._now, verdict.code, verdict.detail, signed, *place, hashlib.sha256(frame).digest(), frame),
         )
-        if not signed:
-            self._db.execute(
-                "DELETE FROM quarantine WHERE signed = 0 AND id <="
-                " (SELECT id FROM quarantine WHERE signed = 0 ORDER BY id DESC LIMIT 1 OFFSET ?)",
-                (MOST_UNSIGNED,),
-            )
+        self._kept.add(gateway if signed else None)
         return done.rowcount == 1
+
+    def _tell(self, gateway: bytes, opened: Opened, notices: Iterable[Notice]) -> None:
+        for notice in notices:
+            self._told.add(gateway)
+            self._db.execute(
+                "INSERT INTO incidents (gateway, at, kind, epoch, seq, detail) VALUES (?,?,?,?,?,?)",
+                (gateway, self._now, notice.kind, opened.header.epoch, opened.header.seq, notice.detail),
+            )
+
+    def _bound(self, gateway: bytes | None) -> None:
+        """Keep the newest of what a gateway signed, or with None of what nobody signed."""
+        where, most, most_bytes = (
+            ("signed = 0 AND ?1 IS NULL", MOST_UNSIGNED, MOST_UNSIGNED_BYTES)
+            if gateway is None
+            else ("signed = 1 AND gateway = ?1", MOST_SIGNED, MOST_SIGNED_BYTES)
+        )
+        self._db.execute(
+            "DELETE FROM quarantine WHERE id IN (SELECT id FROM (SELECT id, row_number() OVER newest AS place,"
+            f" sum(length(frame)) OVER newest AS bytes FROM quarantine WHERE {where}"
+            " WINDOW newest AS (ORDER BY id DESC)) WHERE place > ?2 OR bytes > ?3)",
+            (gateway, most, most_bytes),
+        )

@@ -50,11 +50,13 @@ CREATE TABLE IF NOT EXISTS quarantine (
     signed INTEGER NOT NULL, epoch INTEGER, seq INTEGER, hash BLOB NOT NULL UNIQUE, frame BLOB NOT NULL
 );
 CREATE INDEX IF NOT EXISTS quarantine_unsigned ON quarantine (id) WHERE signed = 0;
+CREATE INDEX IF NOT EXISTS quarantine_signed ON quarantine (gateway, id) WHERE signed = 1;
 
 CREATE TABLE IF NOT EXISTS incidents (
     id INTEGER PRIMARY KEY, gateway BLOB NOT NULL, at INTEGER NOT NULL, kind TEXT NOT NULL,
     epoch INTEGER, seq INTEGER, detail TEXT NOT NULL
 );
+CREATE INDEX IF NOT EXISTS incidents_gateway ON incidents (gateway, id);
 
 CREATE TABLE IF NOT EXISTS receipts (
     gateway BLOB NOT NULL, hash BLOB NOT NULL, epoch INTEGER NOT NULL, next_seq INTEGER NOT NULL,

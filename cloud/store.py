@@ -90,7 +90,7 @@ class Store(Archive):
 
     def _desk(self, db: sqlite3.Connection, gateway: Gateway) -> Desk:
         """The running accounts of a gateway, read again when another process has moved its chain."""
-        head = Head(gateway.epoch, gateway.next_seq, gateway.head, gateway.boot, gateway.mono, gateway.config_number)
+        head = _head(db, gateway)
         desk = self._desks.get(gateway.id)
         if desk is None or desk.head != head:
             rows = db.execute(f"{interval_rows.SELECT} WHERE gateway = ? AND closed = 0", (gateway.id,))
@@ -125,6 +125,14 @@ class _Held:
                 return None
             self._configurations[number] = (config.digest, self._store.installed(self._db, config))
         return self._configurations[number]
+
+
+def _head(db: sqlite3.Connection, gateway: Gateway) -> Head:
+    """Where a chain stands; its UTC is that of the newest block, booked or refused."""
+    newest = (gateway.id, gateway.epoch, gateway.next_seq - 1)
+    row = db.execute("SELECT utc_end FROM blocks WHERE gateway = ? AND epoch = ? AND seq = ?", newest).fetchone()
+    clocks = (gateway.boot, gateway.mono, gateway.config_number, row[0] if row else None)
+    return Head(gateway.epoch, gateway.next_seq, gateway.head, *clocks)
 
 
 def _gateway_of(db: sqlite3.Connection, frames: Sequence[bytes]) -> Gateway | None:

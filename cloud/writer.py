@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from cloud import problem
+from protocols.errors import StoreError
 
 T = TypeVar("T")
 MOST_WAITING = 256
@@ -107,7 +108,12 @@ class Writer:
         return together, None, False
 
     def _commit(self, together: list[Job]) -> None:
+        """Commit them in one call; when one of them cannot be worked on, each by itself: it takes no other down."""
         outcomes = _outcome(lambda: self._append([job.frames or () for job in together]))
+        if isinstance(outcomes, Exception) and not isinstance(outcomes, StoreError) and len(together) > 1:
+            for job in together:
+                self._commit([job])
+            return
         for index, job in enumerate(together):
             job.settle(outcomes if isinstance(outcomes, Exception) else outcomes[index])
 

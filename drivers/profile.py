@@ -119,8 +119,8 @@ class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     medium: Literal["electricity", "flue-gas"]
     source: Source
     products: tuple[Product, ...]
-    points: Annotated[tuple[Point, ...], msgspec.Meta(min_length=1)]
-    proof: Annotated[tuple[Proof, ...], msgspec.Meta(min_length=1)]
+    points: Annotated[tuple[Point, ...], msgspec.Meta(min_length=1, max_length=1000)]
+    proof: Annotated[tuple[Proof, ...], msgspec.Meta(min_length=1, max_length=1000)]
     link: Link = Link()
     period: str = "60s"
 

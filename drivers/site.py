@@ -5,6 +5,7 @@ import json
 import re
 from datetime import datetime
 from decimal import Decimal
+from fractions import Fraction
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
 
@@ -63,7 +64,7 @@ class Device(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     parent: Id | None = None
     period: str | None = None
     points: tuple[str, ...] = ()
-    ratios: tuple[Ratio, ...] = ()
+    ratios: Annotated[tuple[Ratio, ...], msgspec.Meta(max_length=256)] = ()
 
 
 class Site(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -71,8 +72,8 @@ class Site(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     schema: Literal[1]
     site: SiteInfo
-    port: Annotated[tuple[Port, ...], msgspec.Meta(min_length=1)]
-    device: Annotated[tuple[Device, ...], msgspec.Meta(min_length=1)]
+    port: Annotated[tuple[Port, ...], msgspec.Meta(min_length=1, max_length=64)]
+    device: Annotated[tuple[Device, ...], msgspec.Meta(min_length=1, max_length=256)]
 
     @property
     def zone(self) -> ZoneInfo:
@@ -107,12 +108,12 @@ def duration_ms(text: str) -> int:
 
 
 def ratio(text: str) -> Decimal:
-    """``"400/5"`` is 80; ValueError when it is not a positive number that ends."""
+    """``"400/5"`` is 80; ValueError when it is not a positive number that ends within 28 digits."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)(?:/(\d+(?:\.\d+)?))?", text)
     if match is None or Decimal(match[1]) == 0 or (match[2] and Decimal(match[2]) == 0):
         raise ValueError(f"found {text!r}, expected a ratio like 400/5 or 80")
     value = Decimal(match[1]) / Decimal(match[2] or 1)
-    if value * Decimal(match[2] or 1) != Decimal(match[1]):
+    if Fraction(value) != Fraction(match[1]) / Fraction(match[2] or 1):
         raise ValueError(f"found {text!r}, expected a ratio that ends, like 400/5")
     return value
 

@@ -153,12 +153,15 @@ class Outbox:
             )
 
     def batch(self, epoch: int, seq: int, blocks: int, size: int) -> list[Stored]:
-        """The blocks to send from this place on, in order: at most so many and so many bytes, but at least one."""
+        """The blocks to send from this place on, in order: at most so many and so many bytes, but at least one.
+
+        A refused block is one of them: it keeps its place in the chain, and a collector that was restored wants it.
+        """
         held: list[Stored] = []
         rows = self._db.execute(
-            "SELECT epoch, seq, frame FROM block WHERE (epoch, seq) >= (?, ?) AND state = 0"
+            "SELECT epoch, seq, frame FROM block WHERE (epoch, seq) >= (?, ?) AND state < ?"
             " ORDER BY epoch, seq LIMIT ?",
-            (epoch, seq, blocks),
+            (epoch, seq, LEFT_BEHIND, blocks),
         )
         for row in rows:
             size -= len(row[2]) + 5
@@ -189,7 +192,7 @@ class Outbox:
             return True
 
     def refuse(self, epoch: int, seq: int, detail: str) -> None:
-        """The collector will never take this block: keep it, and do not send it again."""
+        """The collector has gone on without taking this block: keep it, but wait for it no longer."""
         with self._transaction():
             self._db.execute(
                 "UPDATE block SET state = ?, detail = ? WHERE epoch = ? AND seq = ? AND level = 0",
@@ -261,8 +264,8 @@ class Outbox:
     def _knows(self, receipt: Receipt) -> bool:
         """Whether the newest block the collector holds is in this chain."""
         link = self.chain().link
-        if (receipt.epoch, receipt.next_seq) > (link.epoch, link.seq):
-            return False
+        if (receipt.epoch, receipt.next_seq) >= (link.epoch, link.seq):
+            return (receipt.epoch, receipt.next_seq, receipt.head) == (link.epoch, link.seq, link.previous)
         row = self._db.execute(
             "SELECT hash FROM block WHERE epoch = ? AND seq = ?", (receipt.epoch, receipt.next_seq - 1)
         ).fetchone()

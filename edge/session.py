@@ -16,18 +16,17 @@ UNKNOWN_CONFIGURATION = "CFG-102"
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """An answer that was understood. ``refused``: blocks never to be sent again, with the reason: the receipt says that
-    the chain went on without them. A refusal that no receipt bears out (altered on the way) is only an objection.
+    """An answer that was understood. ``refused``: blocks that wait no longer, with the reason: the receipt says that
+    the chain went on without them.
 
-    ``unknown_configuration``: send the configurations, then the blocks again. ``conflict``: the collector holds
-    another block under one of these numbers. ``objection``: why it takes nothing from this gateway.
+    ``unknown_configuration``: send the configurations, then the blocks again. ``objection``: why the collector takes
+    nothing, as it or somebody on the way says: a conflict, or a refusal that no receipt bears out.
     """
 
     receipt: Receipt | None
     envelope: bytes
     refused: tuple[tuple[Stored, str], ...]
     unknown_configuration: bool
-    conflict: bool
     objection: str
 
 
@@ -50,13 +49,12 @@ def understand(sent: Sequence[Stored], status: int, body: bytes, gateway: bytes,
 def _reply(answers: list[tuple[Stored, Verdict]], receipt: Receipt | None, envelope: bytes) -> Reply:
     refused = [(block, verdict) for block, verdict in answers if verdict.answer == Answer.REFUSED]
     final = [(block, verdict) for block, verdict in refused if _went_on(block, receipt)]
-    again = [verdict.detail for block, verdict in refused if not _went_on(block, receipt) and _objects(verdict)]
+    again = [verdict.detail for block, verdict in answers if _objects(verdict) and not _went_on(block, receipt)]
     return Reply(
         receipt,
         envelope,
         tuple((block, f"{verdict.code} {verdict.detail}") for block, verdict in final),
         any(verdict.code == UNKNOWN_CONFIGURATION for _, verdict in refused),
-        any(verdict.answer == Answer.CONFLICT for _, verdict in answers),
         next(iter(again), ""),
     )
 
@@ -67,7 +65,7 @@ def _went_on(block: Stored, receipt: Receipt | None) -> bool:
 
 
 def _objects(verdict: Verdict) -> bool:
-    return verdict.code != UNKNOWN_CONFIGURATION
+    return verdict.answer in (Answer.CONFLICT, Answer.REFUSED) and verdict.code != UNKNOWN_CONFIGURATION
 
 
 def _shown(body: bytes) -> str:

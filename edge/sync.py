@@ -135,23 +135,25 @@ class Sync:
             await self._post_configurations()
         if reply.receipt is None:
             return False
-        held = await self._recorder.call(partial(self._outbox.settle, reply.receipt, reply.envelope))
-        if reply.conflict or not held:
-            await self._open_epoch(reply.receipt, reply.envelope)
-            return True
+        if not await self._recorder.call(partial(self._outbox.settle, reply.receipt, reply.envelope)):
+            return await self._go_elsewhere(reply.receipt, reply.envelope)
         self.standing.receipt = reply.receipt
         before, self._at = self._at, (reply.receipt.epoch, reply.receipt.next_seq)
         return self._at > before
 
-    async def _open_epoch(self, receipt: Receipt, envelope: bytes) -> None:
-        """The collector holds what this chain does not: begin a new epoch, after the receipt that says so."""
+    async def _go_elsewhere(self, receipt: Receipt, envelope: bytes) -> bool:
+        """The collector signed that it holds what this chain does not: begin a new epoch after the receipt that says
+        so, and True. A receipt of an epoch this chain has left says nothing new: what comes next follows that epoch.
+        """
         async with self._chain:
-            chain = await self._recorder.call(self._outbox.chain)
-            epoch = max(receipt.epoch, chain.link.epoch) + 1
-            await self._recorder.call(partial(self._outbox.open_epoch, epoch, digest(envelope), envelope))
-        self._at = (epoch, 0)
-        self._log("error", "new_epoch", epoch=epoch, held=f"{receipt.epoch}/{receipt.next_seq}")
-        self._forked(epoch, receipt)
+            now = (await self._recorder.call(self._outbox.chain)).link.epoch
+            self._at = (receipt.epoch + 1, 0)
+            if receipt.epoch < now:
+                return False
+            await self._recorder.call(partial(self._outbox.open_epoch, receipt.epoch + 1, digest(envelope), envelope))
+        self._log("error", "new_epoch", epoch=receipt.epoch + 1, held=f"{receipt.epoch}/{receipt.next_seq}")
+        self._forked(receipt.epoch + 1, receipt)
+        return True
 
     async def _next(self) -> list[Stored]:
         epoch, seq = self._at

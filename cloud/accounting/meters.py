@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from cloud.accounting.electricity import PURCHASED, Increment, Mark, MeterRole
 from cloud.intervals import Interval, Register
 from drivers.installation import Installation
+from drivers.slots import slots
 from protocols.errors import AccountError
 
 ENERGY = "energy_import"
@@ -84,11 +85,10 @@ def _known(entry: Interval) -> tuple[int, int]:
 
     To its end, once a later reading closed it. Else to its newest reading.
     """
-    span = entry.end - entry.start
     if entry.closed or not entry.expected:
         return entry.end, entry.expected
     until = max(entry.start, entry.position)
-    return until, -(-entry.expected * (until - entry.start) // span)
+    return until, entry.expected - len(slots(entry.period_ms, until + 1, entry.end))
 
 
 def _mark(register: Register) -> Mark:

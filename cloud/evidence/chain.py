@@ -8,36 +8,32 @@ nothing, as it does at the collector.
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
-from functools import lru_cache
 
+from cloud import course
 from cloud.accounting.meters import ENERGY
+from cloud.course import Course
 from cloud.evidence.identity import Identity, checking
 from cloud.intervals import Interval, Series, datable, rules
 from drivers.installation import Installation
-from drivers.plan import due_bounds
 from drivers.quantity import quality
-from drivers.query import Query
 from drivers.replay import values
 from protocols.errors import ChainError, EvidenceError, ProtocolError, RecordError
 from protocols.record import block, cbor, cose, siteconfig, transport
-from protocols.record.block import Chunk, EventKind, Header, Sealed
+from protocols.record.block import Chunk, Header, Sealed
 from protocols.record.receipt import open_receipt
 
 BLOCKS = "blocks.cborseq"
-CLOCKS_APART_MS = 5_000
 Place = tuple[int, int]
 """Epoch and seq of a block."""
 
 
 @dataclass(frozen=True, slots=True)
-class Course:
-    """What the block before leaves for the next one to go on from."""
+class Before:
+    """The block before, and what it leaves for the next one to go on from."""
 
     place: Place
     hash: bytes
-    boot: int
-    mono: int
-    configuration: int
+    course: Course
 
 
 @dataclass(slots=True)
@@ -71,7 +67,7 @@ class _Walk:
     def __init__(self, identity: Identity, files: Mapping[str, bytes], collector: cose.PublicKey) -> None:
         self.identity, self.files, self.collector = identity, files, collector
         self.walked, self.books = Walked(identity), _Books()
-        self.before: Course | None = None
+        self.before: Before | None = None
 
     def step(self, index: int, frame: bytes) -> None:
         """The next block; EvidenceError."""
@@ -89,12 +85,12 @@ class _Walk:
             detail = f"found configuration {number} with digest {digest.hex()}, expected one that is in the pack"
             raise EvidenceError(where, "configuration", detail)
         self._count(header, frame)
+        place, held = (header.epoch, header.seq), self.before.course if self.before is not None else None
         try:
-            self._book(header, sealed)
+            self._book(held, header, sealed)
         except (RecordError, ProtocolError) as error:
-            self.walked.refused[header.epoch, header.seq] = f"{error.code} {error}"
-        after = max(number, self.before.configuration if self.before else 0)
-        self.before = Course((header.epoch, header.seq), sealed.hash, header.boot, header.mono[1], after)
+            self.walked.refused[place] = f"{error.code} {error}"
+        self.before = Before(place, sealed.hash, course.after(held, header, place not in self.walked.refused))
 
     def _count(self, header: Header, frame: bytes) -> None:
         walked, place = self.walked, (header.epoch, header.seq)
@@ -102,12 +98,12 @@ class _Walk:
         walked.first, walked.last = walked.first or place, place
         walked.numbers[place], walked.frames[place] = header.configuration[0], frame
 
-    def _book(self, header: Header, sealed: Sealed) -> None:
+    def _book(self, before: Course | None, header: Header, sealed: Sealed) -> None:
         """Book what the block says; RecordError or ProtocolError when it cannot be."""
         installation = self.identity.configurations[header.configuration[0]][1]
-        _check_course(header, self.before)
+        course.check(before, header)
         chunks = block.open_chunks(header, sealed.chunks)
-        _check_plan(header, chunks, installation)
+        course.check_plan(header, chunks, installation)
         heard = [(chunk, _replayed(installation, header, chunk)) for chunk in chunks]
         self.walked.exchanges += sum(chunk.counters.answered for chunk in chunks)
         self.walked.readings += sum(count for _, (count, _) in heard)
@@ -207,47 +203,3 @@ class _Books:
     def intervals(self) -> list[Interval]:
         """Every interval, the newest of each series still open."""
         return [row for series in self._series.values() for row in series.take()]
-
-
-def _check_course(header: Header, before: Course | None) -> None:
-    """Monotonic time touches within a boot, a boot begins with its event, numbers do not fall, clocks go together."""
-    apart = abs((header.utc[1] - header.utc[0]) - (header.mono[1] - header.mono[0]))
-    if apart > CLOCKS_APART_MS and all(event.kind != EventKind.CLOCK_STEP for event in header.events):
-        raise ChainError(f"found UTC and monotonic time {apart} ms apart over the block, expected a clock step event")
-    boots = any(event.kind == EventKind.BOOT for event in header.events)
-    if before is None:
-        if (header.epoch, header.seq) == (0, 0) and not boots:
-            raise ChainError("found the first block of all without a boot event")
-        return
-    if header.configuration[0] < before.configuration:
-        raise ChainError(f"found configuration {header.configuration[0]} after {before.configuration}")
-    same_epoch = header.epoch == before.place[0]
-    if header.boot == before.boot:
-        if same_epoch and header.mono[0] != before.mono:
-            raise ChainError(f"found monotonic time from {header.mono[0]}, expected {before.mono}")
-        return
-    if not boots:
-        raise ChainError(f"found boot {header.boot} after {before.boot} without a boot event")
-    if same_epoch and header.boot < before.boot:
-        raise ChainError(f"found boot {header.boot} after {before.boot}, expected a higher number")
-
-
-def _check_plan(header: Header, chunks: tuple[Chunk, ...], installation: Installation) -> None:
-    """due recomputed from the signed configuration, for every device, heard or not: "we did not ask" cannot hide."""
-    span, plans = header.mono[1] - header.mono[0], _plans(installation)
-    due = dict.fromkeys(range(len(installation.drivers)), 0)
-    for chunk in chunks:
-        installation.driver(chunk.device, chunk.device_digest)
-        due[chunk.device] = chunk.counters.due
-        if any(fault.query >= len(plans[chunk.device]) for fault in chunk.faults):
-            raise ChainError(f"device {chunk.device}: found a request beyond its plan of {len(plans[chunk.device])}")
-    for number, found in due.items():
-        low, high = due_bounds(plans[number], span)
-        if not low <= found <= high:
-            raise ChainError(f"device {number}: found {found} due in {span} ms, expected {low} to {high}")
-
-
-@lru_cache(maxsize=64)
-def _plans(installation: Installation) -> tuple[tuple[Query, ...], ...]:
-    """The signed plan of every device."""
-    return tuple(driver.queries() for driver in installation.drivers)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import Any
 
-from protocols.errors import ChainError
+from protocols.errors import ChainError, EncodingError
 from protocols.record import cbor, cose, merkle, shape
 from protocols.record.chunk import Chunk, Counters, Fault, Track, undeclared
 
@@ -33,6 +33,8 @@ BLOCK_TYPE = "application/tanmeter-block+cbor"
 BLOCK_AAD = b"tanmeter-block/v1"
 EARLIEST_MS = -60_000
 """A reply may have begun in the block before the one it ends in; earlier than this it cannot belong here."""
+
+MOST_EVENTS = 1024
 
 
 class EventKind(IntEnum):
@@ -166,7 +168,7 @@ def open_header(envelope: bytes, key: cose.PublicKey) -> Header:
 def _check_together(header: Header, chunks: Sequence[Chunk]) -> None:
     """What header and chunks must agree on: order, times within the block, gaps declared; ChainError."""
     span = header.mono[1] - header.mono[0]
-    declared = any(event.kind in GAPS for event in header.events)
+    declared = any(_explains(event, header.utc) for event in header.events)
     last = -1
     for chunk in chunks:
         if chunk.device <= last:
@@ -180,6 +182,11 @@ def _check_together(header: Header, chunks: Sequence[Chunk]) -> None:
             _check_time(min(track.times), max(track.times), span, last)
         for fault in chunk.faults:
             _check_time(fault.at, fault.at, span, last)
+
+
+def _explains(event: Event, utc: tuple[int, int]) -> bool:
+    """Whether it is a gap in this very block. A shutdown or a power loss may last beyond it."""
+    return event.kind in GAPS and event.start <= max(utc) and event.end >= min(utc)
 
 
 def _check_time(first: int, last: int, span: int, device: int) -> None:
@@ -226,7 +233,7 @@ def _header(payload: bytes) -> Header:
         _clock(clock),
         _numbered(site, "header configuration"),
         _software(software),
-        tuple([_event(event) for event in shape.array(events, "header events")]),
+        _events(events),
         shape.unsigned(custody, "header custody", 3),
         None if counter is None else _counter(counter),
         None if tree is None else _checkpoint(tree),
@@ -244,7 +251,7 @@ def _range(value: Any) -> tuple[int, int]:
 
 def _instants(value: Any) -> tuple[int, int]:
     start, end = shape.array(value, "header utc", 2)
-    return shape.integer(start, "header utc"), shape.integer(end, "header utc")
+    return shape.instant(start, "header utc"), shape.instant(end, "header utc")
 
 
 def _clock(value: Any) -> ClockState:
@@ -267,11 +274,17 @@ def _software(value: Any) -> tuple[str, bytes]:
     return shape.text(name, "header software"), shape.octets(digest, "header software", 32)
 
 
+def _events(value: Any) -> tuple[Event, ...]:
+    if len(shape.array(value, "header events")) > MOST_EVENTS:
+        raise EncodingError(f"header events: found {len(value)}, expected at most {MOST_EVENTS}")
+    return tuple([_event(event) for event in value])
+
+
 def _event(value: Any) -> Event:
     kind, start, end, detail = shape.array(value, "event", 4)
     if shape.unsigned(kind, "event kind", max(EventKind)) == 0:
         raise ChainError("event kind: found 0, expected 1 to 10")
-    return Event(kind, shape.integer(start, "event"), shape.integer(end, "event"), shape.text(detail, "event detail"))
+    return Event(kind, shape.instant(start, "event"), shape.instant(end, "event"), shape.text(detail, "event detail"))
 
 
 def _counter(value: Any) -> tuple[int, int]:

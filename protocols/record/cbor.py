@@ -48,8 +48,10 @@ def sequence(data: bytes) -> list[tuple[Any, bytes]]:
     return [(decode(item), item) for item in split(data)]
 
 
-def split(data: bytes) -> list[bytes]:
-    """The bytes of each item of a sequence, found but not yet held to the rules; EncodingError when it breaks off."""
+def split(data: bytes, most: int | None = None) -> list[bytes]:
+    """The bytes of each item of a sequence, found but not yet held to the rules; EncodingError when it breaks off, or
+    has more than ``most`` items.
+    """
     stream = io.BytesIO(data)
     decoder = cbor2.CBORDecoder(
         stream, allow_indefinite=False, max_depth=DEEPEST, tag_hook=_refuse_tag, semantic_decoders=_TAGS
@@ -57,6 +59,8 @@ def split(data: bytes) -> list[bytes]:
     items: list[bytes] = []
     start = 0
     while start < len(data):
+        if len(items) == most:
+            raise EncodingError(f"found more than {most} items, expected at most {most}")
         try:
             decoder.decode()
         except (cbor2.CBORError, TypeError) as error:

@@ -177,6 +177,17 @@ def unverified(envelope: bytes) -> bytes:
     return cbor.byte_string(envelope, end + 1)[0]
 
 
+def end_of(data: bytes) -> int:
+    """Where the envelope ends that ``data`` begins with; nothing in it is looked into. EncodingError."""
+    if not data.startswith(_SIGN1_OF_FOUR):
+        raise EncodingError(f"found {data[:2].hex()} at the start, expected d284: a tagged COSE_Sign1")
+    _, end = cbor.byte_string(data, 2)
+    if data[end : end + 1] != _EMPTY_MAP:
+        raise EncodingError(f"found {data[end : end + 1].hex()} as unprotected header, expected a0: an empty map")
+    _, end = cbor.byte_string(data, end + 1)
+    return cbor.byte_string(data, end)[1]
+
+
 def sig_structure(protected: bytes, aad: bytes, payload: bytes) -> bytes:
     """The bytes a Sign1 signature is made over (RFC 9052, section 4.4)."""
     return cbor.encode(["Signature1", protected, aad, payload])

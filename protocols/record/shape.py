@@ -4,6 +4,11 @@ from typing import Any
 
 from protocols.errors import EncodingError
 
+HIGHEST = (1 << 63) - 1
+"""The largest integer of a record: what a database and every language can hold."""
+LAST_UTC_MS = 253_402_300_799_999
+"""The end of the year 9999."""
+
 
 def fields(value: Any, count: int, what: str) -> list[Any]:
     """The values of a map whose keys are exactly 0..count-1."""
@@ -22,20 +27,22 @@ def array(value: Any, what: str, count: int | None = None) -> list[Any]:
 
 
 def integer(value: Any, what: str) -> int:
-    """An integer of either sign."""
-    if type(value) is not int:
-        raise EncodingError(f"{what}: found {_kind(value)}, expected an integer")
+    """An integer of either sign that fits 64 bits with its sign."""
+    if type(value) is not int or not -HIGHEST - 1 <= value <= HIGHEST:
+        raise EncodingError(f"{what}: found {_number(value)}, expected an integer of 64 bits with its sign")
     return value
 
 
-def unsigned(value: Any, what: str, most: int | None = None) -> int:
-    """An integer from 0, up to ``most`` when that is given."""
-    if type(value) is not int or value < 0 or (most is not None and value > most):
-        found = str(value) if type(value) is int else _kind(value)
-        raise EncodingError(
-            f"{what}: found {found}, expected an integer from 0" + (f" to {most}" if most is not None else "")
-        )
+def unsigned(value: Any, what: str, most: int = HIGHEST) -> int:
+    """An integer from 0 to ``most``, by default what fits 64 bits with a sign."""
+    if type(value) is not int or not 0 <= value <= most:
+        raise EncodingError(f"{what}: found {_number(value)}, expected an integer from 0 to {most}")
     return value
+
+
+def instant(value: Any, what: str) -> int:
+    """UTC ms in the years 1970 to 9999."""
+    return unsigned(value, what, LAST_UTC_MS)
 
 
 def octets(value: Any, what: str, size: int | None = None) -> bytes:
@@ -57,6 +64,10 @@ def version(value: Any, what: str) -> None:
     """The version number 1, the only one there is."""
     if value != 1 or type(value) is not int:
         raise EncodingError(f"{what}: found version {value!r}, expected 1")
+
+
+def _number(value: Any) -> str:
+    return str(value) if type(value) is int else _kind(value)
 
 
 def _kind(value: Any) -> str:

@@ -3,7 +3,7 @@
 import zstandard
 
 from protocols.errors import EncodingError
-from protocols.record import cbor
+from protocols.record import cbor, cose
 from protocols.record.block import Sealed
 
 LIMIT = 1 << 20
@@ -11,7 +11,9 @@ LEVEL = 19
 """Of a minute of ten 20-point meters (1,200 readings) it makes 11 % less than level 3, for about a millisecond more."""
 WIDEST_WINDOW = 1 << 23
 """What RFC 8878 asks every decoder to bear."""
-_TAG_18 = b"\xd2"
+MOST_CHUNKS = 4096
+_CHUNK_HEAD = b"\xa7"
+"""A chunk is a map of seven."""
 
 
 def pack(sealed: Sealed) -> bytes:
@@ -24,13 +26,22 @@ def pack(sealed: Sealed) -> bytes:
 
 def unpack(frame: bytes, limit: int = LIMIT) -> Sealed:
     """The block in exactly one frame of at most ``limit`` bytes decompressed; EncodingError. Nothing is verified."""
+    envelope, chunks = unwrap(frame, limit)
+    return Sealed(envelope, tuple(cbor.split(chunks, MOST_CHUNKS)))
+
+
+def unwrap(frame: bytes, limit: int = LIMIT) -> tuple[bytes, bytes]:
+    """The envelope, and the bytes after it; EncodingError. So little is looked at that it costs nothing to be asked."""
     data = _decompress(frame, limit)
-    if data[:1] != _TAG_18:
-        raise EncodingError(f"found {data[:1].hex()} at the start, expected d2: an envelope")
-    items = cbor.split(data[1:])
-    if not items:
-        raise EncodingError("found a tag and nothing after it, expected an envelope")
-    return Sealed(_TAG_18 + items[0], tuple(items[1:]))
+    end = cose.end_of(data)
+    return data[:end], data[end:]
+
+
+def split(chunks: bytes, count: int) -> tuple[bytes, ...]:
+    """The ``count`` chunks that follow a signed envelope; EncodingError, as soon as they are something else."""
+    if chunks and not chunks.startswith(_CHUNK_HEAD):
+        raise EncodingError(f"found {chunks[:1].hex()} after the envelope, expected a7: a chunk")
+    return tuple(cbor.split(chunks, min(count, MOST_CHUNKS)))
 
 
 def _decompress(frame: bytes, limit: int) -> bytes:

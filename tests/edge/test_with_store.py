@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import resource
+import struct
 from collections import Counter
 from random import Random
 
@@ -43,8 +44,6 @@ def rising(delay=10):
     def answer(request):
         serial = len(request) == 8
         asked = modbus.parse_rtu(request) if serial else modbus.parse_tcp(request)
-        import struct
-
         pdu = bytes([asked.function, 4]) + struct.pack(">f", next(count) / 1024)
         framed = modbus.frame_rtu(asked.unit, pdu) if serial else modbus.frame_tcp(asked.transaction, asked.unit, pdu)
         return [(delay, framed)]
@@ -99,3 +98,81 @@ def test_killed_while_the_block_before_is_not_sealed_yet(box, kit, tmp_path, mon
     spent = first[-1][0].utc[1] - kit.start
     owed = sum(chunk.counters.due for _, chunks in first for chunk in chunks)
     assert abs(owed - 4 * spent / 1000) <= 4
+
+
+@pytest.mark.parametrize("instant", [59.9995, 119.9995, 120.1])
+@pytest.mark.parametrize("delay", [40, 260])
+def test_a_disk_that_is_full_when_a_block_is_to_be_opened(box, kit, tmp_path, instant, delay):
+    made = box(kit.serial_port(), *(kit.sdm(n, "bus", "1s") for n in range(1, 5)))
+    world = kit.world(made, {"bus": rising(delay)})
+    before, told = resource.getrlimit(resource.RLIMIT_FSIZE), []
+
+    async def fill(world):
+        (agent,) = world.agents
+        await asyncio.sleep(instant)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))
+        try:
+            await asyncio.sleep(30)
+            told.append(await agent.status())
+            await asyncio.sleep(60)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+    world.run(299, fill)
+    assert told[0]["state"] == "disk-full"
+    blocks = made.blocks()
+    verdicts, store = deliver(made, tmp_path, world.start)
+    store.close()
+    assert [(verdict.answer, verdict.detail) for verdict in verdicts] == [(Answer.STORED, "")] * len(blocks)
+    for (before_, _), (after, _) in itertools.pairwise(blocks):
+        assert before_.mono[1] == after.mono[0]
+    committed = sum(known["exchanges"] for event, known in world.logged if event == "committed")
+    counters = [chunk.counters for _, chunks in blocks for chunk in chunks]
+    missed = sum(fault.code in (OVERRUN, BACK_OFF, PORT_GONE) for _, cs in blocks for c in cs for fault in c.faults)
+    assert sum(held.asked for held in counters) <= committed <= sum(held.asked for held in counters) + missed
+    assert max(replies(made).values()) == 1
+    (gap,) = [event for header, _ in blocks for event in header.events if event.kind == EventKind.GAP]
+    assert 85_000 <= gap.end - gap.start <= 100_000
+    assert due(made) == 4 * 299 if delay == 40 else abs(due(made) - 4 * 299) <= 8
+
+
+@pytest.mark.parametrize("received", ["soon", "in twenty years"])
+def test_a_clock_that_steps_back_an_hour_and_ahead_twenty_years(box, kit, tmp_path, received):
+    made = box(kit.modbus_port(), *(kit.sdm(n, period="10s") for n in (1, 2)))
+    world = kit.world(made, {"net": rising()})
+
+    async def step(world):
+        await asyncio.sleep(1000)
+        world.step_ms = -HOUR
+        await asyncio.sleep(1000)
+        world.step_ms = TWENTY_YEARS
+        await asyncio.sleep(1000)
+        world.step_ms = 0
+
+    world.run(3999, step, watch_s=1.0)
+    blocks = made.blocks()
+    assert max(replies(made).values()) == 1 and abs(due(made) - 2 * 400) <= 8
+    steps = [event.end - event.start for header, _ in blocks for event in header.events if event.kind == 4]
+    assert [round(ms / HOUR) for ms in steps] == [-1, TWENTY_YEARS // HOUR + 1, -TWENTY_YEARS // HOUR]
+    now = kit.start + HOUR * 2 + (TWENTY_YEARS if received != "soon" else 0)
+    verdicts, store = deliver(made, tmp_path, now)
+    far = [header.utc[1] > now + 24 * HOUR for header, _ in blocks]
+    assert [verdict.answer for verdict in verdicts] == [Answer.REFUSED if ahead else Answer.STORED for ahead in far]
+    assert any(far) == (received == "soon")
+    readings = [
+        reading
+        for header, chunks in blocks
+        if header.utc[1] <= now + 24 * HOUR
+        for chunk in chunks
+        for track in chunk.tracks
+        for reading in track.replies()
+        if chunk.device == 0
+    ]
+    (gateway,) = store.gateways()
+    rows = store.series(gateway.id, "M-1", "energy_import", 0, now + 24 * HOUR)
+    assert sum(row.interval.readings for row in rows) <= len(readings)
+    booked = sum(row.interval.consumption or 0 for row in rows)
+    store.close()
+
+    values = [struct.unpack(">f", reading[-4:])[0] for reading in readings]
+    assert 0 < booked <= max(values) - min(values)

@@ -1,0 +1,154 @@
+"""What a block must keep to: the course of its gateway, its clocks, its plan. Pure; collector and verifier judge by it.
+
+- It lasts a day at most, but for what it declares as a gap.
+- UTC runs as monotonic time does, but for a declared step.
+- Within a boot monotonic time touches the block before, and so does UTC, but for a declared step.
+- A new boot has a higher number and a boot event that spans from the end of the block before to its own start.
+- The configuration number is not below that of a block that was booked.
+- What was due is what the signed plan owes in that time, for every device; what nothing tells of fits in the declared
+  gaps.
+
+Where the box did not know the time, on either side, UTC is not compared. A block that breaks a rule keeps its place in
+the chain and books nothing; its course is still what the next one goes on from.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+from cloud.intervals import EARLIEST_UTC_MS
+from drivers.installation import Installation
+from drivers.plan import due_bounds
+from drivers.query import Query
+from protocols.errors import ChainError
+from protocols.record.block import GAPS, Chunk, EventKind, Header
+from protocols.record.chunk import undeclared
+
+CLOCKS_APART_MS = 5_000
+DAY_MS = 86_400_000
+LONGEST_MS = 400 * DAY_MS
+"""The longest block of all, gaps included."""
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """What a block leaves for the next one to go on from: the ends of its clocks (ms), and the highest configuration
+    number of the blocks booked so far.
+    """
+
+    epoch: int
+    boot: int
+    mono: int
+    utc: int
+    configuration: int
+
+
+def after(before: Course | None, header: Header, booked: bool) -> Course:
+    """The course once this block is in the chain. One that was refused does not raise the configuration number."""
+    number = before.configuration if before is not None else 0
+    if booked:
+        number = max(number, header.configuration[0])
+    return Course(header.epoch, header.boot, header.mono[1], header.utc[1], number)
+
+
+def check(before: Course | None, header: Header) -> None:
+    """What a header must keep to after the block before, None where that is not known; ChainError."""
+    _check_length(header)
+    _check_clocks(header)
+    if before is None:
+        if (header.epoch, header.seq) == (0, 0) and not _has(header, EventKind.BOOT):
+            raise ChainError("found the first block of all without a boot event")
+        return
+    number = header.configuration[0]
+    if number < before.configuration:
+        raise ChainError(f"found configuration {number} after {before.configuration}, expected no lower number")
+    if header.boot != before.boot:
+        _check_boot(before, header)
+    elif header.epoch == before.epoch:
+        _check_touching(before, header)
+
+
+def check_plan(header: Header, chunks: Iterable[Chunk], installation: Installation) -> None:
+    """Every device of the signed plan was due what it owes in this time, and no other device speaks; ChainError."""
+    span, plans = header.mono[1] - header.mono[0], _plans(installation)
+    due = [0] * len(plans)
+    for chunk in chunks:
+        installation.driver(chunk.device, chunk.device_digest)
+        queries = plans[chunk.device]
+        due[chunk.device] = chunk.counters.due
+        for fault in chunk.faults:
+            if fault.query >= len(queries):
+                raise ChainError(f"device {chunk.device}: found request {fault.query} of a plan of {len(queries)}")
+        _check_gaps(header, chunk, queries)
+    for number, queries in enumerate(plans):
+        low, high = due_bounds(queries, span)
+        if not low <= due[number] <= high:
+            raise ChainError(f"device {number}: found {due[number]} due in {span} ms, expected {low} to {high}")
+
+
+def _check_length(header: Header) -> None:
+    span = max(header.mono[1] - header.mono[0], abs(header.utc[1] - header.utc[0]))
+    if span > DAY_MS and span > min(DAY_MS + sum(_gaps(header)), LONGEST_MS):
+        raise ChainError(f"found a block of {span} ms, expected at most {DAY_MS} besides its declared gaps")
+
+
+def _check_clocks(header: Header) -> None:
+    apart = abs((header.utc[1] - header.utc[0]) - (header.mono[1] - header.mono[0]))
+    if apart > CLOCKS_APART_MS and not _has(header, EventKind.CLOCK_STEP):
+        raise ChainError(f"found UTC and monotonic time {apart} ms apart over the block, expected a clock step event")
+
+
+def _check_touching(before: Course, header: Header) -> None:
+    """Both clocks go on where they stood."""
+    if header.mono[0] != before.mono:
+        raise ChainError(f"boot {header.boot}: found monotonic time from {header.mono[0]}, expected {before.mono}")
+    apart = abs(header.utc[0] - before.utc)
+    if apart > CLOCKS_APART_MS and _known(before, header) and not _has(header, EventKind.CLOCK_STEP):
+        raise ChainError(f"found UTC from {header.utc[0]} after {before.utc}, expected a clock step event")
+
+
+def _check_boot(before: Course, header: Header) -> None:
+    """A boot begins with an event that bounds the downtime, where the box knew the time and kept its chain."""
+    boots = [event for event in header.events if event.kind == EventKind.BOOT]
+    if not boots:
+        raise ChainError(f"found boot {header.boot} after {before.boot} without a boot event")
+    if header.epoch != before.epoch:
+        return
+    if header.boot < before.boot:
+        raise ChainError(f"found boot {header.boot} after {before.boot}, expected a higher number")
+    start, end = before.utc + CLOCKS_APART_MS, header.utc[0] - CLOCKS_APART_MS
+    if _known(before, header) and not any(event.start <= start and event.end >= end for event in boots):
+        raise ChainError(
+            f"found a boot event from {boots[0].start} to {boots[0].end}, expected one from {before.utc} to"
+            f" {header.utc[0]}: the downtime"
+        )
+
+
+def _check_gaps(header: Header, chunk: Chunk, queries: Sequence[Query]) -> None:
+    """Questions that nothing else tells of are no more than the declared gaps can hold."""
+    missing = undeclared(chunk)
+    if missing and missing > (most := sum([due_bounds(queries, gap)[1] for gap in _gaps(header)])):
+        raise ChainError(
+            f"device {chunk.device}: found {missing} questions unaccounted for, expected at most {most} in the gaps"
+        )
+
+
+def _gaps(header: Header) -> list[int]:
+    """How long each declared gap lasts within the block, in ms."""
+    low, high = min(header.utc), max(header.utc)
+    lengths = [min(event.end, high) - max(event.start, low) for event in header.events if event.kind in GAPS]
+    return [length for length in lengths if length >= 0]
+
+
+def _has(header: Header, kind: EventKind) -> bool:
+    return any(event.kind == kind for event in header.events)
+
+
+def _known(before: Course, header: Header) -> bool:
+    return min(before.utc, header.utc[0]) >= EARLIEST_UTC_MS
+
+
+@lru_cache(maxsize=64)
+def _plans(installation: Installation) -> tuple[tuple[Query, ...], ...]:
+    """The signed plan of every device."""
+    return tuple(driver.queries() for driver in installation.drivers)
