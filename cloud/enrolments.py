@@ -250,8 +250,8 @@ def _check_request(request: Enrolment, site: SiteConfig, config: bytes, profiles
         )
     if site.number < 1 or (site.number == 1) != (site.previous == siteconfig.NO_PREVIOUS):
         raise ChainError(
-            f"found configuration {site.number} after {site.previous.hex()}, expected number 1 after 32 zero bytes, or a"
-            " higher one after another"
+            f"found configuration {site.number} after {site.previous.hex()}, expected number 1 after 32 zero bytes,"
+            " or a higher one after another"
         )
     _check_usable(site, profiles, request.site_id)
 

@@ -122,7 +122,8 @@ def pack(
 def verify(
     file: Annotated[Path, typer.Argument(help="the pack: something.zip")],
     gateway: Annotated[
-        str | None, typer.Option(help="the id on the box's label: the pack must rest on this gateway alone")
+        list[str] | None,
+        typer.Option(help="the id on a box's label, once for each box: the pack must rest on these gateways alone"),
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -131,7 +132,7 @@ def verify(
     from cloud.evidence.verify import verify as check
 
     try:
-        report = check(file, gateway)
+        report = check(file, gateway or ())
     except EvidenceError as error:
         if not as_json:
             raise

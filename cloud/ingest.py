@@ -129,7 +129,7 @@ class Notice:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """The answer to a frame. ``opened``: the block, when it is signed. ``head``: where the chain stands if it moved on."""
+    """The answer to a frame. ``opened``: the block, when it is signed. ``head``: where the chain stands if it moved."""
 
     verdict: Verdict
     opened: Opened | None = None
@@ -192,7 +192,7 @@ class Examiner:
 
 
 def _open(trust: Trust, frame: bytes) -> tuple[Opened, bytes]:
-    """The signed header of a frame, and its chunks unread; SignatureError, EncodingError, ChainError, EnrolmentError."""
+    """The signed header of a frame, and its chunks unread; RecordError, EnrolmentError."""
     envelope, leaves = transport.unwrap(frame)
     if trust.revoked:
         raise EnrolmentError(f"gateway {trust.gateway.hex()} is revoked")

@@ -15,7 +15,7 @@ MOST_UNSIGNED_BYTES = 64 << 20
 """Anybody can send bytes that nobody signed: only so many of them are kept, the newest."""
 MOST_SIGNED = 1000
 MOST_SIGNED_BYTES = 16 << 20
-"""Of what one gateway signed and was refused. What took its place in the chain is kept there too, whatever is let go."""
+"""Of what one gateway signed and was refused, the newest. What took a place in the chain is kept there in any case."""
 MOST_INCIDENTS = 1000
 """Of one gateway, the newest."""
 

@@ -64,6 +64,26 @@ class Queries(Enrolments):
             )
             return [Block(*row) for row in rows]
 
+    def block_before(self, gateway: bytes, at: int, as_of: int | None = None) -> Block | None:
+        """The newest booked block that ended by ``at`` (UTC ms), of those held up to the ingest_seq ``as_of``."""
+        with self.reading() as db:
+            row = db.execute(
+                f"SELECT {BLOCK_COLUMNS} FROM blocks WHERE gateway = ? AND utc_end <= ? AND ingest_seq <= ?"
+                " AND fault IS NULL ORDER BY epoch DESC, seq DESC LIMIT 1",
+                (gateway, at, _END if as_of is None else as_of),
+            ).fetchone()
+            return Block(*row) if row else None
+
+    def configurations_used(self, gateway: bytes, start: int, end: int) -> frozenset[int]:
+        """The configurations that the booked blocks which overlap [start, end) (UTC ms) name."""
+        with self.reading() as db:
+            rows = db.execute(
+                "SELECT DISTINCT config_number FROM blocks WHERE gateway = ? AND utc_start < ? AND utc_end > ?"
+                " AND fault IS NULL",
+                (gateway, end, start),
+            )
+            return frozenset(number for (number,) in rows)
+
     def block_row(self, gateway: bytes, epoch: int, seq: int) -> Block | None:
         """One block of the chain."""
         with self.reading() as db:

@@ -105,11 +105,10 @@ def sites(store: Store) -> list[str]:
 
 
 def zone_of(store: Store, site: str) -> ZoneInfo:
-    """The time zone of a site's business days; AccountError for a site nobody knows."""
+    """The time zone of a site's business days, as its newest block was made under; AccountError for an unknown site."""
     for gateway in _gateways(store, site):
-        installation = store.installation(gateway.id)
-        if installation is not None:
-            return installation.site.zone
+        number = gateway.config_number or store.configurations(gateway.id)[0].number
+        return _installation(store, gateway.id, number).site.zone
     raise AccountError(f"site: found {site!r}, expected one with an enrolled gateway: {', '.join(sites(store))}")
 
 
@@ -179,7 +178,7 @@ def _moved(store: Store, site: str, period: Period) -> tuple[list[MeterRole], li
     for gateway in _gateways(store, site):
         intervals = energy(store, gateway, period)
         if intervals or not gateway.revoked:
-            own, increments_ = increments(configured(store, gateway), intervals)
+            own, increments_ = increments(configured(store, gateway, period), intervals)
             meters += own
             moved += increments_
     return meters, moved
@@ -196,12 +195,17 @@ def energy(store: Store, gateway: Gateway, period: Period) -> list[Interval]:
     return [row.interval for series in rows for row in series]
 
 
-def configured(store: Store, gateway: Gateway) -> Configured:
-    """What a gateway's configurations are and which one each of its blocks was made under."""
+def configured(store: Store, gateway: Gateway, period: Period) -> Configured:
+    """Which configurations of a gateway are in force over a period, and which one each of its blocks was made under."""
     numbers = [entry.number for entry in store.configurations(gateway.id)]
-    newest = max(numbers)
-    number_at = (lambda *_: newest) if len(numbers) == 1 else partial(_number, store, gateway.id)
-    return Configured(gateway.id.hex(), newest, partial(_installation, store, gateway.id), number_at)
+    installation = partial(_installation, store, gateway.id)
+    if len(numbers) == 1:
+        return Configured(gateway.id.hex(), frozenset(numbers), installation, lambda *_: numbers[0])
+    used = store.configurations_used(gateway.id, period.start, period.end)
+    if not used:
+        before = store.block_before(gateway.id, period.start)
+        used = frozenset([min(numbers) if before is None else before.config_number])
+    return Configured(gateway.id.hex(), used, installation, partial(_number, store, gateway.id))
 
 
 def _number(store: Store, gateway: bytes, epoch: int, seq: int) -> int:

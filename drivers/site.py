@@ -14,6 +14,9 @@ import msgspec
 from drivers import toml
 from protocols.errors import ConfigError
 
+SHORTEST_BLOCK_MS, LONGEST_BLOCK_MS = 1_000, 3_600_000
+HIGHEST_PORT = 65_535
+
 Id = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 
 
@@ -142,19 +145,29 @@ def _check(site: Site, name: str) -> None:
             f"{name}: site.timezone", repr(site.site.timezone), "a time zone like Asia/Shanghai"
         ) from error
     _duration(site.site.block, f"{name}: site.block")
+    if not SHORTEST_BLOCK_MS <= site.block_ms <= LONGEST_BLOCK_MS:
+        raise ConfigError(f"{name}: site.block", repr(site.site.block), "1s to 1h")
     ports: dict[str, Port] = {}
     for index, port in enumerate(site.port):
         where = f"{name}: port[{index}]"
         if port.name in ports:
             raise ConfigError(f"{where}.name", f"{port.name!r} a second time", "each name once")
-        if (port.device is None) == (port.tcp is None):
-            raise ConfigError(where, "both or neither of device and tcp", "one of device and tcp")
-        if re.fullmatch(r"[0-9]+-[78][NEO][12]", port.mode) is None:
-            raise ConfigError(f"{where}.mode", repr(port.mode), "a mode like 9600-8E1")
-        if port.tcp is not None and re.fullmatch(r"[^:]+:[0-9]{1,5}", port.tcp) is None:
-            raise ConfigError(f"{where}.tcp", repr(port.tcp), "host:port")
+        _check_port(port, where)
+        if (port.device, port.tcp) in [(other.device, other.tcp) for other in ports.values()]:
+            raise ConfigError(where, f"{port.device or port.tcp!r} a second time", "one port a wire: it has one owner")
         ports[port.name] = port
     _check_devices(site, name, ports)
+
+
+def _check_port(port: Port, where: str) -> None:
+    if (port.device is None) == (port.tcp is None):
+        raise ConfigError(where, "both or neither of device and tcp", "one of device and tcp")
+    if re.fullmatch(r"[1-9][0-9]{2,6}-[78][NEO][12]", port.mode) is None:
+        raise ConfigError(f"{where}.mode", repr(port.mode), "a mode like 9600-8E1")
+    if port.tcp is not None:
+        match = re.fullmatch(r"[^:\s]+:([0-9]{1,5})", port.tcp)
+        if match is None or not 1 <= int(match[1]) <= HIGHEST_PORT:
+            raise ConfigError(f"{where}.tcp", repr(port.tcp), "host:port, the port 1 to 65535")
 
 
 def _check_devices(site: Site, name: str, ports: dict[str, Port]) -> None:
@@ -179,6 +192,10 @@ def _check_devices(site: Site, name: str, ports: dict[str, Port]) -> None:
             _check_ratio(entry, f"{where}.ratios[{number}]")
         if list(device.ratios) != sorted(device.ratios, key=lambda entry: entry.since):
             raise ConfigError(f"{where}.ratios", "ratios out of order", "rising dates")
+        if len({entry.since for entry in device.ratios}) != len(device.ratios):
+            raise ConfigError(f"{where}.ratios", "two ratios from the same instant", "one ratio from an instant on")
+        if len(set(device.points)) != len(device.points):
+            raise ConfigError(f"{where}.points", "a point a second time", "each point once")
     _check_tree(site, name)
 
 

@@ -52,6 +52,9 @@ def _explain(message: str, tables: Any, kind: type[msgspec.Struct], name: str) -
         found = _at(tables, place)
         return ConfigError(where, f"{match[2]} {found!r}" if found is not None else match[2], match[1])
     found = _at(tables, place)
+    if match := re.fullmatch(r"Expected `array` of length (>=|<=) ([0-9]+)", text):
+        bound = "at least" if match[1] == ">=" else "at most"
+        return ConfigError(where, f"{len(found)} entries", f"{bound} {match[2]}")
     if text.startswith("Invalid enum value"):
         return ConfigError(where, repr(found), _one_of([str(value) for value in _values_at(kind, place)], str(found)))
     return ConfigError(where, repr(found), text.removeprefix("Expected ").replace("`", ""))

@@ -245,12 +245,15 @@ class Agent:
         self._restart(self._blocks.open.utc)
 
     def _close(self, end: int, carry: bool = True) -> None:
+        mono = self._blocks.open.mono + end - self._blocks.open.utc
+        for poller in self._pollers if carry else ():
+            poller.conclude(end, mono)
         pending = [
             (job.device, job.query, job.slot)
             for poller in self._pollers
             for job in (poller.pending(end) if carry else poller.asking())
         ]
-        self._closings.put_nowait(self._blocks.turn(end, pending))
+        self._closings.put_nowait(self._blocks.turn(end, pending, carry))
         for poller in self._pollers:
             poller.wake()
 

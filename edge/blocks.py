@@ -17,7 +17,7 @@ from edge.config import EdgeConfig
 from edge.log import Log
 from edge.outbox import DiskFull, Outbox
 from edge.recorder import Recorder
-from edge.sealer import End, OpenBlock, Record
+from edge.sealer import UNPLACED, End, OpenBlock, Record
 from edge.software import installed
 from protocols.record.block import Event, EventKind, Sealed
 
@@ -38,7 +38,7 @@ class Closing:
 
     block: OpenBlock
     end: End
-    pending: frozenset[tuple[int, int, int]]
+    pending: Collection[tuple[int, int, int]]
 
 
 class Blocks:
@@ -85,7 +85,6 @@ class Blocks:
                 records,
                 self._clock.utc_ms(),
                 following=following,
-                carried=[] if following is None else self._outbox.records(following.id),
                 link=link,
                 salt=self._salt,
                 signer=self._config.key,
@@ -135,14 +134,18 @@ class Blocks:
         self.open = block
         self.end = self._boundary(self.believed())
 
-    def turn(self, end: int, pending: Collection[tuple[int, int, int]], events: Sequence[Event] = ()) -> Closing:
-        """End the block at ``end`` (UTC ms in its line of time) and open the next, which believes the clock anew."""
+    def turn(self, end: int, pending: Collection[tuple[int, int, int]], carry: bool) -> Closing:
+        """End the block at ``end`` (UTC ms in its line of time) and open the next, which believes the clock anew.
+
+        ``pending``: (device, query, slot) that come later, under their slots when ``carry``.
+        """
         mono = self.open.mono + end - self.open.utc
         utc = self._clock.utc_ms() - (self._clock.mono_ms() - mono)
         early, self._early = self._early, []
-        carried = {(exchange.device, exchange.query, slot) for slot, exchange, _ in early}
-        closing = Closing(self.open, End(mono, end, self._clock.state()), frozenset(pending) | carried)
-        self._open(self.open.id + 1, mono, end if abs(utc - end) <= ROUNDING_MS else utc, events)
+        carried = {(exchange.device, exchange.query, slot) for slot, exchange, _ in early if slot != UNPLACED}
+        closing = Closing(self.open, End(mono, end, self._clock.state()), carried.union(pending))
+        carried = carried.union(pending if carry else ())
+        self._open(self.open.id + 1, mono, end if abs(utc - end) <= ROUNDING_MS else utc, carried=carried)
         for entry in early:
             self.put(*entry)
         return closing
@@ -176,7 +179,14 @@ class Blocks:
         self._log("debug", "sealed", epoch=link.epoch, seq=link.seq, exchanges=len(records))
         return sealed
 
-    def _open(self, number: int, mono: int, utc: int, events: Sequence[Event]) -> None:
+    def _open(
+        self,
+        number: int,
+        mono: int,
+        utc: int,
+        events: Sequence[Event] = (),
+        carried: Collection[tuple[int, int, int]] = (),
+    ) -> None:
         self.open = OpenBlock(
             id=number,
             boot=self._boot,
@@ -187,6 +197,7 @@ class Blocks:
             software=installed(),
             plan=self._plan,
             events=tuple(events),
+            carried=tuple(sorted(carried)),
         )
         self.end, self._bytes = self._boundary(utc), 0
         self._recorder.note(self.open)

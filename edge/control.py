@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from protocols.errors import UnreachableError
+from protocols.errors import NotRunningError, UnreachableError
 
 LONGEST_LINE = 65_536
 LONGEST_PATH = 100
@@ -45,7 +45,7 @@ async def serve(path: Path, commands: Commands) -> AsyncIterator[None]:
 
 
 def ask(path: Path, command: str) -> dict[str, Any]:
-    """What the running agent answers; UnreachableError when none runs."""
+    """What the running agent answers; NotRunningError when none runs."""
     try:
         with socket.socket(socket.AF_UNIX) as door, _short(path) as place:
             door.settimeout(ANSWER_S)
@@ -55,7 +55,7 @@ def ask(path: Path, command: str) -> dict[str, Any]:
                 answer: dict[str, Any] = json.loads(answers.readline())
                 return answer
     except (OSError, ValueError) as error:
-        raise UnreachableError(f"{path}: {error}; expected a running agent: `tanmeter edge run`") from error
+        raise NotRunningError(f"{path}: {error}; expected a running agent: `tanmeter edge run`") from error
 
 
 async def _answer(line: bytes, commands: Commands) -> dict[str, object]:

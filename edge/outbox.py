@@ -17,7 +17,7 @@ from typing import IO, Any
 
 from drivers.reading import Exchange
 from edge.sealer import Link, OpenBlock, Record
-from protocols.errors import EncodingError, StoreError
+from protocols.errors import BusyError, EncodingError, StoreError
 from protocols.record import transport
 from protocols.record.block import Sealed
 from protocols.record.receipt import SETTLED, Receipt
@@ -349,6 +349,6 @@ def _lock(path: Path) -> IO[bytes]:
         fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         held.close()
-        raise StoreError(f"{path}: another agent holds it, expected none") from error
+        raise BusyError(f"{path}: another agent holds it, expected none") from error
     os.set_inheritable(held.fileno(), False)
     return held

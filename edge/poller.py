@@ -83,6 +83,13 @@ class Poller:
             job for job in [*self.schedule.unconcluded(end, self._clock.mono_ms()), *self.asking()] if job.slot < end
         ]
 
+    def conclude(self, end: int, mono: int) -> None:
+        """Put on record what was given up before ``end``, the block's (UTC ms, and ``mono``): at most one slot of each
+        question goes over into the next block.
+        """
+        self.schedule.give_up(end, mono, next(iter(self.asking()), None))
+        self._put_missed(mono)
+
     def asking(self) -> list[Job]:
         """The question that is out."""
         return [self._asking] if self._asking is not None and not self._displaced else []
@@ -93,14 +100,17 @@ class Poller:
             await self._desk.room()
             now, mono = self._desk.now(), self._clock.mono_ms()
             job = None if self._desk.paused else self.schedule.next(now, mono)
-            for missed in self.schedule.missed():
-                slot = missed.job
-                self._desk.put(slot.slot, Exchange(slot.device, slot.query, b"", b"", missed.code, mono), {})
+            self._put_missed(mono)
             if job is not None:
                 await self._ask(job, mono)
             else:
                 await self._alarm.wait(None if self._desk.paused else self.schedule.delay_ms(now, mono) / 1000)
         await self._bus.close()
+
+    def _put_missed(self, mono: int) -> None:
+        for missed in self.schedule.missed():
+            slot = missed.job
+            self._desk.put(slot.slot, Exchange(slot.device, slot.query, b"", b"", missed.code, mono), {})
 
     async def _ask(self, job: Job, mono: int) -> None:
         self._asking, before = job, self._bus.gone

@@ -93,6 +93,14 @@ class Schedule:
         self._advance(end - 1, mono)
         return [*(missed.job for missed in self._missed), *(Job(*key, slot) for key, slot in self._waiting.items())]
 
+    def give_up(self, end: int, mono: int, asking: Job | None) -> None:
+        """Let what came before ``end`` wait no longer, where the question is out for an earlier slot."""
+        self._advance(end - 1, mono)
+        key = (asking.device, asking.query) if asking is not None else None
+        if key is not None and self._waiting.get(key, end) < end:
+            code = BACK_OFF if key[0] in self._trouble else OVERRUN
+            self._missed.append(Missed(Job(*key, self._waiting.pop(key)), code))
+
     def alive(self, device: int) -> None:
         """The device spoke."""
         self._trouble.pop(device, None)

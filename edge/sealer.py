@@ -49,7 +49,8 @@ class Record:
 class OpenBlock:
     """A block from its start on: all that is needed to seal it, even by another process after a crash.
 
-    ``mono``: CLOCK_BOOTTIME ms, ``utc``: ms, both at its start.
+    ``mono``: CLOCK_BOOTTIME ms, ``utc``: ms, both at its start. ``carried``: (device, query, slot) that were due in the
+    block before and are concluded in this one.
     """
 
     id: int
@@ -61,6 +62,7 @@ class OpenBlock:
     software: tuple[str, bytes]
     plan: tuple[Planned, ...]
     events: tuple[Event, ...] = ()
+    carried: tuple[tuple[int, int, int], ...] = ()
 
     def noting(self, event: Event) -> Self:
         """With one event more."""
@@ -80,13 +82,14 @@ class OpenBlock:
                 list(self.software),
                 [[item.device, item.digest, [list(query) for query in item.queries]] for item in self.plan],
                 [[int(event.kind), event.start, event.end, event.detail] for event in self.events],
+                [list(job) for job in self.carried],
             ]
         )
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Self:
         """As it was kept; EncodingError."""
-        number, boot, mono, utc, clock, configuration, software, plan, events = cbor.decode(data)
+        number, boot, mono, utc, clock, configuration, software, plan, events, carried = cbor.decode(data)
         return cls(
             number,
             boot,
@@ -97,6 +100,7 @@ class OpenBlock:
             (software[0], software[1]),
             tuple(Planned(device, digest, tuple((r, ms) for r, ms in queries)) for device, digest, queries in plan),
             tuple(Event(*event) for event in events),
+            tuple((device, query, slot) for device, query, slot in carried),
         )
 
 
@@ -131,8 +135,8 @@ def close(
 ) -> Sealed:
     """The signed block of what was committed. ``pending``: (device, query, slot) due and carried into the next block.
 
-    A slot in the block that is neither recorded nor pending is owed: an event of a gap tells of it, and where there is
-    none it is "not asked".
+    A slot in the block, or carried into it, that is neither recorded nor pending is owed: an event of a gap tells of
+    it, and where there is none it is "not asked".
     """
     by_device: dict[int, list[Record]] = {item.device: [] for item in block.plan}
     for record in records:
@@ -151,7 +155,6 @@ def recover(
     now: int,
     *,
     following: OpenBlock | None = None,
-    carried: Iterable[Record] = (),
     link: Link,
     salt: Callable[[], bytes],
     signer: Signer,
@@ -159,22 +162,15 @@ def recover(
     """The signed block that a crash left open; ``now``: UTC ms of this start.
 
     The last one ends at its last committed exchange. One with another open block ``following`` it in its boot ends
-    where that begins: of its slots only those are lost that are neither on record nor among ``carried``, the records
-    of that block.
+    where that begins, and has lost nothing but what neither it nor that block knows of.
     """
-    pending: set[tuple[int, int, int]] = set()
-    if following is None:
-        end, until = _last_instant(block, records), now
-    else:
-        end = _joint(block, following)
-        pending, until = _carried(carried, min(end.utc, following.utc)), end.utc
+    end = _last_instant(block, records) if following is None else _joint(block, following)
+    pending, until = ((), now) if following is None else (following.carried, end.utc)
     owed = [
         slot
         for item in block.plan
-        for span, known in _slots_of(
-            block, end, item, [r for r in records if r.exchange.device == item.device], pending
-        )
-        for slot in _owed(span, known, _gaps(block.events))[1][:1]
+        for found in _slots_of(block, end, item, [r for r in records if r.exchange.device == item.device], pending)
+        for slot in _owed(*found, _gaps(block.events))[1][:1]
     ]
     if owed or following is None:
         loss = Event(EventKind.POWER_LOSS, min([end.utc, *owed]), until, "the agent ended without closing this block")
@@ -185,11 +181,6 @@ def recover(
 def _joint(block: OpenBlock, following: OpenBlock) -> End:
     """Where a block ends and the next one of its boot begins, in its own line of time."""
     return End(following.mono, block.utc + following.mono - block.mono, following.clock)
-
-
-def _carried(records: Iterable[Record], start: int) -> set[tuple[int, int, int]]:
-    """What was due before ``start`` of the block that holds these records."""
-    return {(record.exchange.device, record.exchange.query, record.slot) for record in records if record.slot < start}
 
 
 def _last_instant(block: OpenBlock, records: Sequence[Record]) -> End:
@@ -225,14 +216,14 @@ def _chunk(
 ) -> Chunk | None:
     """The chunk of a device; None when nothing was due and nothing came."""
     spans = _slots_of(block, end, item, records, pending)
-    if not records and not any(len(span) for span, _ in spans):
+    if not records and not any(len(span) or carried for span, carried, _ in spans):
         return None
     tracks, faults = _tracks(block.mono, records), _faults(block.mono, records)
     told, gaps = 0, _gaps(block.events)
-    for query, (span, known) in enumerate(spans):
-        count, untold = _owed(span, known, gaps)
+    for query, (span, carried, known) in enumerate(spans):
+        count, untold = _owed(span, carried, known, gaps)
         told += count
-        faults += [Fault(slot - block.utc, query, OVERRUN) for slot in untold]
+        faults += [Fault(max(0, slot - block.utc), query, OVERRUN) for slot in untold]
     faults.sort(key=lambda fault: (fault.at, fault.query))
     counters = Counters.of(tracks, faults, told)
     return Chunk(item.device, item.digest, tracks, tuple(faults), counters, None, salt())
@@ -259,26 +250,37 @@ def _faults(start: int, records: Iterable[Record]) -> list[Fault]:
 
 def _slots_of(
     block: OpenBlock, end: End, item: Planned, records: Iterable[Record], pending: Collection[tuple[int, int, int]]
-) -> list[tuple[range, set[int]]]:
-    """For each question of a device its slots in the block, and those that are on record or carried over."""
+) -> list[tuple[range, list[int], set[int]]]:
+    """For each question of a device its slots in the block, those carried into it, and those on record or pending."""
     known: list[set[int]] = [set() for _ in item.queries]
+    carried: list[list[int]] = [[] for _ in item.queries]
+    for device, query, slot in block.carried:
+        if device == item.device and slot < block.utc:
+            carried[query].append(slot)
     for record in records:
         known[record.exchange.query].add(record.slot)
     for device, query, slot in pending:
         if device == item.device:
             known[query].add(slot)
-    return [(slots(period, block.utc, end.utc), known[query]) for query, (_, period) in enumerate(item.queries)]
+    return [
+        (slots(period, block.utc, end.utc), carried[query], known[query])
+        for query, (_, period) in enumerate(item.queries)
+    ]
 
 
 def _gaps(events: Iterable[Event]) -> list[tuple[int, int]]:
     return sorted((event.start, event.end + 1) for event in events if event.kind in GAPS)
 
 
-def _owed(span: range, known: Collection[int], gaps: Iterable[tuple[int, int]]) -> tuple[int, list[int]]:
+def _owed(
+    span: range, carried: Iterable[int], known: Collection[int], gaps: Collection[tuple[int, int]]
+) -> tuple[int, list[int]]:
     """Slots that nothing accounts for: how many lie in a gap that an event tells of, and the others. A gap may last
     for weeks: what lies in it is counted, never listed.
     """
-    told, untold, at = 0, [], span.start
+    lost = [slot for slot in carried if slot not in known]
+    untold = [slot for slot in lost if not any(start <= slot < end for start, end in gaps)]
+    told, at = len(lost) - len(untold), span.start
     for start, end in gaps:
         untold += [slot for slot in slots(span.step, at, min(start, span.stop)) if slot not in known]
         inside = slots(span.step, max(at, start), min(end, span.stop))

@@ -15,7 +15,9 @@ TanmeterError
 │   └── ConflictError    SIG-603  two different records claim one number
 ├── ConfigError          CFG-101  a site file or profile is not as it should be: path, found, expected
 ├── StoreError           STO-101  the disk is full or failing
+│   └── BusyError        STO-102  another process holds the store
 ├── UnreachableError     SYN-501  the collector cannot be reached
+│   └── NotRunningError  SYN-502  no agent runs on this box
 ├── EnrolmentError       ENR-401  a gateway, key or code is unknown, used up, expired or revoked
 ├── FactorError          FAC-701  no emission factor, or more than one, fits
 ├── AccountError         ACC-801  an account cannot be drawn up from what is held
@@ -129,14 +131,26 @@ class ConfigError(TanmeterError):
 class StoreError(TanmeterError):
     """The disk is full or failing, or the store is not ours."""
 
-    code = "STO-101"
+    code: ClassVar[str] = "STO-101"
+
+
+class BusyError(StoreError):
+    """Another process holds the store."""
+
+    code = "STO-102"
 
 
 class UnreachableError(TanmeterError):
-    """The collector, or the agent on this box, cannot be reached."""
+    """The collector cannot be reached."""
 
-    code = "SYN-501"
+    code: ClassVar[str] = "SYN-501"
     exit_code = 5
+
+
+class NotRunningError(UnreachableError):
+    """No agent runs on this box, or it does not answer."""
+
+    code = "SYN-502"
 
 
 class EnrolmentError(TanmeterError):

@@ -15,10 +15,14 @@ ENERGY = "energy_import"
 
 @dataclass(frozen=True, slots=True)
 class Configured:
-    """A gateway's signed configurations: by number, the newest number, and the number a block was made under."""
+    """A gateway's signed configurations: by number, and the number a block was made under.
+
+    ``numbers`` are those in force over the period: each that a block booked in it names; where there is none, that of
+    the newest block before it, or the first of all. A configuration that no block used is in force nowhere.
+    """
 
     gateway: str
-    newest: int
+    numbers: frozenset[int]
     installation: Callable[[int], Installation]
     number_at: Callable[[int, int], int]
 
@@ -26,12 +30,13 @@ class Configured:
 def increments(held: Configured, intervals: Iterable[Interval]) -> tuple[list[MeterRole], list[Increment]]:
     """A gateway's electricity meters over a stretch of its record, and what each moved.
 
-    A meter's role is the one it had under the configuration that the block of its opening register names, so that a
-    later configuration cannot reach back. AccountError for an energy that is not in kWh.
+    Every meter of a configuration in force is there, heard or not. What one moved counts for the role it had under the
+    configuration that the block of its opening register names, so that a later configuration cannot reach back.
+    AccountError for an energy that is not in kWh.
     """
     own = sorted((entry for entry in intervals if entry.point == ENERGY), key=lambda entry: (entry.device, entry.start))
     roles = _roles(held, own)
-    meters = {meter: None for device in roles.values() for meter in device.values()}
+    meters = {meter: None for number in sorted(held.numbers) for meter in roles[number].values()}
     found = []
     for entry in own:
         meter = roles[_number(held, entry.register_start)].get(entry.device)
@@ -42,8 +47,8 @@ def increments(held: Configured, intervals: Iterable[Interval]) -> tuple[list[Me
 
 
 def _roles(held: Configured, own: Sequence[Interval]) -> dict[int, dict[str, MeterRole]]:
-    """Device id -> meter, for each configuration that these intervals rest on; for the newest when there are none."""
-    numbers = {_number(held, entry.register_start) for entry in own} or {held.newest}
+    """Device id -> meter, for each configuration in force and each that these intervals rest on."""
+    numbers = held.numbers | {_number(held, entry.register_start) for entry in own}
     return {number: _meters(held, number) for number in sorted(numbers)}
 
 

@@ -1,6 +1,7 @@
 """A statement: one version of what a site emitted in a period, with all that made the figure. Never rewritten."""
 
 import hashlib
+import re
 from decimal import Decimal
 from typing import Literal
 
@@ -14,6 +15,7 @@ ENGINE = "account/1"
 Quality = Literal["measured", "estimated", "suspect"]
 GapKind = Literal["estimated", "suspect", "missing"]
 PERCENT = Decimal("0.01")
+VERSION = re.compile(r"[1-9][0-9]{0,8}")
 
 
 class _Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -210,7 +212,7 @@ def statement_id(site: str, period_id: str) -> str:
 def parse_reference(text: str) -> tuple[str, int | None]:
     """Id and version of ``E-S-0012-2026-11@2`` or ``E-S-0012-2026-11``; AccountError."""
     name, at, version = text.partition("@")
-    if not name.startswith("E-") or (at and not (version.isdecimal() and int(version) > 0)):
+    if not name.startswith("E-") or (at and VERSION.fullmatch(version) is None):
         raise AccountError(f"statement: found {text!r}, expected a name like E-S-0012-2026-11 or E-S-0012-2026-11@2")
     return name, int(version) if at else None
 

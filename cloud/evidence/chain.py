@@ -20,7 +20,7 @@ from drivers.replay import values
 from protocols.errors import ChainError, EvidenceError, ProtocolError, RecordError
 from protocols.record import block, cbor, cose, siteconfig, transport
 from protocols.record.block import Chunk, Header, Sealed
-from protocols.record.receipt import open_receipt
+from protocols.record.receipt import Receipt, open_receipt
 
 BLOCKS = "blocks.cborseq"
 Place = tuple[int, int]
@@ -36,9 +36,20 @@ class Before:
     course: Course
 
 
+@dataclass(frozen=True, slots=True)
+class Booked:
+    """A block that was booked: the number of its configuration, and from when to when it goes (UTC ms)."""
+
+    configuration: int
+    utc: tuple[int, int]
+
+
 @dataclass(slots=True)
 class Walked:
-    """What a gateway's blocks came to. ``refused``: block -> why its content books nothing."""
+    """What a gateway's blocks came to. ``refused``: block -> why its content books nothing.
+
+    ``files``: the names of the files it was read from.
+    """
 
     identity: Identity
     blocks: int = 0
@@ -46,10 +57,11 @@ class Walked:
     exchanges: int = 0
     first: Place | None = None
     last: Place | None = None
-    numbers: dict[Place, int] = field(default_factory=dict)
+    booked: dict[Place, Booked] = field(default_factory=dict)
     frames: dict[Place, bytes] = field(default_factory=dict)
     refused: dict[Place, str] = field(default_factory=dict)
     intervals: list[Interval] = field(default_factory=list)
+    files: set[str] = field(default_factory=set)
 
 
 def walk(identity: Identity, files: Mapping[str, bytes], collector: cose.PublicKey) -> Walked:
@@ -57,6 +69,7 @@ def walk(identity: Identity, files: Mapping[str, bytes], collector: cose.PublicK
     walk = _Walk(identity, files, collector)
     for index, frame in enumerate(_frames(identity, files)):
         walk.step(index, frame)
+        walk.walked.files.add(f"{identity.folder}{BLOCKS}")
     walk.walked.intervals = walk.books.intervals()
     return walk.walked
 
@@ -66,7 +79,7 @@ class _Walk:
 
     def __init__(self, identity: Identity, files: Mapping[str, bytes], collector: cose.PublicKey) -> None:
         self.identity, self.files, self.collector = identity, files, collector
-        self.walked, self.books = Walked(identity), _Books()
+        self.walked, self.books = Walked(identity, files=set(identity.files)), _Books()
         self.before: Before | None = None
 
     def step(self, index: int, frame: bytes) -> None:
@@ -81,8 +94,8 @@ class _Walk:
         with checking(where, "tree"):
             block.check_root(header, sealed.chunks)
         number, digest = header.configuration
-        if self.identity.configurations.get(number, (b"",))[0] != digest:
-            detail = f"found configuration {number} with digest {digest.hex()}, expected one that is in the pack"
+        if number not in self.identity.configurations:
+            detail = f"found configuration {number} ({digest.hex()}), expected one that is in the pack"
             raise EvidenceError(where, "configuration", detail)
         self._count(header, frame)
         place, held = (header.epoch, header.seq), self.before.course if self.before is not None else None
@@ -96,17 +109,21 @@ class _Walk:
         walked, place = self.walked, (header.epoch, header.seq)
         walked.blocks += 1
         walked.first, walked.last = walked.first or place, place
-        walked.numbers[place], walked.frames[place] = header.configuration[0], frame
+        walked.frames[place] = frame
 
     def _book(self, before: Course | None, header: Header, sealed: Sealed) -> None:
         """Book what the block says; RecordError or ProtocolError when it cannot be."""
-        installation = self.identity.configurations[header.configuration[0]][1]
+        number, digest = header.configuration
+        held, installation = self.identity.configurations[number]
+        if digest != held:
+            raise ChainError(f"configuration {number}: found {digest.hex()}, expected {held.hex()}")
         course.check(before, header)
         chunks = block.open_chunks(header, sealed.chunks)
         course.check_plan(header, chunks, installation)
         heard = [(chunk, _replayed(installation, header, chunk)) for chunk in chunks]
         self.walked.exchanges += sum(chunk.counters.answered for chunk in chunks)
         self.walked.readings += sum(count for _, (count, _) in heard)
+        self.walked.booked[header.epoch, header.seq] = Booked(number, header.utc)
         self.books.configure(installation, header.utc[0])
         if datable(header.utc):
             for chunk, (_, energy) in heard:
@@ -141,6 +158,18 @@ class _Walk:
                 receipt = open_receipt(envelope, self.collector)
                 if siteconfig.digest(envelope) != header.previous or receipt.gateway != header.gateway:
                     raise ChainError(f"found a receipt of {receipt.gateway.hex()}, expected the one the epoch names")
+            self._check_receipt(receipt)
+            self.walked.files.add(name)
+
+    def _check_receipt(self, receipt: Receipt) -> None:
+        """The newest block that the box knew to be held is in the pack, unless it lies before the first of the pack."""
+        place = (receipt.epoch, receipt.next_seq - 1)
+        if receipt.next_seq == 0 or self.walked.first is None or place < self.walked.first:
+            return
+        frame = self.walked.frames.get(place)
+        if frame is None or transport.unpack(frame).hash != receipt.head:
+            found = f"{'no' if frame is None else 'another'} block {place[0]}/{place[1]}"
+            raise ChainError(f"found {found}, expected {receipt.head.hex()}: the newest one the receipt says was held")
 
 
 def _frames(identity: Identity, files: Mapping[str, bytes]) -> Iterator[bytes]:

@@ -16,13 +16,17 @@ ROOT = "gateways/"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Identity:
-    """A gateway as its own signature and its technician's say. ``configurations``: number -> (digest, meaning)."""
+    """A gateway as its own signature and its technician's say. ``configurations``: number -> (digest, meaning).
+
+    ``files``: the names of the files this was read from.
+    """
 
     folder: str
     enrolment: Enrolment
     enrolment_digest: bytes
     key: cose.PublicKey
     configurations: Mapping[int, tuple[bytes, Installation]]
+    files: frozenset[str]
 
     @property
     def id(self) -> str:
@@ -55,7 +59,7 @@ def identify(folder: str, files: Mapping[str, bytes]) -> Identity:
     if folder != f"{ROOT}{key.id.hex()}/":
         raise EvidenceError(where, "enrolment", f"found the key of gateway {key.id.hex()}, expected {folder}'s own")
     configurations: dict[int, tuple[bytes, Installation]] = {}
-    last = 0
+    used, last = {where}, 0
     for name in sorted(name for name in files if name.startswith(f"{folder}configs/")):
         with checking(name, "configuration"):
             config = siteconfig.open_site(files[name], enrolment.technician)
@@ -64,11 +68,12 @@ def identify(folder: str, files: Mapping[str, bytes]) -> Identity:
                 raise EvidenceError(name, "configuration", detail)
             _check_link(name, files[name], config, enrolment, configurations.get(last))
             installation = install(config.site, dict(_profiles(folder, files, config)), "site.toml")
+        used |= {name, *(_profile(folder, digest) for _, digest in config.profiles)}
         configurations[config.number] = (siteconfig.digest(files[name]), installation)
         last = config.number
     if not configurations:
         raise EvidenceError(f"{folder}configs/", "configuration", "found none, expected the one that was enrolled")
-    return Identity(folder, enrolment, siteconfig.digest(envelope), key, configurations)
+    return Identity(folder, enrolment, siteconfig.digest(envelope), key, configurations, frozenset(used))
 
 
 def _check_link(
@@ -85,12 +90,16 @@ def _check_link(
 def _profiles(folder: str, files: Mapping[str, bytes], config: SiteConfig) -> Iterator[tuple[str, bytes]]:
     """Id and file of each profile that a configuration names, by the digest it names it with."""
     for profile_id, digest in config.profiles:
-        name = f"{folder}profiles/{digest.hex()}.toml"
+        name = _profile(folder, digest)
         source = _file(files, name, "profile")
         if hashlib.sha256(source).digest() != digest:
             found = hashlib.sha256(source).hexdigest()
             raise EvidenceError(name, "profile", f"found SHA-256 {found}, expected {digest.hex()}: {profile_id}")
         yield profile_id, source
+
+
+def _profile(folder: str, digest: bytes) -> str:
+    return f"{folder}profiles/{digest.hex()}.toml"
 
 
 def _file(files: Mapping[str, bytes], name: str, rule: str) -> bytes:

@@ -1,7 +1,6 @@
 """Makes a pack: all that one version of a statement rests on, out of the store, in a file that anyone can check."""
 
 from collections.abc import Iterator
-from importlib.resources import files as resources
 from typing import BinaryIO
 
 from cloud.accounting import factors, statement
@@ -12,7 +11,7 @@ from cloud.accounting.statement import Meter, Statement
 from cloud.evidence import archive
 from cloud.evidence.chain import BLOCKS, Place
 from cloud.evidence.identity import ROOT
-from cloud.evidence.verify import FACTORS, STATEMENT
+from cloud.evidence.verify import FACTORS, README, STATEMENT, readme
 from cloud.rows import Block, Configuration, Gateway
 from cloud.store import Store
 from protocols.errors import AccountError
@@ -32,7 +31,7 @@ def pack_bytes(store: Store, signer: Signer, wanted: Statement) -> bytes:
         raise AccountError(f"statement {wanted.reference}: found no such version, expected one that was issued (close)")
     files = {
         STATEMENT: statement.to_json(wanted),
-        "README.txt": resources("cloud.evidence").joinpath("README.txt").read_bytes(),
+        README: readme(),
         **{f"{FACTORS}{name}": source for name, source in _factor_set(wanted).files.items()},
     }
     for gateway_id in sorted({meter.gateway for meter in _meters(wanted)}):
@@ -72,7 +71,7 @@ def _gateway(store: Store, gateway: Gateway, wanted: Statement) -> Iterator[tupl
     yield f"{folder}enrolment.cose", gateway.enrolment
     held = list(_blocks(store, gateway, wanted))
     configurations = store.configurations(gateway.id)
-    newest = max((row.config_number for row, _ in held), default=configurations[-1].number)
+    newest = max((row.config_number for row, _ in held), default=configurations[0].number)
     for configuration in configurations:
         if configuration.number <= newest:
             yield from _configuration(store, gateway, configuration, folder)
@@ -98,7 +97,9 @@ def _blocks(store: Store, gateway: Gateway, wanted: Statement) -> Iterator[tuple
 
 
 def _places(store: Store, gateway: Gateway, wanted: Statement) -> Iterator[Place]:
-    """Blocks that must be in: those of every register, the neighbours' registers, and all of the period itself."""
+    """Blocks that must be in: those of every register, the neighbours' registers, all of the period itself, and the
+    one before it, which tells the configuration in force.
+    """
     start, end = instant(wanted.content.period.start), instant(wanted.content.period.end)
     for meter in _meters(wanted):
         if meter.gateway != gateway.id.hex():
@@ -112,6 +113,9 @@ def _places(store: Store, gateway: Gateway, wanted: Statement) -> Iterator[Place
         ):
             yield row.interval.register_start.epoch, row.interval.register_start.seq
             yield row.interval.register_end.epoch, row.interval.register_end.seq
+    before = store.block_before(gateway.id, start, wanted.as_of)
+    if before is not None:
+        yield before.epoch, before.seq
     within = [row for row in store.blocks_between(gateway.id, start, end) if row.ingest_seq <= wanted.as_of]
     yield from ((row.epoch, row.seq) for row in (within[:1] + within[-1:]))
 

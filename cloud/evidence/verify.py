@@ -1,7 +1,8 @@
 """Checks a pack and makes its figure again: no server, no network, no trust in whoever put the pack together."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from importlib.resources import files as resources
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -10,7 +11,7 @@ import msgspec
 
 from cloud.accounting import factors, period, statement
 from cloud.accounting.electricity import Increment, MeterRole, account
-from cloud.accounting.factors import Factor, FactorSet
+from cloud.accounting.factors import NATIONAL, Basis, Factor, FactorSet
 from cloud.accounting.meters import Configured, increments
 from cloud.accounting.period import Period
 from cloud.accounting.statement import Content, Register, Statement
@@ -24,6 +25,7 @@ from protocols.record import block, transport
 
 STATEMENT = "statement.json"
 FACTORS = "factors/"
+README = "README.txt"
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,19 +94,28 @@ class Report:
         }
 
 
-def verify(source: bytes | Path, gateway: str | None = None) -> Report:
+def readme() -> bytes:
+    """The text that every pack of this edition has for whoever unzips it."""
+    return resources("cloud.evidence").joinpath(README).read_bytes()
+
+
+def verify(
+    source: bytes | Path, gateways: Collection[str] = (), *, basis: Basis = "average", region: str = NATIONAL
+) -> Report:
     """The report on a pack that holds in every point; EvidenceError names the first file and rule that does not.
 
-    ``gateway``: the id (hex) of a box whose label was read; the pack must rest on it and on no other.
+    ``gateways``: the ids (hex) of all boxes whose labels were read; the pack must rest on these and on no other.
+    ``basis`` and ``region``: the rule for the factor, which is not the collector's to choose.
     """
     data = _bytes(source)
     files = archive.read(data)
     manifest = archive.check(files)
     claimed = _statement(files, manifest)
+    _check_rule(claimed.content, basis, region)
     held = _factors(files, claimed.content)
     walks = tuple(walk(identify(folder, files), files, manifest.key) for folder in _folders(files))
     _check_names(files, walks)
-    _check_gateways(claimed.content, walks, gateway)
+    _check_gateways(claimed.content, walks, gateways)
     chosen = _period(claimed.content, walks)
     _check_figures(claimed, chosen, held, walks)
     checks = (
@@ -141,6 +152,13 @@ def _statement(files: Mapping[str, bytes], manifest: archive.Manifest) -> Statem
         if claimed.id != statement.statement_id(content.site, content.period.id):
             raise EvidenceError(STATEMENT, "statement", f"found the id {claimed.id}, expected it from site and period")
     return claimed
+
+
+def _check_rule(content: Content, basis: Basis, region: str) -> None:
+    found = (content.method.basis, content.method.region)
+    if found != (basis, region):
+        detail = f"found the factor chosen by {found[0]}, {found[1]}, expected by {basis}, {region}"
+        raise EvidenceError(STATEMENT, "factor", detail)
 
 
 def _factors(files: Mapping[str, bytes], content: Content) -> FactorSet:
@@ -181,24 +199,25 @@ def _folders(files: Mapping[str, bytes]) -> list[str]:
 
 def _check_names(files: Mapping[str, bytes], walks: tuple[Walked, ...]) -> None:
     """Nothing rides along that no rule looks at."""
-    known = {STATEMENT, "README.txt", archive.MANIFEST, archive.SIGNATURE}
-    kinds = ("enrolment.cose", "blocks.cborseq", "configs/", "profiles/", "receipts/")
-    allowed = tuple(f"{walked.identity.folder}{kind}" for walked in walks for kind in kinds)
+    read = {STATEMENT, README, archive.MANIFEST, archive.SIGNATURE}.union(*(walked.files for walked in walks))
     for name in files:
-        if name not in known and not name.startswith((FACTORS, *allowed)):
+        if name not in read and not name.startswith(FACTORS):
             raise EvidenceError(name, "archive", "found a file that a pack does not have")
+    if files.get(README) != readme():
+        raise EvidenceError(README, "archive", "found another text or none, expected the one of this edition")
 
 
-def _check_gateways(content: Content, walks: tuple[Walked, ...], gateway: str | None) -> None:
+def _check_gateways(content: Content, walks: tuple[Walked, ...], gateways: Collection[str]) -> None:
     for walked in walks:
         site = walked.identity.enrolment.site_id
         if site != content.site:
             where = f"{walked.identity.folder}enrolment.cose"
             raise EvidenceError(where, "enrolment", f"found a gateway of site {site}, expected {content.site}")
-    if gateway is not None:
-        found = [walked.identity.id for walked in walks]
-        if [gateway.lower().replace("-", "").replace(":", "")] != found:
-            raise EvidenceError(ROOT, "gateway", f"found {', '.join(found) or 'none'}, expected {gateway}")
+    found = {walked.identity.id for walked in walks}
+    wanted = {gateway.lower().replace("-", "").replace(":", "") for gateway in gateways}
+    if wanted and wanted != found:
+        detail = f"found {', '.join(sorted(found)) or 'none'}, expected {', '.join(sorted(wanted))}"
+        raise EvidenceError(ROOT, "gateway", detail)
 
 
 def _period(content: Content, walks: tuple[Walked, ...]) -> Period:
@@ -211,8 +230,8 @@ def _period(content: Content, walks: tuple[Walked, ...]) -> Period:
 
 
 def _used(walked: Walked) -> set[int]:
-    """The configurations that blocks name; the newest where there is no block."""
-    return set(walked.numbers.values()) or {max(walked.identity.configurations)}
+    """The configurations that booked blocks name; the first where there is no such block."""
+    return {booked.configuration for booked in walked.booked.values()} or {min(walked.identity.configurations)}
 
 
 def _check_figures(claimed: Statement, chosen: Period, held: FactorSet, walks: tuple[Walked, ...]) -> None:
@@ -240,22 +259,30 @@ def _moved(walks: tuple[Walked, ...], chosen: Period) -> tuple[list[MeterRole], 
     moved: list[Increment] = []
     for walked in walks:
         within = [one for one in walked.intervals if one.start < chosen.end and one.end > chosen.start]
-        own, increments_ = increments(_configured(walked), within)
+        own, increments_ = increments(_configured(walked, chosen), within)
         meters += own
         moved += increments_
     return meters, moved
 
 
-def _configured(walked: Walked) -> Configured:
-    configurations, numbers = walked.identity.configurations, walked.numbers
+def _configured(walked: Walked, chosen: Period) -> Configured:
+    configurations, booked = walked.identity.configurations, walked.booked
 
     def installation(number: int) -> Installation:
         return configurations[number][1]
 
     def number_at(epoch: int, seq: int) -> int:
-        return numbers[epoch, seq]
+        return booked[epoch, seq].configuration
 
-    return Configured(walked.identity.id, max(configurations), installation, number_at)
+    return Configured(walked.identity.id, _in_force(walked, chosen), installation, number_at)
+
+
+def _in_force(walked: Walked, chosen: Period) -> frozenset[int]:
+    """Each configuration that a block of the period names; else the newest named before it, or the first of all."""
+    booked = walked.booked.values()
+    within = [one.configuration for one in booked if one.utc[0] < chosen.end and one.utc[1] > chosen.start]
+    before = [one.configuration for one in booked if one.utc[1] <= chosen.start]
+    return frozenset(within or [max(before, default=min(walked.identity.configurations))])
 
 
 def _minted(claimed: Statement) -> int:

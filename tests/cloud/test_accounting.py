@@ -13,8 +13,12 @@ from cloud.accounting import period as periods
 from cloud.accounting import statement as made
 from cloud.accounting.electricity import Increment, Mark, MeterRole, account
 from cloud.accounting.factors import EARLIER_YEAR, FactorSet, builtin
+from cloud.accounting.meters import Configured, increments
 from cloud.accounting.period import Period
 from cloud.accounting.statement import Content
+from cloud.intervals import Series, rules
+from drivers.builtin import builtin as builtin_profile
+from drivers.installation import install
 from protocols import messages
 from protocols.errors import AccountError, FactorError
 
@@ -24,6 +28,21 @@ MAIN = MeterRole("aa" * 16, "M-01", "energy_import", "purchased")
 SUB = MeterRole("aa" * 16, "M-02", "energy_import", "sub")
 OTHER = MeterRole("aa" * 16, "M-03", "energy_import", "sub")
 DAY = periods.parse("2023-06-01", SHANGHAI)
+SITE = b"""
+schema = 1
+[site]
+id = "S-1"
+name = "S-1"
+[[port]]
+name = "bus-1"
+device = "/dev/ttyUSB0"
+[[device]]
+id = "M-01"
+profile = "eastron-sdm630"
+port = "bus-1"
+address = "1"
+role = "purchased"
+"""
 
 
 def one(meter: MeterRole, start: int, kwh: str | None, **changes: object) -> Increment:
@@ -323,10 +342,28 @@ def test_periods_are_half_open_in_the_zone_of_the_site() -> None:
     assert periods.instant(periods.stamp(month.start + 7, SHANGHAI)) == month.start + 7
 
 
-@pytest.mark.parametrize("text", ["E-S-1-2026-11@0", "E-S-1@x", "S-1", ""])
+@pytest.mark.parametrize(
+    "text", ["E-S-1-2026-11@0", "E-S-1@x", "S-1", "", "E-S-1@" + "9" * 10, "E-S-1@" + "9" * 5000, "E-S-1@01", "E-S-1@²"]
+)
 def test_a_reference_that_is_none_is_refused(text: str) -> None:
     with pytest.raises(AccountError, match="statement"):
         made.parse_reference(text)
+
+
+def test_an_open_period_goes_no_further_than_its_newest_reading() -> None:
+    """A meter read every quarter of an hour, at half past two: nothing is known of what comes."""
+    site = SITE + b'period = "15m"\n'
+    installation = install(site, {"eastron-sdm630": builtin_profile("eastron-sdm630")})
+    booked = Series(rules(installation, 0)["energy_import"])
+    half_past = DAY.start + 58 * QUARTER
+    for index in range(3):
+        booked.add(half_past + 50 - (2 - index) * QUARTER, Decimal(100 + index), 0, index)
+    held = Configured("aa" * 16, frozenset([1]), lambda _: installation, lambda *_: 1)
+    meters, moved = increments(held, booked.take())
+    content = account("S-1", DAY, meters, moved, builtin(), closed=False)
+    assert content.period.through == "2023-06-01T14:30:00.050+08:00"
+    assert content.lines[0].meters[0].runs[-1].end == content.period.through
+    assert content.coverage == made.Coverage(3, 3)
 
 
 def test_a_reference_names_an_id_and_may_name_a_version() -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 from typing import Any
 
 from hypothesis import HealthCheck, given, settings
@@ -213,3 +214,41 @@ def test_no_cbor_and_no_altered_frame_makes_it_fail(house: Any, rig: Any, midnig
     frame = bytearray(house.frame)
     frame[data.draw(st.integers(0, len(frame) - 1))] ^= data.draw(st.integers(1, 255))
     assert send(house, bytes(frame)).status_code in (200, 403)
+
+
+def test_a_batch_that_cannot_be_worked_on_takes_no_other_down() -> None:
+    entered, let_go = threading.Event(), threading.Event()
+
+    def append(batches: Any) -> list[Any]:
+        entered.set()
+        let_go.wait(10)
+        if [b"poison"] in batches:
+            raise OverflowError("too large")
+        return [tuple(frames) for frames in batches]
+
+    writer = Writer(append)
+
+    async def crowd() -> list[Any]:
+        first = asyncio.create_task(writer.append([b"0"]))
+        await asyncio.to_thread(entered.wait, 10)
+        rest = [asyncio.create_task(writer.append([frame])) for frame in (b"1", b"poison", b"2")]
+        await asyncio.sleep(0)
+        let_go.set()
+        return await asyncio.gather(first, *rest, return_exceptions=True)
+
+    zero, one, poison, two = asyncio.run(crowd())
+    writer.close()
+    assert (zero, one, two) == ((b"0",), (b"1",), (b"2",))
+    assert isinstance(poison, OverflowError)
+
+
+def test_a_body_of_a_million_small_items_is_refused_unread(house: Any) -> None:
+    room = 1_000_000
+    bomb = b"\xa4\x00\x60\x01\x40\x02\x40\x03\x9a" + room.to_bytes(4) + b"\x80" * room
+    for path in ("/v1/enrolments", "/v1/configs"):
+        began = time.process_time()
+        response = house.client.post(path, content=bomb)
+        assert time.process_time() - began < 0.5
+        assert (response.status_code, response.json()["code"]) == (400, "REC-601")
+        assert "at most 128" in response.json()["detail"]
+        assert house.client.post(path, content=b"\x9f\xff").json()["code"] == "REC-601"

@@ -8,6 +8,7 @@ import sys
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -20,6 +21,7 @@ from cloud import config, evidence_commands, statements
 from cloud.accounting import factors
 from cloud.accounting import period as periods
 from cloud.accounting import statement as made
+from cloud.accounting.electricity import account
 from cloud.accounting.statement import Statement
 from cloud.evidence import archive
 from cloud.evidence.pack import pack_bytes
@@ -29,8 +31,8 @@ from drivers.installation import install
 from protocols import modbus
 from protocols.errors import AccountError, EvidenceError
 from protocols.record import cbor, invite, siteconfig, transport
-from protocols.record.block import Chunk, ClockState, Counters, Event, EventKind, Header, Sealed, Track, seal
-from protocols.record.cose import ES256, PrivateKey
+from protocols.record.block import Chunk, ClockState, Counters, Event, EventKind, Fault, Header, Sealed, Track, seal
+from protocols.record.cose import ES256, PrivateKey, Signer
 from protocols.record.enrolment import Enrolment, sign_enrolment
 from protocols.record.siteconfig import NO_PREVIOUS, SiteConfig, sign_site
 
@@ -165,6 +167,16 @@ class Box:
             assert [int(verdict.answer) for verdict in verdicts] == [0], verdicts
 
 
+class Silent(Box):
+    """A gateway whose meters do not answer."""
+
+    def chunk(self, device: int, span: int, step: int) -> Chunk:
+        faults = tuple(Fault(at, 0, 1) for at in range(50, span, 10_000))
+        return Chunk(
+            device, self.installation.digests[device], (), faults, Counters.of((), faults), None, bytes([step] * 16)
+        )
+
+
 @pytest.fixture
 def collector(tmp_path: Path) -> Iterator[Store]:
     with Store(tmp_path / "collector.db", PrivateKey.generate()) as opened:
@@ -196,7 +208,7 @@ def unpacked(pack: bytes) -> dict[str, bytes]:
     return {name: data for name, data in files.items() if name not in (archive.MANIFEST, archive.SIGNATURE)}
 
 
-def forged(pack: bytes, change: Callable[[dict[str, bytes]], None], signer: PrivateKey | None = None) -> bytes:
+def forged(pack: bytes, change: Callable[[dict[str, bytes]], None], signer: Signer | None = None) -> bytes:
     """The pack with its files changed and the manifest signed anew, by a collector of the forger's own."""
     files = unpacked(pack)
     change(files)
@@ -204,9 +216,9 @@ def forged(pack: bytes, change: Callable[[dict[str, bytes]], None], signer: Priv
     return archive.write(archive.seal(files, claimed.reference, claimed.digest, signer or PrivateKey.generate()))
 
 
-def refused(pack: bytes, gateway: str | None = None) -> EvidenceError:
+def refused(pack: bytes, *gateways: str) -> EvidenceError:
     with pytest.raises(EvidenceError) as caught:
-        verify(pack, gateway)
+        verify(pack, gateways)
     return caught.value
 
 
@@ -338,7 +350,37 @@ def test_a_later_epoch_brings_the_receipt_it_begins_with(collector: Store, box: 
     pack = pack_bytes(collector, collector.key, closed)
     assert verify(pack).gateways[0].last == (1, 20)
     name = next(name for name in unpacked(pack) if "/receipts/" in name)
-    assert refused(forged(pack, lambda files: files.pop(name) and None)).file == name
+
+    def change(files: dict[str, bytes]) -> None:
+        del files[name]
+
+    assert refused(forged(pack, change)).file == name
+
+
+def test_the_end_of_an_epoch_cannot_be_dropped_below_the_receipt_that_the_next_one_names(
+    collector: Store, box: Box
+) -> None:
+    """The receipt may be older than the newest block of its epoch; what it names must be there."""
+    _, receipt = collector.append([box.block()], box.utc)
+    assert receipt is not None
+    box.deliver(collector, 2)
+    box.epoch, box.seq, box.previous = 1, 0, hashlib.sha256(receipt).digest()
+    box.deliver(collector, 9)
+    pack = packed(collector, statements.close(collector, "plant-7", DAY, box.utc))
+    assert verify(pack).gateways[0].blocks == 18
+    assert collector.key is not None
+
+    def without(*places: int) -> bytes:
+        def change(files: dict[str, bytes]) -> None:
+            name, sealed = blocks_of(box, files)
+            files[name] = relaid([block for index, block in enumerate(sealed) if index not in places])
+
+        return forged(pack, change, collector.key)
+
+    error = refused(without(6, 7, 8))
+    assert (error.rule, error.file.rsplit(" ", 1)[1]) == ("chain", "1/0")
+    assert "0/6" in str(error)
+    assert refused(without(7, 8)).rule == "figures"
 
 
 def test_a_signed_block_that_cannot_be_is_kept_in_the_chain_and_not_booked(collector: Store, box: Box) -> None:
@@ -356,6 +398,29 @@ def test_a_signed_block_that_cannot_be_is_kept_in_the_chain_and_not_booked(colle
     assert list(report.gateways[0].refused) == [(0, 6)]
 
 
+def test_a_block_that_names_another_digest_for_a_configuration_books_nothing(collector: Store, box: Box) -> None:
+    own = box.configuration
+    box.configuration = (1, bytes(32))
+    verdicts, _ = collector.append([box.block()], box.utc)
+    assert int(verdicts[0].answer) == 4
+    box.configuration = own
+    box.deliver(collector, 10)
+    closed = statements.close(collector, "plant-7", DAY, box.utc)
+    report = verify(packed(collector, closed))
+    assert report.statement == closed
+    assert list(report.gateways[0].refused) == [(0, 6)]
+
+
+def test_a_block_of_a_configuration_that_is_not_in_the_pack_is_refused(pack: bytes, box: Box) -> None:
+    box.configuration = (7, bytes(32))
+
+    def change(files: dict[str, bytes]) -> None:
+        name, sealed = blocks_of(box, files)
+        files[name] = relaid([*sealed, transport.unpack(box.block())])
+
+    assert refused(forged(pack, change)).rule == "configuration"
+
+
 def test_a_chip_key_signs_as_well(collector: Store) -> None:
     assert collector.key is not None
     box = Box(key=PrivateKey.generate(ES256))
@@ -367,8 +432,9 @@ def test_a_chip_key_signs_as_well(collector: Store) -> None:
 
 def test_the_gateway_on_the_label_can_be_asked_for(pack: bytes, box: Box) -> None:
     own = box.key.public.id.hex()
-    assert verify(pack, own.upper()).gateways[0].identity.id == own
+    assert verify(pack, [own.upper()]).gateways[0].identity.id == own
     assert refused(pack, "00" * 16).rule == "gateway"
+    assert refused(pack, own, "00" * 16).rule == "gateway"
 
 
 # ---- what was changed ----
@@ -564,6 +630,48 @@ def test_an_honest_pack_signed_by_another_collector_rests_on_the_gateway_alone(p
     assert report.manifest.key.spki == stranger.spki
 
 
+@pytest.mark.parametrize(("basis", "region"), [("average", "yunnan"), ("fossil", "national")])
+def test_the_rule_for_the_factor_is_not_the_collectors_to_choose(
+    pack: bytes, collector: Store, monkeypatch: pytest.MonkeyPatch, basis: factors.Basis, region: str
+) -> None:
+    """A pack made by another rule holds in all its numbers, for whoever asks for that rule and for nobody else."""
+    other = partial(account, basis=basis, region=region)
+    monkeypatch.setattr(statements, "account", other)
+    lie = statements.live(collector, "plant-7", DAY, made_at(pack))
+
+    def change(files: dict[str, bytes]) -> None:
+        first = msgspec.structs.replace(lie, version=1, supersedes=None, difference=None)
+        files["statement.json"] = made.to_json(first)
+
+    error = refused(forged(pack, change))
+    assert (error.file, error.rule) == ("statement.json", "factor")
+    assert f"{basis}, {region}" in str(error)
+    assert verify(forged(pack, change), basis=basis, region=region).statement.content == lie.content
+
+
+def made_at(pack: bytes) -> int:
+    return periods.instant(made.from_json(unpacked(pack)["statement.json"]).minted_at)
+
+
+@pytest.mark.parametrize(
+    "name", ["enrolment.cose.exe", "profiles/../../x", "receipts/anything", "receipts/", "blocks.cborseq.old"]
+)
+def test_nothing_rides_along_in_a_gateways_folder(pack: bytes, box: Box, name: str) -> None:
+    name = f"gateways/{box.key.public.id.hex()}/{name}"
+    error = refused(forged(pack, lambda files: files.update({name: b"MZ"})))
+    assert (error.file, error.rule) == (name, "archive")
+
+
+def test_the_readme_is_the_one_that_every_pack_has(pack: bytes) -> None:
+    for text in (None, b"install trust-me"):
+
+        def change(files: dict[str, bytes], text: bytes | None = text) -> None:
+            del files["README.txt"]
+            files |= {} if text is None else {"README.txt": text}
+
+        assert refused(forged(pack, change)).file == "README.txt"
+
+
 # ---- by itself ----
 
 
@@ -704,8 +812,10 @@ def test_two_gateways_of_one_site_are_one_account(collector: Store, box: Box) ->
     assert len(amounts) == 2
     assert closed.content.kwh == sum(amount for amount in amounts if amount)
     pack = packed(collector, closed)
-    assert len(verify(pack).gateways) == 2
-    assert refused(pack, box.key.public.id.hex()).rule == "gateway"
+    one, two = box.key.public.id.hex(), second.key.public.id.hex()
+    for labels in ((), (one, two), (two, one, two)):
+        assert len(verify(pack, labels).gateways) == 2
+    assert refused(pack, one).rule == refused(pack, two).rule == "gateway"
 
 
 def test_a_gateway_hidden_from_the_pack_changes_the_figure(collector: Store, box: Box) -> None:
@@ -735,6 +845,47 @@ def test_a_new_role_counts_from_its_configuration_on(collector: Store, box: Box)
     assert set(meters) == {("M-01", "purchased"), ("M-02", "purchased"), ("M-02", "sub")}
     assert meters["M-02", "sub"].runs[-1].end == meters["M-02", "purchased"].runs[0].start
     assert verify(packed(collector, closed)).statement == closed
+
+
+def test_a_configuration_that_no_block_used_does_not_reach_back(collector: Store, box: Box) -> None:
+    silent = Silent()
+    silent.enrol(collector)
+    silent.deliver(collector, 6)
+    first = statements.close(collector, "plant-7", DAY, box.utc)
+    assert [meter.kwh is None for meter in first.content.lines[0].meters].count(True) == 1
+    site = SITE.replace(b'role = "purchased"', b'role = "sub"')
+    assert store_config(collector, silent, silent.configured(2, site, siteconfig.digest(silent.config)))
+    assert statements.close(collector, "plant-7", DAY, box.utc) == first
+    assert verify(packed(collector, first)).statement == first
+
+
+def test_a_time_zone_that_no_block_used_does_not_move_the_day(collector: Store, box: Box, statement: Statement) -> None:
+    site = SITE.replace(b'name = "Plant 7"', b'name = "Plant 7"\ntimezone = "Asia/Urumqi"')
+    assert store_config(collector, box, box.configured(2, site, siteconfig.digest(box.config)))
+    assert statements.close(collector, "plant-7", "2026-09-22", box.utc) == statement
+
+
+def test_a_gateway_without_a_block_in_the_period_has_the_roles_it_had_before(collector: Store, box: Box) -> None:
+    """The configuration in force at midnight: not the first one, and not a later one that no block used."""
+    before = Box(utc=DAY.start - 30 * MINUTE)
+    before.enrol(collector)
+    before.deliver(collector, 1)
+    previous = before.config
+    for number, role in ((2, b"sub"), (3, b"purchased")):
+        site = SITE.replace(b'role = "purchased"', b'role = "%s"' % role)
+        previous = before.configured(number, site, siteconfig.digest(previous))
+        assert store_config(collector, before, previous)
+        if number == 2:
+            before.use(2, previous, site)
+            before.deliver(collector, 1)
+    closed = statements.close(collector, "plant-7", DAY, box.utc)
+    assert [meter.gateway for meter in closed.content.lines[0].meters] == [box.key.public.id.hex()]
+    assert len(closed.content.breakdown) == 3
+    pack = packed(collector, closed)
+    report = verify(pack)
+    assert report.statement == closed
+    walked = next(walked for walked in report.gateways if walked.identity.id == before.key.public.id.hex())
+    assert (walked.blocks, sorted(walked.identity.configurations)) == (1, [1, 2])
 
 
 def test_a_site_nobody_knows_has_no_account(collector: Store, box: Box) -> None:

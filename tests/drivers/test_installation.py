@@ -1,14 +1,17 @@
 """A site file and its profiles become drivers; a chunk is replayed by the device it names, or by none."""
 
+import tomllib
 from dataclasses import replace
 from decimal import Decimal
 from struct import pack
 
 import pytest
 
-from drivers import builtin
+from drivers import builtin, toml
 from drivers.installation import Installation, install
+from drivers.profile import Profile
 from drivers.replay import replay_chunk
+from drivers.site import ratio
 from protocols import modbus
 from protocols.errors import ChainError, ConfigError, ProtocolError
 from protocols.record.block import Chunk, ClockState, Counters, Header, Track
@@ -140,3 +143,35 @@ def test_a_sealed_reply_that_does_not_decode_is_a_protocol_error() -> None:
     broken = replace(track, columns=track.columns[:-1] + bytes([track.columns[-1] ^ 1]))
     with pytest.raises(ProtocolError, match="CRC"):
         list(replay_chunk(held, HEADER, replace(energy_chunk(held), tracks=(broken,))))
+
+
+@pytest.mark.parametrize("text", ["200/3", "2/3", "400/7", "1/3", "1" * 5000, "1/1" + "1" * 5000, "0", "1e2"])
+def test_a_ratio_that_does_not_end_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"found|limit"):
+        ratio(text)
+    with pytest.raises(ConfigError, match="a ratio like 400/5"):
+        install(
+            SITE.replace('role = "purchased"', f'ratios = [{{ from = 2026-01-01T00:00:00Z, ct = "{text}" }}]').encode(),
+            PROFILES,
+        )
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("400/5", "80"), ("10/0.1", "100"), ("1/1024", "0.0009765625"), ("80", "80")]
+)
+def test_a_ratio_that_ends_is_exact(text: str, value: str) -> None:
+    assert ratio(text) == Decimal(value)
+
+
+def test_a_site_and_a_profile_are_bounded() -> None:
+    device = '[[device]]\nid = "D-{0}"\nprofile = "acrel-adl400"\nport = "bus"\naddress = "{0}"\n'
+    with pytest.raises(ConfigError, match="device: found 257 entries, expected at most 256"):
+        install((SITE[: SITE.index("[[device]]")] + "".join(map(device.format, range(257)))).encode(), PROFILES)
+    port = '[[port]]\nname = "p{}"\ndevice = "/dev/x"\n'
+    with pytest.raises(ConfigError, match=r"port: found 6[0-9] entries, expected at most 64"):
+        install((SITE + "".join(map(port.format, range(64)))).encode(), PROFILES)
+    source = PROFILES["acrel-adl400"].decode()
+    tables = tomllib.loads(source, parse_float=Decimal)
+    tables["points"] = tables["points"][:1] * 1001
+    with pytest.raises(ConfigError, match="points: found 1001 entries, expected at most 1000"):
+        toml.convert(tables, Profile, "profile")

@@ -30,7 +30,7 @@ def tanmeter(*arguments):
 
 def test_status_without_an_agent_is_exit_five(tmp_path):
     said = tanmeter("status", "--state", tmp_path)
-    assert said.returncode == 5 and said.stderr.startswith("SYN-501") and "tanmeter edge run" in said.stderr
+    assert said.returncode == 5 and said.stderr.startswith("SYN-502") and "tanmeter edge run" in said.stderr
 
 
 def test_run_without_a_box_names_what_is_missing(tmp_path):

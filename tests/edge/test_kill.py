@@ -163,7 +163,7 @@ def test_a_second_agent_is_kept_out_and_the_first_goes_on(box, kit, meter):
     acknowledged(first, lambda told: told["code"] == "committed" and told["total"] > 0)
     second = start(made)
     _, told = second.communicate(timeout=READY_S)
-    assert second.returncode == 1 and "STO-101" in told and "another agent" in told
+    assert second.returncode == 1 and "STO-102" in told and "another agent" in told
     assert control.ask(made.state / "control.sock", "status")["state"] == "running"
     first.send_signal(signal.SIGTERM)
     first.communicate(timeout=READY_S)

@@ -331,10 +331,13 @@ def test_devices_out_of_order_or_twice_are_refused() -> None:
 def test_a_declared_gap_explains_what_was_due(kind: EventKind) -> None:
     chunk = replace(CHUNK, counters=Counters.of(TRACKS, FAULTS, undeclared=3))
     assert chunk.counters.due == 15
-    header = replace(HEADER, events=(Event(kind, 0, 1, "disk full"),))
+    header = replace(HEADER, events=(Event(kind, HEADER.utc[0] + 5, HEADER.utc[1] + 9, "disk full"),))
     assert open_block(seal(header, (chunk,), KEY), KEY.public)[1] == (chunk,)
     with pytest.raises(ChainError, match="unaccounted for"):
         seal(HEADER, (chunk,), KEY)
+    for start, end in ((0, 1), (0, HEADER.utc[0] - 1), (HEADER.utc[1] + 1, HEADER.utc[1] + 2)):
+        with pytest.raises(ChainError, match="unaccounted for"):
+            seal(replace(HEADER, events=(Event(kind, start, end, "of another block"),)), (chunk,), KEY)
 
 
 @pytest.mark.parametrize(
@@ -364,7 +367,8 @@ def test_no_chunk_is_signed_that_would_not_open(chunk: Chunk) -> None:
 
 
 octets16, octets32 = st.binary(min_size=16, max_size=16), st.binary(min_size=32, max_size=32)
-unsigned, signed = st.integers(0, 2**64 - 1), st.integers(-(2**63), 2**63)
+unsigned, signed = st.integers(0, 2**63 - 1), st.integers(-(2**63), 2**63 - 1)
+instants = st.integers(0, 253_402_300_799_999)
 spans = st.integers(0, 2**40)
 
 
@@ -398,13 +402,13 @@ headers = st.builds(
     seq=unsigned,
     previous=octets32,
     boot=unsigned,
-    utc=st.tuples(signed, signed),
+    utc=st.tuples(instants, instants),
     clock=st.builds(ClockState, st.integers(0, 5), st.integers(0, 2), unsigned, unsigned),
     configuration=st.tuples(unsigned, octets32),
     software=st.tuples(st.text(max_size=20), octets32),
-    events=st.lists(st.builds(Event, st.sampled_from(EventKind), signed, signed, st.text(max_size=20)), max_size=3).map(
-        tuple
-    ),
+    events=st.lists(
+        st.builds(Event, st.sampled_from(EventKind), instants, instants, st.text(max_size=20)), max_size=3
+    ).map(tuple),
     custody=st.integers(0, 3),
     counter=st.none() | st.tuples(unsigned, unsigned),
     checkpoint=st.none() | st.tuples(st.binary(min_size=8, max_size=8), unsigned, octets32),

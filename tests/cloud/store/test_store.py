@@ -11,17 +11,19 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cloud import keys
+from cloud import ingest_route, keys
+from cloud.enrolments import MOST_TRIES
 from cloud.rows import StatementRow
 from cloud.store import Store
 from protocols.errors import ChainError, ConfigError, ConflictError, EnrolmentError, SignatureError, StoreError
-from protocols.record import invite, siteconfig
+from protocols.record import invite, siteconfig, transport
 from protocols.record.answer import Answer, encode_batch
 from protocols.record.block import Event, EventKind, Fault
 from protocols.record.cose import PrivateKey
@@ -446,3 +448,86 @@ def test_after_a_disk_that_failed_nothing_is_written_until_it_is_opened_again(
         store.append([frame], LATER)
     with Store(store.path, store.key) as again:
         assert again.append([frame], LATER)[0][0].answer == Answer.STORED
+
+
+def test_nothing_is_read_before_the_code_fits(store: Store, box: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    code = box.invited(store)
+    read: list[object] = []
+    monkeypatch.setattr("cloud.enrolments.install", lambda *given: read.append(given))
+    monkeypatch.setattr("protocols.record.enrolment.open_enrolment", lambda *given: read.append(given))
+    unknown = invite.make(bytes(range(9)), PrivateKey.generate().spki).format()
+    wrong = _with_another_secret(code)
+    for found in (unknown, wrong):
+        with pytest.raises(EnrolmentError):
+            store.enrol(found, box.enrolment, box.config, box.profiles, NOON)
+    with pytest.raises(EnrolmentError, match="expired"):
+        store.enrol(code, box.enrolment, box.config, box.profiles, NOON + 2 * HOUR)
+    assert read == []
+
+
+def _with_another_secret(code: str) -> str:
+    """A code of the same invitation whose secret is another."""
+    held = invite.parse(code)
+    return replace(held, secret=held.secret[::-1]).format()
+
+
+def test_the_right_code_with_wrong_files_may_be_tried_again(store: Store, box: Any) -> None:
+    code = box.invited(store)
+    for _ in range(MOST_TRIES + 1):
+        with pytest.raises(ConfigError):
+            store.enrol(code, box.enrolment, box.config, [], NOON)
+    store.enrol(code, box.enrolment, box.config, box.profiles, NOON)
+    other = type(box)()
+    with pytest.raises(EnrolmentError, match="has been used"):
+        store.enrol(code, other.enrolment, other.config, [], NOON)
+
+
+@pytest.mark.parametrize(("number", "previous"), [(0, bytes(32)), (2, bytes(32)), (1, b"x" * 32)])
+def test_the_first_configuration_has_number_one_and_follows_none(
+    store: Store, box: Any, number: int, previous: bytes
+) -> None:
+    box.config = box.signed_config(number, box.site, previous)
+    box.enrolment = box.request()
+    with pytest.raises(ChainError, match=f"found configuration {number}"):
+        box.enrol(store)
+
+
+def test_two_boxes_of_one_technician_take_each_its_own_configurations(
+    store: Store, make_box: Callable[..., Any]
+) -> None:
+    technician = PrivateKey.generate()
+    first = make_box(technician=technician)
+    other = make_box(technician=technician, site=first.site + b"\n# the second cabinet\n")
+    first.enrol(store)
+    other.enrol(store)
+    collector = SimpleNamespace(store=store)
+    for box in (first, other):
+        envelope = box.signed_config(2, box.site + b"# 2\n", siteconfig.digest(box.config))
+        offers = [ingest_route._put(collector, envelope, box.profiles, NOON) for _ in range(2)]  # type: ignore[arg-type]
+        assert offers == [True, False]
+        assert [config.number for config in store.configurations(box.id)] == [1, 2]
+    stray = first.signed_config(3, first.site, b"x" * 32)
+    with pytest.raises(ChainError, match="found a configuration after 7878"):
+        ingest_route._put(collector, stray, first.profiles, NOON)  # type: ignore[arg-type]
+
+
+def test_what_is_refused_is_bounded_in_bytes_and_in_number(
+    box: Any, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    box.enrol(store)
+    held = box.block()
+    store.append([held], LATER)
+    monkeypatch.setattr("cloud.ledger.MOST_UNSIGNED_BYTES", 2_500)
+    monkeypatch.setattr("cloud.ledger.MOST_SIGNED", 3)
+    monkeypatch.setattr("cloud.ledger.MOST_INCIDENTS", 2)
+    store.append([os.urandom(1_000) for _ in range(5)], LATER)
+    header = box.header(epoch=0, seq=0)
+    twins = [transport.pack(box.seal(replace(header, software=(str(turn), bytes(32))), [])) for turn in range(5)]
+    assert {verdict.answer for verdict in store.append(twins, LATER)[0]} == {Answer.CONFLICT}
+    kept = store.quarantine()
+    assert [store.quarantined(row.id) for row in kept if row.signed] == twins[:1:-1]
+    assert sum(not row.signed for row in kept) == 2
+    assert len(store.incidents()) == 2
+    monkeypatch.setattr("cloud.ledger.MOST_SIGNED_BYTES", len(twins[4]) + len(twins[3]))
+    store.append([held, transport.pack(box.seal(replace(header, custody=1), []))], LATER)
+    assert sum(row.signed for row in store.quarantine()) < 3
