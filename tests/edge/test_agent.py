@@ -126,7 +126,7 @@ def test_a_value_that_cannot_be_is_a_fault_and_not_in_a_track(box, kit):
 
 
 def test_a_driver_that_breaks_stops_nobody_else(box, kit, monkeypatch):
-    made = box(kit.modbus_port(), kit.modbus_port("net2"), kit.sdm(1), kit.sdm(2, "net2"))
+    made = box(kit.modbus_port(), kit.modbus_port("net2", "127.0.0.1:2"), kit.sdm(1), kit.sdm(2, "net2"))
     from edge import poller
 
     real = poller.values
