@@ -1,6 +1,7 @@
 """What keeps a gateway from doing its work: each check says what it found."""
 
 import os
+import socket
 import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -12,9 +13,10 @@ from edge import config, keys
 from edge.clock import SYNCHRONISED, Clock
 from edge.control import ask
 from edge.transport import transport
-from protocols.errors import ConfigError, PortGone, StoreError, TanmeterError, UnreachableError
+from protocols.errors import ConfigError, NotRunningError, PortGone, StoreError, TanmeterError, UnreachableError
 
 ROOM_BYTES = 256 << 20
+CONNECT_S = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,13 +89,29 @@ def _clock(clock: Clock) -> Check:
 
 def _ports(held: config.EdgeConfig) -> Iterator[Check]:
     for port in held.installation.site.port:
-        yield _tried("port", partial(_port, port), port.name)
+        if port.tcp is not None:
+            yield _tried("port", partial(_endpoint, port, held.state / config.SOCKET), port.name)
+        else:
+            yield _tried("port", partial(_port, port), port.name)
+
+
+def _endpoint(port: Port, door: Path) -> str:
+    """Whether the meter takes connections. Many take one only: a running agent is asked how it fares with its own."""
+    try:
+        gone = next((str(held["gone"]) for held in ask(door, "status")["ports"] if held["name"] == port.name), "")
+        if gone:
+            raise PortGone(gone)
+    except NotRunningError:
+        host, _, number = str(port.tcp).rpartition(":")
+        try:
+            socket.create_connection((host, int(number)), CONNECT_S).close()
+        except OSError as error:
+            raise PortGone(f"{port.tcp}: {error.strerror or error}, expected a meter that takes connections") from error
+    return str(port.tcp)
 
 
 def _port(port: Port) -> str:
-    if port.device is None:
-        return str(port.tcp)
-    path = Path(port.device)
+    path = Path(str(port.device))
     if not path.exists():
         raise PortGone(f"{path}: not there, expected a serial port")
     if not stat.S_ISCHR(path.stat().st_mode):
@@ -114,4 +132,7 @@ async def _collector(held: config.EdgeConfig) -> Check:
         return _bad("collector", "", error)
     finally:
         await link.close()
-    return Check("collector", "", True, f"{held.collector.url} ({answer.status})")
+    if b'"code":"' not in answer.body.replace(b" ", b""):
+        found = f"{held.collector.url}: status {answer.status} without a word of a collector, expected its answer"
+        return _bad("collector", "", UnreachableError(found))
+    return Check("collector", "", True, held.collector.url)

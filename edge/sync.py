@@ -27,6 +27,8 @@ CONFIG_TYPE = "application/cbor"
 LARGEST_BATCH = 1_000_000
 SMALLEST_BATCH = 16_384
 TOO_LARGE = 413
+BUSY = {503: "collector busy", 507: "collector's disk full"}
+"""What the collector says when it takes nothing for now, by status."""
 
 
 @dataclass(slots=True)
@@ -110,6 +112,9 @@ class Sync:
         response = await self._transport.post(BLOCKS_PATH, encode_batch([block.frame for block in blocks]), BATCH_TYPE)
         if response.status == TOO_LARGE:
             self._size = max(SMALLEST_BATCH, self._size // 2)
+        if response.status in BUSY:
+            self._say(BUSY[response.status], f"status {response.status}")
+            return self._retry.busy(response.retry_after_s)
         try:
             reply = understand(blocks, response.status, response.body, self._config.gateway, self._collector)
         except UnreachableError as error:
