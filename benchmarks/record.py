@@ -38,7 +38,7 @@ SETS = (
 def main() -> None:
     """Print bytes a reading for two models and two block lengths, and the cost of sealing."""
     for title, profile, points, idle in SETS:
-        for seconds in (60, 300):
+        for seconds in (60, 120, 300):
             runs = list(measure(profile, points, idle, seconds, blocks=15))
             readings = METERS * len(points) * (seconds // POLL_S)
             size = statistics.median(size for size, _ in runs) / readings
