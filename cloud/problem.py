@@ -24,6 +24,7 @@ from protocols.errors import (
     RecordError,
     StoreError,
     TanmeterError,
+    UnknownNameError,
     UnreachableError,
 )
 
@@ -49,6 +50,7 @@ STATUSES: tuple[tuple[type[TanmeterError], int], ...] = (
     (ConfigError, 422),
     (StoreError, 507),
     (FactorError, 409),
+    (UnknownNameError, 404),
     (AccountError, 409),
     (EvidenceError, 409),
     (UnreachableError, 503),

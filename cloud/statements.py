@@ -19,7 +19,7 @@ from cloud.rows import Gateway, StatementRow
 from cloud.store import Store
 from drivers.installation import Installation
 from protocols import messages
-from protocols.errors import AccountError, ConflictError, FactorError
+from protocols.errors import AccountError, ConflictError, FactorError, UnknownNameError
 
 LATE_MS = 3_600_000
 """How long a period that is over waits for the last blocks of its gateways before it is closed without them."""
@@ -84,7 +84,7 @@ def get(store: Store, reference: str, version: int | None = None) -> Statement:
     name, named = made.parse_reference(reference)
     row = store.statement(name, version if version is not None else named)
     if row is None:
-        raise AccountError(f"statement: found none named {reference!r}, expected one that `account list` shows")
+        raise UnknownNameError(f"statement: found none named {reference!r}, expected one that `account list` shows")
     return made.from_json(row.content)
 
 
@@ -109,7 +109,7 @@ def zone_of(store: Store, site: str) -> ZoneInfo:
     for gateway in _gateways(store, site):
         number = gateway.config_number or store.configurations(gateway.id)[0].number
         return _installation(store, gateway.id, number).site.zone
-    raise AccountError(f"site: found {site!r}, expected one with an enrolled gateway: {', '.join(sites(store))}")
+    raise UnknownNameError(f"site: found {site!r}, expected one with an enrolled gateway: {', '.join(sites(store))}")
 
 
 def split(store: Store, reference: str) -> tuple[str, str]:
@@ -117,7 +117,7 @@ def split(store: Store, reference: str) -> tuple[str, str]:
     for site in sorted(sites(store), key=len, reverse=True):
         if reference.startswith(f"E-{site}-"):
             return site, reference.removeprefix(f"E-{site}-")
-    raise AccountError(f"statement: found {reference!r}, expected E-SITE-PERIOD with one of {', '.join(sites(store))}")
+    raise UnknownNameError(f"statement: found {reference!r}, expected E-SITE-PERIOD with one of {', '.join(sites(store))}")
 
 
 def explain(statement: Statement) -> dict[str, Any]:

@@ -21,6 +21,7 @@ TanmeterError
 ├── EnrolmentError       ENR-401  a gateway, key or code is unknown, used up, expired or revoked
 ├── FactorError          FAC-701  no emission factor, or more than one, fits
 ├── AccountError         ACC-801  an account cannot be drawn up from what is held
+│   └── UnknownNameError ACC-802  no statement, version or site of that name
 └── EvidenceError        EVI-901  an evidence pack does not verify
 """
 
@@ -170,8 +171,15 @@ class FactorError(TanmeterError):
 class AccountError(TanmeterError):
     """An account cannot be drawn up from what is held."""
 
-    code = "ACC-801"
-    exit_code = 8
+    code: ClassVar[str] = "ACC-801"
+    exit_code: ClassVar[int] = 8
+
+
+class UnknownNameError(AccountError):
+    """No statement, version or site of that name is held."""
+
+    code = "ACC-802"
+    exit_code = 2
 
 
 class EvidenceError(TanmeterError):

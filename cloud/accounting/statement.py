@@ -9,7 +9,7 @@ import msgspec
 
 from cloud.accounting.factors import Basis, Factor
 from drivers.quantity import EXACT
-from protocols.errors import AccountError
+from protocols.errors import AccountError, UnknownNameError
 
 ENGINE = "account/1"
 Quality = Literal["measured", "estimated", "suspect"]
@@ -213,7 +213,7 @@ def parse_reference(text: str) -> tuple[str, int | None]:
     """Id and version of ``E-S-0012-2026-11@2`` or ``E-S-0012-2026-11``; AccountError."""
     name, at, version = text.partition("@")
     if not name.startswith("E-") or (at and VERSION.fullmatch(version) is None):
-        raise AccountError(f"statement: found {text!r}, expected a name like E-S-0012-2026-11 or E-S-0012-2026-11@2")
+        raise UnknownNameError(f"statement: found {text!r}, expected a name like E-S-0012-2026-11 or E-S-0012-2026-11@2")
     return name, int(version) if at else None
 
 
