@@ -117,7 +117,8 @@ def split(store: Store, reference: str) -> tuple[str, str]:
     for site in sorted(sites(store), key=len, reverse=True):
         if reference.startswith(f"E-{site}-"):
             return site, reference.removeprefix(f"E-{site}-")
-    raise UnknownNameError(f"statement: found {reference!r}, expected E-SITE-PERIOD with one of {', '.join(sites(store))}")
+    known = ", ".join(sites(store)) or "no site yet"
+    raise UnknownNameError(f"statement: found {reference!r}, expected E-SITE-PERIOD with one of: {known}")
 
 
 def explain(statement: Statement) -> dict[str, Any]:
