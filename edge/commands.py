@@ -58,26 +58,34 @@ def doctor(state: State = STATE, as_json: Json = False) -> None:
 
 def _lines(held: dict[str, Any]) -> list[str]:
     """Status for a person."""
+    state = _say(f"state.{held['state']}")
     if "site" not in held:
-        return [f"{held['state']} {held['why']}"]
+        return [f"{state} {held['why']}"]
     outbox, sync = held["outbox"], held["sync"]
+    days = _say("days.unknown") if outbox["days_left"] is None else _say("days", days=f"{outbox['days_left']:.0f}")
     lines = [
-        f"{held['site']}  {held['gateway']}  {held['state']} {held['why']}".rstrip(),
-        f"  boot {held['boot']}  block {held['epoch']}/{held['next_seq']}  "
-        f"configuration {held['configuration']['number']}",
-        f"  outbox {outbox['blocks']} blocks, {outbox['bytes']} B, {outbox['unsettled']} unsettled, "
-        f"{outbox['refused']} refused, {outbox['days_left']} days left",
-        f"  sync {sync['state']} {sync.get('error') or ''}".rstrip(),
+        f"{held['site']}  {held['gateway']}  {state} {held['why']}".rstrip(),
+        "  " + _say("chain", **{name: held[name] for name in ("boot", "epoch", "next_seq")}, **held["configuration"]),
+        "  " + _say("outbox", **outbox, days=days),
+        "  " + _say("sync", state=_say(f"sync.{sync['state']}"), error=sync.get("error") or "").rstrip(),
     ]
-    for port in held["ports"]:
-        lines.append(f"  port {port['name']}  busy {port['busy']:.1%}  {port['gone']}".rstrip())
-    for device in held["devices"]:
-        at = device["last_answer"]
-        seen = datetime.fromtimestamp(at / 1000).astimezone().strftime("%H:%M:%S") if at else "-"
-        faults = " ".join(f"{name} {count}" for name, count in device["faults"].items())
-        lines.append(f"  {device['id']}  {device['profile']}  {seen}  answered {device['answered']}  {faults}".rstrip())
-        lines += [f"    {item['point']} {item['value']} {item['unit']}" for item in device["values"]]
-    return lines
+    lines += ["  " + _say("port", **port | {"busy": f"{port['busy']:.1%}"}).rstrip() for port in held["ports"]]
+    return lines + [line for device in held["devices"] for line in _device(device)]
+
+
+def _device(device: dict[str, Any]) -> list[str]:
+    at = device["last_answer"]
+    seen = datetime.fromtimestamp(at / 1000).astimezone().strftime("%H:%M:%S") if at else "-"
+    faults = "  ".join(f"{_say(f'fault.{name}')} {count}" for name, count in device["faults"].items())
+    first = _say("device", id=device["id"], profile=device["profile"], seen=seen, answered=device["answered"])
+    return [
+        f"  {first}  {faults}".rstrip(),
+        *(f"    {item['point']} {item['value']} {item['unit']}" for item in device["values"]),
+    ]
+
+
+def _say(name: str, /, **known: object) -> str:
+    return messages.text(f"edge.status.{name}", _language(), **known)
 
 
 def _language() -> messages.Language:

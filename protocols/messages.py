@@ -16,7 +16,7 @@ def catalogue() -> dict[str, dict[str, str]]:
     return dict(_flatten(tables))
 
 
-def text(message_id: str, language: Language, **values: object) -> str:
+def text(message_id: str, language: Language, /, **values: object) -> str:
     """The message in this language with its ``{names}`` filled in; KeyError when there is none."""
     return catalogue()[message_id][language].format(**values)
 

@@ -1,0 +1,42 @@
+"""Status for a person, in both languages, out of what a running agent says of itself."""
+
+import asyncio
+
+import pytest
+
+from edge import commands
+from edge.ledger import FAULTS
+from protocols import messages
+
+
+def told(box, kit, seconds=130):
+    made = box(kit.modbus_port(), kit.sdm(1), kit.sdm(2))
+    world = kit.world(made, {"net": kit.registers()})
+    said = []
+
+    async def ask(_):
+        await asyncio.sleep(seconds - 1)
+        said.append(await world.agents[-1].status())
+
+    world.run(seconds, ask)
+    return said[0]
+
+
+@pytest.mark.parametrize(("language", "word"), [("zh", "送达：尚未登记"), ("en", "delivery: not enrolled")])
+def test_a_person_reads_it_in_their_language(box, kit, monkeypatch, language, word):
+    monkeypatch.setenv("TANMETER_LANG", language)
+    lines = commands._lines(told(box, kit))
+    assert any(word in line for line in lines)
+    assert any("M-1" in line and "eastron-sdm630" in line for line in lines)
+    assert any("energy_import 10 kWh" in line for line in lines)
+    assert not any("None" in line for line in lines)
+
+
+def test_before_the_first_block_the_room_is_not_known(box, kit, monkeypatch):
+    monkeypatch.setenv("TANMETER_LANG", "en")
+    assert any("after the first block" in line for line in commands._lines(told(box, kit, seconds=5)))
+
+
+def test_every_fault_has_a_name():
+    for name in FAULTS.values():
+        assert messages.text(f"edge.status.fault.{name}", "zh")
