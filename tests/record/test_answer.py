@@ -20,7 +20,7 @@ from protocols.record.answer import (
 )
 
 verdicts = st.builds(
-    Verdict, st.sampled_from(Answer), st.none() | st.integers(0, 2**64 - 1), st.text(max_size=8), st.text(max_size=40)
+    Verdict, st.sampled_from(Answer), st.none() | st.integers(0, 2**63 - 1), st.text(max_size=8), st.text(max_size=40)
 )
 
 
