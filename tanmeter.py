@@ -53,6 +53,14 @@ class Door(TyperGroup):
         return args[0], typer.main.get_command(room), args[1:]
 
 
+def choose(lang: str | None) -> None:
+    """Set the language of this run, before any room is loaded."""
+    if lang is not None:
+        if lang not in ("zh", "en"):
+            raise typer.BadParameter(f"found {lang!r}, expected zh or en")
+        os.environ["TANMETER_LANG"] = lang
+
+
 def show_version(asked: bool) -> None:
     """Print the installed version and stop."""
     if asked:
@@ -67,16 +75,15 @@ app = typer.Typer(cls=Door, no_args_is_help=True, add_completion=False, pretty_e
 
 @app.callback()
 def door(
-    lang: Annotated[str | None, typer.Option("--lang", metavar="zh|en", help="zh | en; else LANG, else zh")] = None,
+    lang: Annotated[
+        str | None,
+        typer.Option("--lang", metavar="zh|en", is_eager=True, callback=choose, help="zh | en; else LANG, else zh"),
+    ] = None,
     version: Annotated[
         bool, typer.Option("--version", is_eager=True, callback=show_version, help="print the version and stop")
     ] = False,
 ) -> None:
     """tanmeter: from the bytes on a meter's wire to a tonne of CO2 that anyone can check."""
-    if lang is not None:
-        if lang not in ("zh", "en"):
-            raise typer.BadParameter(f"found {lang!r}, expected zh or en")
-        os.environ["TANMETER_LANG"] = lang
 
 
 @app.command()

@@ -55,12 +55,11 @@ class Child:
         return self._process is None
 
     def check(self) -> None:
-        """ChildDied when it ended by itself, otherwise than well and as it was meant to (``ends``)."""
+        """ChildDied, each time it is asked, when it ended by itself otherwise than well and as it was meant to."""
         code = None if self._process is None else self._process.poll()
         if code == 0 and self._ends:
             self._process = None
         elif code is not None:
-            self._process = None
             how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended by itself with exit code {code}"
             raise ChildDied(f"the process '{self.name}' {how}; its last words:\n{self.tail()}")
 
