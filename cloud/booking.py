@@ -8,7 +8,8 @@ from itertools import repeat
 import numpy as np
 
 from cloud.ingest import Content, Replayed
-from cloud.intervals import INTERVAL_MS, Interval, Rules, Series, datable, rules
+from cloud.intervals import INTERVAL_MS, Interval, Rules, datable, rules
+from cloud.series import Series
 from drivers.columns import Table
 from drivers.installation import Installation
 from drivers.profile import Point

@@ -13,7 +13,8 @@ from cloud import course
 from cloud.accounting.meters import ENERGY
 from cloud.course import Course
 from cloud.evidence.identity import Identity, checking
-from cloud.intervals import Interval, Series, datable, rules
+from cloud.intervals import Interval, datable, rules
+from cloud.series import Series
 from drivers.installation import Installation
 from drivers.quantity import quality
 from drivers.replay import values

@@ -16,7 +16,8 @@ from cloud.accounting.factors import EARLIER_YEAR, FactorSet, builtin
 from cloud.accounting.meters import Configured, increments
 from cloud.accounting.period import Period
 from cloud.accounting.statement import Content
-from cloud.intervals import Series, rules
+from cloud.intervals import rules
+from cloud.series import Series
 from drivers.builtin import builtin as builtin_profile
 from drivers.installation import install
 from protocols import messages

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import re
-import shutil
 from collections.abc import Awaitable, Callable
 from decimal import Decimal
 from pathlib import Path
@@ -13,8 +12,6 @@ import pytest
 from pymodbus.client import AsyncModbusSerialClient, AsyncModbusTcpClient
 
 from simulator.site import Site
-
-needs_mbpoll = pytest.mark.skipif(shutil.which("mbpoll") is None, reason="mbpoll is not installed (apt install mbpoll)")
 
 
 def on_site(folder: Path, talk: Callable[[Site], Awaitable[Any]]) -> Any:
@@ -80,7 +77,6 @@ def test_pymodbus_reads_the_meter_on_the_shared_bus(tmp_path: Path) -> None:
     assert exception == 2
 
 
-@needs_mbpoll
 def test_mbpoll_reads_the_networked_meter(tmp_path: Path) -> None:
     async def talk(site: Site) -> dict[int, str]:
         host, port = site.places["feeder-2"].split(":")
@@ -92,7 +88,6 @@ def test_mbpoll_reads_the_networked_meter(tmp_path: Path) -> None:
     assert len(volts) == 3
 
 
-@needs_mbpoll
 def test_mbpoll_reads_the_meter_on_the_shared_bus(tmp_path: Path) -> None:
     async def talk(site: Site) -> dict[int, str]:
         line = ("-b", "9600", "-P", "none", "-s", "1")

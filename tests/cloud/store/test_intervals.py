@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cloud.intervals import INTERVAL_MS, Interval, Rules, Series, datable, rules
+from cloud.intervals import INTERVAL_MS, Interval, Rules, datable, rules
+from cloud.series import Series
 from drivers.installation import install
 from drivers.quantity import EXACT
 
