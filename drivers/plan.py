@@ -3,19 +3,17 @@
 A device is asked at the rate of its profile's link, so that a plan follows from the signed files alone.
 """
 
-from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from drivers.bustime import Line, Pace
+from drivers.cover import Interval, cover, merged, without
 from drivers.profile import REGISTERS, Link, Point, Profile
 from drivers.query import Query
 from drivers.site import Device, duration_ms
 from protocols.errors import ConfigError
 
 SPACE = 0x10000
-
-Interval = tuple[int, int]
-"""Registers or bits from the first to one past the last."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +59,12 @@ def modbus_spans(points: Iterable[Point], profile: Profile) -> tuple[Span, ...]:
 def dlt645_identifiers(points: Sequence[Point], profile: Profile) -> tuple[str, ...]:
     """The data identifiers that bring these points in the least bus time: a block where it beats its items."""
     chosen: dict[str, None] = {}
+    time = pace(profile.link).dlt645
     for point in points:
         block = [other for other in points if other.block is not None and other.block == point.block]
         items = {other.di: None for other in block}
-        singly = sum(dlt645_ns(profile.link, width(other)) for other in block)
-        together = dlt645_ns(profile.link, _block_width(point, profile)) if block else 0
+        singly = sum(time(width(other)) for other in block)
+        together = time(_block_width(point, profile)) if block else 0
         if len(items) > 1 and together < singly:
             chosen[str(point.block)] = None
         else:
@@ -86,17 +85,9 @@ def due_bounds(queries: Iterable[Query], span_ms: int) -> tuple[int, int]:
     return low, high
 
 
-def modbus_ns(link: Link, function: int, count: int) -> int:
-    """Bus time in ns of one read over RTU: request, turnaround, reply, and the two silences."""
-    character = _character_ns(link)
-    silence = character * 7 // 2 if link.baud[0] <= 19200 else 1_750_000
-    data = -(-count // 8) if function <= 2 else 2 * count
-    return (8 + 5 + data) * character + 2 * silence + link.turnaround_ms * 1_000_000
-
-
-def dlt645_ns(link: Link, data: int) -> int:
-    """Bus time in ns of one read of ``data`` bytes: both frames with four FE and the identifier, and the delay."""
-    return (4 + 16 + 4 + 16 + data) * _character_ns(link) + link.turnaround_ms * 1_000_000
+def pace(link: Link) -> Pace:
+    """How this model talks, at the first rate of its link."""
+    return Pace(Line(link.baud[0], 1 + 8 + (link.parity != "N") + link.stopbits), link.turnaround_ms, link.guard_ms)
 
 
 def extent(point: Point) -> Interval:
@@ -110,55 +101,12 @@ def width(point: Point) -> int:
     return len((point.digits or "").replace(".", "")) // 2
 
 
-def cover(
-    fields: Iterable[Interval], cost: Callable[[int], int], limit: int, allowed: Sequence[Interval]
-) -> list[Interval]:
-    """The runs of least total cost that hold every field, each inside one allowed interval and at most ``limit`` long.
-
-    Exact when the cost rises with the length: two runs that cross could be exchanged without lengthening either, so a
-    best plan cuts the fields, sorted by start (longer first), into consecutive runs. Ties: fewer runs, then shorter
-    ones. ValueError holds the field that fits nowhere.
-    """
-    order = sorted(set(fields), key=lambda field: (field[0], -field[1]))
-    starts = [interval[0] for interval in allowed]
-    homes = [_home(field, starts, allowed, limit) for field in order]
-    best: list[tuple[int, int, int]] = [(0, 0, 0)]
-    cut = [0]
-    for last in range(len(order)):
-        end, candidates = 0, []
-        for first in range(last, -1, -1):
-            end = max(end, order[first][1])
-            length = end - order[first][0]
-            if length > limit or homes[first] != homes[last]:
-                break
-            before = best[first]
-            candidates.append((before[0] + cost(length), before[1] + 1, before[2] + length, first))
-        *total, first = min(candidates)
-        best.append((total[0], total[1], total[2]))
-        cut.append(first)
-    return list(_runs(order, cut))[::-1]
-
-
-def _runs(order: Sequence[Interval], cut: Sequence[int]) -> Iterator[Interval]:
-    at = len(order)
-    while at:
-        yield order[cut[at]][0], max(end for _, end in order[cut[at] : at])
-        at = cut[at]
-
-
-def _home(field: Interval, starts: Sequence[int], allowed: Sequence[Interval], limit: int) -> int:
-    home = bisect_right(starts, field[0]) - 1
-    if home < 0 or field[1] > allowed[home][1] or field[1] - field[0] > limit:
-        raise ValueError(field)
-    return home
-
-
 def _function(function: int, points: Sequence[Point], profile: Profile) -> Iterator[Span]:
     link = profile.link
     limit = link.max_registers * (16 if function <= 2 else 1)
-    allowed = _allowed(function, profile)
+    allowed, time = _allowed(function, profile), pace(link).modbus
     try:
-        runs = cover(_fields(points), lambda count: modbus_ns(link, function, count), limit, allowed)
+        runs = cover(_fields(points), lambda count: time(function, count), limit, allowed)
     except ValueError as error:
         first, end = error.args[0]
         expected = f"at most {limit} in one read, none forbidden, none unknown between them"
@@ -188,31 +136,8 @@ def _allowed(function: int, profile: Profile) -> list[Interval]:
     else:
         known = [extent(point) for point in profile.points if point.fc == function]
         known += [(first, last + 1) for first, last in link.readable if function > 2]
-    merged: list[Interval] = []
-    for first, end in sorted(known):
-        if merged and first <= merged[-1][1]:
-            merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
-        else:
-            merged.append((first, end))
-    return list(_without(merged, [(first, last + 1) for first, last in link.forbidden]))
-
-
-def _without(intervals: Iterable[Interval], holes: Sequence[Interval]) -> Iterator[Interval]:
-    for first, end in intervals:
-        at = first
-        for low, high in sorted(holes):
-            if low > at and low < end:
-                yield at, low
-            if high > at and low < end:
-                at = high
-        if at < end:
-            yield at, end
+    return list(without(merged(known), [(first, last + 1) for first, last in link.forbidden]))
 
 
 def _block_width(point: Point, profile: Profile) -> int:
     return sum(width(other) for other in profile.points if other.block == point.block)
-
-
-def _character_ns(link: Link) -> int:
-    bits = 1 + 8 + (link.parity != "N") + link.stopbits
-    return bits * 1_000_000_000 // link.baud[0]

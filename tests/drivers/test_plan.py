@@ -1,6 +1,4 @@
-"""The planner against every way there is to ask, on small cases."""
-
-from collections.abc import Iterator
+"""What a profile's points become: requests within the limits of the model, and how many are owed."""
 
 import pytest
 from hypothesis import given
@@ -8,66 +6,8 @@ from hypothesis import strategies as st
 
 from drivers import plan, profile
 from drivers.driver import Query, driver
-from drivers.profile import Link, Point, Profile
+from drivers.profile import Point, Profile
 from drivers.site import Device
-
-LINK = Link(turnaround_ms=20, max_registers=20)
-
-
-def partitions(items: list[plan.Interval]) -> Iterator[list[list[plan.Interval]]]:
-    if not items:
-        yield []
-        return
-    first, *rest = items
-    for parts in partitions(rest):
-        yield [[first], *parts]
-        for index in range(len(parts)):
-            yield [*parts[:index], [first, *parts[index]], *parts[index + 1 :]]
-
-
-def cost(count: int) -> int:
-    return plan.modbus_ns(LINK, 3, count)
-
-
-def fits(runs: list[plan.Interval], limit: int, allowed: list[plan.Interval]) -> bool:
-    return all(end - start <= limit and any(a <= start and end <= b for a, b in allowed) for start, end in runs)
-
-
-def hull(part: list[plan.Interval]) -> plan.Interval:
-    return min(start for start, _ in part), max(end for _, end in part)
-
-
-fields = st.lists(
-    st.tuples(st.integers(0, 60), st.sampled_from([1, 2, 4])).map(lambda f: (f[0], f[0] + f[1])), min_size=1, max_size=6
-)
-
-
-@given(fields, st.integers(4, 30), st.integers(0, 64))
-def test_no_partition_of_the_fields_takes_less_bus_time(found: list[plan.Interval], limit: int, hole: int) -> None:
-    allowed = [(0, hole), (hole, 64)]
-    possible = [
-        [hull(part) for part in parts]
-        for parts in partitions(sorted(set(found)))
-        if fits([hull(part) for part in parts], limit, allowed)
-    ]
-    if not possible:
-        with pytest.raises(ValueError):
-            plan.cover(found, cost, limit, allowed)
-        return
-    runs = plan.cover(found, cost, limit, allowed)
-    assert fits(runs, limit, allowed)
-    assert all(any(a <= start and end <= b for a, b in runs) for start, end in found)
-    assert sum(cost(end - start) for start, end in runs) == min(
-        sum(cost(end - start) for start, end in way) for way in possible
-    )
-
-
-def test_a_gap_is_read_over_while_it_is_shorter_than_another_question() -> None:
-    everywhere = [(0, 65536)]
-    break_even = 10 + 20 * 9600 // 22_000  # reference: g <= 10 + t_turn x B / 22, here 18
-    narrow, wide = [(0, 2), (2 + break_even, 4 + break_even)], [(0, 2), (3 + break_even, 5 + break_even)]
-    assert len(plan.cover(narrow, cost, 125, everywhere)) == 1
-    assert len(plan.cover(wide, cost, 125, everywhere)) == 2
 
 
 def model(points: str, link: str = "") -> Profile:
@@ -143,13 +83,6 @@ def test_a_block_is_asked_where_it_beats_its_items() -> None:
     held = Profile(1, "m", profile.Text("", ""), "dlt645", "electricity", profile.Source("", "doc-only"), (), three, ())
     assert plan.dlt645_identifiers(three, held) == ("0201FF00",)
     assert plan.dlt645_identifiers(three[1:2], held) == ("02010200",)
-
-
-def test_a_thousand_fields_are_planned_as_their_runs() -> None:
-    points = [(8 * index, 8 * index + 2) for index in range(1000)]
-    runs = plan.cover(points, cost, 120, [(0, 65536)])
-    assert sum(end - start <= 120 for start, end in runs) == len(runs)
-    assert len(runs) == 67  # 15 fields of stride 8 in 114 registers; break-even gap is 18
 
 
 @given(

@@ -10,7 +10,7 @@ from drivers import builtin, profile, replay
 from drivers.columns import Layouts, replay_track
 from drivers.driver import Driver, driver
 from drivers.modbus import ModbusDriver
-from drivers.plan import Span, dlt645_ns, extent, modbus_ns
+from drivers.plan import Span, extent, pace
 from drivers.profile import Profile, Proof
 from drivers.proof import asker, prove
 from drivers.site import Device
@@ -119,9 +119,9 @@ def test_a_plan_takes_no_more_bus_time_than_a_question_a_point(model: Profile) -
         for query in held.queries():
             if isinstance(held, ModbusDriver):
                 asked = modbus.parse_rtu(query.request)
-                total += modbus_ns(model.link, asked.function, asked.count)
+                total += pace(model.link).modbus(asked.function, asked.count)
             else:
-                total += dlt645_ns(model.link, 2 * len(query.points))
+                total += pace(model.link).dlt645(2 * len(query.points))
         return total
 
     assert cost(installed(model)) <= sum(cost(installed(model, points=(point.id,))) for point in model.points)
