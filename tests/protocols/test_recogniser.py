@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocols import dlt645, modbus
+from protocols import cjt188, dlt645, modbus
 from protocols.dlt645 import Frame
 from protocols.errors import Damaged, Mismatched, ProtocolError, Refused, Silent
 from protocols.modbus import Request, frame_rtu, frame_tcp
@@ -30,6 +30,10 @@ class Case:
 
 def _dlt645(address: str, control: int, data: str) -> bytes:
     return Frame(address, control, bytes.fromhex(data)).to_bytes()
+
+
+def _cjt188(data: str, address: str = "78330011223344", control: int = 0x81, meter_type: int = 0x10) -> bytes:
+    return cjt188.Frame(meter_type, address, control, bytes.fromhex(data)).to_bytes()
 
 
 def _tcp(request: Request, pdu: str, transaction: int | None = None, unit: int = 1) -> bytes:
@@ -83,7 +87,24 @@ TCP = Case(
     ),
     (ASK.tcp()[:2], ASK.tcp()[:4] + b"\0\xff\1\4", b"keepalive"),
 )
-CASES = (DLT645, RTU, TCP)
+WATER = "78330011223344"
+COUNTED = "005959002C" + "FF" * 4 + "2C" + "FF" * 7 + "0000"
+CJT188 = Case(
+    "cjt188",
+    cjt188.Recogniser,
+    cjt188.payload,
+    cjt188.read_request(0x10, WATER),
+    _cjt188("1F90AA" + COUNTED),
+    _cjt188("000200", control=0xC1),
+    (
+        _cjt188("1F90AA" + COUNTED, address="78330011223345"),
+        _cjt188("1F90AA" + COUNTED, meter_type=0x20),
+        _cjt188("810A00"),
+        _cjt188("A01700550000", control=0x84),
+    ),
+    (b"\x68", b"\x68\x68", bytes.fromhex("68 10 44 33 22 11 00 33 78 81 FF"), bytes.fromhex("4354524C3A26")),
+)
+CASES = (DLT645, CJT188, RTU, TCP)
 every = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 
 
@@ -158,7 +179,7 @@ def test_noise_is_never_an_answer_and_always_a_fault(case: Case, noise: bytes) -
     assert isinstance(failure(case, noise), Damaged | Mismatched | Silent)
 
 
-@pytest.mark.parametrize("case", [DLT645, RTU], ids=lambda case: case.name)
+@pytest.mark.parametrize("case", [DLT645, CJT188, RTU], ids=lambda case: case.name)
 def test_no_flipped_bit_is_recognised(case: Case) -> None:
     for bit in range(len(case.answer) * 8):
         raw = bytearray(case.answer)
