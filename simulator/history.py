@@ -1,16 +1,24 @@
 """History: a gateway's own agent lives through a stretch of the past in virtual time."""
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 from random import Random
 
 from drivers import site as sites
 from edge.agent import Agent
-from simulator.meters import PORTS, listeners
+from edge.wire import Wire
+from simulator.meters import PORTS, Listener, listeners
+from simulator.network import Endpoint, TcpEnd
+from simulator.ports import SerialPort
+from simulator.rs485 import Pair
+from simulator.stations import Station, steady
 from simulator.time import SimClock, VirtualLoop
 from simulator.truth import TruthLog
-from simulator.wires import MeterWire
 from simulator.world import World
+
+LATENCY_MS = 16
+"""How often a USB adapter hands over what has come."""
 
 
 def live_through(state: Path, seed: int, since: int, until: int, truth: Path) -> None:
@@ -19,15 +27,26 @@ def live_through(state: Path, seed: int, since: int, until: int, truth: Path) ->
     What the meters served is appended to the ``truth`` log. The agent delivers nothing: the outbox is full afterwards.
     """
     loop, log = VirtualLoop(), TruthLog(truth, buffered=True)
-    clock, meters = SimClock(loop, since), listeners(World(seed), log)
-    ends = {port.name: MeterWire(port, meters[port.name], clock) for port in PORTS}
-
-    def wire(port: sites.Port) -> MeterWire:
-        return ends[port.name]
-
-    agent = Agent(state, clock, wire, None, Random(f"{seed}/{since}"), durable=False)
+    wire = wires(SimClock(loop, since), Random(f"line/{seed}/{since}"), listeners(World(seed), log))
+    agent = Agent(state, SimClock(loop, since), wire, None, Random(f"{seed}/{since}"), durable=False)
     try:
         loop.run_until_complete(agent.run(asyncio.Event(), until))
     finally:
         log.close()
         loop.close()
+
+
+def wires(clock: SimClock, random: Random, meters: dict[str, tuple[Listener, ...]]) -> Callable[[sites.Port], Wire]:
+    """Where each port of the site file ends: in a pair with its meters, or in an endpoint."""
+    known = {port.name: port for port in PORTS}
+
+    def wire(port: sites.Port) -> Wire:
+        held, hanging = known[port.name], meters[port.name]
+        if not held.serial:
+            return TcpEnd(Endpoint(held.name, clock, random, lambda: hanging, steady(held.turnaround_ms)))
+        pair = Pair(clock, random)
+        for meter in hanging:
+            Station(pair, meter, port.mode, steady(held.turnaround_ms))
+        return SerialPort(pair, port.name, latency_ms=LATENCY_MS)
+
+    return wire

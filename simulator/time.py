@@ -54,6 +54,10 @@ class SimClock:
         """Milliseconds since the loop was made."""
         return round(self._loop.time() * 1000)
 
+    def mono_us(self) -> int:
+        """Microseconds since the loop was made."""
+        return round(self._loop.time() * 1_000_000)
+
     def utc_ms(self) -> int:
         """UTC in ms."""
         return self._start + self.mono_ms()
