@@ -117,8 +117,9 @@ def test_a_block_may_be_short_and_what_is_filled_with_ff_is_absent() -> None:
     for data in ("562256", ""):
         with pytest.raises(Impossible, match="items of 2 bytes"):
             replay.values(held, request, answer("000000000001", "0201FF00", data))
+    assert replay.values(held, request, answer("000000000001", "0201FF00", "5622 EEEE FFFF")) == one
     with pytest.raises(Impossible):
-        replay.values(held, request, answer("000000000001", "0201FF00", "5622 EEEE FFFF"))
+        replay.values(held, request, answer("000000000001", "0201FF00", "5622 EEFF FFFF"))
 
 
 def test_a_width_that_is_not_the_formats_is_impossible() -> None:

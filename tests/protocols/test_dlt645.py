@@ -230,6 +230,8 @@ def test_several_bits_of_an_error_word_are_all_named() -> None:
         ("270000", "XXXXXX", False, "27"),
         ("FFFF", "XXX.X", False, None),
         ("FFFFFF", "XX.XXXX", True, None),
+        ("EEEE", "XXX.X", False, None),
+        ("EEEEEE", "XX.XXXX", True, None),
     ],
 )
 def test_values(field: str, digits: str, signed: bool, expected: str | None) -> None:
@@ -244,7 +246,7 @@ def test_values(field: str, digits: str, signed: bool, expected: str | None) -> 
         ("26", "XXX.X", False),
         ("", "XXX.X", False),
         ("0A00", "XXX.X", False),
-        ("EEEE", "XXX.X", False),
+        ("EEFF", "XXX.X", False),
         ("FF7F", "XXX.X", False),
         ("FF12", "XXX.X", False),
         ("00FF", "XXX.X", True),

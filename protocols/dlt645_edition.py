@@ -1,0 +1,233 @@
+"""DL/T 645, the questions and their answers: what the editions of 1997 and 2007 share, in terms of one ``Edition``.
+
+Nothing here can ask for anything but a read: the only functions are those that an edition names. An answer that does
+not fit in one frame is continued: the meter sets the bit for more, and is asked for what follows, frame by frame. Such
+an answer is recorded as all its frames, one after another.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from protocols.dlt645_frame import ERROR, FUNCTION, MORE, PREAMBLE, REPLY, Frame, Parser, decode, refusal, split
+from protocols.errors import Damaged, Mismatched, ProtocolError, Refused
+from protocols.recogniser import verdict
+
+LONGEST = 16
+"""Frames of one answer at most; a meter that goes on is not believed."""
+
+LIMIT = 2048
+"""Bytes kept to explain a failure."""
+
+ANYONE = "AA" * 6
+"""The address that every meter answers to: of use where only one hangs on the line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A read: whose data (``address`` as in Frame), by which function, of which ``identifier`` (hex, highest first).
+
+    ``tail``: what follows the identifier: the number of a follow-up frame, or which blocks of a load record.
+    """
+
+    address: str
+    control: int
+    identifier: str
+    tail: bytes = b""
+
+    def to_bytes(self) -> bytes:
+        """FE FE FE FE and the frame."""
+        data = bytes.fromhex(self.identifier)[::-1] + self.tail
+        return bytes([PREAMBLE] * 4) + Frame(self.address, self.control, data).to_bytes()
+
+
+@dataclass(frozen=True, slots=True)
+class Edition:
+    """One edition of the standard: its reading functions, the bytes of its identifiers, whether it numbers follow-ups.
+
+    ``tails``: how many bytes may follow the identifier of a read. ``find``: the function that asks for the address.
+    """
+
+    name: str
+    read: int
+    follow: int
+    width: int
+    numbered: bool
+    tails: tuple[int, ...] = (0,)
+    find: int | None = None
+
+    def read_request(self, address: str, identifier: str) -> bytes:
+        """FE FE FE FE and the frame that asks for one identifier (hex digits, highest byte first)."""
+        if not re.fullmatch(f"[0-9A-F]{{{2 * self.width}}}", identifier):
+            raise Damaged(f"identifier {identifier!r}, expected {2 * self.width} upper-case hex digits, highest first")
+        return Question(address, self.read, identifier).to_bytes()
+
+    def parse_request(self, raw: bytes) -> tuple[str, str]:
+        """Address and identifier of a read request; Mismatched when the frame asks something else."""
+        frame = decode(raw)
+        if frame.control != self.read or len(frame.data) != self.width:
+            raise Mismatched(
+                f"control {frame.control:02X} with {len(frame.data)} data bytes, "
+                f"expected the read request {self.read:02X} with {self.width}"
+            )
+        return frame.address, self.identifier_of(frame)
+
+    def question(self, raw: bytes) -> Question:
+        """What a request asks: a read, a follow-up or an address; Mismatched when it is none of them."""
+        frame = decode(raw)
+        tail = len(frame.data) - self.width
+        asks = frame.control == self.read and tail in self.tails
+        goes_on = frame.control == self.follow and tail == int(self.numbered)
+        finds = frame.control == self.find and not frame.data
+        if not (asks or goes_on or finds):
+            found = f"control {frame.control:02X} with {len(frame.data)} data bytes"
+            raise Mismatched(f"{found}, expected a request of {self.name} that reads")
+        return Question(frame.address, frame.control, self.identifier_of(frame), frame.data[self.width :])
+
+    def identifier_of(self, frame: Frame) -> str:
+        """The identifier at the head of the data, highest byte first; empty when the data are too short."""
+        return frame.data[: self.width][::-1].hex().upper() if len(frame.data) >= self.width else ""
+
+    def payload(self, request: bytes, reply: bytes) -> bytes:
+        """The data that answer a request, identifiers and frame numbers taken out, of all frames of the reply.
+
+        Refused for an exception reply, with its error word; Mismatched for another address, function, direction,
+        identifier or frame number, for an answer that is not whole and for anything behind it; Damaged.
+        """
+        return self.answers((request,), reply)[0]
+
+    def answers(self, requests: Sequence[bytes], reply: bytes) -> tuple[bytes, ...]:
+        """The data of each of several questions, out of all frames of their answers; errors as for payload."""
+        talk = Talk(self, requests)
+        for frame in split(reply):
+            talk.take(frame)
+        if talk.asked is not None:
+            raise Mismatched(f"{talk.last}; expected what follows: control {talk.asked.control:02X}")
+        return tuple(talk.data)
+
+    def pending(self, requests: Sequence[bytes], reply: bytes) -> bytes | None:
+        """The request to send next after these frames; None when the answers are whole, or never will be."""
+        talk = Talk(self, requests)
+        try:
+            for frame in split(reply):
+                talk.take(frame)
+        except ProtocolError:
+            return None
+        return None if talk.asked is None else talk.asked.to_bytes()
+
+    def difference(self, asked: Question, frame: Frame) -> str | None:
+        """What keeps this frame from answering; None when nothing does."""
+        said = f"control {frame.control:02X} from meter {frame.address}"
+        if not frame.control & REPLY or frame.control & FUNCTION != asked.control:
+            codes = ", ".join(f"{asked.control | REPLY | bits:02X}" for bits in (0, MORE, ERROR))
+            return f"{said}, expected a reply to a read (one of {codes})"
+        if not matches(asked.address, frame.address):
+            return f"{said}, expected meter {asked.address}"
+        if frame.control & ERROR:
+            return (
+                None if len(frame.data) == 1 else f"{said} with {len(frame.data)} data bytes, expected one error word"
+            )
+        if asked.control == self.find:
+            return self._no_address(asked, frame, said)
+        if (got := self.identifier_of(frame)) != asked.identifier:
+            return f"{said} with identifier {got or 'missing'}, expected {asked.identifier}"
+        return self._no_sequel(asked, frame, said)
+
+    def _no_address(self, asked: Question, frame: Frame, said: str) -> str | None:
+        told = frame.data[::-1].hex().upper()
+        whole = len(told) == 12 and told.isdecimal() and not frame.control & MORE
+        return (
+            None
+            if whole and matches(asked.address, told)
+            else f"{said} with {told or 'nothing'}, expected the 12 digits of an address"
+        )
+
+    def _no_sequel(self, asked: Question, frame: Frame, said: str) -> str | None:
+        """Whether a follow-up bears the number that was asked for, as its last byte."""
+        if asked.control != self.follow or not self.numbered:
+            return None
+        number = frame.data[self.width :][-1:]
+        found = number.hex().upper() or "missing"
+        return (
+            None if number == asked.tail else f"{said} with frame number {found}, expected {asked.tail.hex().upper()}"
+        )
+
+
+class Talk:
+    """How far questions to one meter have been answered: fed frame by frame in the order they came."""
+
+    def __init__(self, edition: Edition, requests: Sequence[bytes]) -> None:
+        self._edition = edition
+        self._questions = [edition.question(request) for request in requests]
+        if any(question.control == edition.follow for question in self._questions):
+            raise Mismatched("a request for follow-up frames, expected the read that they belong to")
+        self._frames = 0
+        self.asked: Question | None = self._questions[0]
+        """What the next frame must answer; None when all is answered."""
+        self.data = [b""]
+        """The data of each question that was answered or begun."""
+        self.last = "no frame"
+
+    def take(self, frame: Frame) -> None:
+        """One more frame; Mismatched when it is not the answer, Refused when the meter will not."""
+        if self.asked is None:
+            raise Mismatched(f"control {frame.control:02X} from meter {frame.address} behind the end of the answer")
+        if (difference := self._edition.difference(self.asked, frame)) is not None:
+            raise Mismatched(difference)
+        if frame.control & ERROR:
+            raise Refused(refusal(frame), frame.data[0])
+        start, numbered = len(self.asked.identifier) // 2, self.asked.control == self._edition.follow
+        self.data[-1] += frame.data[start : len(frame.data) - (numbered and self._edition.numbered)]
+        self.last = f"control {frame.control:02X}: " + (
+            "more frames follow" if frame.control & MORE else "the last frame"
+        )
+        self._frames += 1
+        self._turn(frame)
+
+    def _turn(self, frame: Frame) -> None:
+        """Work out what must come next."""
+        question = self._questions[len(self.data) - 1]
+        if frame.control & MORE:
+            if self._frames == LONGEST:
+                raise Mismatched(f"{LONGEST} frames and more frames follow, expected the end of the answer")
+            tail = bytes([self._frames]) if self._edition.numbered else b""
+            self.asked = Question(frame.address, self._edition.follow, question.identifier, tail)
+        elif len(self.data) < len(self._questions):
+            self.asked, self._frames = self._questions[len(self.data)], 0
+            self.data.append(b"")
+        else:
+            self.asked = None
+
+
+class Recogniser:
+    """The reply to one reading request. A wildcard request is answered by a real address."""
+
+    def __init__(self, edition: Edition, request: bytes) -> None:
+        self._edition, self._asked = edition, edition.question(request)
+        self._echo = request.lstrip(bytes([PREAMBLE]))
+        self._parser = Parser()
+        self._received = bytearray()
+        self._strangers: list[str] = []
+
+    def feed(self, data: bytes) -> bytes | None:
+        """The answering frame from 68 to 16; None = more is needed."""
+        self._received = (self._received + data)[-LIMIT:]
+        for frame, raw in self._parser.feed(data):
+            difference = self._edition.difference(self._asked, frame)
+            if difference is None:
+                return raw
+            if raw != self._echo:
+                self._strangers.append(difference)
+        return None
+
+    def failure(self) -> ProtocolError:
+        """Silent, Damaged or Mismatched, by what has come so far."""
+        rest = bytes(self._received).replace(self._echo, b"", 1).strip(bytes([PREAMBLE]))
+        return verdict(
+            rest, self._strangers, f"{self._asked.identifier or 'its address'} from meter {self._asked.address}"
+        )
+
+
+def matches(asked: str, got: str) -> bool:
+    """Whether an address is the one asked for: byte by byte, AA stands for any."""
+    return all(asked[at : at + 2] in ("AA", got[at : at + 2]) for at in range(0, 12, 2))
