@@ -92,11 +92,9 @@ def decode(
     frames: Annotated[
         list[str] | None, typer.Argument(help="frames in hex; without any, one a line on standard input")
     ] = None,
-    protocol: Annotated[
-        str, typer.Option(metavar="auto|dlt645|modbus-rtu|modbus-tcp", help="how to read it; auto takes what fits")
-    ] = "auto",
+    protocol: Annotated[str, typer.Option(metavar="auto|…", help="how to read it; auto takes what fits")] = "auto",
 ) -> None:
-    """Say what a frame means: hex in, one JSON object a line out. Exit 0 when every frame is good, else 3."""
+    """Say what a frame means: hex (or a packet of text) in, one JSON object a line out. Exit 3 unless all are good."""
     from protocols.decode import PROTOCOLS, explain
 
     if protocol not in PROTOCOLS:
@@ -104,7 +102,7 @@ def decode(
     good = True
     for line in frames or sys.stdin:
         if line.strip():
-            result = explain(line, protocol)
+            result = explain(line, protocol, language())
             good &= bool(result["ok"])
             typer.echo(json.dumps(result, ensure_ascii=False))
     raise typer.Exit(0 if good else 3)

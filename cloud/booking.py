@@ -13,7 +13,7 @@ from cloud.series import Series
 from drivers.columns import Table
 from drivers.installation import Installation
 from drivers.profile import Point
-from drivers.quantity import quality, scaled
+from drivers.quantity import limited, scaled
 from drivers.site import Device, multiplier
 from protocols.record.block import Header, Track
 
@@ -97,12 +97,16 @@ class Seat:
 
     def lanes(self, track: Track, table: Table) -> tuple[Lane, Lane]:
         """The counters of a track, and its power."""
+        if not table.layout.fixed:
+            return self._lanes_of(table)
         key = (track.request, track.reply_length)
         lanes = self._lanes.get(key)
         if lanes is None:
-            counters = Lane(table, lambda point: point.id in self.rules)
-            lanes = self._lanes[key] = (counters, Lane(table, _is_power))
+            lanes = self._lanes[key] = self._lanes_of(table)
         return lanes
+
+    def _lanes_of(self, table: Table) -> tuple[Lane, Lane]:
+        return Lane(table, lambda point: point.id in self.rules), Lane(table, _is_power)
 
     def kilowatts(self, point: Point, start: int) -> float:
         """What turns a power as read in the quarter of an hour from ``start`` into kW on the primary side."""
@@ -207,7 +211,7 @@ def _kept(point: Point, times: list[int], raws: list[int | float], scale: Decima
         index
         for index, raw in enumerate(raws)
         if (mask is None or mask[index])
-        and ((low is None and high is None) or quality(point, scaled(Decimal(raw), scale)) == "measured")
+        and ((low is None and high is None) or limited(point, scaled(Decimal(raw), scale)) == "measured")
     ]
     return [times[index] for index in kept], [raws[index] for index in kept], scale
 

@@ -5,8 +5,8 @@
 - Within a boot monotonic time touches the block before, and so does UTC, but for a declared step.
 - A new boot has a higher number and a boot event that spans from the end of the block before to its own start.
 - The configuration number is not below that of a block that was booked.
-- What was due is what the signed plan owes in that time, for every device; what nothing tells of fits in the declared
-  gaps.
+- What was due is what the signed plan owes in that time, for every device, and more only where a device speaks unasked;
+  answers to questions beyond the plan do not count; what nothing tells of fits in the declared gaps.
 
 Where the box did not know the time, on either side, UTC is not compared. A block that breaks a rule keeps its place in
 the chain and books nothing; its course is still what the next one goes on from.
@@ -75,15 +75,21 @@ def check_plan(header: Header, chunks: Iterable[Chunk], installation: Installati
     for chunk in chunks:
         installation.driver(chunk.device, chunk.device_digest)
         queries = plans[chunk.device]
-        due[chunk.device] = chunk.counters.due
+        due[chunk.device] = chunk.counters.due - beyond(chunk, queries)
         for fault in chunk.faults:
             if fault.query >= len(queries):
                 raise ChainError(f"device {chunk.device}: found request {fault.query} of a plan of {len(queries)}")
         _check_gaps(header, chunk, queries)
     for number, queries in enumerate(plans):
         low, high = due_bounds(queries, span)
-        if not low <= due[number] <= high:
+        if not low <= due[number] <= (high if all(query.request for query in queries) else due[number]):
             raise ChainError(f"device {number}: found {due[number]} due in {span} ms, expected {low} to {high}")
+
+
+def beyond(chunk: Chunk, queries: Sequence[Query]) -> int:
+    """Answers to questions that the plan does not ask: history, identification, the parts of a read that is refused."""
+    planned = {wording for query in queries for wording in query.wordings}
+    return sum([len(track.times) for track in chunk.tracks if track.request not in planned])
 
 
 def _check_length(header: Header) -> None:

@@ -10,7 +10,8 @@ import typer
 
 import tanmeter
 from drivers import builtin
-from drivers.profile import Profile, load
+from drivers.profile import Profile
+from drivers.profile_file import load
 from protocols import messages
 
 HERE = Path(__file__).parent

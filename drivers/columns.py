@@ -20,7 +20,7 @@ from drivers.dlt645 import Dlt645Driver
 from drivers.driver import Driver
 from drivers.modbus import ModbusDriver, ordered
 from drivers.profile import REGISTERS, Point
-from drivers.quantity import EXACT, quality, scaled
+from drivers.quantity import EXACT, limited, scaled
 from drivers.query import Values
 from drivers.reading import Quality
 from protocols import dlt645, modbus
@@ -48,6 +48,8 @@ class Column:
     mantissa: Numbers
     scale: Decimal
     valid: Mask
+    flagged: Mask | None = None
+    """Where the point's ``flag`` says that the value does not count; None: it has none."""
 
     def decimal(self, index: int) -> Decimal | None:
         """The exact value of one reply; None when the meter says it has none."""
@@ -55,16 +57,21 @@ class Column:
 
     def quality(self, index: int) -> Quality:
         """measured, absent or suspect, as replay says."""
-        return quality(self.point, self.decimal(index))
+        value = self.decimal(index)
+        if value is None:
+            return "absent"
+        return "suspect" if self.flagged is not None and self.flagged[index] else limited(self.point, value)
 
     def suspect(self) -> Mask:
-        """Where the value lies outside the point's ``min`` and ``max``."""
+        """Where the value lies outside the point's ``min`` and ``max``, or its flag says that it does not count."""
         low, high = _bounds(self.point, self.scale, self.mantissa.dtype.kind == "f")
         mask = np.zeros(len(self.times), np.bool_)
         if low is not None:
             mask |= self.mantissa < low
         if high is not None:
             mask |= self.mantissa > high
+        if self.flagged is not None:
+            mask |= self.flagged
         return mask & self.valid
 
     def floats(self) -> NDArray[np.float64]:
@@ -74,11 +81,15 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Table(Sequence[Column]):
-    """The columns of a track, one a point, in the profile's order; each is made when it is asked for."""
+    """The columns of a track, one a point, in the profile's order; each is made when it is asked for.
+
+    ``stamps``: when the values are of (UTC ms), where the device dates them itself.
+    """
 
     times: tuple[int, ...]
     layout: "Layout"
     matrices: Sequence["Matrix"]
+    stamps: tuple[int, ...] | None = None
 
     def __len__(self) -> int:
         return len(self.layout.points)
@@ -90,10 +101,27 @@ class Table(Sequence[Column]):
     def __getitem__(self, index: int | slice) -> Column | tuple[Column, ...]:
         if isinstance(index, slice):
             return tuple(self[i] for i in range(*index.indices(len(self))))
+        numbers, valid = self._numbers(index)
+        return Column(
+            self.layout.points[index], self.times, numbers, self.layout.scales[index], valid, self.flagged(index)
+        )
+
+    def flagged(self, index: int) -> Mask | None:
+        """Where the flag of a point says that its value does not count, be it that it says nothing; None: no flag."""
+        flag = self.layout.points[index].flag
+        if flag is None:
+            return None
+        places = [place for place, point in enumerate(self.layout.points) if point.id == flag]
+        if not places:
+            return np.ones(len(self.times), np.bool_)
+        numbers, valid = self._numbers(places[0])
+        found: Mask = ~valid | (numbers != 0)
+        return found
+
+    def _numbers(self, index: int) -> tuple[Numbers, Mask]:
         family, place = self.layout.places[index]
         numbers, valid = self.matrices[family]
-        mask = np.ones(len(self.times), np.bool_) if valid is None else valid[:, place]
-        return Column(self.layout.points[index], self.times, numbers[:, place], self.layout.scales[index], mask)
+        return numbers[:, place], np.ones(len(self.times), np.bool_) if valid is None else valid[:, place]
 
     @property
     def points(self) -> tuple[Point, ...]:
@@ -131,9 +159,15 @@ def replay_track(driver: Driver, track: Track, layouts: Layouts) -> Table:
     """Every value of a track; ProtocolError, the same that replay raises, when a reply is not what a driver records."""
     layout = layouts.of(driver, track.request, track.reply_length)
     matrices = layout.read(track.columns, len(track.times))
-    if matrices is None:
-        matrices = _one_by_one(layout, [replay.values(driver, track.request, reply) for reply in track.replies()])
-    return Table(track.times, layout, matrices)
+    if matrices is not None:
+        return Table(track.times, layout, matrices)
+    replies = track.replies()
+    rows = [replay.values(driver, track.request, reply) for reply in replies]
+    if not layout.fixed:
+        layout = _found_layout(driver, rows, track.reply_length)
+    stamps = [driver.stamp(track.request, reply) for reply in replies]
+    dated = tuple([stamp for stamp in stamps if stamp is not None])
+    return Table(track.times, layout, _one_by_one(layout, rows), dated if len(dated) == len(stamps) else None)
 
 
 Matrix: TypeAlias = tuple[Numbers, Mask | None]
@@ -168,6 +202,8 @@ class Layout:
     head: bytes
     check: Callable[[bytes], bool]
     counters: tuple[int, ...]
+    fixed: bool = True
+    """Whether the request alone tells the points; else the replies do."""
 
     def read(self, columns: bytes, count: int) -> list[Matrix] | None:
         """The numbers of every reply; None when one of them is no plain answer."""
@@ -274,6 +310,16 @@ class Missing:
         return np.zeros(shape, np.int64), np.zeros(shape, np.bool_)
 
 
+@dataclass(frozen=True, slots=True)
+class Read:
+    """Points whose numbers only the driver knows."""
+
+    dtype: type[np.generic]
+
+    def read(self, rows: Bytes) -> None:
+        """Never at once."""
+
+
 def _exact(number: int | float) -> int | Decimal:
     return number if isinstance(number, int) else Decimal(number)
 
@@ -292,7 +338,7 @@ def _one_by_one(layout: Layout, rows: Sequence[Values]) -> list[Matrix]:
     for point, scale, (family, place) in zip(layout.points, layout.scales, layout.places, strict=True):
         numbers, valid = matrices[family]
         for row, values in enumerate(rows):
-            if (value := values[point.id]) is not None:
+            if (value := values.get(point.id)) is not None:
                 raw = EXACT.divide(value, scale)
                 numbers[row, place] = float(raw) if numbers.dtype.kind == "f" else int(raw)
                 valid[row, place] = True
@@ -304,7 +350,23 @@ def _layout(driver: Driver, request: bytes, length: int) -> Layout:
         return _modbus_layout(driver, request, length)
     if isinstance(driver, Dlt645Driver):
         return _dlt645_layout(driver, request, length)
-    raise TypeError(f"found {type(driver).__name__}, expected a driver of drivers.driver")
+    return Layout((), (), (), (), length, False, b"", _always, (), fixed=False)
+
+
+def _found_layout(driver: Driver, rows: Sequence[Values], length: int) -> Layout:
+    """The layout of replies that were read one by one: every point that one of them holds, exact steps of its scale."""
+    held = {point_id for values in rows for point_id in values}
+    points = tuple(point for point in driver.profile.points if point.id in held)
+    places, groups = _grouped([point.type if point.type in _REALS else "steps" for point in points])
+    families = [Read(np.float64 if kind in _REALS else np.int64) for kind, _ in groups]
+    counters = tuple(index for index, point in enumerate(points) if point.kind == "counter")
+    scales = tuple(_step(point) for point in points)
+    return Layout(points, scales, places, tuple(families), length, False, b"", _always, counters, fixed=False)
+
+
+def _step(point: Point) -> Decimal:
+    """What every value of a point is a whole number of."""
+    return point.scale.scaleb(-len((point.digits or "").partition(".")[2]))
 
 
 def _modbus_layout(driver: ModbusDriver, request: bytes, length: int) -> Layout:

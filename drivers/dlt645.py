@@ -98,6 +98,12 @@ class Dlt645Driver:
         asked.check(len(data))
         return {point.id: _value(point, data[at : at + plan.width(point)]) for point, at in asked.parts}
 
+    def follow_up(self, request: bytes, reply: bytes) -> None:
+        """One answer is one frame."""
+
+    def stamp(self, request: bytes, reply: bytes) -> None:
+        """The values are of when they were read."""
+
     def recogniser(self, request: bytes) -> Recogniser:
         """What finds the reply among the bytes of the bus."""
         return dlt645.Recogniser(request)

@@ -3,15 +3,15 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from drivers import profile as profiles_
+from drivers import profile_file
 from drivers import site as sites
 from drivers.driver import Driver, driver
 from drivers.profile import Profile
 from drivers.site import Site
 from protocols.errors import ChainError, ConfigError
 
-MEDIA = {"purchased": "electricity", "flue-gas": "flue-gas"}
-"""What a role measures; a sub-meter may be either."""
+FLUE_GAS = "flue-gas"
+"""The role and the medium of what measures an emission instead of a consumption."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -43,7 +43,7 @@ def install(site_toml: bytes, profiles: Mapping[str, bytes], name: str = "site.t
 
 
 def _profile(key: str, source: bytes) -> Profile:
-    profile = profiles_.load(source, f"profile {key}")
+    profile = profile_file.load(source, f"profile {key}")
     if profile.id != key:
         raise ConfigError(f"profile {key}: id", repr(profile.id), repr(key))
     return profile
@@ -55,21 +55,20 @@ def _driver(site: Site, index: int, profiles: Mapping[str, Profile], name: str) 
     profile = profiles.get(device.profile)
     if profile is None:
         raise ConfigError(f"{where}.profile", repr(device.profile), "a profile: " + ", ".join(sorted(profiles)))
-    medium = MEDIA.get(device.role, profile.medium)
-    if profile.medium != medium:
-        raise ConfigError(
-            f"{where}.role", f"{device.role!r} for a {profile.medium} profile", f"a profile of the medium {medium}"
-        )
+    if device.role != "sub" and (device.role == FLUE_GAS) != (profile.medium == FLUE_GAS):
+        expected = f"the role {FLUE_GAS}" if profile.medium == FLUE_GAS else "purchased or sub"
+        raise ConfigError(f"{where}.role", f"{device.role!r} for a {profile.medium} profile", expected)
     port = next(port for port in site.port if port.name == device.port)
-    return driver(device, profile, port.framing if port.tcp else "rtu", where)
+    return driver(device, profile, port.framing if port.tcp else "rtu", where, site.zone)
 
 
 def _check_addresses(site: Site, drivers: tuple[Driver, ...], name: str) -> None:
-    """Two spellings of one DL/T 645 address on one port are one meter."""
+    """Two spellings of one address on one port are one meter: all but Modbus fill short numbers with zeros."""
     seen: set[tuple[str, str, str]] = set()
     for index, (device, held) in enumerate(zip(site.device, drivers, strict=True)):
         protocol = held.profile.protocol
-        place = (device.port, protocol, device.address.rjust(12, "0") if protocol == "dlt645" else device.address)
+        address = device.address if protocol == "modbus" else device.address.lstrip("0")
+        place = (device.port, protocol, address)
         if place in seen:
             where = f"{name}: device[{index}].address"
             raise ConfigError(where, f"{device.address!r} a second time", "one meter an address")

@@ -76,6 +76,12 @@ class ModbusDriver:
             return modbus.payload_tcp(request, reply)
         return modbus.payload_rtu(request, reply)
 
+    def follow_up(self, request: bytes, reply: bytes) -> None:
+        """One answer is one frame."""
+
+    def stamp(self, request: bytes, reply: bytes) -> None:
+        """The values are of when they were read."""
+
     def recogniser(self, request: bytes) -> Recogniser:
         """What finds the reply among the bytes of this framing."""
         if self.framing == "modbus-tcp":

@@ -4,7 +4,7 @@ from decimal import Decimal, InvalidOperation
 
 from drivers import replay
 from drivers.driver import Driver, driver
-from drivers.profile import Profile, Proof
+from drivers.profile import Profile, Proof, octets
 from drivers.site import Device
 from protocols import dlt645, modbus
 from protocols.errors import ConfigError, ProtocolError
@@ -15,7 +15,7 @@ def prove(profile: Profile, name: str = "profile") -> None:
     for index, proof in enumerate(profile.proof):
         where = f"{name}: proof[{index}]"
         try:
-            held = replay.values(asker(profile, proof), bytes.fromhex(proof.request), bytes.fromhex(proof.response))
+            held = replay.values(asker(profile, proof), octets(proof.request), octets(proof.response))
         except ProtocolError as error:
             raise ConfigError(where, str(error), "an exchange that the driver reads") from error
         found = {point: value for point, value in held.items() if value is not None}
@@ -26,7 +26,7 @@ def prove(profile: Profile, name: str = "profile") -> None:
 
 def asker(profile: Profile, proof: Proof) -> Driver:
     """The driver of the device that a proof's request is addressed to; ProtocolError when it is no read."""
-    request = bytes.fromhex(proof.request)
+    request = octets(proof.request)
     modbus_rtu = profile.protocol == "modbus"
     address = str(modbus.parse_rtu(request).unit) if modbus_rtu else dlt645.parse_request(request)[0]
     return driver(Device(id="proof", profile=profile.id, port="proof", address=address), profile)

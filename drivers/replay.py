@@ -23,11 +23,13 @@ def values(driver: Driver, request: bytes, reply: bytes) -> Values:
 
 
 def replay(driver: Driver, request: bytes, reply: bytes, at: int, device: int) -> tuple[Reading, ...]:
-    """The readings of one exchange at ``at`` (UTC ms), in the profile's order; ProtocolError."""
+    """The readings of one exchange at ``at`` (UTC ms), or when the device itself says they are of; ProtocolError."""
     held = values(driver, request, reply)
+    stamp = driver.stamp(request, reply)
+    at = at if stamp is None else stamp
     return tuple(
         [
-            Reading(device, point.id, value := held[point.id], point.unit, at, quality(point, value))
+            Reading(device, point.id, held[point.id], point.unit, at, quality(point, held))
             for point in driver.profile.points
             if point.id in held
         ]

@@ -17,6 +17,9 @@ from protocols.errors import ConfigError
 SHORTEST_BLOCK_MS, LONGEST_BLOCK_MS = 1_000, 3_600_000
 HIGHEST_PORT = 65_535
 
+Range = tuple[int, int]
+"""First and last register."""
+
 Id = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 
 
@@ -32,13 +35,16 @@ class SiteInfo(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Port(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A wire: a serial port by its stable path with its mode (``9600-8E1``), or a TCP endpoint (``host:port``)."""
+    """A wire: a serial port by its stable path with its mode (``9600-8E1``), a TCP endpoint (``tcp = "host:port"``), or
+    an address that devices connect to and speak unasked (``listen = "host:port"``).
+    """
 
     name: Id
     device: str | None = None
     mode: str = "9600-8E1"
     tcp: str | None = None
-    framing: Literal["modbus-tcp", "rtu"] = "modbus-tcp"
+    listen: str | None = None
+    framing: Literal["modbus-tcp", "modbus-tls", "rtu"] = "modbus-tcp"
 
 
 class Ratio(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"since": "from"}):
@@ -54,8 +60,22 @@ class Ratio(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"si
         return ratio(self.ct) * ratio(self.pt)
 
 
+class Stack(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The duct a flue-gas monitor looks into: ``area_m2``, velocity factor ``kv`` (HJ 212-2017 annex D, 29 and 30), and
+    the air pressure where it stands, which the static pressure is added to.
+    """
+
+    area_m2: Decimal
+    kv: Decimal = Decimal(1)
+    air_pressure_pa: Decimal = Decimal(101325)
+
+
 class Device(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """An installed meter. ``role`` says what it counts for; ``parent`` is the meter upstream of it."""
+    """An installed meter. ``role`` says what it counts for; ``parent`` is the meter upstream of it.
+
+    ``mode``: its line settings, where they are not its port's. ``turnaround_ms``, ``max_registers``, ``readable`` and
+    ``forbidden``: measured here, instead of what its profile says of the link. ``options``: of its maker, by protocol.
+    """
 
     id: Id
     profile: str
@@ -67,6 +87,13 @@ class Device(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     parent: Id | None = None
     period: str | None = None
     points: tuple[str, ...] = ()
+    mode: str | None = None
+    turnaround_ms: Annotated[int, msgspec.Meta(ge=0, le=60_000)] | None = None
+    max_registers: Annotated[int, msgspec.Meta(ge=1, le=125)] | None = None
+    readable: tuple[Range, ...] | None = None
+    forbidden: tuple[Range, ...] | None = None
+    options: dict[str, Any] = {}
+    stack: Stack | None = None
     ratios: Annotated[tuple[Ratio, ...], msgspec.Meta(max_length=256)] = ()
 
 
@@ -153,21 +180,29 @@ def _check(site: Site, name: str) -> None:
         if port.name in ports:
             raise ConfigError(f"{where}.name", f"{port.name!r} a second time", "each name once")
         _check_port(port, where)
-        if (port.device, port.tcp) in [(other.device, other.tcp) for other in ports.values()]:
-            raise ConfigError(where, f"{port.device or port.tcp!r} a second time", "one port a wire: it has one owner")
+        if _wire(port) in [_wire(other) for other in ports.values()]:
+            raise ConfigError(where, f"{_wire(port)!r} a second time", "one port a wire: it has one owner")
         ports[port.name] = port
     _check_devices(site, name, ports)
 
 
+def _wire(port: Port) -> str | None:
+    return port.device or port.tcp or port.listen
+
+
 def _check_port(port: Port, where: str) -> None:
-    if (port.device is None) == (port.tcp is None):
-        raise ConfigError(where, "both or neither of device and tcp", "one of device and tcp")
-    if re.fullmatch(r"[1-9][0-9]{2,6}-[78][NEO][12]", port.mode) is None:
-        raise ConfigError(f"{where}.mode", repr(port.mode), "a mode like 9600-8E1")
-    if port.tcp is not None:
-        match = re.fullmatch(r"[^:\s]+:([0-9]{1,5})", port.tcp)
+    if sum([place is not None for place in (port.device, port.tcp, port.listen)]) != 1:
+        raise ConfigError(where, "none or more than one of device, tcp and listen", "one of device, tcp and listen")
+    _check_mode(port.mode, f"{where}.mode")
+    for key, place in (("tcp", port.tcp), ("listen", port.listen)):
+        match = re.fullmatch(r"[^:\s]+:([0-9]{1,5})", place or "any:1")
         if match is None or not 1 <= int(match[1]) <= HIGHEST_PORT:
-            raise ConfigError(f"{where}.tcp", repr(port.tcp), "host:port, the port 1 to 65535")
+            raise ConfigError(f"{where}.{key}", repr(place), "host:port, the port 1 to 65535")
+
+
+def _check_mode(mode: str, where: str) -> None:
+    if re.fullmatch(r"[1-9][0-9]{2,6}-[78][NEO][12]", mode) is None:
+        raise ConfigError(where, repr(mode), "a mode like 9600-8E1")
 
 
 def _check_devices(site: Site, name: str, ports: dict[str, Port]) -> None:
@@ -188,6 +223,8 @@ def _check_devices(site: Site, name: str, ports: dict[str, Port]) -> None:
             raise ConfigError(f"{where}.parent", repr(device.parent), "the id of another device")
         if device.period is not None:
             _duration(device.period, f"{where}.period")
+        if device.mode is not None:
+            _check_mode(device.mode, f"{where}.mode")
         for number, entry in enumerate(device.ratios):
             _check_ratio(entry, f"{where}.ratios[{number}]")
         if list(device.ratios) != sorted(device.ratios, key=lambda entry: entry.since):

@@ -58,6 +58,7 @@ class Ledger:
         """A device as JSON: values as decimal strings with their units."""
         known, device = self.devices[number], self._installation.site.device[number]
         profile = self._installation.drivers[number].profile
+        held = {point: value for point, (value, _) in known.values.items()}
         return {
             "id": device.id,
             "name": device.name,
@@ -73,7 +74,7 @@ class Ledger:
                     "value": None if value is None else str(value),
                     "unit": point.unit,
                     "at": at,
-                    "quality": quality(point, value),
+                    "quality": quality(point, held),
                 }
                 for point in profile.points
                 if point.id in known.values

@@ -36,11 +36,27 @@ class TanmeterError(Exception):
 
 
 class ProtocolError(TanmeterError):
-    """Bytes from a wire that break a protocol's rule. ``fault`` is the fault code of RECORD.md."""
+    """Bytes from a wire that break a protocol's rule. ``fault`` is the fault code of RECORD.md.
+
+    ``at``: the byte, from 0, where it was noticed; ``found`` there, ``expected``; ``cause``: the message id of what is
+    likely behind it. None where it cannot be told.
+    """
 
     code: ClassVar[str] = "BUS-100"
     exit_code: ClassVar[int] = 3
     fault: ClassVar[int] = 2
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        at: int | None = None,
+        found: str | None = None,
+        expected: str | None = None,
+        cause: str | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.at, self.found, self.expected, self.cause = at, found, expected, cause
 
 
 class Silent(ProtocolError):

@@ -194,7 +194,7 @@ def _replayed(installation: Installation, header: Header, chunk: Chunk) -> tuple
             held = values(driver, track.request, reply)
             count += len(held)
             value = held.get(ENERGY)
-            if value is not None and quality(driver.profile.point(ENERGY), value) == "measured":
+            if value is not None and quality(driver.profile.point(ENERGY), held) == "measured":
                 energy.append((header.utc[0] + time, value))
     energy.sort(key=lambda pair: pair[0])
     return count, energy

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from drivers import builtin, profile, replay
+from drivers import builtin, profile_file, replay
 from drivers.columns import Column, Layouts, replay_track
 from drivers.driver import Driver, driver
 from drivers.modbus import ordered
@@ -199,7 +199,7 @@ def test_bcd_items_are_the_same_both_ways(
     same(held, Track.of(dlt645.read_request("000000000009", identifier), range(count), replies), Layouts())
 
 
-MODELS = [profile.load(builtin.builtin(name)) for name in builtin.builtin_ids()]
+MODELS = [profile_file.load(builtin.builtin(name)) for name in builtin.builtin_ids()]
 
 
 @settings(max_examples=300, deadline=None)
@@ -275,6 +275,6 @@ def test_a_meter_seen_under_two_profiles_is_read_by_each() -> None:
     """A layout belongs to the driver that made it, not to the name of its model."""
     layouts = Layouts()
     held, track = acrel([123])
-    tenfold = profile.load(builtin.builtin("acrel-adl400").replace(b"scale = 0.01", b"scale = 0.1"))
+    tenfold = profile_file.load(builtin.builtin("acrel-adl400").replace(b"scale = 0.01", b"scale = 0.1"))
     assert replay_track(held, track, layouts)[0].decimal(0) == Decimal("1.23")
     assert replay_track(device(tenfold), track, layouts)[0].decimal(0) == Decimal("12.3")

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from drivers import builtin, profile, replay
+from drivers import builtin, profile_file, replay
 from drivers.driver import Driver, driver
 from drivers.modbus import number, ordered
 from drivers.profile import Profile
@@ -17,9 +17,9 @@ from drivers.site import Device
 from protocols import dlt645, modbus
 from protocols.errors import ConfigError, Damaged, Impossible, Mismatched, Refused
 
-THREE_PHASE = profile.load(builtin.builtin("dlt645-2007-three-phase"))
-ACREL = profile.load(builtin.builtin("acrel-adl400"))
-SDM630 = profile.load(builtin.builtin("eastron-sdm630"))
+THREE_PHASE = profile_file.load(builtin.builtin("dlt645-2007-three-phase"))
+ACREL = profile_file.load(builtin.builtin("acrel-adl400"))
+SDM630 = profile_file.load(builtin.builtin("eastron-sdm630"))
 
 
 def meter(model: Profile, address: str, framing: str = "rtu", points: tuple[str, ...] = ()) -> Driver:
@@ -144,7 +144,7 @@ def test_word_orders_are_what_their_letters_say(kind: str, data: bytes) -> None:
 
 @given(st.floats(allow_nan=True, allow_infinity=True), st.integers(1, 28))
 def test_a_float_is_the_exact_number_its_bits_say_whatever_the_context(value: float, digits: int) -> None:
-    held = profile.load(builtin.builtin("chint-dtsu666"))
+    held = profile_file.load(builtin.builtin("chint-dtsu666"))
     request = modbus.Request(1, 3, 0x2044, 2).rtu()
     body = pack(">f", value) if abs(value) < 3e38 else pack(">f", float("nan"))
     with localcontext(prec=digits):
@@ -188,7 +188,7 @@ def test_the_recogniser_finds_the_answer_behind_the_echo() -> None:
     reply = bytes.fromhex("68 61 01 00 00 00 00 68 91 08 33 33 34 33 59 33 33 33 8A 16")
     request = held.queries()[0].request
     assert held.recogniser(request).feed(echo + reply) == reply
-    coils = meter(profile.load(builtin.builtin("sick-marsic300")), "1", "modbus-tcp")
+    coils = meter(profile_file.load(builtin.builtin("sick-marsic300")), "1", "modbus-tcp")
     request = coils.queries()[0].request
     reply = request[:4] + bytes([0, 4, 1, 2, 1, 0b10010])
     assert coils.recogniser(request).feed(reply) == reply

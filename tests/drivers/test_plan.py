@@ -4,14 +4,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from drivers import plan, profile
+from drivers import plan, profile, profile_file
 from drivers.driver import Query, driver
 from drivers.profile import Point, Profile
 from drivers.site import Device
 
 
 def model(points: str, link: str = "") -> Profile:
-    return profile.load(
+    return profile_file.load(
         f"""
 schema = 1
 id = "acme"

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from drivers import builtin, profile, replay
+from drivers import builtin, profile_file, replay
 from drivers.columns import Layouts, replay_track
 from drivers.driver import Driver, driver
 from drivers.modbus import ModbusDriver
@@ -18,7 +18,7 @@ from protocols import dlt645, modbus
 from protocols.errors import ConfigError, ProtocolError
 from protocols.record.block import Track
 
-PROFILES = {name: profile.load(builtin.builtin(name), name) for name in builtin.builtin_ids()}
+PROFILES = {name: profile_file.load(builtin.builtin(name), name) for name in builtin.builtin_ids()}
 PROOFS = [(name, index) for name, model in PROFILES.items() for index in range(len(model.proof))]
 
 every_profile = pytest.mark.parametrize("model", PROFILES.values(), ids=PROFILES)
@@ -186,7 +186,7 @@ expect = { e = "123", u = "230.1" }
 
 
 def test_the_model_of_the_bad_files_is_good() -> None:
-    prove(profile.load(GOOD.encode()))
+    prove(profile_file.load(GOOD.encode()))
 
 
 @pytest.mark.parametrize(
@@ -213,7 +213,7 @@ def test_the_model_of_the_bad_files_is_good() -> None:
 def test_a_malformed_profile_is_named_by_its_path(old: str, new: str, path: str, message: str) -> None:
     assert old in GOOD
     with pytest.raises(ConfigError) as caught:
-        profile.load(GOOD.replace(old, new, 1).encode(), "acme.toml")
+        profile_file.load(GOOD.replace(old, new, 1).encode(), "acme.toml")
     assert caught.value.path.startswith(f"acme.toml: {path}")
     assert message in str(caught.value)
 
@@ -224,11 +224,11 @@ def test_a_malformed_profile_is_named_by_its_path(old: str, new: str, path: str,
 )
 def test_a_proof_that_does_not_come_out_is_refused(old: str, new: str) -> None:
     with pytest.raises(ConfigError, match=r"profile: proof\[0\]"):
-        prove(profile.load(GOOD.replace(old, new, 1).encode()))
+        prove(profile_file.load(GOOD.replace(old, new, 1).encode()))
 
 
 def test_a_point_that_fits_in_no_read_is_refused() -> None:
-    tight = profile.load(GOOD.replace("[[proof]]", "[link]\nmax_registers = 1\n[[proof]]").encode())
+    tight = profile_file.load(GOOD.replace("[[proof]]", "[link]\nmax_registers = 1\n[[proof]]").encode())
     with pytest.raises(ConfigError, match="at most 1 in one read"):
         installed(tight)
     assert Span(3, 0, 2).holds(tight.points[0])

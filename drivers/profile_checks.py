@@ -1,0 +1,136 @@
+"""What the types of a profile cannot say; one function a protocol. ConfigError with the path of the point."""
+
+from collections.abc import Callable
+
+from drivers.profile import REGISTERS, Point, Profile, octets
+from drivers.site import duration_ms
+from protocols.errors import ConfigError
+
+
+def check(profile: Profile, name: str) -> None:
+    """What the types cannot say; ConfigError with the path of the point."""
+    _duration(profile.period, f"{name}: period")
+    for key, ranges in (("readable", profile.link.readable), ("forbidden", profile.link.forbidden)):
+        for index, (first, last) in enumerate(ranges):
+            if not 0 <= first <= last <= 0xFFFF:
+                raise ConfigError(f"{name}: link.{key}[{index}]", f"[{first}, {last}]", "first <= last, both 0..65535")
+    ids = [point.id for point in profile.points]
+    for index, point in enumerate(profile.points):
+        where = f"{name}: points[{index}]"
+        if ids.index(point.id) != index:
+            raise ConfigError(f"{where}.id", f"{point.id!r} a second time", "each id once")
+        _check_point(point, ids, where)
+        _PROTOCOLS[profile.protocol](point, where)
+    _check_groups(profile, name)
+    _check_proofs(profile, ids, name)
+
+
+def _check_point(point: Point, ids: list[str], where: str) -> None:
+    if point.period is not None:
+        _duration(point.period, f"{where}.period")
+    if point.kind == "counter" and point.modulus is None and point.type not in ("f32", "f64"):
+        raise ConfigError(f"{where}.modulus", "a counter without modulus", "the value at which it rolls over")
+    if not point.scale.is_finite() or point.scale <= 0:
+        raise ConfigError(f"{where}.scale", str(point.scale), "a number above 0")
+    for key, value in (("modulus", point.modulus), ("max_rate_per_h", point.max_rate_per_h)):
+        if value is not None and not (value.is_finite() and value > 0):
+            raise ConfigError(f"{where}.{key}", str(value), "a number above 0")
+    for key, value in (("min", point.min), ("max", point.max)):
+        if value is not None and not value.is_finite():
+            raise ConfigError(f"{where}.{key}", str(value), "a finite number")
+    named = [("affects", other) for other in point.affects]
+    named += [(key, other) for key, other in (("flag", point.flag), ("of", point.of)) if other is not None]
+    for key, other in named:
+        if other not in ids or other == point.id:
+            raise ConfigError(f"{where}.{key}", repr(other), "the id of another point")
+
+
+def _check_modbus(point: Point, where: str) -> None:
+    if point.fc is None or point.address is None or point.type is None:
+        raise ConfigError(where, "a point without fc, address and type", "fc, address and type (protocol modbus)")
+    if (point.type == "bit") != (point.fc in (1, 2)):
+        raise ConfigError(f"{where}.type", f"{point.type!r} with fc {point.fc}", "bit with fc 1 or 2, else 3 or 4")
+    if point.bit is not None and point.type != "u16":
+        raise ConfigError(f"{where}.bit", f"a bit of type {point.type!r}", "a bit of a u16 status word")
+    if point.address + REGISTERS[point.type] > 0x10000:
+        raise ConfigError(f"{where}.address", f"{point.address} for {point.type}", "a point that ends by address 65535")
+
+
+def _check_dlt645(point: Point, where: str, size: int = 8) -> None:
+    if point.di is None or point.digits is None:
+        raise ConfigError(where, "a point without di and digits", "di and digits (protocol dlt645)")
+    for key, identifier in (("di", point.di), ("block", point.block)):
+        if identifier is not None and len(identifier) != size:
+            raise ConfigError(f"{where}.{key}", repr(identifier), f"{size} hex digits")
+    if point.digits.count("X") % 2 or point.digits.count("X") > 16:
+        raise ConfigError(f"{where}.digits", repr(point.digits), "an even number of digits, at most 16")
+
+
+def _check_dlt645_1997(point: Point, where: str) -> None:
+    _check_dlt645(point, where, size=4)
+
+
+def _check_cjt188(point: Point, where: str) -> None:
+    if point.field is None:
+        raise ConfigError(where, "a point without field", "field (protocol cjt188)")
+
+
+def _check_hj212(point: Point, where: str) -> None:
+    if point.cn is None:
+        raise ConfigError(where, "a point without cn", "cn (protocol hj212)")
+
+
+def _check_mbus(point: Point, where: str) -> None:
+    if point.record is None and point.field is None:
+        raise ConfigError(where, "a point without record", "record: its DIF and VIF bytes (protocol mbus)")
+
+
+_PROTOCOLS: dict[str, Callable[[Point, str], None]] = {
+    "modbus": _check_modbus,
+    "dlt645": _check_dlt645,
+    "dlt645-1997": _check_dlt645_1997,
+    "cjt188": _check_cjt188,
+    "hj212": _check_hj212,
+    "mbus": _check_mbus,
+}
+
+
+def _check_groups(profile: Profile, name: str) -> None:
+    """Points that come in one reply must agree: a block in its format, a snapshot in function and period."""
+    blocks: dict[str, Point] = {}
+    snapshots: dict[str, Point] = {}
+    singles = [point.di for point in profile.points if point.di is not None]
+    for index, point in enumerate(profile.points):
+        where = f"{name}: points[{index}]"
+        if singles.count(point.di or "") > 1:
+            raise ConfigError(f"{where}.di", f"{point.di!r} a second time", "each identifier once")
+        if point.block is not None:
+            first = blocks.setdefault(point.block, point)
+            if (first.digits, first.signed) != (point.digits, point.signed) or point.block in singles:
+                raise ConfigError(f"{where}.block", repr(point.block), f"the format of {first.id}, no point's di")
+        if point.snapshot is not None:
+            first = snapshots.setdefault(point.snapshot, point)
+            if (first.fc, first.period) != (point.fc, point.period):
+                raise ConfigError(f"{where}.snapshot", repr(point.snapshot), f"the fc and period of {first.id}")
+
+
+def _check_proofs(profile: Profile, ids: list[str], name: str) -> None:
+    for index, proof in enumerate(profile.proof):
+        where = f"{name}: proof[{index}]"
+        for point_id in proof.expect:
+            if point_id not in ids:
+                raise ConfigError(f"{where}.expect", repr(point_id), "the id of a point")
+        for key, text in (("request", proof.request), ("response", proof.response)):
+            try:
+                octets(text)
+            except ValueError as error:
+                raise ConfigError(
+                    f"{where}.{key}", repr(text), "bytes in hex, or a packet that begins with ##"
+                ) from error
+
+
+def _duration(text: str, where: str) -> None:
+    try:
+        duration_ms(text)
+    except ValueError as error:
+        raise ConfigError(where, repr(text), "a duration like 10s, 15m, 1d") from error
