@@ -106,7 +106,7 @@ def _function(function: int, points: Sequence[Point], profile: Profile) -> Itera
     limit = link.max_registers * (16 if function <= 2 else 1)
     allowed, time = _allowed(function, profile), pace(link).modbus
     try:
-        runs = cover(_fields(points), lambda count: time(function, count), limit, allowed)
+        runs = cover(fields(points), lambda count: time(function, count), limit, allowed)
     except ValueError as error:
         first, end = error.args[0]
         expected = f"at most {limit} in one read, none forbidden, none unknown between them"
@@ -115,7 +115,7 @@ def _function(function: int, points: Sequence[Point], profile: Profile) -> Itera
     return (Span(function, start, end - start) for start, end in runs)
 
 
-def _fields(points: Iterable[Point]) -> Iterator[Interval]:
+def fields(points: Iterable[Point]) -> Iterator[Interval]:
     """What must come in one read: each point, and the whole of each snapshot group."""
     groups: dict[str, Interval] = {}
     for point in points:
