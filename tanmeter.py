@@ -15,6 +15,7 @@ from protocols.errors import TanmeterError
 ROOMS = {
     "demo": "simulator.commands:demo",
     "site": "provisioning.commands:app",
+    "profile": "provisioning.profile_commands:app",
     "bus": "provisioning.bus_commands:app",
     "edge": "edge.commands:app",
     "cloud": "cloud.commands:app",

@@ -9,8 +9,8 @@ from typing import Any
 import typer
 
 import tanmeter
-from drivers import builtin
-from drivers.profile import Profile
+from drivers import builtin, vocabulary
+from drivers.profile import Identify, Profile
 from drivers.profile_file import load
 from protocols import messages
 
@@ -52,7 +52,18 @@ that every build replays. How far each was checked is said plainly:
 - **simulator**: also read by our driver from our simulated meter, which independent masters (pymodbus, mbpoll) read alike.
 - **bench**, **field**: on a real meter. None of ours is yet.
 
-A profile of your own lies in a folder given with `--profile-dir`, as ID.toml, and is named by its id.
+A profile of your own lies in a folder given with `--profile-dir`, as ID.toml, and is named by its id. Start from the sheet of a
+similar model: `tanmeter profile sheet ID`, fill it in, `tanmeter profile new --from ID.xlsx --out MINE.toml`, `tanmeter profile test
+MINE.toml`, then `pytest hardware-tests --profile MINE.toml` at the meter.
+"""
+NAMES = """
+## Names of points
+
+One quantity has one name, whoever made the meter; a part of it is said behind: `voltage_a`, `voltage_ab`, `energy_import_t1` (tariff
+1), `mass_2` (second totaliser), `energy_import_unit` (the code of its unit). A state is a status point.
+
+| name | 含义 · meaning | units |
+| --- | --- | --- |
 """
 
 
@@ -62,8 +73,17 @@ def pages() -> dict[str, str]:
         "commands.md": COMMANDS + "".join(_command(words, command) for words, command in _commands()),
         "errors.md": ERRORS + "".join(_errors()) + EXIT_CODES,
         "profiles.md": PROFILES
-        + "".join(_profile(load(builtin.builtin(name), name)) for name in builtin.builtin_ids()),
+        + "".join(_profile(load(builtin.builtin(name), name)) for name in builtin.builtin_ids())
+        + NAMES
+        + "".join(_names()),
     }
+
+
+def _names() -> Iterator[str]:
+    """A line for each conventional name of a point."""
+    for name, units in {**vocabulary.UNITS, **dict.fromkeys(vocabulary.STATES, vocabulary.NUMBER)}.items():
+        entry = messages.catalogue()[f"quantity.{name}"]
+        yield f"| `{name}` | {entry['zh']} · {entry['en']} | {' '.join(units) if units != vocabulary.NUMBER else ''} |\n"
 
 
 def _commands() -> Iterator[tuple[str, Any]]:
@@ -116,12 +136,20 @@ def _profile(profile: Profile) -> str:
         f"{item.brand} {item.model}" + (f" ({item.note})" if item.note else "") for item in profile.products
     )
     points = ", ".join(f"`{point.id}`" + (f" {point.unit}" if point.unit != "1" else "") for point in profile.points)
+    marks = f"- Identified by: {_marks(profile.identify)}.\n" if profile.identify is not None else ""
     mind = f"- Mind: {profile.source.note}\n" if profile.source.note else ""
     return (
         f"\n## `{profile.id}`\n\n{profile.title.zh} · {profile.title.en}. Protocol {profile.protocol},"
         f" {len(profile.points)} points, verified: **{profile.source.verified}**.\n\n"
-        f"- Fits: {fits}\n- Source: {profile.source.doc}.\n{mind}- Points: {points}.\n"
+        f"- Fits: {fits}\n- Source: {profile.source.doc}.\n{mind}{marks}- Points: {points}.\n"
     )
+
+
+def _marks(identify: Identify) -> str:
+    """What tells the model, in words."""
+    words = " ".join(f"{word:04X}" for word in identify.expect)
+    read = [f"register {identify.read.address} (function {identify.read.fc}) says `{words}`"] if identify.read else []
+    return ", ".join([*read, *(f"`{point}` {low} to {high}" for point, (low, high) in identify.ranges.items())])
 
 
 def main() -> None:

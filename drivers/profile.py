@@ -107,6 +107,27 @@ class Link(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     forbidden: tuple[tuple[int, int], ...] = ()
 
 
+class Read(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One read of Modbus registers."""
+
+    fc: Literal[3, 4]
+    address: Annotated[int, msgspec.Meta(ge=0, le=0xFFFF)]
+    count: Annotated[int, msgspec.Meta(ge=1, le=125)] = 1
+
+
+class Identify(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How to tell that what answered is this model.
+
+    Modbus: ``read`` must be answered with exactly the words ``expect`` (a type code, letters of the name). ``ranges``
+    hold, for points of any protocol, the lowest and the highest value they can have on a meter that is in use: what is
+    read by a wrong map seldom lies inside all of them. Where both are given, both must hold.
+    """
+
+    read: Read | None = None
+    expect: tuple[Annotated[int, msgspec.Meta(ge=0, le=0xFFFF)], ...] = ()
+    ranges: dict[Name, tuple[Decimal, Decimal]] = {}
+
+
 class Proof(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A golden exchange: hex of request and response, and what must be read out of it, each value as a decimal.
 
@@ -132,6 +153,7 @@ class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     points: Annotated[tuple[Point, ...], msgspec.Meta(min_length=1, max_length=1000)]
     proof: Annotated[tuple[Proof, ...], msgspec.Meta(min_length=1, max_length=1000)]
     link: Link = Link()
+    identify: Identify | None = None
     period: str = "60s"
 
     def point(self, point_id: str) -> Point:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from drivers.profile import REGISTERS, Point, Profile, octets
+from drivers.profile import REGISTERS, Identify, Point, Profile, octets
 from drivers.site import duration_ms
 from protocols.errors import ConfigError
 
@@ -22,6 +22,8 @@ def check(profile: Profile, name: str) -> None:
         _check_point(point, ids, where)
         _PROTOCOLS[profile.protocol](point, where)
     _check_groups(profile, name)
+    if profile.identify is not None:
+        _check_identify(profile.identify, profile, f"{name}: identify")
     _check_proofs(profile, ids, name)
 
 
@@ -112,6 +114,25 @@ def _check_groups(profile: Profile, name: str) -> None:
             first = snapshots.setdefault(point.snapshot, point)
             if (first.fc, first.period) != (point.fc, point.period):
                 raise ConfigError(f"{where}.snapshot", repr(point.snapshot), f"the fc and period of {first.id}")
+
+
+def _check_identify(identify: Identify, profile: Profile, where: str) -> None:
+    """A read with all its words, or ranges of known points; the read only over Modbus."""
+    read, ids = identify.read, [point.id for point in profile.points]
+    if read is None and not identify.ranges:
+        raise ConfigError(where, "neither read nor ranges", "read and expect, or ranges of points")
+    if read is not None and profile.protocol != "modbus":
+        raise ConfigError(f"{where}.read", f"a read over {profile.protocol}", "ranges (read is for modbus)")
+    if len(identify.expect) != (read.count if read is not None else 0):
+        expected = f"{read.count} words" if read is not None else "none without read"
+        raise ConfigError(f"{where}.expect", f"{len(identify.expect)} words", expected)
+    if read is not None and read.address + read.count > 0x10000:
+        raise ConfigError(f"{where}.read", f"{read.count} from {read.address}", "a read that ends by address 65535")
+    for point, (low, high) in identify.ranges.items():
+        if point not in ids:
+            raise ConfigError(f"{where}.ranges", repr(point), "the id of a point")
+        if not low <= high:
+            raise ConfigError(f"{where}.ranges", f"{point}: {low} to {high}", "the lowest value first")
 
 
 def _check_proofs(profile: Profile, ids: list[str], name: str) -> None:

@@ -44,7 +44,7 @@ def _explain(message: str, tables: Any, kind: type[msgspec.Struct], name: str) -
     if match := re.search(r"unknown field `([^`]*)`", text):
         known = _fields_at(kind, place)
         return ConfigError(
-            f"{where}.{match[1]}" if place else f"{name}: {match[1]}", "an unknown key", _one_of(known, match[1])
+            f"{where}.{match[1]}" if place else f"{name}: {match[1]}", "an unknown key", one_of(known, match[1])
         )
     if match := re.search(r"missing required field `([^`]*)`", text):
         return ConfigError(where, f"no key {match[1]!r}", f"the key {match[1]!r}")
@@ -56,11 +56,11 @@ def _explain(message: str, tables: Any, kind: type[msgspec.Struct], name: str) -
         bound = "at least" if match[1] == ">=" else "at most"
         return ConfigError(where, f"{len(found)} entries", f"{bound} {match[2]}")
     if text.startswith("Invalid enum value"):
-        return ConfigError(where, repr(found), _one_of([str(value) for value in _values_at(kind, place)], str(found)))
+        return ConfigError(where, repr(found), one_of([str(value) for value in _values_at(kind, place)], str(found)))
     return ConfigError(where, repr(found), text.removeprefix("Expected ").replace("`", ""))
 
 
-def _one_of(known: list[str], found: str) -> str:
+def one_of(known: list[str], found: str) -> str:
     """What was expected among these; a guess when it is only misspelt."""
     near = difflib.get_close_matches(found, known, n=1)
     return f"{near[0]} (did you mean {near[0]!r}?)" if near else "one of " + ", ".join(known)

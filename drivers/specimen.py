@@ -1,0 +1,68 @@
+"""A plausible value of a Modbus point and the registers that hold it: for proof frames and for simulated meters."""
+
+from collections.abc import Mapping
+from decimal import Decimal
+from struct import pack, unpack
+
+from drivers.modbus import number, ordered
+from drivers.profile import REGISTERS, Point
+from drivers.quantity import scaled
+
+USUAL: Mapping[str, str] = {
+    "V": "230", "kV": "10", "A": "12.5", "mA": "12500", "W": "2830", "kW": "2.83", "MW": "2.5", "var": "410",
+    "kvar": "0.41", "VA": "2860", "kVA": "2.86", "Hz": "50", "%": "12.5", "ppm": "180", "ppb": "180000",
+    "kWh": "12345.5", "MWh": "1234.5", "Wh": "12345678", "GJ": "321.5", "kvarh": "2345.5", "kVAh": "13456.5",
+    "m3": "4567.5", "m3/h": "3.25", "kg": "456789", "kg/h": "1250", "t": "3456.5", "t/h": "42.5", "°C": "63.5",
+    "K": "22.5", "kPa": "350", "bar": "3.5", "m/s": "1.25", "kg/m": "20.5", "h": "5000",
+}  # fmt: skip
+"""What a point of a unit usually says; 1 of any other."""
+RATIO = "0.9"
+"""What a power factor usually says."""
+
+
+def raw(point: Point, place: int = 0) -> int | float:
+    """A raw number that the point can hold: usual for its unit, inside its limits, not a mark of absence.
+
+    ``place`` tells points of one unit apart.
+    """
+    if point.kind == "status" or point.type == "bit" or point.bit is not None:
+        return 0
+    usual = RATIO if point.id.startswith("power_factor") else USUAL.get(point.unit, "1")
+    wanted = Decimal(usual) * (1 + Decimal(place % 16) / 256)
+    low, high = point.min, point.max
+    if (low is not None and wanted < low) or (high is not None and wanted > high):
+        wanted = ((low or Decimal(0)) + (high if high is not None else (low or Decimal(0)) + 2)) / 2
+    if point.type in ("f32", "f64"):
+        return round(float(wanted / point.scale) * 64) / 64
+    return _whole(point, round(wanted / point.scale))
+
+
+def field(point: Point, value: int | float) -> bytes:
+    """The bytes of the registers that hold a raw number, as they travel; for a bit, one byte."""
+    kind = point.type or "u16"
+    if kind == "bit":
+        return bytes([int(value)])
+    if kind in ("f32", "f64"):
+        plain = pack(">f" if kind == "f32" else ">d", value)
+    else:
+        plain = (int(value) % (1 << 16 * REGISTERS[kind])).to_bytes(2 * REGISTERS[kind])
+    return ordered(plain, point.order)
+
+
+def value(point: Point, held: int | float) -> Decimal:
+    """What a raw number is worth in the point's unit."""
+    if point.type == "f32":
+        (held,) = unpack(">f", pack(">f", held))
+    return scaled(Decimal(held), point.scale)
+
+
+def _whole(point: Point, wanted: int) -> int:
+    """The nearest whole number that the type holds and that is no mark of absence."""
+    kind = point.type or "u16"
+    bits = 16 * REGISTERS[kind] - (kind[0] != "u")
+    most = min((1 << bits) - 1, int(point.modulus / point.scale) - 1 if point.modulus is not None else 1 << 64)
+    found = max(0, min(wanted, most))
+    while found in point.bad:
+        found -= 1
+    assert number(ordered(field(point, found), point.order), kind) == found
+    return found

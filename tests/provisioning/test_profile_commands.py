@@ -1,0 +1,141 @@
+"""tanmeter profile: what a person types, and what comes back."""
+
+import json
+from pathlib import Path
+
+import pytest
+from openpyxl import load_workbook
+from typer.testing import CliRunner
+
+from drivers import builtin, profile_file
+from protocols.errors import ConfigError
+from provisioning import workbook
+from provisioning.profile_commands import app
+
+IDS = builtin.builtin_ids()
+
+
+@pytest.fixture(autouse=True)
+def english(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TANMETER_LANG", "en")
+
+
+def run(*arguments: object) -> str:
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+def test_list_names_every_profile_with_what_is_known_of_it() -> None:
+    listed = json.loads(run("list", "--json"))["profiles"]
+    assert tuple(entry["id"] for entry in listed) == IDS
+    assert {"protocol", "medium", "points", "verified", "title", "products", "sha256"} <= set(listed[0])
+    text = run("list")
+    assert all(name in text for name in IDS)
+
+
+def test_show_tells_points_link_and_source() -> None:
+    text = run("show", "eastron-sdm630")
+    assert "mbmd" in text and "energy_import" in text and "kWh" in text and "at most 50 registers" in text
+    shown = json.loads(run("show", "eastron-sdm630", "--json"))
+    assert shown["profile"]["id"] == "eastron-sdm630" and len(shown["sha256"]) == 64
+
+
+def test_test_reads_the_proofs_and_counts_the_bus_time() -> None:
+    results = json.loads(run("test", *IDS, "--json"))["profiles"]
+    assert [result["id"] for result in results] == list(IDS) and all(result["ok"] for result in results)
+    sdm = next(result for result in results if result["id"] == "eastron-sdm630")
+    assert sdm["bus_ms"] == pytest.approx(sum(one["bus_ms"] for one in sdm["requests"]), abs=0.01)
+    assert "good" in run("test", "eastron-sdm630")
+
+
+def test_a_profile_that_is_not_known_and_one_that_is_wrong_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"'acme'.*eastron-sdm630"):
+        run("show", "acme")
+    bad = tmp_path / "acme.toml"
+    bad.write_bytes(builtin.builtin("eastron-sdm630").replace(b'voltage_a = "230.5"', b'voltage_a = "230.6"'))
+    with pytest.raises(ConfigError, match=r"proof\[0\].expect"):
+        run("test", bad)
+
+
+def test_profiles_of_ones_own_come_from_their_folder(tmp_path: Path) -> None:
+    (tmp_path / "acme.toml").write_bytes(builtin.builtin("acrel-adl400").replace(b'"acrel-adl400"', b'"acme"'))
+    assert "acme" in run("list", "--profile-dir", tmp_path)
+    assert json.loads(run("show", "acme", "--profile-dir", tmp_path, "--json"))["profile"]["id"] == "acme"
+
+
+@pytest.mark.parametrize("suffix", [".xlsx", ".csv"])
+@pytest.mark.parametrize("name", IDS)
+def test_a_profile_through_a_file_is_the_same_profile(tmp_path: Path, name: str, suffix: str) -> None:
+    run("sheet", name, "--out", tmp_path / f"s{suffix}")
+    run("new", "--from", tmp_path / f"s{suffix}", "--out", tmp_path / "s.toml")
+    made = profile_file.load((tmp_path / "s.toml").read_bytes())
+    assert made == profile_file.load(builtin.builtin(name))
+
+
+def test_the_workbook_helps_whoever_fills_it_in(tmp_path: Path) -> None:
+    run("sheet", "eastron-sdm630", "--out", tmp_path / "s.xlsx")
+    points = load_workbook(tmp_path / "s.xlsx")["points"]
+    offered = {rule.formula1 for rule in points.data_validations.dataValidation}
+    assert any("f32" in text and "u16" in text for text in offered) and any("ABCD" in text for text in offered)
+    assert points["A1"].value == "id" and points.freeze_panes == "B2"
+
+
+def test_headings_are_understood_in_chinese(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TANMETER_LANG", "zh")
+    run("sheet", "acrel-adl400", "--out", tmp_path / "s.xlsx")
+    book = load_workbook(tmp_path / "s.xlsx")
+    headings = [str(one.value) for one in book["测点"][1]]
+    assert "测点名\nid" in headings
+    for number, heading in enumerate(headings, 1):
+        book["测点"].cell(1, number).value = heading.split("\n")[0]
+    book.save(tmp_path / "zh.xlsx")
+    run("new", "--from", tmp_path / "zh.xlsx", "--out", tmp_path / "s.toml")
+    assert profile_file.load((tmp_path / "s.toml").read_bytes()) == profile_file.load(builtin.builtin("acrel-adl400"))
+
+
+def test_a_wrong_cell_of_a_workbook_is_named(tmp_path: Path) -> None:
+    run("sheet", "acrel-adl400", "--out", tmp_path / "s.xlsx")
+    book = load_workbook(tmp_path / "s.xlsx")
+    page = book["points"]
+    scale = next(one.column for one in page[1] if str(one.value).endswith("scale"))
+    page.cell(5, scale).value = "one tenth"
+    book.save(tmp_path / "bad.xlsx")
+    letter = page.cell(5, scale).column_letter
+    with pytest.raises(ConfigError, match=rf"sheet points, row 5, column {letter} \(scale\): found 'one tenth'"):
+        run("new", "--from", tmp_path / "bad.xlsx")
+
+
+def test_a_csv_as_a_chinese_excel_writes_it_is_read(tmp_path: Path) -> None:
+    run("sheet", "acrel-adl400", "--out", tmp_path / "s.csv")
+    text = (tmp_path / "s.csv").read_text("utf-8-sig")
+    (tmp_path / "gbk.csv").write_bytes(text.encode("gb18030"))
+    assert "安科瑞" in run("new", "--from", tmp_path / "gbk.csv")
+
+
+def test_a_sheet_without_proofs_and_titles_gets_them(tmp_path: Path) -> None:
+    (tmp_path / "s.csv").write_text(
+        "#id,acme\n#title.zh,表\n#title.en,meter\n#protocol,modbus\n#medium,electricity\n"
+        "#source.doc,manual\n#source.verified,doc-only\n\n"
+        "id,unit,kind,fc,address,type,modulus,#remark\nenergy_import,kWh,counter,3,0,u32,4294967296,as on the label\n"
+    )
+    run("new", "--from", tmp_path / "s.csv", "--out", tmp_path / "acme.toml")
+    assert "good" in run("test", tmp_path / "acme.toml")
+    made = profile_file.load((tmp_path / "acme.toml").read_bytes())
+    assert made.points[0].title is not None and made.points[0].title.zh == "正向有功电能"
+    assert [proof.source for proof in made.proof] == ["composed from the document"]
+
+
+@pytest.mark.parametrize("name", ["s.ods", "s"])
+def test_another_kind_of_file_is_refused(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"x")
+    with pytest.raises(ConfigError, match=r"\.xlsx or \.csv"):
+        workbook.read(tmp_path / name)
+
+
+def test_what_is_no_workbook_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "s.xlsx").write_bytes(b"PK\x03\x04 no workbook")
+    with pytest.raises(ConfigError, match="an Excel workbook"):
+        workbook.read(tmp_path / "s.xlsx")
