@@ -21,7 +21,9 @@ def write(value: Any, name: str = "") -> str:
     if isinstance(value, Decimal):
         return f"{value:f}"
     if isinstance(value, dict):
-        return " ".join(f"{key}={_bounds(held, name)}" for key, held in value.items())
+        return " ".join(
+            f"{key}={_quoted(held) if name == 'options' else _bounds(held, name)}" for key, held in value.items()
+        )
     if isinstance(value, tuple | list):
         return " ".join(_bounds(held, name) for held in value)
     return str(value)
@@ -65,6 +67,15 @@ def _bounds(value: Any, name: str) -> str:
     return write(value, name)
 
 
+def _quoted(value: Any) -> str:
+    """An option: digits that are a text stand in quotes, a number does not."""
+    return f'"{value}"' if isinstance(value, str) and value.isdigit() else write(value)
+
+
+def _unquoted(text: str) -> Any:
+    return int(text) if text.isascii() and text.isdigit() else text.strip('"')
+
+
 def _choice(text: str, kind: Any) -> Any:
     known = get_args(kind)
     for value in known:
@@ -78,7 +89,7 @@ def _pairs(text: str, kind: Any) -> Iterator[tuple[str, Any]]:
         key, equals, value = part.partition("=")
         if not equals or not key:
             raise ValueError("name=value, separated by blanks")
-        yield key, _bound_pair(value) if get_origin(kind) is tuple else value
+        yield key, _unquoted(value) if kind is Any else _bound_pair(value) if get_origin(kind) is tuple else value
 
 
 def _several(text: str, parts: tuple[Any, ...]) -> tuple[Any, ...]:

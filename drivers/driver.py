@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
+from drivers.cjt188 import Cjt188Driver
 from drivers.dlt645 import Dlt645Driver
 from drivers.modbus import ModbusDriver
 from drivers.profile import Profile
@@ -83,4 +84,12 @@ def _dlt645(device: Device, profile: Profile, place: Place) -> Driver:
     return Dlt645Driver.of(device, profile, place.where)
 
 
-_DRIVERS: dict[str, Callable[[Device, Profile, Place], Driver]] = {"modbus": _modbus, "dlt645": _dlt645}
+def _cjt188(device: Device, profile: Profile, place: Place) -> Driver:
+    return Cjt188Driver.of(device, profile, place.where)
+
+
+_DRIVERS: dict[str, Callable[[Device, Profile, Place], Driver]] = {
+    "modbus": _modbus,
+    "dlt645": _dlt645,
+    "cjt188": _cjt188,
+}

@@ -2,7 +2,7 @@
 
 import hashlib
 from decimal import Decimal
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -141,7 +141,9 @@ class Proof(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A device model. ``period`` is the default of every point that names none."""
+    """A device model. ``period`` is the default of every point that names none, ``options`` are of its maker and differ
+    by protocol: CJ/T 188, drivers/cjt188_options.py.
+    """
 
     schema: Literal[1]
     id: Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9.-]*$")]
@@ -154,6 +156,7 @@ class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     proof: Annotated[tuple[Proof, ...], msgspec.Meta(min_length=1, max_length=1000)]
     link: Link = Link()
     identify: Identify | None = None
+    options: dict[str, Any] = {}
     period: str = "60s"
 
     def point(self, point_id: str) -> Point:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from drivers import cjt188_options
 from drivers.profile import REGISTERS, Identify, Point, Profile, octets
 from drivers.site import duration_ms
 from protocols.errors import ConfigError
@@ -21,6 +22,8 @@ def check(profile: Profile, name: str) -> None:
             raise ConfigError(f"{where}.id", f"{point.id!r} a second time", "each id once")
         _check_point(point, ids, where)
         _PROTOCOLS[profile.protocol](point, where)
+    if profile.protocol == "cjt188":
+        cjt188_options.check(profile.points, cjt188_options.options(profile.options, {}, name), name)
     _check_groups(profile, name)
     if profile.identify is not None:
         _check_identify(profile.identify, profile, f"{name}: identify")
@@ -75,6 +78,8 @@ def _check_dlt645_1997(point: Point, where: str) -> None:
 def _check_cjt188(point: Point, where: str) -> None:
     if point.field is None:
         raise ConfigError(where, "a point without field", "field (protocol cjt188)")
+    if point.bit is not None and point.field != "status":
+        raise ConfigError(f"{where}.bit", f"a bit of {point.field}", "a bit of the status word")
 
 
 def _check_hj212(point: Point, where: str) -> None:

@@ -1,12 +1,13 @@
 """Proof frames: a profile must read its own golden exchanges."""
 
+from collections.abc import Callable
 from decimal import Decimal, InvalidOperation
 
 from drivers import replay
 from drivers.driver import Driver, driver
 from drivers.profile import Profile, Proof, octets
 from drivers.site import Device
-from protocols import dlt645, modbus
+from protocols import cjt188, dlt645, modbus
 from protocols.errors import ConfigError, ProtocolError
 
 
@@ -26,10 +27,16 @@ def prove(profile: Profile, name: str = "profile") -> None:
 
 def asker(profile: Profile, proof: Proof) -> Driver:
     """The driver of the device that a proof's request is addressed to; ProtocolError when it is no read."""
-    request = octets(proof.request)
-    modbus_rtu = profile.protocol == "modbus"
-    address = str(modbus.parse_rtu(request).unit) if modbus_rtu else dlt645.parse_request(request)[0]
+    address = _ADDRESSED[profile.protocol](octets(proof.request))
     return driver(Device(id="proof", profile=profile.id, port="proof", address=address), profile)
+
+
+_ADDRESSED: dict[str, Callable[[bytes], str]] = {
+    "modbus": lambda request: str(modbus.parse_rtu(request).unit),
+    "dlt645": lambda request: dlt645.parse_request(request)[0],
+    "cjt188": lambda request: cjt188.parse_request(request).address,
+}
+"""Whom a request is addressed to."""
 
 
 def _decimal(text: str, where: str) -> Decimal:

@@ -14,7 +14,7 @@ from drivers.plan import Span, extent, pace
 from drivers.profile import Profile, Proof
 from drivers.proof import asker, prove
 from drivers.site import Device
-from protocols import dlt645, modbus
+from protocols import cjt188, dlt645, modbus
 from protocols.errors import ConfigError, ProtocolError
 from protocols.record.block import Track
 
@@ -25,8 +25,13 @@ every_profile = pytest.mark.parametrize("model", PROFILES.values(), ids=PROFILES
 every_proof = pytest.mark.parametrize(("name", "index"), PROOFS)
 
 
+READS = {"modbus": (1, 2, 3, 4), "dlt645": (0x11,), "cjt188": (0x01,)}
+ADDRESSES = {"cjt188": "00000000000007"}
+
+
 def installed(model: Profile, framing: str = "rtu", points: tuple[str, ...] = ()) -> Driver:
-    return driver(Device(id="M-01", profile=model.id, port="bus", address="7", points=points), model, framing)
+    address = ADDRESSES.get(model.protocol, "7")
+    return driver(Device(id="M-01", profile=model.id, port="bus", address=address, points=points), model, framing)
 
 
 def exchange(proof: Proof) -> tuple[bytes, bytes]:
@@ -34,7 +39,7 @@ def exchange(proof: Proof) -> tuple[bytes, bytes]:
 
 
 def test_the_six_profiles_of_the_first_release_are_there() -> None:
-    assert set(PROFILES) == {
+    assert set(PROFILES) >= {
         "acrel-adl400",
         "chint-dtsu666",
         "dlt645-2007-single-phase",
@@ -139,6 +144,8 @@ def test_only_reads_are_ever_yielded(model: Profile) -> None:
         assert next(held.read(query.request)) == query.request
         if model.protocol == "modbus":
             assert modbus.parse_rtu(query.request).function in (1, 2, 3, 4)
+        elif model.protocol == "cjt188":
+            assert {cjt188.decode(wording).control for wording in query.wordings} == {0x01}
         else:
             assert dlt645.decode(query.request).control == 0x11
     for code in range(256):
@@ -147,13 +154,14 @@ def test_only_reads_are_ever_yielded(model: Profile) -> None:
             modbus.frame_rtu(7, pdu),
             modbus.frame_tcp(1, 7, pdu),
             dlt645.Frame("000000000007", code, bytes.fromhex("00000100")).to_bytes(),
+            cjt188.Frame(0x20, ADDRESSES["cjt188"], code, bytes.fromhex("901F00")).to_bytes(),
         ]
         for frame in frames:
             try:
                 sent = next(held.read(frame))
             except ProtocolError:
                 continue
-            assert code in ((1, 2, 3, 4) if model.protocol == "modbus" else (0x11,)) and sent == frame
+            assert code in READS[model.protocol] and sent == frame
 
 
 @every_profile
