@@ -12,8 +12,9 @@ from collections.abc import Iterator
 
 from drivers import builtin
 from drivers.driver import driver
-from drivers.profile import REGISTERS, Point
+from drivers.profile import Point
 from drivers.profile_file import load
+from drivers.registers import REGISTERS
 from drivers.site import Device
 from protocols import modbus
 from protocols.record import block, transport

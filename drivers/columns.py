@@ -1,36 +1,34 @@
 """Replay of a whole track at once with numpy: the collector's fast way to the very values that drivers.replay gives.
 
-A track is taken at once only when every reply has the length, the constant bytes and the checksum of a plain answer.
-Any other goes through the driver reply by reply, so that both ways accept, refuse and decode the same.
+A track is taken at once only when every reply has the length, the constant bytes and the checksum of a plain answer;
+then the number families make its columns (drivers/families.py). Any other goes through the driver reply by reply, so
+that both ways accept, refuse and decode the same.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
 from math import ceil, floor, inf, nextafter
-from typing import Any, Protocol, TypeAlias, overload
+from typing import TypeVar, overload
 
 import numpy as np
 from fastcrc.crc16 import modbus as crc16
 from numpy.typing import NDArray
 
-from drivers import plan, replay
+from drivers import families, plan, replay
 from drivers.dlt645 import Dlt645Driver
 from drivers.driver import Driver
-from drivers.modbus import ModbusDriver, ordered
-from drivers.profile import REGISTERS, Point
+from drivers.families import Bytes, Family, Mask, Matrix, Numbers, Part
+from drivers.modbus import ModbusDriver
+from drivers.profile import Point
 from drivers.quantity import EXACT, limited, scaled
 from drivers.query import Values
 from drivers.reading import Quality
 from protocols import dlt645, modbus
 from protocols.record.block import Track
 
-Numbers: TypeAlias = NDArray[Any]
-"""int64 (uint64 for the type u64), or float64 that holds the meter's own IEEE number."""
-Mask: TypeAlias = NDArray[np.bool_]
-Bytes: TypeAlias = NDArray[np.uint8]
-"""Replies of a track, one a row, each with a zero byte behind it."""
+Kind = TypeVar("Kind", bound=Hashable)
 
 KEPT = 8192
 """Layouts kept before all are dropped: enough for two thousand meters."""
@@ -88,7 +86,7 @@ class Table(Sequence[Column]):
 
     times: tuple[int, ...]
     layout: "Layout"
-    matrices: Sequence["Matrix"]
+    matrices: Sequence[Matrix]
     stamps: tuple[int, ...] | None = None
 
     def __len__(self) -> int:
@@ -170,21 +168,6 @@ def replay_track(driver: Driver, track: Track, layouts: Layouts) -> Table:
     return Table(track.times, layout, _one_by_one(layout, rows), dated if len(dated) == len(stamps) else None)
 
 
-Matrix: TypeAlias = tuple[Numbers, Mask | None]
-"""Replies by points: the numbers, and which of them are valid (None: all)."""
-
-
-class Family(Protocol):
-    """Points of a request that are worked out together."""
-
-    @property
-    def dtype(self) -> type[np.generic]:
-        """What their numbers are held in."""
-
-    def read(self, rows: Bytes) -> Matrix | None:
-        """Their numbers; None when a reply holds what is no number."""
-
-
 @dataclass(frozen=True, slots=True)
 class Layout:
     """Where the points of a request lie in replies of one length.
@@ -229,88 +212,6 @@ class Layout:
 
 
 @dataclass(frozen=True, slots=True)
-class Integers:
-    """Modbus integers and bits: eight bytes each, low byte first, shifted down with their sign."""
-
-    gather: NDArray[np.intp]
-    shift: NDArray[np.int64] | None
-    mask: NDArray[np.int64] | None
-    bad: tuple[tuple[int, int], ...]
-    dtype: type[np.generic]
-
-    def read(self, rows: Bytes) -> Matrix:
-        """The numbers of every reply."""
-        raw: Numbers = rows.take(self.gather, axis=1).view(self.dtype)
-        valid = _valid(raw, self.bad) if self.bad else None
-        if self.shift is not None:
-            raw = raw >> self.shift
-        return (raw if self.mask is None else raw & self.mask), valid
-
-
-@dataclass(frozen=True, slots=True)
-class Reals:
-    """Modbus IEEE numbers, low byte first."""
-
-    gather: NDArray[np.intp]
-    stored: type[np.floating[Any]]
-    bits: type[np.unsignedinteger[Any]]
-    bad: tuple[tuple[int, int], ...]
-    dtype: type[np.generic] = np.float64
-
-    def read(self, rows: Bytes) -> Matrix:
-        """The numbers of every reply; not valid where they are none or infinite."""
-        raw = rows.take(self.gather, axis=1)
-        numbers: Numbers = raw.view(self.stored)
-        valid: Mask = np.isfinite(numbers)
-        if self.bad:
-            valid &= _valid(raw.view(self.bits), self.bad)
-        if not valid.all():
-            numbers = np.where(valid, numbers, self.stored(0))
-        return numbers.astype(np.float64), valid
-
-
-@dataclass(frozen=True, slots=True)
-class Digits:
-    """BCD items of one format with +33H on each byte, high byte first."""
-
-    gather: NDArray[np.intp]
-    weights: NDArray[np.int64]
-    signed: bool
-    dtype: type[np.generic] = np.int64
-
-    def read(self, rows: Bytes) -> Matrix | None:
-        """The numbers of every reply; not valid where filled with FF, None where a digit is above 9."""
-        raw = rows.take(self.gather, axis=1).reshape(len(rows), -1, len(self.weights))
-        pairs: Numbers = _PAIRS[raw]
-        if self.signed:
-            pairs[:, :, 0] = _SIGNED_PAIRS[raw[:, :, 0]]
-        valid: Mask | None = None
-        if pairs.min() < 0:
-            valid = np.logical_and.reduce(pairs >= 0, axis=2)
-            filled = np.logical_and.reduce(raw == _FILL, axis=2)
-            if not np.logical_or(valid, filled).all():
-                return None
-            pairs *= valid[:, :, np.newaxis]
-        numbers = pairs @ self.weights
-        if self.signed:
-            numbers *= _SIGN[raw[:, :, 0]]
-        return numbers, valid
-
-
-@dataclass(frozen=True, slots=True)
-class Missing:
-    """Points beyond the end of a block: this meter has none of them."""
-
-    count: int
-    dtype: type[np.generic] = np.int64
-
-    def read(self, rows: Bytes) -> Matrix:
-        """Nothing valid."""
-        shape = (len(rows), self.count)
-        return np.zeros(shape, np.int64), np.zeros(shape, np.bool_)
-
-
-@dataclass(frozen=True, slots=True)
 class Read:
     """Points whose numbers only the driver knows."""
 
@@ -322,13 +223,6 @@ class Read:
 
 def _exact(number: int | float) -> int | Decimal:
     return number if isinstance(number, int) else Decimal(number)
-
-
-def _valid(raw: Numbers, bad: tuple[tuple[int, int], ...]) -> Mask:
-    valid = np.ones(raw.shape, np.bool_)
-    for column, pattern in bad:
-        valid[:, column] &= raw[:, column] != pattern
-    return valid
 
 
 def _one_by_one(layout: Layout, rows: Sequence[Values]) -> list[Matrix]:
@@ -357,11 +251,11 @@ def _found_layout(driver: Driver, rows: Sequence[Values], length: int) -> Layout
     """The layout of replies that were read one by one: every point that one of them holds, exact steps of its scale."""
     held = {point_id for values in rows for point_id in values}
     points = tuple(point for point in driver.profile.points if point.id in held)
-    places, groups = _grouped([point.type if point.type in _REALS else "steps" for point in points])
-    families = [Read(np.float64 if kind in _REALS else np.int64) for kind, _ in groups]
+    places, groups = _grouped([point.type in ("f32", "f64") for point in points])
+    found = [Read(np.float64 if real else np.int64) for real, _ in groups]
     counters = tuple(index for index, point in enumerate(points) if point.kind == "counter")
     scales = tuple(_step(point) for point in points)
-    return Layout(points, scales, places, tuple(families), length, False, b"", _always, counters, fixed=False)
+    return Layout(points, scales, places, tuple(found), length, False, b"", _always, counters, fixed=False)
 
 
 def _step(point: Point) -> Decimal:
@@ -377,20 +271,38 @@ def _modbus_layout(driver: ModbusDriver, request: bytes, length: int) -> Layout:
     if tcp:
         head = request[:4] + (3 + asked.width).to_bytes(2) + head
     plain = modbus.reply_length_tcp(asked) if tcp else modbus.reply_length_rtu(asked)
-    kinds = [point.type if point.type in _REALS or point.type == "u64" else "i64" for point, _ in parts]
-    places, groups = _grouped(kinds)
-    families = [_numbers(str(kind), [parts[i] for i in held], len(head), length) for kind, held in groups]
+    factors = {point.id: (point, at) for point, at in parts}
+    places, groups = _grouped([_kind(point, factors) for point, _ in parts])
+    found = [_family(kind, [parts[i] for i in held], factors, (len(head), length)) for kind, held in groups]
     return Layout(
         tuple(point for point, _ in parts),
-        tuple(point.scale for point, _ in parts),
+        tuple(driver.steps[point.id] for point, _ in parts),
         places,
-        tuple(families),
+        tuple(found),
         length,
         length == plain,
         head,
         _always if tcp else _crc_right,
         tuple(index for index, (point, _) in enumerate(parts) if point.kind == "counter"),
     )
+
+
+def _kind(point: Point, factors: Mapping[str, Part]) -> tuple[str, ...]:
+    """What makes Modbus points one family: their coding, and that of what they are multiplied by."""
+    if point.scale_by is None:
+        return (families.kind_of(point),)
+    factor, _ = factors[point.scale_by]
+    powers = (str(factor.min), str(factor.max)) if point.scale_mode == "exponent" else ()
+    return (families.kind_of(point), families.kind_of(factor), *powers)
+
+
+def _family(kind: tuple[str, ...], parts: Sequence[Part], factors: Mapping[str, Part], span: tuple[int, int]) -> Family:
+    """The family of Modbus points; ``span``: where the payload begins, and the zero byte behind it."""
+    numbers = families.registers(kind[0], parts, *span)
+    if len(kind) == 1:
+        return numbers
+    by = families.registers(kind[1], [factors[str(point.scale_by)] for point, _ in parts], *span)
+    return families.Multiplied(numbers, by, (int(kind[2]), int(kind[3])) if len(kind) > 2 else None)
 
 
 def _dlt645_layout(driver: Dlt645Driver, request: bytes, length: int) -> Layout:
@@ -402,13 +314,14 @@ def _dlt645_layout(driver: Dlt645Driver, request: bytes, length: int) -> Layout:
     width = plan.width(first)
     kinds = ["digits" if at + width <= size else "missing" for _, at in asked.parts]
     places, groups = _grouped(kinds)
-    families = [_items(kind, [asked.parts[i] for i in held], first.signed, width) for kind, held in groups]
+    spots = [[14 + asked.parts[i][1] for i in held] if kind == "digits" else [] for kind, held in groups]
+    found = [families.items(len(held), first.signed, width, at) for (_, held), at in zip(groups, spots, strict=True)]
     unit = Decimal(1).scaleb(-len(str(first.digits).partition(".")[2]))
     return Layout(
         tuple(point for point, _ in asked.parts),
         tuple(EXACT.multiply(unit, point.scale) for point, _ in asked.parts),
         places,
-        tuple(families),
+        tuple(found),
         length,
         size <= 0xFF - 4 and asked.fits(size),
         head,
@@ -417,65 +330,15 @@ def _dlt645_layout(driver: Dlt645Driver, request: bytes, length: int) -> Layout:
     )
 
 
-def _grouped(kinds: Sequence[str | None]) -> tuple[tuple[tuple[int, int], ...], list[tuple[str | None, list[int]]]]:
+def _grouped(kinds: Sequence[Kind]) -> tuple[tuple[tuple[int, int], ...], list[tuple[Kind, list[int]]]]:
     """Each point's family and column, and each family's kind with its points."""
-    groups: dict[str | None, list[int]] = {}
+    groups: dict[Kind, list[int]] = {}
     places = []
     for index, kind in enumerate(kinds):
         held = groups.setdefault(kind, [])
         places.append((list(groups).index(kind), len(held)))
         held.append(index)
     return tuple(places), list(groups.items())
-
-
-def _numbers(kind: str, parts: Sequence[tuple[Point, int]], start: int, length: int) -> Family:
-    """The family of Modbus points whose payload starts at byte ``start``; byte ``length`` of a row is zero."""
-    if kind in _REALS:
-        gather = [at for point, part in parts for at in _little(point, start + part)]
-        return Reals(np.array(gather, np.intp), *_REALS[kind], _patterns(parts, [0] * len(parts)))
-    gather, shifts, lifts = [], [], []
-    for point, part in parts:
-        coil = point.type == "bit"
-        spots = [start + part // 8] if coil else _little(point, start + part)
-        pad = [length] * (8 - len(spots))
-        signed = str(point.type).startswith("i")
-        lift = 8 * len(pad) if signed else 0
-        gather += pad + spots if signed else spots + pad
-        lifts.append(lift)
-        shifts.append(lift + (part % 8 if coil else point.bit or 0))
-    single = [point.type == "bit" or point.bit is not None for point, _ in parts]
-    mask = np.array([1 if one else -1 for one in single], np.int64) if any(single) else None
-    shift = np.array(shifts, np.int64) if any(shifts) else None
-    dtype = np.uint64 if kind == "u64" else np.int64
-    return Integers(np.array(gather, np.intp), shift, mask, _patterns(parts, lifts, kind == "i64"), dtype)
-
-
-def _little(point: Point, start: int) -> list[int]:
-    """Where a number's bytes are, low byte first."""
-    size = 2 * REGISTERS[str(point.type)]
-    return [start + at for at in reversed(ordered(bytes(range(size)), point.order))]
-
-
-def _patterns(
-    parts: Sequence[tuple[Point, int]], lifts: Sequence[int], signed: bool = False
-) -> tuple[tuple[int, int], ...]:
-    """Each point's column with a pattern that is no value, as it stands in the eight bytes."""
-    found = []
-    for column, ((point, _), lift) in enumerate(zip(parts, lifts, strict=True)):
-        bits = 16 * REGISTERS[str(point.type)]
-        for pattern in point.bad if point.type != "bit" else ():
-            if pattern < 1 << bits:
-                found.append((column, int.from_bytes((pattern << lift).to_bytes(8), signed=signed)))
-    return tuple(found)
-
-
-def _items(kind: str | None, parts: Sequence[tuple[Point, int]], signed: bool, width: int) -> Family:
-    """The family of DL/T 645 items; the data begin at byte 14 of a frame."""
-    if kind == "missing":
-        return Missing(len(parts))
-    gather = [14 + at + byte for _, at in parts for byte in reversed(range(width))]
-    weights = np.array([100**power for power in reversed(range(width))], np.int64)
-    return Digits(np.array(gather, np.intp), weights, signed)
 
 
 def _bounds(point: Point, scale: Decimal, real: bool) -> tuple[int | float | None, int | float | None]:
@@ -508,20 +371,3 @@ def _sum_right(frame: bytes) -> bool:
 def _always(_: bytes) -> bool:
     """On TCP the fixed bytes are all there is to check."""
     return True
-
-
-_REALS: dict[str | None, tuple[type[np.floating[Any]], type[np.unsignedinteger[Any]]]] = {
-    "f32": (np.float32, np.uint32),
-    "f64": (np.float64, np.uint64),
-}
-
-
-def _pair(byte: int) -> int:
-    high, low = byte >> 4, byte & 0x0F
-    return 10 * high + low if high <= 9 and low <= 9 else -1
-
-
-_PAIRS = np.array([_pair((byte - 0x33) & 0xFF) for byte in range(256)], np.int64)
-_SIGNED_PAIRS = np.array([_pair((byte - 0x33) & 0x7F) for byte in range(256)], np.int64)
-_SIGN = np.array([-1 if (byte - 0x33) & 0x80 else 1 for byte in range(256)], np.int64)
-_FILL = (0xFF + 0x33) & 0xFF

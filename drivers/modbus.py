@@ -3,21 +3,23 @@
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
-from math import isfinite
-from struct import unpack
 from typing import Literal
 
 from drivers import plan
-from drivers.profile import REGISTERS, Point, Profile
-from drivers.quantity import scaled
+from drivers.profile import Point, Profile
+from drivers.quantity import EXACT, scaled
 from drivers.query import Query, Values
+from drivers.registers import REGISTERS, number, ordered
 from drivers.site import Device
 from protocols import modbus
-from protocols.errors import ConfigError, Mismatched
+from protocols.errors import ConfigError, Impossible, Mismatched
 from protocols.recogniser import Recogniser
 
 Part = tuple[Point, int]
 """A point and where it begins in the payload: a byte, or a bit for coils and inputs."""
+
+LARGEST = 1 << 63
+"""A product is below this: what a column of numbers can hold."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -28,6 +30,7 @@ class ModbusDriver:
     unit: int
     framing: Literal["modbus-tcp", "rtu"]
     points: tuple[Point, ...]
+    steps: Mapping[str, Decimal]
     plan: tuple[Query, ...]
     planned: Mapping[bytes, tuple[Part, ...]]
 
@@ -35,16 +38,18 @@ class ModbusDriver:
     def of(cls, device: Device, profile: Profile, framing: Literal["modbus-tcp", "rtu"], where: str) -> "ModbusDriver":
         """The driver of a device; ConfigError for an address that is not 1..247 (over TCP also 0 and 255)."""
         unit = _unit(device.address, framing, where)
-        points = plan.selected(device, profile, where)
+        points = _with_factors(plan.selected(device, profile, where), profile)
         queries: list[Query] = []
         riding: set[str] = set()
         for period_ms, due in plan.periods(points, device, profile).items():
             for span in plan.modbus_spans([point for point in due if point.id not in riding], profile):
-                held = tuple(point.id for point in points if span.holds(point))
-                queries.append(Query(_frame(span, unit, framing), held, period_ms))
+                request = _frame(span, unit, framing)
+                held = tuple(point.id for point, _ in _parts(_parse(request, framing), points))
+                queries.append(Query(request, held, period_ms))
                 riding.update(held)
         planned = {query.request: _parts(_parse(query.request, framing), points) for query in queries}
-        return cls(profile, unit, framing, points, tuple(queries), planned)
+        steps = {point.id: step(point, profile) for point in points}
+        return cls(profile, unit, framing, points, steps, tuple(queries), planned)
 
     def queries(self) -> tuple[Query, ...]:
         """The plan: fastest period first, then by function and address."""
@@ -68,7 +73,17 @@ class ModbusDriver:
         parts = self.parts(request)
         reply = yield request
         payload = self.payload(request, reply)
-        return {point.id: _value(point, payload, at) for point, at in parts}
+        raws = {point.id: _raw(point, payload, at) for point, at in parts}
+        return {point.id: self._value(point, raws) for point, _ in parts}
+
+    def _value(self, point: Point, raws: Mapping[str, int | Decimal | None]) -> Decimal | None:
+        raw = raws[point.id]
+        if point.scale_by is None or raw is None:
+            return None if raw is None else scaled(raw, point.scale)
+        if (by := raws[point.scale_by]) is None:
+            return None
+        factor = self.profile.point(point.scale_by)
+        return scaled(_product(point, int(raw), factor, int(by)), self.steps[point.id])
 
     def payload(self, request: bytes, reply: bytes) -> bytes:
         """The register or bit bytes of a reply; Refused, Mismatched, Damaged."""
@@ -89,43 +104,53 @@ class ModbusDriver:
         return modbus.RtuRecogniser(request)
 
 
-def ordered(field: bytes, order: str) -> bytes:
-    """A field's bytes, most significant first. CDAB: low word first; BADC: bytes swapped in each word; DCBA: both."""
-    if order == "ABCD":
-        return field
-    words = [field[at : at + 2] for at in range(0, len(field), 2)]
-    if order in ("CDAB", "DCBA"):
-        words.reverse()
-    if order in ("BADC", "DCBA"):
-        words = [word[::-1] for word in words]
-    return b"".join(words)
+def step(point: Point, profile: Profile) -> Decimal:
+    """What a point's value is a whole number of, where it is no IEEE number: its scale, that of its factor with it."""
+    if point.scale_by is None:
+        return point.scale
+    factor = profile.point(point.scale_by)
+    if point.scale_mode == "factor":
+        return EXACT.multiply(point.scale, factor.scale)
+    return point.scale.scaleb(int(factor.min or 0))
 
 
-def number(field: bytes, kind: str) -> int | Decimal | None:
-    """The number in bytes most significant first: int, or the IEEE number exactly; None for NaN and infinity."""
-    if kind[0] != "f":
-        return int.from_bytes(field, signed=kind[0] == "i")
-    (real,) = unpack(">f" if kind == "f32" else ">d", field)
-    return Decimal(real) if isfinite(real) else None
+def _product(point: Point, raw: int, factor: Point, by: int) -> int:
+    """How many steps a number is with its factor; Impossible beyond the exponents the profile allows, and 63 bits."""
+    if point.scale_mode == "exponent":
+        low, high = int(factor.min or 0), int(factor.max or 0)
+        if not low <= by <= high:
+            raise Impossible(f"{point.id}: found the exponent {by} in {factor.id}, expected {low} to {high}")
+        by = 10 ** (by - low)
+    if not -LARGEST <= raw * by < LARGEST:
+        raise Impossible(f"{point.id}: found {raw} with the factor {by} of {factor.id}, expected less than 2^63 steps")
+    return raw * by
 
 
-def _value(point: Point, payload: bytes, at: int) -> Decimal | None:
+def _raw(point: Point, payload: bytes, at: int) -> int | Decimal | None:
+    """The number in a reply as it stands there; None when it says that there is none; Impossible."""
     if point.type == "bit":
-        return scaled(payload[at // 8] >> at % 8 & 1, point.scale)
+        return payload[at // 8] >> at % 8 & 1
     kind = point.type or "u16"
     field = ordered(payload[at : at + 2 * REGISTERS[kind]], point.order)
-    raw = number(field, kind)
-    if raw is None or (point.bad and int.from_bytes(field) in point.bad):
+    if point.bad and int.from_bytes(field) in point.bad:
         return None
-    if point.bit is not None:
-        raw = int(raw) >> point.bit & 1
-    return scaled(raw, point.scale)
+    raw = number(field, kind)
+    return raw if raw is None or point.bit is None else int(raw) >> point.bit & 1
+
+
+def _with_factors(points: tuple[Point, ...], profile: Profile) -> tuple[Point, ...]:
+    """These points and those that they are multiplied by, in the profile's order."""
+    wanted = {point.id for point in points} | {point.scale_by for point in points}
+    return tuple(point for point in profile.points if point.id in wanted)
 
 
 def _parts(asked: modbus.Request, points: tuple[Point, ...]) -> tuple[Part, ...]:
+    """The points that a read brings whole, with what they are multiplied by."""
     span = plan.Span(asked.function, asked.address, asked.count)
-    step = 1 if asked.function <= 2 else 2
-    return tuple((point, step * ((point.address or 0) - asked.address)) for point in points if span.holds(point))
+    width = 1 if asked.function <= 2 else 2
+    held = [point for point in points if span.holds(point)]
+    known = {None, *(point.id for point in held)}
+    return tuple((point, width * ((point.address or 0) - asked.address)) for point in held if point.scale_by in known)
 
 
 def _parse(request: bytes, framing: str) -> modbus.Request:

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 from drivers.bustime import Line, Pace
 from drivers.cover import Interval, cover, merged, without
-from drivers.profile import REGISTERS, Link, Point, Profile
+from drivers.profile import Link, Point, Profile
 from drivers.query import Query
+from drivers.registers import REGISTERS
 from drivers.site import Device, duration_ms
 from protocols.errors import ConfigError
 

@@ -6,12 +6,12 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+from drivers.registers import Order, Type
+
 Baud = Annotated[int, msgspec.Meta(ge=300, le=1_000_000)]
 Kind = Literal["counter", "gauge", "rate", "config", "status"]
 Protocol = Literal["modbus", "dlt645", "dlt645-1997", "cjt188", "hj212", "mbus"]
 Medium = Literal["electricity", "water", "gas", "heat", "cold", "oil", "coal", "material", "flue-gas"]
-REGISTERS = {"bit": 1, "u16": 1, "i16": 1, "u32": 2, "i32": 2, "f32": 2, "u64": 4, "i64": 4, "f64": 4}
-"""How many addresses a Modbus type takes."""
 Name = Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9_]*$")]
 
 
@@ -47,7 +47,9 @@ class Point(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     (as in XXXXXX.XX) and, when it is read in a block, ``block`` and ``index`` (position in the block); the 1997 edition
     alike with 4 hex digits. CJ/T 188: ``field`` of the answer. HJ 212: ``cn``, ``factor`` and ``field``. M-Bus:
     ``record``, the hex of its DIF and VIF bytes.
-    The value is raw x ``scale`` in ``unit``. ``primary`` false: the number is before CT and PT. ``modulus`` is where a
+    The value is raw x ``scale`` in ``unit``; ``scale_by`` is a point of the same snapshot: it is multiplied by that
+    point's value as well, or by ten to its power (``scale_mode`` "exponent", within that point's ``min`` and ``max``).
+    ``primary`` false: the number is before CT and PT. ``modulus`` is where a
     counter rolls over, ``max_rate_per_h`` the most it can grow in an hour, both in ``unit``. ``bit`` picks one bit of a
     status word. ``bad`` are the raw bit patterns, as unsigned numbers, that say "no value". ``min`` and ``max`` are in
     ``unit``; beyond them a reading is suspect. Points of one ``snapshot`` come in one read. ``affects`` are the points
@@ -61,8 +63,8 @@ class Point(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     kind: Kind
     fc: Literal[1, 2, 3, 4] | None = None
     address: Annotated[int, msgspec.Meta(ge=0, le=0xFFFF)] | None = None
-    type: Literal["bit", "u16", "i16", "u32", "i32", "u64", "i64", "f32", "f64"] | None = None
-    order: Literal["ABCD", "CDAB", "BADC", "DCBA"] = "ABCD"
+    type: Type | None = None
+    order: Order = "ABCD"
     bit: Annotated[int, msgspec.Meta(ge=0, le=15)] | None = None
     di: Annotated[str, msgspec.Meta(pattern=r"^([0-9A-F]{4}){1,2}$")] | None = None
     digits: Annotated[str, msgspec.Meta(pattern=r"^X+(\.X+)?$")] | None = None
@@ -74,6 +76,8 @@ class Point(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     factor: str | None = None
     record: Annotated[str, msgspec.Meta(pattern=r"^([0-9A-F]{2})+$")] | None = None
     scale: Decimal = Decimal(1)
+    scale_by: Name | None = None
+    scale_mode: Literal["factor", "exponent"] = "factor"
     primary: bool = True
     modulus: Decimal | None = None
     max_rate_per_h: Decimal | None = None

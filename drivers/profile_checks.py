@@ -3,9 +3,13 @@
 from collections.abc import Callable
 
 from drivers import cjt188_options
-from drivers.profile import REGISTERS, Identify, Point, Profile, octets
+from drivers.profile import Identify, Point, Profile, octets
+from drivers.registers import REGISTERS, coding
 from drivers.site import duration_ms
 from protocols.errors import ConfigError
+
+HIGHEST_POWER = 9
+"""The exponents that a register may hold, either way: the widest range fits 63 bits."""
 
 
 def check(profile: Profile, name: str) -> None:
@@ -24,6 +28,7 @@ def check(profile: Profile, name: str) -> None:
         _PROTOCOLS[profile.protocol](point, where)
     if profile.protocol == "cjt188":
         cjt188_options.check(profile.points, cjt188_options.options(profile.options, {}, name), name)
+    _check_factors(profile, name)
     _check_groups(profile, name)
     if profile.identify is not None:
         _check_identify(profile.identify, profile, f"{name}: identify")
@@ -59,6 +64,33 @@ def _check_modbus(point: Point, where: str) -> None:
         raise ConfigError(f"{where}.bit", f"a bit of type {point.type!r}", "a bit of a u16 status word")
     if point.address + REGISTERS[point.type] > 0x10000:
         raise ConfigError(f"{where}.address", f"{point.address} for {point.type}", "a point that ends by address 65535")
+
+
+def _check_factors(profile: Profile, name: str) -> None:
+    """A factor is an integer of the same snapshot; a power of ten is one whose exponents are bounded."""
+    known = {point.id: point for point in profile.points}
+    for index, point in enumerate(profile.points):
+        where = f"{name}: points[{index}]"
+        if point.scale_by is None:
+            continue
+        factor = known.get(point.scale_by)
+        if factor is None or factor is point or factor.scale_by is not None:
+            raise ConfigError(f"{where}.scale_by", repr(point.scale_by), "the id of another point, itself not scaled")
+        if point.snapshot is None or point.snapshot != factor.snapshot:
+            raise ConfigError(f"{where}.snapshot", repr(point.snapshot), f"one snapshot with {factor.id}")
+        for other, key in ((point, "type"), (factor, "scale_by")):
+            if coding(str(other.type)) in ("f", "bit") or other.bit is not None:
+                raise ConfigError(f"{where}.{key}", repr(other.type), "an integer, where numbers are multiplied")
+        if point.scale_mode == "exponent":
+            _check_exponent(factor, where)
+
+
+def _check_exponent(factor: Point, where: str) -> None:
+    bounds = (factor.min, factor.max)
+    whole = [int(bound) for bound in bounds if bound is not None and bound == bound.to_integral_value()]
+    if factor.scale != 1 or len(whole) != len(bounds) or not -HIGHEST_POWER <= whole[0] <= whole[1] <= HIGHEST_POWER:
+        expected = f"an exponent of scale 1 whose min and max are whole, -{HIGHEST_POWER} to {HIGHEST_POWER}"
+        raise ConfigError(f"{where}.scale_by", f"{factor.id!r}, scale {factor.scale}, {bounds}", expected)
 
 
 def _check_dlt645(point: Point, where: str, size: int = 8) -> None:

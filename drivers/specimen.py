@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from decimal import Decimal
 from struct import pack, unpack
 
-from drivers.modbus import number, ordered
-from drivers.profile import REGISTERS, Point
+from drivers import registers
+from drivers.profile import Point
 from drivers.quantity import scaled
+from drivers.registers import number, ordered
 
 USUAL: Mapping[str, str] = {
     "V": "230", "kV": "10", "A": "12.5", "mA": "12500", "W": "2830", "kW": "2.83", "MW": "2.5", "var": "410",
@@ -42,11 +43,7 @@ def field(point: Point, value: int | float) -> bytes:
     kind = point.type or "u16"
     if kind == "bit":
         return bytes([int(value)])
-    if kind in ("f32", "f64"):
-        plain = pack(">f" if kind == "f32" else ">d", value)
-    else:
-        plain = (int(value) % (1 << 16 * REGISTERS[kind])).to_bytes(2 * REGISTERS[kind])
-    return ordered(plain, point.order)
+    return ordered(registers.field(value, kind), point.order)
 
 
 def value(point: Point, held: int | float) -> Decimal:
@@ -59,8 +56,8 @@ def value(point: Point, held: int | float) -> Decimal:
 def _whole(point: Point, wanted: int) -> int:
     """The nearest whole number that the type holds and that is no mark of absence."""
     kind = point.type or "u16"
-    bits = 16 * REGISTERS[kind] - (kind[0] != "u")
-    most = min((1 << bits) - 1, int(point.modulus / point.scale) - 1 if point.modulus is not None else 1 << 64)
+    rolls = int(point.modulus / point.scale) - 1 if point.modulus is not None else 1 << 64
+    most = min(registers.most(kind), rolls)
     found = max(0, min(wanted, most))
     while found in point.bad:
         found -= 1

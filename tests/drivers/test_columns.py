@@ -11,21 +11,23 @@ from hypothesis import strategies as st
 from drivers import builtin, profile_file, replay
 from drivers.columns import Column, Layouts, replay_track
 from drivers.driver import Driver, driver
-from drivers.modbus import ordered
-from drivers.profile import Point, Profile, Source, Text
+from drivers.profile import Link, Point, Profile, Source, Text
+from drivers.registers import REGISTERS, coding, ordered
 from drivers.site import Device
 from protocols import dlt645, modbus
-from protocols.errors import Mismatched, ProtocolError
+from protocols.errors import Impossible, Mismatched, ProtocolError
 from protocols.record.block import Track
 
-TYPES = ["u16", "i16", "u32", "i32", "u64", "i64", "f32", "f64"]
+TYPES = [kind for kind in REGISTERS if kind != "bit"]
+WHOLE = [kind for kind in TYPES if coding(kind) != "f"]
 ORDERS = ["ABCD", "CDAB", "BADC", "DCBA"]
 SCALES = [Decimal(1), Decimal("0.01"), Decimal("0.1"), Decimal(10), Decimal("0.003"), Decimal(3)]
 SPECIAL = [0, 1, 0x7F, 0x80, 0xFF, 0xFFFF, 0x8000, 0x7FFF, 0x7FC00000, 0x7F800000, 0xFFFFFFFF, 0x80000000]
 
 
 def model(protocol: str, points: list[Point]) -> Profile:
-    return Profile(1, "m", Text("", ""), protocol, "electricity", Source("", "doc-only"), (), tuple(points), ())
+    source, link = Source("", "doc-only"), Link(readable_gaps=True)
+    return Profile(1, "m", Text("", ""), protocol, "electricity", source, (), tuple(points), (), link)
 
 
 def device(held: Profile, framing: str = "rtu") -> Driver:
@@ -70,7 +72,6 @@ def registers(draw: st.DrawFn) -> list[Point]:
     points, address = [], 0
     for index in range(draw(st.integers(1, 6))):
         kind = draw(st.sampled_from(TYPES))
-        size = {"16": 1, "32": 2, "64": 4}[kind[1:]]
         bad = draw(st.lists(st.sampled_from([*SPECIAL, 2**64 - 1, 2**63]), max_size=2))
         bit = draw(st.none() | st.integers(0, 15)) if kind == "u16" else None
         limits = draw(st.none() | st.integers(-1000, 1000))
@@ -90,11 +91,59 @@ def registers(draw: st.DrawFn) -> list[Point]:
                 max=None if limits is None else Decimal(limits) / 10 + 7,
             )
         )
-        address += size + draw(st.integers(0, 2))
+        address += REGISTERS[kind] + draw(st.integers(0, 2))
     return points
 
 
-words = st.sampled_from(SPECIAL).map(lambda n: pack(">H", n & 0xFFFF)) | st.binary(min_size=2, max_size=2)
+@st.composite
+def multiplied(draw: st.DrawFn) -> list[Point]:
+    """Numbers and what they are multiplied by, in one snapshot."""
+    exponent = draw(st.booleans())
+    low = draw(st.integers(-9, 0))
+    factors = [
+        Point(
+            id=f"f{index}",
+            unit="1",
+            kind="config",
+            fc=3,
+            address=4 * index,
+            type=draw(st.sampled_from(WHOLE)),
+            order=draw(st.sampled_from(ORDERS)),
+            scale=Decimal(1) if exponent else draw(st.sampled_from(SCALES)),
+            min=Decimal(low) if exponent else None,
+            max=Decimal(draw(st.integers(0, 9))) if exponent else None,
+            bad=draw(st.sampled_from([(), (0xFFFF,), (0, 7)])),
+            snapshot="s",
+        )
+        for index in range(2)
+    ]
+    return factors + [
+        Point(
+            id=f"p{index}",
+            unit="1",
+            kind="gauge",
+            fc=3,
+            address=8 + 4 * index,
+            type=draw(st.sampled_from(WHOLE)),
+            order=draw(st.sampled_from(ORDERS)),
+            scale=draw(st.sampled_from(SCALES)),
+            scale_by=f"f{draw(st.integers(0, 1))}",
+            scale_mode="exponent" if exponent else "factor",
+            bad=draw(st.sampled_from([(), (0xFFFF,), (0, 7)])),
+            max=draw(st.none() | st.just(Decimal(40))),
+            snapshot="s",
+        )
+        for index in range(draw(st.integers(1, 3)))
+    ]
+
+
+digits = st.integers(0, 9999).map(lambda n: bytes.fromhex(f"{n:04d}"))
+words = (
+    st.sampled_from(SPECIAL).map(lambda n: pack(">H", n & 0xFFFF))
+    | st.integers(-9, 9).map(lambda n: pack(">h", n))
+    | digits
+    | st.binary(min_size=2, max_size=2)
+)
 
 
 @settings(max_examples=300, deadline=None)
@@ -103,7 +152,7 @@ def test_registers_of_every_type_are_the_same_both_ways(
     points: list[Point], tcp: bool, count: int, data: st.DataObject
 ) -> None:
     held = device(model("modbus", points), "modbus-tcp" if tcp else "rtu")
-    last = points[-1].address + {"16": 1, "32": 2, "64": 4}[points[-1].type[1:]]
+    last = points[-1].address + REGISTERS[points[-1].type]
     asked = modbus.Request(9, 3, 0, last)
     bodies = [b"".join(data.draw(words) for _ in range(last)) for _ in range(count)]
     if tcp:
@@ -112,14 +161,40 @@ def test_registers_of_every_type_are_the_same_both_ways(
         replies = [modbus.frame_rtu(9, bytes([3, 2 * last]) + body) for body in bodies]
     track = Track.of(asked.tcp() if tcp else asked.rtu(), range(count), replies)
     layouts = Layouts()
+    assert same(held, track, layouts) == same(held, track, layouts)
+
+
+@settings(max_examples=300, deadline=None)
+@given(multiplied(), st.integers(1, 4), st.data())
+def test_numbers_with_a_factor_are_the_same_both_ways(points: list[Point], count: int, data: st.DataObject) -> None:
+    held = device(model("modbus", points))
+    last = points[-1].address + REGISTERS[points[-1].type]
+    asked = modbus.Request(9, 3, 0, last)
+    bodies = [b"".join(data.draw(words) for _ in range(last)) for _ in range(count)]
+    replies = [modbus.frame_rtu(9, bytes([3, 2 * last]) + body) for body in bodies]
+    same(held, Track.of(asked.rtu(), range(count), replies), Layouts())
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.sampled_from(WHOLE), st.sampled_from(ORDERS), st.lists(st.integers(0, 9999), min_size=4, max_size=4))
+def test_plain_numbers_of_every_coding_are_taken_at_once(kind: str, order: str, parts: list[int]) -> None:
+    """Decimal digits and words that every coding can hold: the fast way takes them, and to the same values."""
+    size = 2 * REGISTERS[kind]
+    body = b"".join(pack(">H", part) for part in parts) if coding(kind) == "mod10k" else b""
+    body = body or b"".join(bytes.fromhex(f"{part:04d}") for part in parts)
+    point = Point(id="p", unit="1", kind="gauge", fc=3, address=0, type=kind, order=order)
+    asked = modbus.Request(9, 3, 0, size // 2)
+    field = ordered(body[:size], order)
+    track = Track.of(asked.rtu(), [0], [modbus.frame_rtu(9, bytes([3, size]) + field)])
+    held, layouts = device(model("modbus", [point])), Layouts()
     assert same(held, track, layouts)
-    assert same(held, track, layouts)
+    assert layouts.of(held, asked.rtu(), track.reply_length).read(track.columns, 1) is not None
 
 
 @pytest.mark.parametrize("kind", TYPES)
 @pytest.mark.parametrize("order", ORDERS)
 def test_every_pattern_that_means_no_value_is_absent_both_ways(kind: str, order: str) -> None:
-    size = int(kind[1:]) // 8
+    size = 2 * REGISTERS[kind]
     for pattern in (0, 1 << 8 * size - 1, (1 << 8 * size) - 1, (1 << 8 * size - 1) - 1, 0x1234, 1 << 64 - 1):
         field = ordered((pattern & (1 << 8 * size) - 1).to_bytes(size), order)
         point = Point(
@@ -129,9 +204,9 @@ def test_every_pattern_that_means_no_value_is_absent_both_ways(kind: str, order:
         replies = [modbus.frame_rtu(9, bytes([3, size]) + body) for body in (bytes(size - 1) + b"\1", field)]
         track = Track.of(asked.rtu(), [0, 1], replies)
         held = device(model("modbus", [point]))
-        assert same(held, track, Layouts())
-        absent = not replay_track(held, track, Layouts())[0].valid[1]
-        assert absent or pattern >= 1 << 8 * size
+        taken = same(held, track, Layouts())
+        if pattern < 1 << 8 * size:
+            assert taken and not replay_track(held, track, Layouts())[0].valid[1]
 
 
 def test_a_limit_between_two_floats_is_kept_exactly() -> None:
@@ -284,3 +359,46 @@ def test_a_meter_seen_under_two_profiles_is_read_by_each() -> None:
     tenfold = profile_file.load(builtin.builtin("acrel-adl400").replace(b"scale = 0.01", b"scale = 0.1"))
     assert replay_track(held, track, layouts)[0].decimal(0) == Decimal("1.23")
     assert replay_track(device(tenfold), track, layouts)[0].decimal(0) == Decimal("12.3")
+
+
+def scaling(mode: str, factor: int, raw: int) -> tuple[Driver, Track]:
+    """A power register in 0.1 W, and what it is multiplied by, in one reply."""
+    low, high = (Decimal(-3), Decimal(3)) if mode == "exponent" else (None, None)
+    by = Point(
+        id="by", unit="1", kind="config", fc=3, address=0, type="i16", min=low, max=high, bad=(0x8000,), snapshot="s"
+    )
+    power = Point(
+        id="power", unit="kW", kind="gauge", fc=3, address=1, type="i32", scale=Decimal("0.0001"), scale_by="by",
+        scale_mode=mode, snapshot="s",
+    )  # fmt: skip
+    held = device(model("modbus", [by, power]))
+    asked = modbus.Request(9, 3, 0, 3)
+    reply = modbus.frame_rtu(9, bytes([3, 6]) + pack(">hi", factor, raw))
+    return held, Track.of(asked.rtu(), [0], [reply])
+
+
+@pytest.mark.parametrize(
+    ("mode", "factor", "raw", "value"),
+    [
+        ("factor", 80, -12345, "-98.7600"),
+        ("factor", 0, 5, "0.0000"),
+        ("exponent", -2, 12345, "0.0123450"),
+        ("exponent", 3, 7, "0.7000000"),
+        ("factor", -(1 << 15), 7, None),
+        ("exponent", -(1 << 15), 7, None),
+    ],
+)
+def test_a_factor_register_is_taken_at_once(mode: str, factor: int, raw: int, value: str | None) -> None:
+    held, track = scaling(mode, factor, raw)
+    layouts = Layouts()
+    assert same(held, track, layouts)
+    assert layouts.of(held, track.request, track.reply_length).read(track.columns, 1) is not None
+    found = replay_track(held, track, layouts)[1].decimal(0)
+    assert (None if found is None else str(found)) == value
+
+
+def test_an_exponent_beyond_the_profile_is_impossible() -> None:
+    held, track = scaling("exponent", 4, 7)
+    with pytest.raises(Impossible, match="power: found the exponent 4 in by, expected -3 to 3"):
+        replay_track(held, track, Layouts())
+    assert not same(held, track, Layouts())

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from drivers import builtin, profile_file, replay
 from drivers.driver import Driver, driver
-from drivers.modbus import number, ordered
 from drivers.profile import Profile
+from drivers.registers import number, ordered
 from drivers.site import Device
 from protocols import dlt645, modbus
 from protocols.errors import ConfigError, Damaged, Impossible, Mismatched, Refused

@@ -226,6 +226,39 @@ def test_a_malformed_profile_is_named_by_its_path(old: str, new: str, path: str,
     assert message in str(caught.value)
 
 
+FACTORED = GOOD.replace("{ id =", '{ snapshot = "s", id =').replace("scale = 0.1 }", 'scale_by = "e" }')
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "path", "message"),
+    [
+        ('scale_by = "e"', 'scale_by = "x"', "points[1].scale_by", "the id of another point"),
+        ('scale_by = "e"', 'scale_by = "u"', "points[1].scale_by", "the id of another point"),
+        ('{ snapshot = "s", id = "e"', '{ id = "e"', "points[1].snapshot", "one snapshot with e"),
+        ('type = "u32"', 'type = "f32"', "points[1].scale_by", "an integer"),
+        ('type = "u16"', 'type = "f32"', "points[1].type", "an integer"),
+        ('scale_by = "e"', 'scale_by = "e", scale_mode = "exponent"', "points[1].scale_by", "min and max are whole"),
+        ('scale_by = "e"', 'scale_by = "e", scale_mode = "power"', "points[1].scale_mode", "factor"),
+    ],
+)
+def test_a_factor_that_cannot_be_one_is_named_by_its_path(old: str, new: str, path: str, message: str) -> None:
+    profile_file.load(FACTORED.encode())
+    assert old in FACTORED
+    with pytest.raises(ConfigError) as caught:
+        profile_file.load(FACTORED.replace(old, new, 1).encode(), "acme.toml")
+    assert caught.value.path.startswith(f"acme.toml: {path}")
+    assert message in str(caught.value)
+
+
+def test_what_a_point_is_multiplied_by_is_asked_with_it() -> None:
+    meter = Device(id="M", profile="acme", port="p", address="1", points=("u",))
+    held = driver(meter, profile_file.load(FACTORED.encode()))
+    assert held.queries()[0].points == ("e", "u")
+    proof = profile_file.load(FACTORED.encode()).proof[0]
+    values = replay.values(held, bytes.fromhex(proof.request), bytes.fromhex(proof.response))
+    assert values == {"e": 123, "u": 123 * 2301}
+
+
 @pytest.mark.parametrize(
     ("old", "new"),
     [("230.1", "230.2"), ("FD 97", "FD 98"), ('e = "123", ', ""), ('"230.1"', '"much"'), ("05 CB", "05 CC")],
