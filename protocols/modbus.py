@@ -188,7 +188,9 @@ class RtuRecogniser:
     def failure(self) -> ProtocolError:
         """Silent, Damaged or Mismatched, by what has come so far."""
         rest = self._scan.received.replace(self._request, b"", 1)
-        return verdict(rest, _strangers_rtu(rest), self._wanted)
+        if not (strangers := _strangers_rtu(rest)) and _answers_tcp(self._request, rest):
+            return _other_framing(f"Modbus TCP ({quote(rest)})", "RTU", "modbus-tcp")
+        return verdict(rest, strangers, self._wanted)
 
 
 class TcpRecogniser:
@@ -209,7 +211,9 @@ class TcpRecogniser:
     def failure(self) -> ProtocolError:
         """Silent, Damaged or Mismatched, by what has come so far."""
         rest = self._scan.received.replace(self._request, b"", 1)
-        return verdict(rest, _strangers_tcp(rest), self._wanted)
+        if not (strangers := _strangers_tcp(rest)) and (others := _strangers_rtu(rest)):
+            return _other_framing(f"RTU ({others[0]})", "Modbus TCP", "rtu")
+        return verdict(rest, strangers, self._wanted)
 
 
 class _Scan:
@@ -277,6 +281,21 @@ def _strangers_rtu(data: bytes) -> list[str]:
         if any(start + size <= len(data) and not crc(data[start : start + size]) for size in lengths):
             found.append(f"function {function:02X} of unit {unit}")
     return found
+
+
+def _other_framing(found: str, expected: str, setting: str) -> Mismatched:
+    return Mismatched(f'the other framing: found {found}, expected {expected}; the port needs framing = "{setting}"')
+
+
+def _answers_tcp(request: bytes, data: bytes) -> bool:
+    """Whether these bytes are what a Modbus TCP server makes of a serial request: it takes unit and function for the
+    transaction, gives them back, and refuses what it takes for the function.
+    """
+    try:
+        split_tcp(data)
+    except Damaged:
+        return False
+    return data[:2] == request[:2]
 
 
 def _strangers_tcp(data: bytes) -> list[str]:

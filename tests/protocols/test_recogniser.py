@@ -239,3 +239,16 @@ def test_a_reply_to_a_wildcard_is_recognised() -> None:
 
 def test_an_echo_that_lost_its_preamble_is_still_silence() -> None:
     assert isinstance(failure(DLT645, DLT645.request[3:]), Silent)
+
+
+def test_the_other_framing_is_named() -> None:
+    """A Modbus TCP server takes unit and function of a serial question for its transaction, and refuses."""
+    ask = Request(1, 3, 0, 2)
+    held = modbus.RtuRecogniser(ask.rtu())
+    assert held.feed(ask.rtu()[:2] + bytes.fromhex("00 00 00 03 C4 8B 01")) is None
+    error = held.failure()
+    assert isinstance(error, Mismatched) and 'framing = "modbus-tcp"' in str(error)
+    other = modbus.TcpRecogniser(ask.tcp())
+    assert other.feed(frame_rtu(1, bytes.fromhex("03 04 00 00 00 07"))) is None
+    error = other.failure()
+    assert isinstance(error, Mismatched) and 'framing = "rtu"' in str(error)
