@@ -1,19 +1,39 @@
-"""A DL/T 645 frame as a technician reads it: the meaning of its identifier, without any profile."""
+"""A DL/T 645 frame of either edition as a technician reads it: the meaning of its identifier, without any profile."""
 
-from protocols import dlt645
-from protocols.dlt645_identifiers import Format, describe, show
-from protocols.errors import Damaged, Impossible
-from protocols.explained import Explained, refusal, rest
+from collections.abc import Sequence
+
+from protocols import dlt645, dlt645_1997, dlt645_identifiers, dlt645_identifiers_1997
+from protocols.dlt645_edition import Edition
+from protocols.dlt645_faults import diagnose, header
+from protocols.dlt645_forms import Format, fields, told
+from protocols.dlt645_frame import ERROR, FUNCTION, MORE, REPLY, Frame, Parser, refusal
+from protocols.dlt645_functions import is_1997, meaning
+from protocols.errors import Damaged, ProtocolError
+from protocols.explained import Explained, rest
+from protocols.explained import refusal as refused
+
+NAMED = 8
+"""Names of a block that a request tells before it says how many more there are."""
+
+_ADDRESS = Format("N" * 12, "", False, "communication_address")
+_TIME = Format("YYMMDDhhmmss", "", False, "time")
 
 
 def explain(raw: bytes) -> Explained:
-    """The frame in these bytes; when there is none, what is wrong with what looks like one."""
-    frames = [frame for frame, _ in dlt645.Parser().feed(raw)]
-    if not frames:
-        return exactly(raw[_header(raw) or 0 :])
-    chosen = next((frame for frame in frames if frame.control & dlt645.REPLY), frames[0])
-    skipped: Explained = {"skipped": len(frames) - 1} if len(frames) > 1 else {}
-    return _frame(chosen) | skipped
+    """The frame in these bytes, joined with its follow-up frames; Damaged with the place and the likely cause.
+
+    Of several the first from a meter is told. A request alone is told too, unless a broken answer stands behind it.
+    """
+    found = Parser().feed(raw)
+    if not found:
+        raise diagnose(raw)
+    frames = [frame for frame, _ in found]
+    chosen = next((at for at, frame in enumerate(frames) if frame.control & REPLY), 0)
+    if not frames[chosen].control & REPLY:
+        _check_behind(raw, found[-1][1])
+    told, used = _joined(frames[chosen:])
+    skipped = len(frames) - used
+    return told | _before(raw, found[0][1]) | ({"skipped": skipped} if skipped else {})
 
 
 def exactly(raw: bytes) -> Explained:
@@ -23,69 +43,138 @@ def exactly(raw: bytes) -> Explained:
 
 def likely(raw: bytes) -> bool:
     """Whether a broken line was meant to be such a frame."""
-    return _header(raw) is not None
+    return header(raw) is not None
 
 
-def _header(raw: bytes) -> int | None:
-    """Where the first 68 stands that has its second 68 seven bytes on."""
-    return next((at for at in range(len(raw) - 7) if raw[at] == raw[at + 7] == dlt645.START), None)
+def _check_behind(raw: bytes, last: bytes) -> None:
+    """Damaged when what follows our own question begins a frame that does not end."""
+    end = raw.rindex(last) + len(last)
+    if header(raw[end:]) is None:
+        return
+    error = diagnose(raw[end:])
+    place = None if error.at is None else end + error.at
+    message = f"behind a request: {error}"
+    raise Damaged(message, at=place, found=error.found, expected=error.expected, cause=error.cause)
 
 
-def _frame(frame: dlt645.Frame) -> Explained:
-    old = frame.control & dlt645.FUNCTION in (1, 2)
+def _before(raw: bytes, first: bytes) -> Explained:
+    """What stands before the first frame and is no preamble: noise, or the name of a device server."""
+    noise = raw[: raw.index(first)].rstrip(bytes([dlt645.PREAMBLE]))
+    return {"noise": noise.hex(" ").upper()} if noise else {}
+
+
+def _joined(frames: Sequence[Frame]) -> tuple[Explained, int]:
+    """The first frame with those that continue it, and how many were used; alone when the rest does not fit."""
+    first = frames[0]
+    edition = dlt645_1997.EDITION if is_1997(first) else dlt645.EDITION
+    if first.control != edition.read | REPLY | MORE:
+        return _frame(first), 1
+    identifier = edition.identifier_of(first)
+    for count in range(2, len(frames) + 1):
+        try:
+            request = edition.read_request(first.address, identifier)
+            data = edition.payload(request, b"".join(frame.to_bytes() for frame in frames[:count]))
+        except ProtocolError:
+            continue
+        return _head(first) | {"identifier": identifier, "frames": count} | _content(edition, identifier, data), count
+    return _frame(first), 1
+
+
+def _head(frame: Frame) -> Explained:
     told: Explained = {"address": frame.address, "control": f"{frame.control:02X}", "identifier": None, "values": []}
-    if old:
+    if is_1997(frame):
         told["note"] = "DL/T 645-1997"
-    if frame.control & dlt645.REPLY and frame.control & dlt645.ERROR:
-        return told | _refused_dlt645(frame)
-    if frame.control == 0x93 and len(frame.data) == 6:
-        return told | _fields(frame.data, (Format("N" * 12, "", False, "communication_address"),))
-    if old and len(frame.data) >= 2:
-        return told | {"identifier": frame.data[1::-1].hex().upper()} | rest(frame.data[2:])
-    if frame.control & dlt645.FUNCTION not in (0x11, 0x12) or len(frame.data) < 4:
-        return told | rest(frame.data)
-    return told | _identified(frame)
+    return told | {"meaning": meaning(frame)}
 
 
-def _identified(frame: dlt645.Frame) -> Explained:
-    """A read and its answer: the identifier and, from the meter, what it holds."""
-    identifier, data = dlt645.identifier_of(frame), frame.data[4:]
-    told: Explained = {"identifier": identifier}
-    if not frame.control & dlt645.REPLY:
-        return told | rest(data)
-    if frame.control & dlt645.MORE:
-        told["note"] = "more frames follow"
-    forms = describe(identifier)
-    if not forms or frame.control & dlt645.FUNCTION == 0x12:
-        return told | rest(data)
-    return told | _fields(data, forms)
+def _frame(frame: Frame) -> Explained:
+    """One frame, whatever it is."""
+    head = _head(frame)
+    if frame.control & REPLY and frame.control & ERROR:
+        return head | _refused(frame)
+    if frame.control == dlt645.FIND | REPLY and len(frame.data) == _ADDRESS.width:
+        return head | {"values": [told(frame.data, _ADDRESS)]}
+    if frame.control == 0x08 and len(frame.data) == _TIME.width:
+        return head | {"values": [told(frame.data, _TIME)]}
+    edition = dlt645_1997.EDITION if is_1997(frame) else dlt645.EDITION
+    if frame.control & FUNCTION not in (edition.read, edition.follow) or len(frame.data) < edition.width:
+        return head | rest(frame.data)
+    return head | _identified(edition, frame)
 
 
-def _refused_dlt645(frame: dlt645.Frame) -> Explained:
+def _identified(edition: Edition, frame: Frame) -> Explained:
+    """A read or its answer: the identifier and, from the meter, what it holds."""
+    identifier, data = edition.identifier_of(frame), frame.data[edition.width :]
+    found: Explained = {"identifier": identifier}
+    if not frame.control & REPLY:
+        return found | _asks(edition, identifier) | _which(edition, frame, data) | _unshifted(edition, frame)
+    if frame.control & FUNCTION == edition.follow:
+        return found | _part(edition, data)
+    content = _content(edition, identifier, data)
+    if frame.control & MORE:
+        content = _whole_ones(edition, identifier, data) | {"note": "more frames follow"}
+    return found | content | ({} if content.get("values") else _unshifted(edition, frame))
+
+
+def _content(edition: Edition, identifier: str, data: bytes) -> Explained:
+    old = edition is dlt645_1997.EDITION
+    tell = dlt645_identifiers_1997.content if old else dlt645_identifiers.content
+    values, left = tell(identifier, data)
+    return {"values": values} | rest(left)
+
+
+def _whole_ones(edition: Edition, identifier: str, data: bytes) -> Explained:
+    """Of the first frame of several: the fields that are whole; the rest comes with the next frame."""
+    forms = _describe(edition, identifier)
+    size = count = 0
+    while count < len(forms) and size + forms[count].width <= len(data):
+        size, count = size + forms[count].width, count + 1
+    if len(forms) < 2 or not count:
+        return rest(data)
+    return {"values": [one for form_at in [fields(data[:size], forms[:count])[0]] for one in form_at]} | rest(
+        data[size:]
+    )
+
+
+def _asks(edition: Edition, identifier: str) -> Explained:
+    """The names of what a request is for."""
+    names = [form.name for form in _describe(edition, identifier)]
+    more = [f"and {len(names) - NAMED} more"] if len(names) > NAMED else []
+    return {"asks": names[:NAMED] + more} if names else {}
+
+
+def _which(edition: Edition, frame: Frame, tail: bytes) -> Explained:
+    """What a request says behind its identifier: the number of a follow-up frame, or which load records."""
+    if frame.control == dlt645.FOLLOW and len(tail) == 1:
+        return {"frame": tail[0]}
+    if edition is dlt645.EDITION and len(tail) in edition.tails[1:] and edition.identifier_of(frame).startswith("06"):
+        since = told(tail[1:], Format("YYMMDDhhmm", "", False, "since"))["value"] if tail[1:] else None
+        return {"records": tail[0]} | ({"since": since} if tail[1:] else {})
+    return rest(tail)
+
+
+def _part(edition: Edition, data: bytes) -> Explained:
+    """A follow-up frame by itself: its content hangs on the frames before it."""
+    if edition.numbered and data:
+        return {"frame": data[-1]} | rest(data[:-1])
+    return rest(data)
+
+
+def _unshifted(edition: Edition, frame: Frame) -> Explained:
+    """A hint where an unknown identifier is a known one to which 33H was never added."""
+    named = edition.identifier_of(frame)
+    plain = bytes((byte + 0x33) & 0xFF for byte in bytes.fromhex(named)).hex().upper()
+    if _describe(edition, named) or not _describe(edition, plain):
+        return {}
+    return {"hint": f"{plain} was meant, perhaps: then the sender forgot to add 33H to the data"}
+
+
+def _describe(edition: Edition, identifier: str) -> tuple[Format, ...]:
+    old = edition is dlt645_1997.EDITION
+    return dlt645_identifiers_1997.describe(identifier) if old else dlt645_identifiers.describe(identifier)
+
+
+def _refused(frame: Frame) -> Explained:
     if not frame.data:
-        raise Damaged(f"control {frame.control:02X} without data, expected an error word")
-    return {"error": refusal(dlt645.refusal(frame), frame.data[0])}
-
-
-def _fields(data: bytes, forms: tuple[Format, ...]) -> Explained:
-    """Every field that the data holds, in order; one that does not fit is null with its bytes and the reason."""
-    values: list[dict[str, object]] = []
-    position = 0
-    for form in forms:
-        # Width from the length of the reply, not from the table: meters exist that send a byte more or less.
-        field = data[position:] if len(forms) == 1 else data[position : position + form.width]
-        if not field and values:
-            break
-        values.append(_field(field, form))
-        position += len(field)
-    told: Explained = {"values": values}
-    return told | rest(data[position:])
-
-
-def _field(field: bytes, form: Format) -> dict[str, object]:
-    told: dict[str, object] = {"name": form.name, "value": None, "unit": form.unit}
-    try:
-        told["value"] = show(field, form)
-    except Impossible as error:
-        told |= {"raw": field.hex().upper(), "note": str(error)}
-    return told
+        raise Damaged(f"control {frame.control:02X} without data, expected an error word", at=10, cause=None)
+    return {"error": refused(refusal(frame), frame.data[0])}

@@ -152,9 +152,10 @@ def test_frames_of_other_functions_are_good_and_not_interpreted() -> None:
     assert (unknown["identifier"], unknown["values"], unknown["data"]) == ("77030201", [], "AB")
 
 
-def test_the_1997_edition_is_recognised_but_not_interpreted() -> None:
+def test_the_1997_edition_is_told_as_such() -> None:
     told: Any = explain("68 95 32 06 00 00 00 68 81 06 43 C3 48 33 33 33 0B 16")
-    assert (told["ok"], told["identifier"], told["values"], told["data"]) == (True, "9010", [], "15000000")
+    assert (told["ok"], told["identifier"], told["note"]) == (True, "9010", "DL/T 645-1997")
+    assert told["values"] == [{"name": "forward_active_energy", "value": "0.15", "unit": "kWh"}]
     refused: Any = explain("68 95 32 06 00 00 00 68 C1 01 35 94 16")
     assert "no such data" in refused["error"]["message"]
 
