@@ -100,7 +100,7 @@ def parsers(held: dict[str, list[Seed]]) -> dict[str, tuple[str, Parser]]:
         if any(seed.request for seed in seeds_):
             found[f"{protocol}: stream"] = (protocol, stream)
         found[f"{protocol}: answer"] = (protocol, answer)
-    for name in READERS:
+    for name in READERS.keys() & held.keys():
         found[f"{name}: decode"] = (name, told(name))
     return found
 
