@@ -35,6 +35,8 @@ UNITS: Mapping[str, tuple[str, ...]] = {
     "apparent_energy_import": APPARENT_ENERGY,
     "apparent_energy_export": APPARENT_ENERGY,
     "power": POWER,
+    "power_import": POWER,
+    "power_export": POWER,
     "reactive_power": ("kvar", "var", "Mvar"),
     "apparent_power": ("kVA", "VA", "MVA"),
     "power_factor": NUMBER,

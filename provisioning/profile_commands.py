@@ -214,10 +214,11 @@ def _title(name: str) -> Text | None:
     base, _, part = name.rpartition("_")
     if whole := known.get(f"quantity.{name}"):
         return Text(whole["zh"], whole["en"])
-    of, piece = known.get(f"quantity.{base}"), known.get(f"quantity.part.{part}")
+    letters, number = part.rstrip("0123456789"), part.lstrip("tq")
+    of, piece = known.get(f"quantity.{base}"), known.get(f"quantity.part.{letters or 'number'}")
     if of is None or piece is None:
         return None
-    return Text(piece["zh"].format(quantity=of["zh"]), piece["en"].format(quantity=of["en"]))
+    return Text(*(piece[language].format(quantity=of[language], number=number) for language in ("zh", "en")))
 
 
 def _print(result: dict[str, Any]) -> None:

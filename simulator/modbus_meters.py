@@ -4,7 +4,7 @@ import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Literal
+from typing import Literal, Protocol
 
 from simulator.electricity import Snapshot
 from simulator.truth import Served, TruthLog
@@ -101,10 +101,20 @@ class ModbusMeter:
         return _packed(data) if function in BITS else bytes(data)
 
 
+class Answering(Protocol):
+    """A Modbus meter by its unit number; answers protocol data units."""
+
+    unit: int
+
+    def answer(self, pdu: bytes, utc_ms: int) -> bytes:
+        """The reply to a request, an exception reply included."""
+        ...
+
+
 class RtuMeter:
     """A Modbus meter on a serial bus: hears bursts, deaf to a wrong CRC and to other units."""
 
-    def __init__(self, meter: ModbusMeter) -> None:
+    def __init__(self, meter: Answering) -> None:
         self._meter = meter
 
     def hear(self, burst: bytes, utc_ms: int) -> list[bytes]:
@@ -118,7 +128,7 @@ class RtuMeter:
 class TcpMeter:
     """A Modbus meter behind a TCP port: one connection's bytes in, replies out, silent for other units."""
 
-    def __init__(self, meter: ModbusMeter) -> None:
+    def __init__(self, meter: Answering) -> None:
         self._meter = meter
         self._heard = bytearray()
 
