@@ -49,7 +49,8 @@ A profile is one TOML file in `drivers/profiles/`: what a model is asked, what i
 that every build replays. How far each was checked is said plainly:
 
 - **doc-only**: composed from a published register map, nothing more.
-- **simulator**: also read by our driver from our simulated meter, which independent masters (pymodbus, mbpoll) read alike.
+- **simulator**: also read by our driver from a simulated meter that is made from the same document and that an independent master
+  (pymodbus; mbpoll for some) reads alike. The table can be read and means what it says; that the device follows it is not known.
 - **bench**, **field**: on a real meter. None of ours is yet.
 
 A profile of your own lies in a folder given with `--profile-dir`, as ID.toml, and is named by its id. Start from the sheet of a
