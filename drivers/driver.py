@@ -69,9 +69,12 @@ def driver(
 
 
 def _measured(device: Device, profile: Profile) -> Profile:
-    """The profile with what was measured of this device's link put in its place."""
+    """The profile with what is known of this device's link put in its place: what was measured, and its mode."""
     names = ("turnaround_ms", "max_registers", "readable", "forbidden")
     found = {name: value for name in names if (value := getattr(device, name)) is not None}
+    if device.mode is not None:
+        rate, _, frame = device.mode.partition("-")
+        found |= {"baud": (int(rate),), "parity": frame[1], "stopbits": int(frame[2])}
     return msgspec.structs.replace(profile, link=msgspec.structs.replace(profile.link, **found)) if found else profile
 
 

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import msgspec
+
 from drivers import profile_file
 from drivers import site as sites
 from drivers.driver import Driver, driver
@@ -59,6 +61,8 @@ def _driver(site: Site, index: int, profiles: Mapping[str, Profile], name: str) 
         expected = f"the role {FLUE_GAS}" if profile.medium == FLUE_GAS else "purchased or sub"
         raise ConfigError(f"{where}.role", f"{device.role!r} for a {profile.medium} profile", expected)
     port = next(port for port in site.port if port.name == device.port)
+    if port.device is not None and device.mode is None:
+        device = msgspec.structs.replace(device, mode=port.mode)
     return driver(device, profile, port.framing if port.tcp else "rtu", where, site.zone)
 
 

@@ -1,6 +1,6 @@
 """Which requests to send: the least bus time for a set of points, exactly, by dynamic programming.
 
-A device is asked at the rate of its profile's link, so that a plan follows from the signed files alone.
+A plan follows from the signed files alone: the link of the profile, with what the site file says of the device's line.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -87,7 +87,7 @@ def due_bounds(queries: Iterable[Query], span_ms: int) -> tuple[int, int]:
 
 
 def pace(link: Link) -> Pace:
-    """How this model talks, at the first rate of its link."""
+    """How a device of this link talks, at its first rate."""
     return Pace(Line(link.baud[0], 1 + 8 + (link.parity != "N") + link.stopbits), link.turnaround_ms, link.guard_ms)
 
 

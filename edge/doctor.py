@@ -8,12 +8,21 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from drivers import busload
 from drivers.site import Port
 from edge import config, keys
 from edge.clock import SYNCHRONISED, Clock
 from edge.control import ask
 from edge.transport import transport
-from protocols.errors import ConfigError, NotRunningError, PortGone, StoreError, TanmeterError, UnreachableError
+from protocols.errors import (
+    ConfigError,
+    NotRunningError,
+    OverloadError,
+    PortGone,
+    StoreError,
+    TanmeterError,
+    UnreachableError,
+)
 
 ROOM_BYTES = 256 << 20
 CONNECT_S = 3
@@ -43,7 +52,7 @@ async def examine(state: Path, clock: Clock) -> list[Check]:
         checks.append(_bad("configuration", "", error))
     checks += [_disk(state), _clock(clock)]
     if held is not None:
-        checks += list(_ports(held))
+        checks += [*_ports(held), *_load(held)]
         checks.append(await _collector(held))
     checks.append(_tried("agent", partial(_agent, state / config.SOCKET)))
     return checks
@@ -93,6 +102,18 @@ def _ports(held: config.EdgeConfig) -> Iterator[Check]:
             yield _tried("port", partial(_endpoint, port, held.state / config.SOCKET), port.name)
         else:
             yield _tried("port", partial(_port, port), port.name)
+
+
+def _load(held: config.EdgeConfig) -> Iterator[Check]:
+    """What each port is asked for; a port that is asked for too much was signed with --overload."""
+    try:
+        installed = held.installation
+        busload.admit(installed.site, installed.drivers, installed.profiles, "site.toml")
+    except OverloadError as error:
+        yield _bad("load", "", error)
+        return
+    for load in busload.loads(installed.site, installed.drivers):
+        yield Check("load", load.port, True, f"{load.share:.1%}")
 
 
 def _endpoint(port: Port, door: Path) -> str:

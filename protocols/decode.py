@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from protocols import decode_dlt645, decode_modbus, messages
+from protocols import decode_cjt188, decode_dlt645, decode_hj212, decode_modbus, messages
 from protocols.errors import Damaged, ProtocolError
 from protocols.explained import Explained
 
@@ -25,16 +25,18 @@ class Reader:
 
 
 READERS = {
+    "hj212": Reader(decode_hj212.explain, decode_hj212.likely, decode_hj212.exactly, text=True),
     "dlt645": Reader(decode_dlt645.explain, decode_dlt645.likely, decode_dlt645.exactly),
+    "cjt188": Reader(decode_cjt188.explain, decode_cjt188.likely, decode_cjt188.exactly),
     "modbus-rtu": Reader(decode_modbus.explain_rtu, decode_modbus.likely_rtu, decode_modbus.explain_rtu),
     "modbus-tcp": Reader(decode_modbus.explain_tcp, decode_modbus.likely_tcp, decode_modbus.known_tcp),
 }
 """Surest first: in this order ``auto`` tries them."""
 
-BEHIND_NOISE = ("dlt645",)
+BEHIND_NOISE = ("hj212", "dlt645", "cjt188")
 """What ``auto`` also looks for inside a line that is no frame as a whole."""
 
-GUESSES = ("dlt645", "modbus-tcp", "modbus-rtu")
+GUESSES = ("hj212", "dlt645", "cjt188", "modbus-tcp", "modbus-rtu")
 """In this order a broken line is taken for what it was meant to be."""
 
 PROTOCOLS = ("auto", *sorted(READERS))
@@ -50,8 +52,10 @@ def explain(line: str, protocol: str = "auto", language: messages.Language = "en
     ``values``, a list of {name, value, unit}. A value is text, a number in plain decimal, or null when the meter
     filled it with FF; one that does not fit its form is null with ``raw`` and ``note``. A meter's refusal (D1, Modbus
     exception) is a good frame: ``values`` is empty and ``error`` is {code, reason, message}. ``data`` holds the
-    bytes of a content nobody described. DL/T 645 frames are also found behind noise; of several in a line the first
-    that comes from a meter is told (before it goes the echo of the question) and ``skipped`` counts the others.
+    bytes of a content nobody described. HJ 212: ``control`` is CN, and each value has its ``flag`` beside it. CJ/T 188
+    also has ``meter_type`` and ``serial``. Frames of DL/T 645, CJ/T 188 and HJ 212 are also found behind noise; of
+    several in a line the first that comes from a meter is told (before it goes the echo of the question) and
+    ``skipped`` counts the others.
 
     ``ok`` false: ``protocol`` (null when ``auto`` found none that fits) and ``error`` {code, message, byte, found,
     expected, cause}; the message names the check that failed, ``byte`` where (from 0), ``cause`` what is likely behind

@@ -14,6 +14,7 @@ TanmeterError
 │   ├── ChainError       SIG-602  a link, a leaf or a count does not fit
 │   └── ConflictError    SIG-603  two different records claim one number
 ├── ConfigError          CFG-101  a site file or profile is not as it should be: path, found, expected
+│   └── OverloadError    CFG-103  a port is asked for more of its time than it may be
 ├── StoreError           STO-101  the disk is full or failing
 │   └── BusyError        STO-102  another process holds the store
 ├── UnreachableError     SYN-501  the collector cannot be reached
@@ -137,12 +138,18 @@ class ConflictError(RecordError):
 class ConfigError(TanmeterError):
     """A site file, profile or option is wrong at ``path``: what was found, what was expected."""
 
-    code = "CFG-101"
-    exit_code = 6
+    code: ClassVar[str] = "CFG-101"
+    exit_code: ClassVar[int] = 6
 
     def __init__(self, path: str, found: str, expected: str) -> None:
         super().__init__(f"{path}: found {found}, expected {expected}")
         self.path, self.found, self.expected = path, found, expected
+
+
+class OverloadError(ConfigError):
+    """The devices of a port are asked for more of its time than it may be."""
+
+    code = "CFG-103"
 
 
 class StoreError(TanmeterError):

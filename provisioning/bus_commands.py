@@ -4,14 +4,17 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
+from drivers import busload
 from drivers.bustime import Line, Pace
+from drivers.installation import install
+from drivers.site import Site
 from protocols import messages
 from provisioning import fields as fields_
-from provisioning import folder
+from provisioning import folder, site_init
 
 app = typer.Typer(no_args_is_help=True, help=messages.text("cli.bus", messages.spoken(os.environ)))
 
@@ -51,6 +54,51 @@ def plan(
     for (address, count), ms in zip(found.requests, found.times_ms, strict=True):
         typer.echo(f"{address:7} {count:7} {ms:12.3f}")
     _tell("bus.plan.sum", fields=len(held.fields), requests=len(found.requests), ms=f"{found.bus_ms:.3f}")
+
+
+@app.command()
+def load(
+    file: Annotated[Path, typer.Argument(metavar="SITE.toml", help="a site file; it need not be signed")],
+    *,
+    profile_dir: Annotated[Path | None, typer.Option(help="a folder with profiles of your own, ID.toml")] = None,
+    overload: Annotated[bool, typer.Option("--overload", help="exit 0 although a port is asked for too much")] = False,
+    as_json: Json = False,
+) -> None:
+    """How much of each port's time its devices are asked for; exit 6 above 70 %, with what would fit."""
+    source = folder.read(file, "a site file")
+    held = install(source, site_init.gather(source, profile_dir, str(file)), str(file))
+    found = busload.loads(held.site, held.drivers)
+    if as_json:
+        typer.echo(json.dumps({"ports": [_port(held.site, each) for each in found]}, ensure_ascii=False))
+    else:
+        for each in found:
+            _show(held.site, each)
+    if not overload:
+        busload.admit(held.site, held.drivers, held.profiles, str(file))
+
+
+def _port(site: Site, load: busload.PortLoad) -> dict[str, Any]:
+    devices = [
+        {
+            "device": site.device[share.device].id,
+            "period_ms": share.period_ms,
+            "requests": share.requests,
+            "bus_ms": round(share.bus_ms, 3),
+            "share": round(share.share, 6),
+        }
+        for share in load.shares
+    ]
+    return {"port": load.port, "share": round(load.share, 6), "most": busload.MOST, "devices": devices}
+
+
+def _show(site: Site, load: busload.PortLoad) -> None:
+    _tell("bus.load.port", port=load.port, share=f"{load.share:.1%}", most=f"{busload.MOST:.0%}")
+    if load.shares:
+        _tell("bus.load.head")
+    for share in load.shares:
+        period = f"{share.period_ms / 1000:g}s"
+        name = site.device[share.device].id
+        typer.echo(f"{name:20} {period:>7} {share.requests:8} {share.bus_ms:9.1f} {share.share:9.2%}")
 
 
 def _tell(message_id: str, **values: object) -> None:

@@ -29,6 +29,9 @@ TechnicianKey = Annotated[
     Path | None, typer.Option(help="the technician's key; else ~/.config/tanmeter/technician.key")
 ]
 ProfileDir = Annotated[Path | None, typer.Option(help="a folder with profiles of your own, ID.toml")]
+Overload = Annotated[
+    bool, typer.Option("--overload", help="sign although a port is asked for more than 70 % of its time")
+]
 STATE = Path("/var/lib/tanmeter")
 
 
@@ -56,6 +59,7 @@ def init(
     ] = None,
     profile_dir: ProfileDir = None,
     technician_key: TechnicianKey = None,
+    overload: Overload = False,
 ) -> None:
     """Set this box up: its key is born here, the site file is signed, the record can begin. Asks on a terminal."""
     now = _now_ms()
@@ -69,7 +73,7 @@ def init(
     known, technician = path.exists(), keys.load_or_create(path)
     if not known:
         _talk("site.init.technician", path=path)
-    site_init.init(state, source, profiles, technician, now, name=str(file or "site.toml"))
+    site_init.init(state, source, profiles, technician, now, name=str(file or "site.toml"), overload=overload)
     box = folder.read_box(state)
     _say("site.init.done", site=box.enrolment.site_id, gateway=box.enrolment.key.id.hex())
     _talk("site.init.next")
@@ -81,6 +85,7 @@ def sign(
     file: Annotated[Path | None, typer.Option(help="the changed site file; else site.toml in the box's folder")] = None,
     profile_dir: ProfileDir = None,
     technician_key: TechnicianKey = None,
+    overload: Overload = False,
 ) -> None:
     """Check a changed site file, show the change and make it the next signed configuration."""
     path = file or state / folder.SITE
@@ -88,7 +93,7 @@ def sign(
     profiles = site_init.gather(source, profile_dir, str(path))
     key = load_key(technician_key or keys.technician_path())
     before, change = folder.read_box(state).newest.number, site_init.changes(state, source)
-    number = site_init.sign(state, source, profiles, key, _now_ms(), name=str(path))
+    number = site_init.sign(state, source, profiles, key, _now_ms(), name=str(path), overload=overload)
     if change:
         typer.echo(change)
     _say("site.sign.done" if number != before else "site.sign.same", number=number)

@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from drivers import busload
 from drivers import site as sites
 from drivers.builtin import builtin, builtin_ids
 from drivers.installation import Installation, install
@@ -29,13 +30,15 @@ def init(
     now_ms: int,
     *,
     name: str = "site.toml",
+    overload: bool = False,
 ) -> None:
     """Set up the box in ``state``: gateway key, profiles, configuration 1, enrolment request.
 
-    ConfigError when the site file is wrong or the box is set up already. Cut short at any point, the same call
+    ConfigError when the site file is wrong or the box is set up already, and when a port is asked for too much of its
+    time, unless ``overload``. Cut short at any point, the same call
     finishes: the enrolment request is written last, and nothing counts before it.
     """
-    installation = install(site_toml, _named(site_toml, profiles, name), name)
+    installation = _admitted(site_toml, profiles, name, overload)
     if (state / ENROLMENT).exists():
         box = folder.read_box(state)
         found = f"a box that is set up: site {box.enrolment.site_id}, gateway {box.enrolment.key.id.hex()}"
@@ -57,18 +60,19 @@ def sign(
     now_ms: int,
     *,
     name: str = "site.toml",
+    overload: bool = False,
 ) -> int:
     """Make a changed site file the configuration in force; its number. Unchanged, nothing is signed.
 
     ConfigError when the file is wrong, gives a meter another number or is of another site, or the key is not the
-    technician's whom the collector knows.
+    technician's whom the collector knows, and when a port is asked for too much of its time, unless ``overload``.
     """
     box = folder.read_box(state)
     if technician.public != box.enrolment.technician:
         found, expected = technician.public.kid.hex(), box.enrolment.technician.kid.hex()
         raise ConfigError("--technician-key", f"key {found}", f"key {expected}, with which this box was set up")
     _check_change(box.newest.site, site_toml, name)
-    install(site_toml, _named(site_toml, profiles, name), name)
+    _admitted(site_toml, profiles, name, overload)
     previous = box.newest
     wanted = (site_toml, _digests(site_toml, profiles))
     if (previous.site, previous.profiles) != wanted:
@@ -101,6 +105,14 @@ def gather(site_toml: bytes, profile_dir: Path | None = None, name: str = "site.
             expected = "one of " + ", ".join(builtin_ids()) + (f" or {path}" if path else "")
             raise ConfigError(f"{name}: device[{index}].profile", repr(device.profile), expected)
     return found
+
+
+def _admitted(site_toml: bytes, profiles: Mapping[str, bytes], name: str, overload: bool) -> Installation:
+    """The installation that the file describes, whose ports can bear what they are asked."""
+    installation = install(site_toml, _named(site_toml, profiles, name), name)
+    if not overload:
+        busload.admit(installation.site, installation.drivers, installation.profiles, name)
+    return installation
 
 
 def _first(state: Path, contents: _Contents, technician: PrivateKey, now_ms: int, name: str) -> SiteConfig:
