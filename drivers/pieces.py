@@ -64,6 +64,11 @@ def points(driver: Driver, request: bytes) -> tuple[str, ...]:
     return ()
 
 
+def registers(driver: Driver, request: bytes) -> int:
+    """How many registers or bits a Modbus read asks; 0 for other protocols."""
+    return _parse(driver, request).count if isinstance(driver, ModbusDriver) else 0
+
+
 def lasting(driver: Driver, reason: int) -> bool:
     """Whether a refusal for this reason is about what was asked, and not about the moment."""
     if isinstance(driver, ModbusDriver):
@@ -96,7 +101,9 @@ def _fields(driver: ModbusDriver, request: bytes) -> list[Interval]:
 
 
 def _frame(driver: ModbusDriver, request: bytes, run: Interval) -> bytes:
-    tcp = driver.framing == "modbus-tcp"
-    asked = modbus.parse_tcp(request) if tcp else modbus.parse_rtu(request)
-    piece = replace(asked, address=run[0], count=run[1] - run[0])
-    return piece.tcp() if tcp else piece.rtu()
+    piece = replace(_parse(driver, request), address=run[0], count=run[1] - run[0])
+    return piece.tcp() if driver.framing == "modbus-tcp" else piece.rtu()
+
+
+def _parse(driver: ModbusDriver, request: bytes) -> modbus.Request:
+    return modbus.parse_tcp(request) if driver.framing == "modbus-tcp" else modbus.parse_rtu(request)

@@ -21,6 +21,7 @@ CONFIGS = "configs"
 PROFILES = "profiles"
 OUTBOX = "outbox.db"
 SOCKET = "control.sock"
+LEARNED = "learned.json"
 
 
 @dataclass(frozen=True, slots=True)

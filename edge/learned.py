@@ -181,10 +181,13 @@ class Learned:
             found |= set(pieces.gaps(driver, whole)) - read
         return tuple(sorted(found))
 
-    def shortened(self, device: int) -> bool:
-        """Whether a read without gaps was refused whose parts are answered: the meter gives fewer registers at once."""
+    def most_registers(self, device: int) -> int | None:
+        """The most registers of a part that is answered where a read without gaps was refused; None when none was: the
+        meter gives fewer registers at once than its plan asks.
+        """
         driver = self._drivers[device]
-        return any(not pieces.gaps(driver, whole) for whole, _ in self._proven(device))
+        without_gaps = [parts for whole, parts in self._proven(device) if not pieces.gaps(driver, whole)]
+        return max([pieces.registers(driver, part) for parts in without_gaps for part in parts], default=None)
 
     def refused_points(self, device: int) -> tuple[str, ...]:
         """The points that are not asked, because the meter refuses each of them alone."""

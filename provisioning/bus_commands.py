@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -15,10 +16,14 @@ from drivers.site import Site
 from protocols import messages
 from provisioning import fields as fields_
 from provisioning import folder, site_init
+from provisioning.lessons import Lesson, lessons
 
 app = typer.Typer(no_args_is_help=True, help=messages.text("cli.bus", messages.spoken(os.environ)))
 
 Json = Annotated[bool, typer.Option("--json", help="one JSON object on standard output")]
+
+
+STATE = Path("/var/lib/tanmeter")
 
 
 @app.callback()
@@ -75,6 +80,34 @@ def load(
             _show(held.site, each)
     if not overload:
         busload.admit(held.site, held.drivers, held.profiles, str(file))
+
+
+@app.command()
+def learned(
+    state: Annotated[Path, typer.Option("--state", envvar="TANMETER_STATE", help="the box's folder")] = STATE,
+    as_json: Json = False,
+) -> None:
+    """What the meters taught this box, and the lines for site.toml that make the signed plan fit; then sign it."""
+    found = lessons(state)
+    if as_json:
+        typer.echo(json.dumps({"devices": [asdict(lesson) for lesson in found]}, ensure_ascii=False))
+        return
+    for lesson in found:
+        _teach(lesson)
+
+
+def _teach(lesson: Lesson) -> None:
+    median, p99 = lesson.turnaround_ms or ("-", "-")
+    known = {"device": lesson.device, "answers": lesson.answers, "signed": lesson.signed_turnaround_ms}
+    _tell("bus.learned.device", **known, median=median, p99=p99)
+    if lesson.forbidden:
+        _tell("bus.learned.forbidden", ranges=", ".join(f"{a}-{b}" for a, b in lesson.forbidden), since=lesson.since)
+    if lesson.refused:
+        _tell("bus.learned.refused", points=", ".join(lesson.refused))
+    if lesson.lines:
+        _tell("bus.learned.lines")
+        for line in lesson.lines:
+            typer.echo(f"    {line}")
 
 
 def _port(site: Site, load: busload.PortLoad) -> dict[str, Any]:

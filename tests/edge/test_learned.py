@@ -134,7 +134,7 @@ def test_a_meter_that_gives_fewer_registers_than_its_manual_says() -> None:
 
     assert len(turn(learned, meter)[0]) == 60
     assert turn(learned, meter, NOW + 1)[1] == [(0, 30), (30, 30)]
-    assert learned.shortened(0) and learned.suspects(0) == ()
+    assert learned.most_registers(0) == 30 and learned.suspects(0) == ()
 
 
 @pytest.mark.parametrize("reason", [1, 2, 3])
