@@ -1,0 +1,99 @@
+"""hardware-tests as a technician runs them: a device that is the model, one that is not, a display that differs."""
+
+import asyncio
+import json
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from drivers import builtin, profile_file, replay
+from drivers.driver import driver
+from drivers.profile import digest
+from drivers.site import Device
+from simulator.profile_meter import over_tcp
+
+ROOT = Path(__file__).parent.parent
+MODEL = "chint-ddsu666"
+
+
+@pytest.fixture(scope="module")
+def place() -> Iterator[str]:
+    """Where a simulated meter of MODEL answers as unit 3."""
+    ready, loop, done = threading.Event(), asyncio.new_event_loop(), asyncio.Event()
+    places: list[str] = []
+
+    async def serve() -> None:
+        async with over_tcp(profile_file.load(builtin.builtin(MODEL)), 3) as (_, where):
+            places.append(where)
+            ready.set()
+            await done.wait()
+
+    thread = threading.Thread(target=loop.run_until_complete, args=(serve(),))
+    thread.start()
+    ready.wait(5)
+    yield places[0]
+    loop.call_soon_threadsafe(done.set)
+    thread.join(5)
+    loop.close()
+
+
+def run(folder: Path, place: str, profile: str, *more: str) -> subprocess.CompletedProcess[str]:
+    options = ("--port", f"tcp:{place}", "--profile", profile, "--address", "3")
+    outputs = ("--report", str(folder / "reports"), "--vectors", str(folder / "vectors"), "-p", "no:cacheprovider")
+    command = [sys.executable, "-m", "pytest", "-q", "hardware-tests", *options, *outputs, *more]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+
+
+def report(folder: Path) -> str:
+    [path] = (folder / "reports").glob("*.md")
+    return path.read_text("utf-8")
+
+
+def test_the_right_model_passes_and_leaves_a_report_and_vectors(place: str, tmp_path: Path) -> None:
+    done = run(tmp_path, place, MODEL, "--reading", "voltage=230")
+    assert done.returncode == 0, done.stdout
+    text = report(tmp_path)
+    assert text.startswith(f"# {MODEL}: passed") and place in text and "| `energy_import` |" in text
+    [held] = json.loads((tmp_path / "vectors" / f"{MODEL}.json").read_text())
+    assert held["profile_sha256"] == digest(builtin.builtin(MODEL)).hex() and not held["simulated"]
+    replays(held)
+
+
+def test_another_model_fails_and_the_report_says_why(place: str, tmp_path: Path) -> None:
+    done = run(tmp_path, place, "eastron-sdm120")
+    assert done.returncode == 1
+    text = report(tmp_path)
+    assert (
+        "FAILED" in text and "BUS-103" in text and "| the model is the one that the profile describes | failed" in text
+    )
+
+
+def test_a_display_that_shows_another_number_fails_that_check_alone(place: str, tmp_path: Path) -> None:
+    run(tmp_path, place, MODEL, "--reading", "energy_import=1.5")
+    rows = [line for line in report(tmp_path).splitlines() if line.startswith("| ") and "failed" in line]
+    assert len(rows) == 1 and rows[0].startswith("| the display shows the same | failed: energy_import: read")
+
+
+def test_captured_exchanges_are_replayed_as_they_were_found() -> None:
+    for path in sorted((ROOT / "tests" / "vectors" / "captured").glob("*.json")):
+        for held in json.loads(path.read_text("utf-8")):
+            replays(held)
+
+
+def replays(held: dict[str, object]) -> None:
+    """Today's driver finds in recorded bytes what was found then, as long as the profile is the same."""
+    source = builtin.builtin(str(held["profile"]))
+    if digest(source).hex() != held["profile_sha256"]:
+        return
+    profile = profile_file.load(source)
+    device = Device(id="D", profile=profile.id, port="bus", address=str(held["address"]))
+    asker = driver(device, profile, held["framing"])  # type: ignore[arg-type]
+    exchanges = held["exchanges"]
+    assert isinstance(exchanges, list) and exchanges
+    for one in exchanges:
+        values = replay.values(asker, bytes.fromhex(one["request"]), bytes.fromhex(one["response"]))
+        assert {point: None if value is None else str(value) for point, value in values.items()} == one["values"]
