@@ -10,6 +10,7 @@ import msgspec
 
 from drivers.cjt188 import Cjt188Driver
 from drivers.dlt645 import Dlt645Driver
+from drivers.hj212 import Hj212Driver
 from drivers.modbus import ModbusDriver
 from drivers.profile import Profile
 from drivers.query import Query, Values
@@ -91,8 +92,13 @@ def _cjt188(device: Device, profile: Profile, place: Place) -> Driver:
     return Cjt188Driver.of(device, profile, place.where)
 
 
+def _hj212(device: Device, profile: Profile, place: Place) -> Driver:
+    return Hj212Driver.of(device, profile, place.zone, place.where)
+
+
 _DRIVERS: dict[str, Callable[[Device, Profile, Place], Driver]] = {
     "modbus": _modbus,
     "dlt645": _dlt645,
     "cjt188": _cjt188,
+    "hj212": _hj212,
 }

@@ -45,8 +45,9 @@ class Point(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     integral over time, a ``config`` changes only when somebody changes it, a ``status`` is a word of bits or a code.
     Modbus: ``fc``, ``address`` (0-based), ``type``, ``order``. DL/T 645: ``di`` (8 hex digits, DI3 first), ``digits``
     (as in XXXXXX.XX) and, when it is read in a block, ``block`` and ``index`` (position in the block); the 1997 edition
-    alike with 4 hex digits. CJ/T 188: ``field`` of the answer. HJ 212: ``cn``, ``factor`` and ``field``. M-Bus:
-    ``record``, the hex of its DIF and VIF bytes.
+    alike with 4 hex digits. CJ/T 188: ``field`` of the answer. HJ 212: ``cn``, ``factor`` and ``field``, or, for what
+    follows from other points of the packet, ``cn``, ``field`` and ``inputs`` (drivers/stack.py). M-Bus: ``record``,
+    the hex of its DIF and VIF bytes.
     The value is raw x ``scale`` in ``unit``; ``scale_by`` is a point of the same snapshot: it is multiplied by that
     point's value as well, or by ten to its power (``scale_mode`` "exponent", within that point's ``min`` and ``max``).
     ``primary`` false: the number is before CT and PT. ``modulus`` is where a
@@ -74,6 +75,7 @@ class Point(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     field: str | None = None
     cn: Annotated[str, msgspec.Meta(pattern=r"^[0-9]{4}$")] | None = None
     factor: str | None = None
+    inputs: dict[str, Name] = {}
     record: Annotated[str, msgspec.Meta(pattern=r"^([0-9A-F]{2})+$")] | None = None
     scale: Decimal = Decimal(1)
     scale_by: Name | None = None
@@ -135,18 +137,20 @@ class Identify(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Proof(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A golden exchange: hex of request and response, and what must be read out of it, each value as a decimal.
 
-    A point that the request asks for and ``expect`` does not name must be absent.
+    A point that the request asks for and ``expect`` does not name must be absent. ``device``: what the site file says
+    of the device beside (``options``, ``stack``).
     """
 
     request: str
     response: str
     expect: dict[str, str]
     source: str = ""
+    device: dict[str, Any] = {}
 
 
 class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A device model. ``period`` is the default of every point that names none, ``options`` are of its maker and differ
-    by protocol: CJ/T 188, drivers/cjt188_options.py.
+    by protocol: CJ/T 188, drivers/cjt188_options.py; HJ 212, drivers/hj212.py.
     """
 
     schema: Literal[1]

@@ -6,7 +6,10 @@ from drivers import cjt188_options
 from drivers.profile import Identify, Point, Profile, octets
 from drivers.registers import REGISTERS, coding
 from drivers.site import duration_ms
+from drivers.stack import DERIVED
+from drivers.stack import UNITS as INPUT_UNITS
 from protocols.errors import ConfigError
+from protocols.hj212_codes import FOLDED
 
 HIGHEST_POWER = 9
 """The exponents that a register may hold, either way: the widest range fits 63 bits."""
@@ -30,6 +33,7 @@ def check(profile: Profile, name: str) -> None:
         cjt188_options.check(profile.points, cjt188_options.options(profile.options, {}, name), name)
     _check_factors(profile, name)
     _check_groups(profile, name)
+    _check_inputs(profile, name)
     if profile.identify is not None:
         _check_identify(profile.identify, profile, f"{name}: identify")
     _check_proofs(profile, ids, name)
@@ -49,6 +53,7 @@ def _check_point(point: Point, ids: list[str], where: str) -> None:
         if value is not None and not value.is_finite():
             raise ConfigError(f"{where}.{key}", str(value), "a finite number")
     named = [("affects", other) for other in point.affects]
+    named += [("inputs", other) for other in point.inputs.values()]
     named += [(key, other) for key, other in (("flag", point.flag), ("of", point.of)) if other is not None]
     for key, other in named:
         if other not in ids or other == point.id:
@@ -117,6 +122,30 @@ def _check_cjt188(point: Point, where: str) -> None:
 def _check_hj212(point: Point, where: str) -> None:
     if point.cn is None:
         raise ConfigError(where, "a point without cn", "cn (protocol hj212)")
+    if point.field is None:
+        raise ConfigError(where, "a point without field", "field (protocol hj212)")
+    if point.factor is None:
+        _check_derived(point, where)
+
+
+def _check_inputs(profile: Profile, name: str) -> None:
+    """What follows from a packet follows from points of that packet; nothing follows from a folded concentration."""
+    for index, point in enumerate(profile.points):
+        for role, other in point.inputs.items():
+            fed = profile.point(other)
+            if fed.cn != point.cn or fed.field in FOLDED:
+                found = f"{other!r}, field {fed.field} of {fed.cn}"
+                raise ConfigError(f"{name}: points[{index}].inputs.{role}", found, f"a measured point of {point.cn}")
+
+
+def _check_derived(point: Point, where: str) -> None:
+    """A point that follows from others of its packet."""
+    if DERIVED.get(str(point.field)) != point.unit:
+        known = ", ".join(f"{field} in {unit}" for field, unit in DERIVED.items())
+        raise ConfigError(f"{where}.field", f"{point.field!r} in {point.unit!r}", f"a factor, or one of {known}")
+    for role in point.inputs:
+        if role not in INPUT_UNITS:
+            raise ConfigError(f"{where}.inputs", repr(role), "one of " + ", ".join(INPUT_UNITS))
 
 
 def _check_mbus(point: Point, where: str) -> None:

@@ -26,7 +26,7 @@ def _filled(struct: msgspec.Struct) -> Iterator[tuple[str, Any]]:
     """The fields that say more than their default."""
     for field in msgspec.structs.fields(struct):
         value = getattr(struct, field.name)
-        if field.required or value != field.default:
+        if field.required or value not in (field.default, {}):
             yield field.encode_name, value
 
 

@@ -3,11 +3,11 @@
 from collections.abc import Callable
 from decimal import Decimal, InvalidOperation
 
-from drivers import replay
+from drivers import replay, toml
 from drivers.driver import Driver, driver
 from drivers.profile import Profile, Proof, octets
 from drivers.site import Device
-from protocols import cjt188, dlt645, modbus
+from protocols import cjt188, dlt645, hj212, modbus
 from protocols.errors import ConfigError, ProtocolError
 
 
@@ -27,16 +27,18 @@ def prove(profile: Profile, name: str = "profile") -> None:
 
 def asker(profile: Profile, proof: Proof) -> Driver:
     """The driver of the device that a proof's request is addressed to; ProtocolError when it is no read."""
-    address = _ADDRESSED[profile.protocol](octets(proof.request))
-    return driver(Device(id="proof", profile=profile.id, port="proof", address=address), profile)
+    address = _ADDRESSED[profile.protocol](octets(proof.request) or octets(proof.response))
+    entry = {"id": "proof", "profile": profile.id, "port": "proof", "address": address}
+    return driver(toml.convert(entry | proof.device, Device, "proof.device"), profile)
 
 
 _ADDRESSED: dict[str, Callable[[bytes], str]] = {
     "modbus": lambda request: str(modbus.parse_rtu(request).unit),
     "dlt645": lambda request: dlt645.parse_request(request)[0],
     "cjt188": lambda request: cjt188.parse_request(request).address,
+    "hj212": hj212.sender,
 }
-"""Whom a request is addressed to."""
+"""Whom a request is addressed to; who spoke, where nothing is asked."""
 
 
 def _decimal(text: str, where: str) -> Decimal:

@@ -62,12 +62,15 @@ class Ratio(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"si
 
 class Stack(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The duct a flue-gas monitor looks into: ``area_m2``, velocity factor ``kv`` (HJ 212-2017 annex D, 29 and 30), and
-    the air pressure where it stands, which the static pressure is added to.
+    the air pressure where it stands, which the static pressure is added to. ``basis``: of the gas in which CO2 is
+    measured. ``constants``: the standard's (273 K, 22.4 l, 44 g), or exact ones (273.15, 22.414, 44.01).
     """
 
     area_m2: Decimal
     kv: Decimal = Decimal(1)
     air_pressure_pa: Decimal = Decimal(101325)
+    basis: Literal["dry", "wet"] = "dry"
+    constants: Literal["hj212", "exact"] = "hj212"
 
 
 class Device(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

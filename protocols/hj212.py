@@ -13,7 +13,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from protocols import modbus
-from protocols.errors import Damaged
+from protocols.errors import Damaged, ProtocolError
+from protocols.recogniser import verdict
 
 MARK = b"##"
 HEAD = 6
@@ -98,6 +99,15 @@ class Packet:
         """What the packet says of a field, each differing text once; several when it contradicts itself."""
         return tuple(dict.fromkeys(field.text for field in self.fields if (field.item, field.name) == (item, name)))
 
+    def said(self) -> dict[str, dict[str, tuple[str, ...]]]:
+        """By item and name what ``texts`` says, for all of the packet at once."""
+        found: dict[str, dict[str, tuple[str, ...]]] = {}
+        for field in self.fields:
+            names = found.setdefault(field.item, {})
+            if field.text not in (texts := names.get(field.name, ())):
+                names[field.name] = (*texts, field.text)
+        return found
+
     @property
     def data_time(self) -> str:
         """DataTime, digits only: the start of the interval, the instant for real-time data; empty when not sent."""
@@ -154,6 +164,14 @@ def decode(raw: bytes, modbus_crc: bool = False) -> Packet:
     if body[-4:].upper() != checksum(data, modbus_crc):
         raise _wrong_crc(body, data, modbus_crc)
     return _packet(data, modbus_crc)
+
+
+def sender(raw: bytes) -> str:
+    """The MN of a packet under either CRC; Damaged."""
+    try:
+        return decode(raw).mn
+    except Damaged:
+        return decode(raw, modbus_crc=True).mn
 
 
 def _segment(body: bytes) -> bytes:
@@ -293,6 +311,30 @@ class Parser:
 
 MOST_OPEN = 16
 """Beginnings kept in mind at a time: more are met only in what is made to cost us time."""
+
+
+class Recogniser:
+    """The next packet of one device among the bytes of a port."""
+
+    def __init__(self, mn: str, modbus_crc: bool = False) -> None:
+        self._mn, self._parser = mn, Parser(modbus_crc)
+        self._received = b""
+        self._strangers: list[str] = []
+
+    def feed(self, data: bytes) -> bytes | None:
+        """The bytes of its packet; None = more is needed."""
+        self._received = (self._received + data)[-MOST:]
+        for found in self._parser.feed(data):
+            if found.packet.mn == self._mn:
+                return found.raw
+            self._strangers.append(f"a packet of MN {found.packet.mn}")
+        return None
+
+    def failure(self) -> ProtocolError:
+        """Silent, Damaged or Mismatched, by what has come so far."""
+        return verdict(self._received, self._strangers, f"a packet of MN {self._mn}")
+
+
 MOST_BROKEN = 16
 """Broken packets remembered until they are asked for."""
 

@@ -11,7 +11,7 @@ from drivers.columns import Layouts, replay_track
 from drivers.driver import Driver, driver
 from drivers.modbus import ModbusDriver
 from drivers.plan import Span, extent, pace
-from drivers.profile import Profile, Proof
+from drivers.profile import Profile, Proof, octets
 from drivers.proof import asker, prove
 from drivers.site import Device
 from protocols import cjt188, dlt645, modbus
@@ -25,7 +25,7 @@ every_profile = pytest.mark.parametrize("model", PROFILES.values(), ids=PROFILES
 every_proof = pytest.mark.parametrize(("name", "index"), PROOFS)
 
 
-READS = {"modbus": (1, 2, 3, 4), "dlt645": (0x11,), "cjt188": (0x01,)}
+READS = {"modbus": (1, 2, 3, 4), "dlt645": (0x11,), "cjt188": (0x01,), "hj212": ()}
 ADDRESSES = {"cjt188": "00000000000007"}
 
 
@@ -35,7 +35,7 @@ def installed(model: Profile, framing: str = "rtu", points: tuple[str, ...] = ()
 
 
 def exchange(proof: Proof) -> tuple[bytes, bytes]:
-    return bytes.fromhex(proof.request), bytes.fromhex(proof.response)
+    return octets(proof.request), octets(proof.response)
 
 
 def test_the_six_profiles_of_the_first_release_are_there() -> None:
@@ -91,9 +91,11 @@ def test_no_flipped_bit_of_a_proof_is_read(name: str, index: int) -> None:
     proof = PROFILES[name].proof[index]
     request, reply = exchange(proof)
     held, layouts = asker(PROFILES[name], proof), Layouts()
-    for bit in range(8 * len(reply)):
+    for bit in range(0, 8 * len(reply), 1 if len(reply) < 256 else 13):
         broken = bytearray(reply)
         broken[bit // 8] ^= 1 << bit % 8
+        if PROFILES[name].protocol == "hj212" and broken[:-4] + broken[-4:].upper() == reply:
+            continue  # a digit of its CRC in lower case
         with pytest.raises(ProtocolError):
             replay.values(held, request, bytes(broken))
         with pytest.raises(ProtocolError):
@@ -146,6 +148,8 @@ def test_only_reads_are_ever_yielded(model: Profile) -> None:
             assert modbus.parse_rtu(query.request).function in (1, 2, 3, 4)
         elif model.protocol == "cjt188":
             assert {cjt188.decode(wording).control for wording in query.wordings} == {0x01}
+        elif model.protocol == "hj212":
+            assert query.wordings == (b"",)
         else:
             assert dlt645.decode(query.request).control == 0x11
     for code in range(256):
