@@ -91,7 +91,8 @@ def door(
 @app.command()
 def decode(
     frames: Annotated[
-        list[str] | None, typer.Argument(help="frames in hex; without any, one a line on standard input")
+        list[str] | None,
+        typer.Argument(help="frames in hex, or one frame byte by byte; without any, one a line on standard input"),
     ] = None,
     protocol: Annotated[str, typer.Option(metavar="auto|…", help="how to read it; auto takes what fits")] = "auto",
 ) -> None:
@@ -101,12 +102,17 @@ def decode(
     if protocol not in PROTOCOLS:
         raise typer.BadParameter(f"found {protocol!r}, expected one of {', '.join(PROTOCOLS)}")
     good = True
-    for line in frames or sys.stdin:
+    for line in one_frame(frames) if frames else sys.stdin:
         if line.strip():
             result = explain(line, protocol, language())
             good &= bool(result["ok"])
             typer.echo(json.dumps(result, ensure_ascii=False))
     raise typer.Exit(0 if good else 3)
+
+
+def one_frame(frames: list[str]) -> list[str]:
+    """The frames; bytes that were pasted without quotes are one frame."""
+    return [" ".join(frames)] if all(len(text.removeprefix("0x")) <= 2 for text in frames) else frames
 
 
 def main() -> None:

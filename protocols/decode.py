@@ -107,7 +107,7 @@ def _from_hex(line: str) -> bytes:
 def _auto(raw: bytes, language: messages.Language) -> Explained:
     """The first protocol whose structure and checksum the whole line has; then those that are found behind noise."""
     failures = {}
-    for protocol, reader in _attempts():
+    for protocol, reader in _attempts(raw):
         try:
             return {"ok": True, "protocol": protocol} | reader(raw)
         except ProtocolError as error:
@@ -115,9 +115,12 @@ def _auto(raw: bytes, language: messages.Language) -> Explained:
     guess = next((name for name in GUESSES if READERS[name].likely(raw)), None)
     if guess is not None:
         return _bad(guess, failures[guess], language)
-    return _bad(None, Damaged("; ".join(f"{name}: {error}" for name, error in failures.items())), language)
+    told = "; ".join(f"{name}: {error}" for name, error in failures.items())
+    return _bad(None, Damaged(told, cause="cause.no_protocol_fits"), language)
 
 
-def _attempts() -> Iterator[tuple[str, Callable[[bytes], Explained]]]:
-    yield from ((name, reader.strict) for name, reader in READERS.items())
-    yield from ((name, READERS[name].explain) for name in BEHIND_NOISE)
+def _attempts(raw: bytes) -> Iterator[tuple[str, Callable[[bytes], Explained]]]:
+    """The readers to try; one of text packets only where they are likely."""
+    meant = {name: reader for name, reader in READERS.items() if not reader.text or reader.likely(raw)}
+    yield from ((name, reader.strict) for name, reader in meant.items())
+    yield from ((name, meant[name].explain) for name in BEHIND_NOISE if name in meant)

@@ -321,3 +321,19 @@ def test_a_block_that_ends_in_the_middle_of_a_field_says_so() -> None:
 def test_a_field_that_cannot_be_is_impossible(field: str, digits: str) -> None:
     with pytest.raises(Impossible):
         show(bytes.fromhex(field), Format(digits, "", False, "x"))
+
+
+def test_bytes_pasted_without_quotes_are_one_frame() -> None:
+    from typer.testing import CliRunner
+
+    from tanmeter import app
+
+    pasted = CliRunner().invoke(app, ["decode", *ENERGY.split()])
+    assert (pasted.exit_code, pasted.output) == (0, CliRunner().invoke(app, ["decode", ENERGY]).output)
+    assert len(CliRunner().invoke(app, ["decode", ENERGY, ENERGY]).output.splitlines()) == 2
+
+
+def test_a_line_that_fits_nothing_says_what_may_be_the_matter() -> None:
+    told: Any = explain("12 34 56")
+    assert (told["ok"], told["protocol"]) == (False, None)
+    assert "--protocol" in told["error"]["cause"] and "hj212" not in told["error"]["message"]
