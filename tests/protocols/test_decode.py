@@ -119,7 +119,7 @@ def test_a_bad_frame_names_the_check_what_came_and_what_was_expected(line: str, 
 def test_what_fits_no_protocol_is_told_for_each() -> None:
     told: Any = explain("FF FF FF FF FF FF FF FF FF FF FF FF FF")
     assert told["protocol"] is None
-    assert all(name in told["error"]["message"] for name in PROTOCOLS if name != "auto")
+    assert all(name in told["error"]["message"] for name in PROTOCOLS if name not in ("auto", "hj212"))
 
 
 @pytest.mark.parametrize("protocol", [name for name in PROTOCOLS if name != "auto"])
