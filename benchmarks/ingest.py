@@ -18,6 +18,7 @@ from typing import TypeVar
 
 from cloud.booking import Book
 from cloud.ingest import Content, Examiner, Head, Trust
+from cloud.running import Memory
 from cloud.store import Store
 from drivers.columns import Layouts, replay_track
 from drivers.installation import Installation, install
@@ -218,7 +219,7 @@ def _stages(fleet: Fleet) -> Iterator[tuple[str, float]]:
     )
     yield "replay every reply", _each(opened, lambda pair: _replay(fleet, layouts, pair[1]))
     yield "examine: all of the above, the rules", _once(lambda: _examined(fleet), len(frames))
-    contents, book = _examined(fleet), Book(())
+    contents, book = _examined(fleet), Book(Memory())
     yield "book the intervals", _each(contents, lambda content: book.book(*content))
 
 

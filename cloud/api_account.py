@@ -174,11 +174,13 @@ def _interval(row: IntervalRow) -> dict[str, Any]:
     found = row.interval
     return {
         "seq": row.ingest_seq, "gateway": row.gateway.hex(), "device": found.device, "point": found.point,
+        "kind": found.kind, "meter": found.meter,
         "start": iso(found.start), "end": iso(found.end), "closed": found.closed,
         "register_start": query.register(found.register_start), "register_end": query.register(found.register_end),
         "rolled": decimal(found.rolled), "multiplier": decimal(found.multiplier),
         "consumption": decimal(found.consumption), "unit": found.unit, "readings": found.readings,
         "expected": found.expected, "coverage": decimal(round(found.coverage, 4)), "quality": found.quality,
+        "state": found.state, "ignored": found.ignored,
     }  # fmt: skip
 
 

@@ -1,24 +1,24 @@
 """The running accounts of one gateway: what its blocks say goes in, the rows that changed come out. Pure."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from itertools import repeat
+from typing import TypeVar, cast
 
 import numpy as np
 
 from cloud.ingest import Content, Replayed
-from cloud.intervals import INTERVAL_MS, Interval, Rules, datable, rules
-from cloud.series import Series
+from cloud.intervals import INTERVAL_MS, datable
+from cloud.running import Memory, Moved, Running, Samples, Seat
 from drivers.columns import Table
 from drivers.installation import Installation
 from drivers.profile import Point
 from drivers.quantity import limited, scaled
-from drivers.site import Device, multiplier
+from drivers.site import multiplier
 from protocols.record.block import Header, Track
 
-Samples = tuple[list[int], list[int | float], Decimal]
-"""Times (UTC ms), raw numbers, and the scale that makes them values."""
+T = TypeVar("T")
 
 POWER = "power"
 """What every profile calls the total active power."""
@@ -27,10 +27,11 @@ KILOWATTS = {"W": 0.001, "kW": 1.0, "MW": 1000.0}
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """The newest reply to a request of a device."""
+    """The newest reply to a request of a device; where it speaks unasked, the newest that holds these ``points``."""
 
     device: str
     request: bytes
+    points: str
     config_number: int
     at: int
     reply: bytes
@@ -55,9 +56,9 @@ class Heap:
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """What is to be written: intervals new or changed, newest replies, and power to be added to what is there."""
+    """What is to be written: the accounts that moved, newest replies, and power to be added to what is there."""
 
-    intervals: list[Interval]
+    moved: Moved
     answered: list[Answered]
     power: dict[tuple[str, str, int], Heap]
 
@@ -73,30 +74,39 @@ class Lane:
         for family in families:
             held = [index for index in chosen if layout.places[index][0] == family]
             places = np.array([layout.places[index][1] for index in held], np.intp)
-            self._groups.append((family, places, [(layout.points[index], layout.scales[index]) for index in held]))
+            self._groups.append(
+                (family, places, [(index, layout.points[index], layout.scales[index]) for index in held])
+            )
 
     def samples(self, table: Table, times: list[int]) -> Iterator[tuple[Point, Samples]]:
-        """The readings of each column that are neither absent nor suspect; nothing where there are none."""
+        """The readings of each column that are neither absent nor suspect, of a rate None in their place; nothing where
+        there are none.
+        """
+        dated = table.stamps is not None
         for family, places, columns in self._groups:
             numbers, valid = table.matrices[family]
             rows = numbers[:, places].T.tolist()
             masks = repeat(None) if valid is None else valid[:, places].T.tolist()
-            for (point, scale), raws, mask in zip(columns, rows, masks, strict=False):
-                samples = _kept(point, times, raws, scale, mask)
-                if samples[0]:
-                    yield point, samples
+            for (index, point, scale), raws, mask in zip(columns, rows, masks, strict=False):
+                counting = _counting(table, index, raws, scale, mask)
+                if point.kind == "rate":
+                    yield point, Samples(times, _or_none(raws, counting), scale, dated)
+                elif counting is None:
+                    yield point, Samples(times, raws, scale, dated)
+                elif any(counting):
+                    yield point, Samples(_kept(times, counting), _kept(raws, counting), scale, dated)
 
 
-class Seat:
-    """What the readings of a device are booked on under the configuration in force."""
+class Desk:
+    """Which columns of a device's tracks are booked under the configuration in force."""
 
-    def __init__(self, device: Device, rules: dict[str, Rules]) -> None:
-        self.device, self.rules = device, rules
+    def __init__(self, seat: Seat) -> None:
+        self.device, self._points = seat.device, seat.points
         self._lanes: dict[tuple[bytes, int], tuple[Lane, Lane]] = {}
         self._multiplier = (0, 1.0)
 
     def lanes(self, track: Track, table: Table) -> tuple[Lane, Lane]:
-        """The counters of a track, and its power."""
+        """What of a track is counted, and its power."""
         if not table.layout.fixed:
             return self._lanes_of(table)
         key = (track.request, track.reply_length)
@@ -106,7 +116,7 @@ class Seat:
         return lanes
 
     def _lanes_of(self, table: Table) -> tuple[Lane, Lane]:
-        return Lane(table, lambda point: point.id in self.rules), Lane(table, _is_power)
+        return Lane(table, lambda point: point.id in self._points), Lane(table, _is_power)
 
     def kilowatts(self, point: Point, start: int) -> float:
         """What turns a power as read in the quarter of an hour from ``start`` into kW on the primary side."""
@@ -116,123 +126,107 @@ class Seat:
 
 
 class Book:
-    """Books blocks in chain order. Its memory is the open interval of each counter."""
+    """Books blocks in chain order."""
 
-    def __init__(self, intervals: Iterable[Interval]) -> None:
-        self._held = {(interval.device, interval.point): interval for interval in intervals}
-        self._series: dict[tuple[str, str], Series] = {}
-        self._installation: Installation | None = None
-        self._seats: dict[int, Seat] = {}
-        self._answered: dict[tuple[str, bytes], tuple[Track, int, Header]] = {}
+    def __init__(self, memory: Memory) -> None:
+        self._running = Running(memory)
+        self._desks: dict[int, Desk] = {}
+        self._answered: dict[tuple[str, bytes, str], tuple[Track, int, Header]] = {}
         self._power: dict[tuple[str, str, int], Heap] = {}
 
     def configure(self, installation: Installation, at: int = 0) -> None:
         """Go on under this configuration, whose first block began ``at`` (UTC ms)."""
-        if installation is self._installation:
-            return
-        self._installation = installation
-        self._seats = {
-            number: Seat(device, rules(installation, number)) for number, device in enumerate(installation.site.device)
-        }
-        for seat in self._seats.values():
-            for point, held in seat.rules.items():
-                if (series := self._series.get((seat.device.id, point))) is not None:
-                    series.configure(held, at)
-                elif (seat.device.id, point) in self._held:
-                    self._series_of(seat, point, at)
+        if self._running.configure(installation, at):
+            self._desks = {number: Desk(seat) for number, seat in self._running.seats.items()}
 
     def book(self, header: Header, content: Content) -> None:
         """Everything a block says."""
         self.configure(content.installation, header.utc[0])
         dated = datable(header.utc)
         for replayed in content.chunks:
-            seat = self._seats[replayed.chunk.device]
-            self._answer(seat, header, replayed)
+            self._answer(self._desks[replayed.chunk.device], header, replayed)
             if dated:
-                self._count(seat, header, replayed)
+                self._count(header, replayed)
 
     def take(self) -> Changes:
         """The rows that are new or changed since the last call."""
-        intervals = [row for series in self._series.values() for row in series.take()]
-        answered = [_answered(device, track, at, header) for (device, _), (track, at, header) in self._answered.items()]
-        changes = Changes(intervals, answered, self._power)
+        answered = [_answered(key, *found) for key, found in self._answered.items()]
+        changes = Changes(self._running.take(), answered, self._power)
         self._answered, self._power = {}, {}
         return changes
 
-    def _answer(self, seat: Seat, header: Header, replayed: Replayed) -> None:
-        for track in replayed.chunk.tracks:
-            at = max(track.times)
-            known = self._answered.get((seat.device.id, track.request))
-            if known is None or known[2] is not header or at >= known[1]:
-                self._answered[seat.device.id, track.request] = (track, at, header)
-
-    def _count(self, seat: Seat, header: Header, replayed: Replayed) -> None:
-        """Feed the counters, in order of time where more than one track tells of one; heap the power."""
-        heard: dict[str, list[Samples]] = {}
+    def _answer(self, desk: Desk, header: Header, replayed: Replayed) -> None:
         for track, table in zip(replayed.chunk.tracks, replayed.tables, strict=True):
-            counters, power = seat.lanes(track, table)
-            times = [header.utc[0] + at for at in track.times]
-            for point, samples in counters.samples(table, times):
-                heard.setdefault(point.id, []).append(samples)
+            at = max(track.times)
+            kind = "" if track.request else " ".join([point.id for point in table.points])
+            key = (desk.device.id, track.request, kind)
+            known = self._answered.get(key)
+            if known is None or known[2] is not header or at >= known[1]:
+                self._answered[key] = (track, at, header)
+
+    def _count(self, header: Header, replayed: Replayed) -> None:
+        """Hand over what is counted; heap the power."""
+        desk = self._desks[replayed.chunk.device]
+        heard: list[tuple[Point, Samples]] = []
+        for track, table in zip(replayed.chunk.tracks, replayed.tables, strict=True):
+            counted, power = desk.lanes(track, table)
+            times = [header.utc[0] + at for at in track.times] if table.stamps is None else list(table.stamps)
+            heard += counted.samples(table, times)
             for point, samples in power.samples(table, times):
-                self._heap(seat, point, samples)
-        for name, parts in heard.items():
-            times, raws, scale = parts[0] if len(parts) == 1 and _rising(parts[0][0]) else _merged(parts)
-            self._series_of(seat, name).feed(times, raws, scale, header.epoch, header.seq)
+                self._heap(desk, point, samples)
+        self._running.hear(replayed.chunk.device, heard, header)
 
-    def _series_of(self, seat: Seat, point: str, at: int = 0) -> Series:
-        key = (seat.device.id, point)
-        series = self._series.get(key)
-        if series is None:
-            series = self._series[key] = Series(seat.rules[point], self._held.pop(key, None), at)
-        return series
-
-    def _heap(self, seat: Seat, point: Point, samples: Samples) -> None:
-        times, raws, scale = samples
+    def _heap(self, desk: Desk, point: Point, samples: Samples) -> None:
+        times, raws = samples.times, cast("Sequence[int | float]", samples.raws)
         cells: dict[int, list[int | float]] = {}
         if min(times) // INTERVAL_MS == max(times) // INTERVAL_MS:
-            cells[times[0] // INTERVAL_MS] = raws
+            cells[times[0] // INTERVAL_MS] = list(raws)
         else:
             for at, raw in zip(times, raws, strict=True):
                 cells.setdefault(at // INTERVAL_MS, []).append(raw)
         for cell, held in cells.items():
             start = cell * INTERVAL_MS
-            factor = float(scale) * seat.kilowatts(point, start)
-            heap = self._power.setdefault((seat.device.id, point.id, start), Heap())
+            factor = float(samples.scale or 1) * desk.kilowatts(point, start)
+            heap = self._power.setdefault((desk.device.id, point.id, start), Heap())
             heap.add([raw * factor for raw in held])
 
 
-def _kept(point: Point, times: list[int], raws: list[int | float], scale: Decimal, mask: list[bool] | None) -> Samples:
-    """The readings that are neither absent nor suspect."""
-    low, high = point.min, point.max
-    if mask is None and low is None and high is None:
-        return times, raws, scale
-    kept = [
-        index
-        for index, raw in enumerate(raws)
-        if (mask is None or mask[index])
-        and ((low is None and high is None) or limited(point, scaled(Decimal(raw), scale)) == "measured")
+def _counting(
+    table: Table, index: int, raws: list[int | float], scale: Decimal, mask: list[bool] | None
+) -> list[bool] | None:
+    """Which readings of a column are neither absent nor suspect; None: all."""
+    point = table.points[index]
+    if point.flag is not None and (flagged := table.flagged(index)) is not None:
+        unflagged = (~flagged).tolist()
+        mask = unflagged if mask is None else [one and other for one, other in zip(mask, unflagged, strict=True)]
+    if point.min is None and point.max is None:
+        return mask
+    return [
+        (mask is None or mask[at]) and limited(point, scaled(_exact(raw), scale)) == "measured"
+        for at, raw in enumerate(raws)
     ]
-    return [times[index] for index in kept], [raws[index] for index in kept], scale
+
+
+def _exact(raw: int | float) -> int | Decimal:
+    return raw if isinstance(raw, int) else Decimal(raw)
+
+
+def _kept(values: Sequence[T], counting: Sequence[bool]) -> list[T]:
+    return [value for value, counts in zip(values, counting, strict=True) if counts]
+
+
+def _or_none(raws: Sequence[int | float], counting: Sequence[bool] | None) -> Sequence[int | float | None]:
+    if counting is None:
+        return raws
+    return [raw if counts else None for raw, counts in zip(raws, counting, strict=True)]
 
 
 def _is_power(point: Point) -> bool:
     return point.kind == "gauge" and point.unit in KILOWATTS and point.id == POWER
 
 
-def _merged(parts: Sequence[Samples]) -> Samples:
-    """The samples of one point by rising time; tracks of one point have one scale."""
-    pairs = [pair for times, raws, _ in parts for pair in zip(times, raws, strict=True)]
-    pairs.sort(key=lambda pair: pair[0])
-    return [at for at, _ in pairs], [raw for _, raw in pairs], parts[0][2]
-
-
-def _rising(times: list[int]) -> bool:
-    return len(times) < 2 or times == sorted(times)
-
-
-def _answered(device: str, track: Track, at: int, header: Header) -> Answered:
+def _answered(key: tuple[str, bytes, str], track: Track, at: int, header: Header) -> Answered:
     index = track.times.index(at)
     reply = track.columns[index :: len(track.times)]
     number = header.configuration[0]
-    return Answered(device, track.request, number, header.utc[0] + at, reply, header.epoch, header.seq)
+    return Answered(*key, number, header.utc[0] + at, reply, header.epoch, header.seq)

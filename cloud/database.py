@@ -18,7 +18,7 @@ from typing import Self
 
 from protocols.errors import StoreError
 
-SCHEMA = 1
+SCHEMA = 2
 BUSY_S = 30.0
 
 

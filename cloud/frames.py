@@ -109,11 +109,14 @@ def point_of(opened: Opened, frame: Frame, point: str) -> Point:
 
 
 def find(opened: Opened, device: str, point: str, at: int) -> tuple[Frame, Reading] | None:
-    """The frame that holds a device's reading of a point at an instant (UTC ms), None when this block has none."""
+    """The frame that holds a device's reading of a point at an instant (UTC ms), None when this block has none.
+
+    A register that the meter kept for that instant is one, too.
+    """
     for frame in opened.frames():
-        if frame.at == at and opened.installation.site.device[frame.device].id == device:
+        if opened.installation.site.device[frame.device].id == device:
             for reading in frame.readings:
-                if reading.point == point:
+                if reading.at == at and point in (reading.point, point_of(opened, frame, reading.point).of):
                     return frame, reading
     return None
 

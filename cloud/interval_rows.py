@@ -12,7 +12,8 @@ COLUMNS = (
     *("end", "unit", "meter", "closed"),
     *("start_value", "start_at", "start_epoch", "start_seq"),
     *("end_value", "end_at", "end_epoch", "end_seq"),
-    *("rolled", "multiplier", "consumption", "readings", "expected", "quality", "position", "period_ms", "ingest_seq"),
+    *("rolled", "multiplier", "consumption", "readings", "expected", "quality", "position", "period_ms"),
+    *("state", "ignored", "since", "kind", "covered_ms", "integral", "ingest_seq"),
 )
 SELECT = f"SELECT {', '.join(COLUMNS)} FROM intervals"
 UPSERT = (
@@ -50,6 +51,12 @@ def values(gateway: bytes, interval: Interval, ingest_seq: int) -> tuple[Any, ..
         interval.quality,
         interval.position,
         interval.period_ms,
+        interval.state,
+        interval.ignored,
+        interval.since,
+        interval.kind,
+        interval.covered_ms,
+        _text(interval.integral),
         ingest_seq,
     )
 
@@ -57,7 +64,8 @@ def values(gateway: bytes, interval: Interval, ingest_seq: int) -> tuple[Any, ..
 def row(columns: tuple[Any, ...]) -> IntervalRow:
     """The row that was read, in the order of COLUMNS."""
     gateway, device, point, start, end, unit, meter, closed = columns[:8]
-    rolled, multiplier, consumption, readings, expected, quality, position, period_ms, ingest_seq = columns[16:]
+    rolled, multiplier, consumption, readings, expected, quality, position, period_ms = columns[16:24]
+    state, ignored, since, kind, covered_ms, integral, ingest_seq = columns[24:]
     interval = Interval(
         device,
         point,
@@ -76,6 +84,12 @@ def row(columns: tuple[Any, ...]) -> IntervalRow:
         quality,
         position,
         period_ms,
+        state,
+        ignored,
+        since,
+        kind,
+        covered_ms,
+        Decimal(integral),
     )
     return IntervalRow(gateway, ingest_seq, interval)
 

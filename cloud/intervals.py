@@ -5,16 +5,38 @@ become intervals: ``cloud/series.py``.
 """
 
 from bisect import bisect_right
+from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Literal
+from typing import Literal, get_args
 
 from drivers.installation import Installation
 from drivers.profile import Point
 from drivers.quantity import EXACT
 from drivers.site import Device
 
-Quality = Literal["measured", "estimated", "suspect"]
+Quality = Literal["measured", "estimated", "suspect", "absent"]
+"""``absent``: a rate of which nothing was heard in the interval."""
+Booked = Literal["counter", "rate"]
+State = Literal[
+    "ok",
+    "rollover",
+    "jump-ignored",
+    "backwards-ignored",
+    "reset-suspected",
+    "unexplained",
+    "reset",
+    "ratio",
+    "replaced",
+]
+"""The gravest thing that happened to a count within an interval.
+
+``rollover``: it went over its modulus. ``jump-ignored`` and ``backwards-ignored``: a reading that could not follow was
+left out. ``reset-suspected``: several such that go on from one another. ``reset``, ``unexplained``: they proved to be a
+new stretch. ``ratio``: a register that says how the meter counts has changed. ``replaced``: another meter.
+"""
+STATES: tuple[State, ...] = get_args(State)
+"""From harmless to grave."""
 
 INTERVAL_MS = 900_000
 HOUR_MS = 3_600_000
@@ -24,6 +46,9 @@ NEAR_MS = 60_000
 """A reading this near a boundary stands for it, whatever its meter's pace: a day's timestamp is good to a minute."""
 EARLIEST_UTC_MS = 1_577_836_800_000
 """2020-01-01: a box whose clock says less does not know the time."""
+PER_HOUR = "/h"
+KINDS: Mapping[str, Booked] = {"counter": "counter", "rate": "rate"}
+"""The kinds of points that are booked into intervals."""
 FLOAT_RESOLUTION = Decimal("0.001")
 ZERO = Decimal(0)
 
@@ -44,11 +69,15 @@ class Register:
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """One counter of one device over [start, end) (UTC ms).
+    """One counter or rate of one device over [start, end) (UTC ms).
 
     ``consumption`` is (end - start + ``rolled``) x ``multiplier`` in ``unit``, None when suspect. ``meter`` names the
     instrument. ``readings`` of ``expected`` are valid. ``position`` is the time up to which the series is booked.
-    ``closed`` is False while the next reading may still belong to it. ``period_ms`` is how often one was due.
+    ``closed`` is False for the newest of its series. ``period_ms`` is how often a reading was due. ``ignored`` are the
+    readings left out because they could not be. ``since``: when the count was last broken, 0 for never.
+
+    Of a rate the registers are the first and the newest sample, ``integral`` is its value x ms over ``covered_ms``, and
+    ``consumption`` that of the covered time alone; None when there is none.
     """
 
     device: str
@@ -68,16 +97,27 @@ class Interval:
     quality: Quality
     position: int
     period_ms: int
+    state: State = "ok"
+    ignored: int = 0
+    since: int = 0
+    kind: Booked = "counter"
+    covered_ms: int = 0
+    integral: Decimal = ZERO
 
     @property
     def coverage(self) -> Decimal:
-        """Valid readings for one expected, at most 1."""
+        """Valid readings for one expected, at most 1; of a rate the part of the time."""
+        if self.kind == "rate":
+            return Decimal(self.covered_ms) / max(self.end - self.start, 1)
         return min(Decimal(1), Decimal(self.readings) / self.expected) if self.expected else Decimal(1)
 
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What the signed configuration says of one counter. ``ratios``: (from UTC ms, multiplier), rising."""
+    """What the signed configuration says of one counter or rate. ``ratios``: (from UTC ms, multiplier), rising.
+
+    ``unit`` is that of the amount: of a rate in kg/h it is kg.
+    """
 
     device: str
     point: str
@@ -88,6 +128,7 @@ class Rules:
     modulus: Decimal | None
     max_rate_per_h: Decimal | None
     ratios: tuple[tuple[int, Decimal], ...]
+    kind: Booked = "counter"
 
     def multiplier(self, at: int) -> Decimal:
         """CT x PT in force at an instant."""
@@ -141,14 +182,14 @@ class Rules:
 
 
 def rules(installation: Installation, device: int) -> dict[str, Rules]:
-    """The counters that are asked of a device (its number), by point id."""
+    """The counters and rates that are asked of a device (its number), by point id."""
     entry, driver = installation.site.device[device], installation.drivers[device]
     periods: dict[str, int] = {}
     for query in driver.queries():
         for point_id in query.points:
             periods[point_id] = min(query.period_ms, periods.get(point_id, query.period_ms))
-    points = [point for point in driver.profile.points if point.kind == "counter" and point.id in periods]
-    return {point.id: _rules(entry, point, periods[point.id]) for point in points}
+    points = [point for point in driver.profile.points if point.kind in KINDS and point.id in periods]
+    return {point.id: _rules(entry, point, periods[point.id]) for point in points if point.of is None}
 
 
 def datable(utc: tuple[int, int]) -> bool:
@@ -156,21 +197,26 @@ def datable(utc: tuple[int, int]) -> bool:
     return min(utc) >= EARLIEST_UTC_MS
 
 
+def meter_of(device: Device) -> str:
+    """What tells one instrument from another in a signed configuration."""
+    return "/".join((device.profile, device.address, device.serial))
+
+
 def _rules(device: Device, point: Point, period_ms: int) -> Rules:
     ratios: tuple[tuple[int, Decimal], ...] = ()
     if not point.primary:
         ratios = tuple((round(entry.since.timestamp() * 1000), entry.multiplier) for entry in device.ratios)
-    meter = "/".join((device.profile, device.address, device.serial))
     return Rules(
         device.id,
         point.id,
-        point.unit,
-        meter,
+        point.unit.removesuffix(PER_HOUR),
+        meter_of(device),
         period_ms,
         _resolution(point),
         point.modulus,
         point.max_rate_per_h,
         ratios,
+        KINDS[point.kind],
     )
 
 

@@ -4,9 +4,10 @@ import hashlib
 import sqlite3
 from collections.abc import Iterable
 
-from cloud import interval_rows
+from cloud import interval_rows, memory_rows
 from cloud.booking import Changes
 from cloud.ingest import UNKNOWN_CONFIGURATION, Finding, Head, Notice, Opened
+from cloud.series import Turn
 from protocols.record.answer import Answer
 from protocols.record.block import GAPS
 
@@ -66,13 +67,17 @@ class Ledger:
 
     def book(self, gateway: bytes, changes: Changes) -> None:
         """What the blocks of a batch changed in the accounts of their gateway."""
+        moved = changes.moved
         self._db.executemany(
-            interval_rows.UPSERT, [interval_rows.values(gateway, row, self._next()) for row in changes.intervals]
+            interval_rows.UPSERT, [interval_rows.values(gateway, row, self._next()) for row in moved.intervals]
         )
+        memory_rows.keep(self._db, gateway, moved)
+        for turn in moved.turns:
+            self._incident(gateway, turn.kind, (turn.after.epoch, turn.after.seq), _told(turn))
         self._db.executemany(
-            "INSERT OR REPLACE INTO latest VALUES (?,?,?,?,?,?,?,?)",
+            "INSERT OR REPLACE INTO latest VALUES (?,?,?,?,?,?,?,?,?)",
             [
-                (gateway, row.device, row.request, row.config_number, row.at, row.reply, row.epoch, row.seq)
+                (gateway, row.device, row.request, row.points, row.config_number, row.at, row.reply, row.epoch, row.seq)
                 for row in changes.answered
             ],
         )
@@ -146,11 +151,14 @@ class Ledger:
 
     def _tell(self, gateway: bytes, opened: Opened, notices: Iterable[Notice]) -> None:
         for notice in notices:
-            self._told.add(gateway)
-            self._db.execute(
-                "INSERT INTO incidents (gateway, at, kind, epoch, seq, detail) VALUES (?,?,?,?,?,?)",
-                (gateway, self._now, notice.kind, opened.header.epoch, opened.header.seq, notice.detail),
-            )
+            self._incident(gateway, notice.kind, (opened.header.epoch, opened.header.seq), notice.detail)
+
+    def _incident(self, gateway: bytes, kind: str, place: tuple[int, int], detail: str) -> None:
+        self._told.add(gateway)
+        self._db.execute(
+            "INSERT INTO incidents (gateway, at, kind, epoch, seq, detail) VALUES (?,?,?,?,?,?)",
+            (gateway, self._now, kind, *place, detail),
+        )
 
     def _bound(self, gateway: bytes | None) -> None:
         """Keep the newest of what a gateway signed, or with None of what nobody signed."""
@@ -165,3 +173,9 @@ class Ledger:
             " WINDOW newest AS (ORDER BY id DESC)) WHERE place > ?2 OR bytes > ?3)",
             (gateway, most, most_bytes),
         )
+
+
+def _told(turn: Turn) -> str:
+    """The registers a turn is about, each with the block that holds it."""
+    before, after = (f"{one.value:f} (UTC {one.at}, {one.epoch}/{one.seq})" for one in (turn.before, turn.after))
+    return f"{turn.device}.{turn.point}: found {after} after {before}"

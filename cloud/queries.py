@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterator
 from decimal import Decimal
 from typing import Any
 
-from cloud import interval_rows
+from cloud import interval_rows, memory_rows
 from cloud.enrolments import Enrolments
 from cloud.intervals import INTERVAL_MS
 from cloud.rows import Block, Counts, EventRow, Incident, IntervalRow, Latest, Power, Quarantined, Sum
@@ -139,6 +139,11 @@ class Queries(Enrolments):
                 (*asked.values(), limit),
             )
             return [interval_rows.row(row) for row in rows]
+
+    def setting_places(self, gateway: bytes, before: tuple[int, int]) -> list[tuple[int, int]]:
+        """The block (epoch, seq) that each setting was last read in, of those before a block."""
+        with self.reading() as db:
+            return memory_rows.setting_places(db, gateway, before)
 
     def series(self, gateway: bytes, device: str, point: str, start: int, end: int) -> list[IntervalRow]:
         """The intervals of one counter that overlap [start, end), by start."""

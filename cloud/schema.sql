@@ -1,7 +1,7 @@
 -- The collector's tables. `gateway` (16 bytes) is the first column of every key that belongs to one; amounts are decimal text; instants UTC ms.
 
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
-INSERT OR IGNORE INTO meta VALUES ('schema', 1), ('ingest_seq', 0);
+INSERT OR IGNORE INTO meta VALUES ('schema', 2), ('ingest_seq', 0);
 
 CREATE TABLE IF NOT EXISTS gateways (
     gateway BLOB PRIMARY KEY,
@@ -71,7 +71,7 @@ CREATE TABLE IF NOT EXISTS events (
     PRIMARY KEY (gateway, epoch, seq, number)
 ) WITHOUT ROWID;
 
--- One counter over 15 minutes or less; `closed` 0 is the newest of its series, which still grows.
+-- One counter or rate over 15 minutes or less; `closed` 0 is the newest of its series. Of a rate the registers are samples.
 CREATE TABLE IF NOT EXISTS intervals (
     gateway BLOB NOT NULL, device TEXT NOT NULL, point TEXT NOT NULL, start INTEGER NOT NULL, end INTEGER NOT NULL,
     unit TEXT NOT NULL, meter TEXT NOT NULL, closed INTEGER NOT NULL,
@@ -80,17 +80,34 @@ CREATE TABLE IF NOT EXISTS intervals (
     rolled TEXT NOT NULL, multiplier TEXT NOT NULL, consumption TEXT,
     readings INTEGER NOT NULL, expected INTEGER NOT NULL, quality TEXT NOT NULL, position INTEGER NOT NULL,
     period_ms INTEGER NOT NULL,
+    -- the gravest thing that happened to the count, readings left out, and when the count was last broken
+    state TEXT NOT NULL, ignored INTEGER NOT NULL, since INTEGER NOT NULL,
+    kind TEXT NOT NULL, covered_ms INTEGER NOT NULL, integral TEXT NOT NULL,
     ingest_seq INTEGER NOT NULL,
     PRIMARY KEY (gateway, device, point, start)
 ) WITHOUT ROWID;
 CREATE UNIQUE INDEX IF NOT EXISTS intervals_cursor ON intervals (ingest_seq);
 CREATE INDEX IF NOT EXISTS intervals_open ON intervals (gateway) WHERE closed = 0;
 
--- The newest answer to each request: a live value is replayed from it.
+-- Readings that could not follow their counter's register, and may yet prove to be a new stretch of it.
+CREATE TABLE IF NOT EXISTS doubts (
+    gateway BLOB NOT NULL, device TEXT NOT NULL, point TEXT NOT NULL, number INTEGER NOT NULL, position INTEGER NOT NULL,
+    value TEXT NOT NULL, at INTEGER NOT NULL, epoch INTEGER NOT NULL, seq INTEGER NOT NULL,
+    PRIMARY KEY (gateway, device, point, number)
+) WITHOUT ROWID;
+
+-- What a meter says of its own setting, the last of each hour; `meter` tells which instrument said so.
+CREATE TABLE IF NOT EXISTS settings (
+    gateway BLOB NOT NULL, device TEXT NOT NULL, point TEXT NOT NULL, hour INTEGER NOT NULL, meter TEXT NOT NULL,
+    value TEXT NOT NULL, at INTEGER NOT NULL, epoch INTEGER NOT NULL, seq INTEGER NOT NULL,
+    PRIMARY KEY (gateway, device, point, hour)
+) WITHOUT ROWID;
+
+-- The newest answer to each request, or of what is said unasked the newest with these points: a live value is replayed from it.
 CREATE TABLE IF NOT EXISTS latest (
-    gateway BLOB NOT NULL, device TEXT NOT NULL, request BLOB NOT NULL,
+    gateway BLOB NOT NULL, device TEXT NOT NULL, request BLOB NOT NULL, points TEXT NOT NULL,
     config_number INTEGER NOT NULL, at INTEGER NOT NULL, reply BLOB NOT NULL, epoch INTEGER NOT NULL, seq INTEGER NOT NULL,
-    PRIMARY KEY (gateway, device, request)
+    PRIMARY KEY (gateway, device, request, points)
 ) WITHOUT ROWID;
 
 -- What a chart of power needs; for the eye, never for an account.

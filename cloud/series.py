@@ -9,18 +9,24 @@ The rules:
 - The first interval of a meter begins with its first reading, where that is not near a boundary.
 - An interval begins with the register its predecessor ended with, so consumptions add up to last minus first register
   times the multiplier, exactly.
-- A register that falls has rolled over when the way over its modulus is one it could have gone in the time; otherwise,
-  and when it grew faster than it can, every interval the step touches is ``suspect``, has no consumption, and the count
-  begins again behind it.
+- A register that falls has rolled over when the way over its modulus is one it could have gone in the time. Otherwise,
+  and when it grew faster than it can, the reading is ignored, and the register before it stands. Only evidence begins
+  the count again: readings that go on from one another (``cloud/doubt.py``), a register that says how or by which meter
+  is counted (``part``), or a configuration that names another meter. Then every interval the step touches is
+  ``suspect`` and has no consumption, or the count ends at its last reading and begins anew at the next.
+- A register that the meter kept itself for an instant (``recall``) is booked there while nothing later is; it neither
+  begins a count nor proves one.
 - A reading that is dated before the one ahead of it (UTC stepped back) is booked where the series stands, in order:
   nothing is booked twice, nothing is lost, and the interval is ``estimated``.
-- Another meter under the same number begins its own count; so does a series after a gap of more than 400 days.
+- A series after a gap of more than 400 days begins its own count.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
-from cloud.intervals import HOUR_MS, SLACK_MS, ZERO, Interval, Quality, Register, Rules
+from cloud.doubt import Candidate, Doubt, follow
+from cloud.intervals import HOUR_MS, SLACK_MS, STATES, ZERO, Interval, Quality, Register, Rules, State
 from drivers.quantity import EXACT, scaled
 
 LATE_MS = 1_000
@@ -30,32 +36,54 @@ MOST_GLIDES = 4
 """How often a run of readings is tried as a whole: a boundary or two lie in it, or it is not worth trying."""
 
 
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What somebody must look into: a count that began again, or a register of the meter's setting that changed."""
+
+    kind: State
+    device: str
+    point: str
+    before: Register
+    after: Register
+
+
 class Series:
-    """One counter as it runs: readings in, in chain order; intervals out. The open one is its whole memory."""
+    """One counter as it runs: readings in, in chain order; intervals out. Its memory: the open interval, the doubt."""
 
     __slots__ = (
         "_adjust",
         "_changed",
         "_closed",
+        "_ended",
         "_last",
         "_raw",
         "_reference",
         "_scale",
         "_slack",
+        "_turns",
+        "doubt",
         "end",
         "first",
+        "ignored",
         "multiplier",
         "position",
         "quality",
         "readings",
         "rolled",
         "rules",
+        "since",
         "start",
+        "state",
     )
 
-    def __init__(self, rules: Rules, interval: Interval | None = None, at: int = 0) -> None:
-        """``interval``: the open one of a series that goes on under ``rules``, which hold from ``at`` (UTC ms) on."""
+    def __init__(self, rules: Rules, interval: Interval | None = None, at: int = 0, doubt: Doubt | None = None) -> None:
+        """``interval`` and ``doubt``: of a series that goes on under ``rules``, which hold from ``at`` (UTC ms) on."""
         self.rules = rules
+        self.doubt = doubt
+        self._turns: list[Turn] = []
+        self._ended: Interval | None = None
+        self.since = self.ignored = 0
+        self.state: State = "ok"
         self._adjust = 0
         self._closed: list[Interval] = []
         self._changed = False
@@ -76,14 +104,13 @@ class Series:
         before, self.rules = self.rules, rules
         if before == rules:
             return
+        self.doubt = None
         if self.first is None:
             return
         self._settle()
         self._scale = ZERO
         if (before.meter, before.unit) != (rules.meter, rules.unit):
-            self.end = max(self.position, self.start + 1)
-            self._close(self.last, before)
-            self.first = None
+            self._end("replaced", before)
         elif rules.multiplier(self.position) == self.multiplier:
             self._pace(before, at)
             self.end = rules.cut(max(self.position, self.start))
@@ -103,33 +130,72 @@ class Series:
             if tries and self._glide(times[index:], raws[index:], scale, epoch, seq):
                 return
             tries = max(tries - 1, 0)
-            self.add(times[index], scaled(_exact(raws[index]), scale), epoch, seq)
-            self._remember(raws[index], scale)
+            if self.add(times[index], scaled(_exact(raws[index]), scale), epoch, seq):
+                self._remember(raws[index], scale)
 
-    def add(self, at: int, value: Decimal, epoch: int, seq: int) -> None:
-        """One valid reading (UTC ms, in the point's unit) and the block that holds it."""
+    def add(self, at: int, value: Decimal, epoch: int, seq: int) -> bool:
+        """One valid reading (UTC ms, in the point's unit) and the block that holds it; whether it was taken."""
         register = Register(value, at, epoch, seq)
         if self.first is None:
             self._anchor(register)
-            return
+            return True
         self._settle()
         position = max(at, self.position)
         growth = self.rules.growth(self.last.value, value, None if at < position else position - self.position)
-        if growth is None or position - self.position > LONGEST_GAP_MS:
-            self._break(position, register)
+        if position - self.position > LONGEST_GAP_MS:
+            self._break(position, register, "unexplained", far=True)
+        elif growth is None:
+            self._hesitate(Candidate(position, register))
+            return False
         else:
             self._cross(position, register, *growth)
+        self.doubt = None
         if position - at > LATE_MS and self.quality == "measured":
             self.quality = "estimated"
         self._advance(position, register)
+        return True
+
+    def recall(self, at: int, value: Decimal, epoch: int, seq: int) -> None:
+        """The register that the meter itself kept for an instant (UTC ms), and the block that holds it."""
+        until = None if self.doubt is None else self.doubt.first.position
+        if self.first is None or at <= self.position or (until is not None and at >= until):
+            return
+        self._settle()
+        growth = self.rules.growth(self.last.value, value, at - self.position)
+        if growth is None or at - self.position > LONGEST_GAP_MS:
+            self._ignore(value)
+            return
+        register = Register(value, at, epoch, seq)
+        self._cross(at, register, *growth)
+        self._advance(at, register, read=0)
+
+    def part(self, state: State, known: int) -> None:
+        """End the stretch: a register of the meter's setting has changed since ``known`` (UTC ms), when it last stood.
+
+        A stretch that has begun since then is what it tells of; so is a doubt that has.
+        """
+        if self.first is None or self.since > known:
+            return
+        if self.doubt is not None and self.doubt.first.position > known:
+            self._settle()
+            self._adopt(self.doubt, state)
+        else:
+            self._end(state, self.rules)
 
     def take(self) -> list[Interval]:
         """The rows that are new or changed since the last call, oldest first."""
         rows, self._closed = self._closed, []
         if self._changed and self.first is not None:
             rows.append(self._interval(self.last, self.rules, closed=False))
+        elif self._changed and self._ended is not None:
+            rows.append(self._ended)
         self._changed = False
         return rows
+
+    def turns(self) -> list[Turn]:
+        """What there is to look into since the last call."""
+        turns, self._turns = self._turns, []
+        return turns
 
     @property
     def last(self) -> Register:
@@ -144,8 +210,12 @@ class Series:
         self._last, self._raw = self.last, None
 
     def _resume(self, interval: Interval, at: int) -> None:
-        self.start, self.position = interval.start, interval.position
+        self.start, self.position, self.since = interval.start, interval.position, interval.since
+        if interval.end <= interval.position:
+            self._ended, self.end, self._last = interval, interval.end, interval.register_end
+            return
         self.end = self.rules.cut(max(self.start, self.position))
+        self.state, self.ignored = interval.state, interval.ignored
         self.first, self._last = interval.register_start, interval.register_end
         self.rolled, self.multiplier = interval.rolled, interval.multiplier
         self.readings, self.quality = interval.readings, interval.quality
@@ -209,7 +279,51 @@ class Series:
         position = max(register.at, self.position)
         start = max(self.rules.cell(position), self.end)
         self._begin(start if position - start <= self.rules.reach_ms else position, register)
+        if self._ended is not None:
+            if self._ended.start < self.start:
+                self._closed.append(replace(self._ended, closed=True))
+            self.state, self.since, self._ended = self._ended.state, position, None
         self._advance(position, register)
+
+    def _ignore(self, value: Decimal) -> None:
+        """A reading is left out: the register before it stands."""
+        self.ignored += 1
+        self._raise("backwards-ignored" if value < self.last.value else "jump-ignored")
+        self._changed = True
+
+    def _hesitate(self, candidate: Candidate) -> None:
+        """A reading that cannot follow: it is ignored, unless it proves the ones before it."""
+        self._ignore(candidate.register.value)
+        self.doubt = follow(self.doubt, candidate, self.rules)
+        if len(self.doubt.candidates) > 1:
+            self._raise("reset-suspected")
+        if self.doubt.proven:
+            self._adopt(self.doubt, self.doubt.kind(self.rules, self.last, self.position))
+
+    def _adopt(self, doubt: Doubt, state: State) -> None:
+        """The candidates are a stretch of their own."""
+        self._turns.append(Turn(state, self.rules.device, self.rules.point, self.last, doubt.first.register))
+        self.doubt = None
+        self.ignored -= len(doubt.candidates)
+        self._break(doubt.first.position, doubt.first.register, state)
+        self._advance(doubt.first.position, doubt.first.register)
+        for each in doubt.candidates[1:]:
+            growth = self.rules.growth(self.last.value, each.register.value, each.position - self.position)
+            assert growth is not None, "a candidate goes on from the one before it, under the same rules"
+            self._cross(each.position, each.register, *growth)
+            self._advance(each.position, each.register)
+
+    def _end(self, state: State, rules: Rules) -> None:
+        """The count ends with its last reading. Its row stays open until the next count begins."""
+        self._settle()
+        self._raise(state)
+        self.end = max(self.position, self.start)
+        self._ended = self._interval(self.last, rules, closed=False)
+        self.first = self.doubt = None
+        self._changed = True
+
+    def _raise(self, state: State) -> None:
+        self.state = max(self.state, state, key=STATES.index)
 
     def _cross(self, position: int, register: Register, growth: Decimal, wrap: Decimal) -> None:
         """Close every interval that ends at or before ``position``, and carry the register over each boundary."""
@@ -231,19 +345,24 @@ class Series:
                 self.quality = quality
             self.rolled += wrapped - carried
             carried = wrapped
+            if self.rolled:
+                self._raise("rollover")
             self._close(closing, self.rules)
             self._begin(boundary, opening, quality)
         self.rolled += wrap - carried
+        if self.rolled:
+            self._raise("rollover")
 
-    def _break(self, position: int, register: Register) -> None:
-        """A step that cannot be: no consumption where it happened, and a new beginning behind it."""
-        far = position - self.position > LONGEST_GAP_MS
-        before, self.quality = self.last, "suspect"
+    def _break(self, position: int, register: Register, state: State, far: bool = False) -> None:
+        """A step that no counting explains: no consumption where it happened, and a new beginning behind it."""
+        before, self.quality, self.since = self.last, "suspect", position
+        self._raise(state)
         while self.end <= position:
             self._close(before, self.rules)
             start = self.rules.cell(position) if far else self.end
             inside = self.rules.cut(start) > position
             self._begin(start, register if inside else before, "measured" if start == position else "suspect")
+            self._raise(state)
 
     def _between(self, before: Decimal, growth: Decimal, part_ms: int, whole_ms: int) -> Decimal:
         step = self.rules.resolution
@@ -255,11 +374,12 @@ class Series:
         self.first, self.quality = first, quality
         self.multiplier = self.rules.multiplier(start)
         self.rolled, self.readings, self._adjust = ZERO, 0, 0
+        self.state, self.ignored = "ok", 0
         self._changed = True
 
-    def _advance(self, position: int, register: Register) -> None:
+    def _advance(self, position: int, register: Register, read: int = 1) -> None:
         self.position, self._last = position, register
-        self.readings += 1
+        self.readings += read
         self._changed = True
 
     def _close(self, end: Register, rules: Rules) -> None:
@@ -289,6 +409,9 @@ class Series:
             self.quality,
             self.position,
             rules.period_ms,
+            self.state,
+            self.ignored,
+            self.since,
         )
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cloud import ingest, interval_rows
+from cloud import ingest, memory_rows
 from cloud.archive import Archive
 from cloud.booking import Book
 from cloud.enrolments import GATEWAY_COLUMNS
@@ -93,8 +93,7 @@ class Store(Archive):
         head = _head(db, gateway)
         desk = self._desks.get(gateway.id)
         if desk is None or desk.head != head:
-            rows = db.execute(f"{interval_rows.SELECT} WHERE gateway = ? AND closed = 0", (gateway.id,))
-            book = Book(interval_rows.row(row).interval for row in rows)
+            book = Book(memory_rows.load(db, gateway.id))
             if (config := self.config(db, gateway.id, gateway.config_number)) is not None:
                 book.configure(self.installed(db, config))
             desk = self._desks[gateway.id] = Desk(gateway.key, head, book)

@@ -79,7 +79,7 @@ def _increment(meter: MeterRole, entry: Interval) -> Increment:
         rolled=entry.rolled,
         multiplier=entry.multiplier,
         kwh=entry.consumption,
-        quality=entry.quality,
+        quality="suspect" if entry.quality == "absent" else entry.quality,
         readings=entry.readings,
         expected=expected,
     )

@@ -1,4 +1,4 @@
-"""One gateway's blocks in a pack: each signature, each link, each leaf; every reply replayed, its energy booked anew.
+"""One gateway's blocks in a pack: each signature, each link, each leaf; every reply replayed and booked anew.
 
 What breaks a signature, a link or the tree is refused outright: it is not the gateway's word. What is the gateway's
 word but cannot be (a plan not kept, a reply that no driver would have taken) keeps its place in the chain and books
@@ -10,12 +10,13 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 
 from cloud import course
-from cloud.accounting.meters import ENERGY
 from cloud.course import Course
 from cloud.evidence.identity import Identity, checking
-from cloud.intervals import Interval, datable, rules
-from cloud.series import Series
+from cloud.intervals import Interval, datable
+from cloud.running import Memory, Running, Samples, is_counted
+from cloud.series import Turn
 from drivers.installation import Installation
+from drivers.profile import Point
 from drivers.quantity import quality
 from drivers.replay import values
 from protocols.errors import ChainError, EvidenceError, ProtocolError, RecordError
@@ -62,6 +63,7 @@ class Walked:
     frames: dict[Place, bytes] = field(default_factory=dict)
     refused: dict[Place, str] = field(default_factory=dict)
     intervals: list[Interval] = field(default_factory=list)
+    turns: list[Turn] = field(default_factory=list)
     files: set[str] = field(default_factory=set)
 
 
@@ -71,7 +73,8 @@ def walk(identity: Identity, files: Mapping[str, bytes], collector: cose.PublicK
     for index, frame in enumerate(_frames(identity, files)):
         walk.step(index, frame)
         walk.walked.files.add(f"{identity.folder}{BLOCKS}")
-    walk.walked.intervals = walk.books.intervals()
+    moved = walk.books.take()
+    walk.walked.intervals, walk.walked.turns = moved.intervals, moved.turns
     return walk.walked
 
 
@@ -80,7 +83,7 @@ class _Walk:
 
     def __init__(self, identity: Identity, files: Mapping[str, bytes], collector: cose.PublicKey) -> None:
         self.identity, self.files, self.collector = identity, files, collector
-        self.walked, self.books = Walked(identity, files=set(identity.files)), _Books()
+        self.walked, self.books = Walked(identity, files=set(identity.files)), Running(Memory())
         self.before: Before | None = None
 
     def step(self, index: int, frame: bytes) -> None:
@@ -121,14 +124,14 @@ class _Walk:
         course.check(before, header)
         chunks = block.open_chunks(header, sealed.chunks)
         course.check_plan(header, chunks, installation)
-        heard = [(chunk, _replayed(installation, header, chunk)) for chunk in chunks]
+        heard = [(chunk.device, replayed(installation, header, chunk)) for chunk in chunks]
         self.walked.exchanges += sum(chunk.counters.answered for chunk in chunks)
         self.walked.readings += sum(count for _, (count, _) in heard)
         self.walked.booked[header.epoch, header.seq] = Booked(number, header.utc)
         self.books.configure(installation, header.utc[0])
         if datable(header.utc):
-            for chunk, (_, energy) in heard:
-                self.books.book(chunk.device, energy, header)
+            for device, (_, samples) in heard:
+                self.books.hear(device, samples, header)
 
     def _check_place(self, header: Header) -> None:
         """seq rises by one and prev matches; an epoch begins with the enrolment or a receipt; ChainError."""
@@ -182,54 +185,24 @@ def _frames(identity: Identity, files: Mapping[str, bytes]) -> Iterator[bytes]:
         yield frame
 
 
-Energy = list[tuple[int, Decimal]]
-
-
-def _replayed(installation: Installation, header: Header, chunk: Chunk) -> tuple[int, Energy]:
-    """How many readings a chunk holds, and those of its energy register that are good, by time."""
-    count, energy = 0, []
+def replayed(installation: Installation, header: Header, chunk: Chunk) -> tuple[int, list[tuple[Point, Samples]]]:
+    """How many readings a chunk holds, and those that are booked: point by point, reply by reply."""
+    count = 0
     driver = installation.driver(chunk.device, chunk.device_digest)
+    counted = {point.id: point for point in driver.profile.points if is_counted(point)}
+    found: list[tuple[Point, Samples]] = []
     for track in chunk.tracks:
-        for time, reply in zip(track.times, track.replies(), strict=True):
+        heard: dict[str, list[Decimal | None]] = {}
+        replies = track.replies()
+        stamps = [driver.stamp(track.request, reply) for reply in replies]
+        for index, reply in enumerate(replies):
             held = values(driver, track.request, reply)
             count += len(held)
-            value = held.get(ENERGY)
-            if value is not None and quality(driver.profile.point(ENERGY), held) == "measured":
-                energy.append((header.utc[0] + time, value))
-    energy.sort(key=lambda pair: pair[0])
-    return count, energy
-
-
-class _Books:
-    """The energy registers of one gateway, booked by the collector's own rules."""
-
-    def __init__(self) -> None:
-        self._series: dict[str, Series] = {}
-        self._installation: Installation | None = None
-
-    def configure(self, installation: Installation, at: int) -> None:
-        """Go on under this configuration, whose first block began ``at`` (UTC ms)."""
-        if installation is self._installation:
-            return
-        self._installation = installation
-        for number, device in enumerate(installation.site.device):
-            held = rules(installation, number).get(ENERGY)
-            if held is not None and device.id in self._series:
-                self._series[device.id].configure(held, at)
-
-    def book(self, device: int, energy: Energy, header: Header) -> None:
-        """The readings of one device in one block."""
-        if not energy:
-            return
-        assert self._installation is not None, "configure comes before book"
-        name = self._installation.site.device[device].id
-        series = self._series.get(name)
-        if series is None:
-            held = rules(self._installation, device)[ENERGY]
-            series = self._series[name] = Series(held)
-        for at, value in energy:
-            series.add(at, value, header.epoch, header.seq)
-
-    def intervals(self) -> list[Interval]:
-        """Every interval, the newest of each series still open."""
-        return [row for series in self._series.values() for row in series.take()]
+            for name in counted.keys() & held.keys():
+                kept = heard.setdefault(name, [None] * len(replies))
+                kept[index] = held[name] if quality(counted[name], held) == "measured" else None
+        live = [header.utc[0] + time for time in track.times]
+        dated = [stamp for stamp in stamps if stamp is not None]
+        times = dated if len(dated) == len(stamps) else live
+        found += [(counted[name], Samples(times, kept, None, times is dated)) for name, kept in heard.items()]
+    return count, found

@@ -83,12 +83,16 @@ def _gateway(store: Store, gateway: Gateway, wanted: Statement) -> Iterator[tupl
 
 
 def _blocks(store: Store, gateway: Gateway, wanted: Statement) -> Iterator[tuple[Block, bytes]]:
-    """From the block before the period's first register to the one behind its last, as far as the version knew them."""
+    """From the block before the period's first register to the one behind its last, as far as the version knew them.
+
+    What the meters said of their settings before is in it, so that a change can be told.
+    """
     places = list(_places(store, gateway, wanted))
     if not places:
         return
     known = 0
-    for row, frame in store.frames(gateway.id, min(places), max(places)):
+    first = min(places)
+    for row, frame in store.frames(gateway.id, min([first, *store.setting_places(gateway.id, first)]), max(places)):
         if row.ingest_seq <= wanted.as_of:
             known += 1
             yield row, frame

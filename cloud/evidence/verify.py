@@ -319,10 +319,9 @@ def _frame(walked: Walked, device: str, point: str, register: Register) -> Frame
         driver = installation.drivers[chunk.device]
         for track in chunk.tracks:
             for time, reply in zip(track.times, track.replies(), strict=True):
-                if header.utc[0] + time != at:
-                    continue
-                for reading in replay(driver, track.request, reply, at, chunk.device):
-                    if reading.point == point and reading.value is not None:
+                for reading in replay(driver, track.request, reply, header.utc[0] + time, chunk.device):
+                    names = (reading.point, driver.profile.point(reading.point).of)
+                    if reading.at == at and point in names and reading.value is not None:
                         value = str(statement.plain(reading.value))
                         return Frame(register.epoch, register.seq, at, track.request, reply, value, reading.unit)
     return None

@@ -202,7 +202,8 @@ def _answered(titles: dict[tuple[str, str], str], part: Part, frame: Frame, here
     shown = tuple(
         Value(titles[part.entry.id, each.point], each.value, each.unit, each.quality) for each in frame.readings
     )
-    return Row(frame.at, frame.request, frame.reply, shown, frame.error, 0, frame.at == here)
+    mark = here in (frame.at, *(each.at for each in frame.readings))
+    return Row(frame.at, frame.request, frame.reply, shown, frame.error, 0, mark)
 
 
 def _missed(miss: Miss) -> Row:

@@ -106,6 +106,8 @@ class Box:
     key: PrivateKey = field(default_factory=PrivateKey.generate)
     technician: PrivateKey = field(default_factory=PrivateKey.generate)
     site: bytes = SITE
+    profile: bytes = PROFILE
+    ct: int = 600
     utc: int = DAY.start - 2 * MINUTE
     epoch: int = 0
     seq: int = 0
@@ -122,18 +124,18 @@ class Box:
         self.born = self.utc - 1000
 
     def configured(self, number: int, site: bytes, previous: bytes) -> bytes:
-        profiles = (("test-meter", hashlib.sha256(PROFILE).digest()),)
+        profiles = (("test-meter", hashlib.sha256(self.profile).digest()),)
         return sign_site(SiteConfig(number, previous, site, profiles, 0), self.technician)
 
     def use(self, number: int, envelope: bytes, site: bytes) -> None:
         self.configuration = (number, siteconfig.digest(envelope))
-        self.installation = install(site, {"test-meter": PROFILE})
+        self.installation = install(site, {"test-meter": self.profile})
 
     def enrol(self, store: Store) -> None:
         assert store.key is not None
         code = invite.make(hashlib.sha256(self.key.spki).digest(), store.key.spki)
         store.create_invite(code, None, self.utc + MINUTE, self.utc)
-        store.enrol(code.format(), self.enrolment, self.config, [PROFILE], self.utc)
+        store.enrol(code.format(), self.enrolment, self.config, [self.profile], self.utc)
 
     def chunk(self, device: int, span: int, step: int) -> Chunk:
         (query,) = self.installation.drivers[device].queries()
@@ -144,7 +146,7 @@ class Box:
         return Chunk(device, self.installation.digests[device], (track,), (), counters, None, bytes(16))
 
     def reply(self, device: int, energy: int) -> bytes:
-        body = bytes([device + 1, 3, 6]) + energy.to_bytes(4) + (600).to_bytes(2)
+        body = bytes([device + 1, 3, 6]) + energy.to_bytes(4) + self.ct.to_bytes(2)
         return body + modbus.crc(body).to_bytes(2, "little")
 
     def block(self, span: int = MINUTE, **changes: Any) -> bytes:
@@ -886,6 +888,47 @@ def test_a_gateway_without_a_block_in_the_period_has_the_roles_it_had_before(col
     assert report.statement == closed
     walked = next(walked for walked in report.gateways if walked.identity.id == before.key.public.id.hex())
     assert (walked.blocks, sorted(walked.identity.configurations)) == (1, [1, 2])
+
+
+def test_a_count_that_begins_again_within_the_day_holds(collector: Store, box: Box) -> None:
+    box.deliver(collector, 14)
+    box.energy = 17
+    box.deliver(collector, 20)
+    closed = statements.close(collector, "plant-7", DAY, box.utc)
+    (meter,) = closed.content.lines[0].meters
+    assert [(run.quality, run.kwh is None) for run in meter.runs] == [
+        ("measured", False),
+        ("suspect", True),
+        ("measured", False),
+    ]
+    report = verify(packed(collector, closed))
+    assert report.statement == closed
+    assert {turn.kind for turn in report.gateways[0].turns} == {"reset"}
+    assert [incident.kind for incident in collector.incidents()] == ["reset", "reset"]
+
+
+def test_a_ratio_register_that_changed_within_the_day_is_known_to_the_pack(collector: Store) -> None:
+    """The pack begins with the block in which the register was last read before the day."""
+    setting = PROFILE.replace(
+        b'unit = "kW"\nkind = "gauge"\nscale = 0.01\nprimary = false', b'unit = "1"\nkind = "config"'
+    )
+    setting = setting.replace(b"address = 2", b'address = 2\naffects = ["energy_import"]')
+    box = Box(profile=setting, utc=DAY.start - 90 * MINUTE)
+    box.enrol(collector)
+    box.deliver(collector, 92)
+    box.ct = 800
+    box.deliver(collector, 3)
+    closed = statements.close(collector, "plant-7", DAY, box.utc)
+    (meter,) = closed.content.lines[0].meters
+    before, after = meter.runs
+    assert before.closing != after.opening
+    report = verify(packed(collector, closed))
+    assert report.statement == closed
+    assert report.gateways[0].blocks < 95
+    assert {(turn.kind, turn.before.value, turn.after.value) for turn in report.gateways[0].turns} == {
+        ("ratio", 600, 800)
+    }
+    assert {incident.kind for incident in collector.incidents()} == {"ratio"}
 
 
 def test_a_site_nobody_knows_has_no_account(collector: Store, box: Box) -> None:
