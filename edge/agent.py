@@ -138,7 +138,9 @@ class Agent:
     def _poller(self, port: Port) -> Poller:
         held = self._config.installation
         devices = [
-            (number, held.drivers[number]) for number, device in enumerate(held.site.device) if device.port == port.name
+            (number, device, held.drivers[number])
+            for number, device in enumerate(held.site.device)
+            if device.port == port.name
         ]
         return Poller(
             port, Bus(self._wires(port), port, self._clock), devices, clock=self._clock, desk=self, log=self._log
@@ -288,12 +290,13 @@ class Agent:
         """Return when the disk keeps up."""
         await self._recorder.room()
 
-    def port_event(self, port: str, why: str) -> None:
-        """A port went away, or came back."""
+    def bus_event(self, port: str, code: str, what: str, over: bool) -> None:
+        """Something began to be wrong with a port, or is over: in the record, and in the log."""
         now = self._blocks.believed()
         if not self.paused:
-            self._blocks.note(EventKind.BUS_FAULT, now, now, f"{port}: {why or 'back'}")
-        self._log(*(("warning", "port_gone") if why else ("info", "port_back")), port=port, why=why)
+            self._blocks.note(EventKind.BUS_FAULT, now, now, f"{code} {port}: {'over: ' if over else ''}{what}")
+        event = "bus_fault_over" if over else "bus_fault"
+        self._log("info" if over else "warning", event, port=port, fault=code, why=what)
 
     # ---- the disk
 
@@ -377,8 +380,19 @@ class Agent:
         }
 
     def _port_status(self, poller: Poller) -> dict[str, object]:
-        age = max(1, self._clock.mono_ms() - self._started)
-        return {"name": poller.port.name, "gone": poller.gone, "busy": round(poller.busy_ms / age, 4)}
+        now = self._clock.mono_ms()
+        age = max(1, now - self._started)
+        troubles = [
+            {"code": held.code, "since": self._clock.utc_ms() - now + held.since, "detail": poller.said(held)}
+            | {"sure": held.sure}
+            for held in poller.watch.troubles
+        ]
+        return {
+            "name": poller.port.name,
+            "gone": poller.gone,
+            "busy": round(poller.busy_ms / age, 4),
+            "troubles": troubles,
+        }
 
     def _back_off(self, device: int) -> int:
         until = next((at for p in self._pollers if (at := p.schedule.back_off_until(device)) is not None), 0)

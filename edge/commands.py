@@ -69,8 +69,18 @@ def _lines(held: dict[str, Any]) -> list[str]:
         "  " + _say("outbox", **outbox, days=days),
         "  " + _say("sync", state=_say(f"sync.{sync['state']}"), error=sync.get("error") or "").rstrip(),
     ]
-    lines += ["  " + _say("port", **port | {"busy": f"{port['busy']:.1%}"}).rstrip() for port in held["ports"]]
+    lines += [line for port in held["ports"] for line in _port(port)]
     return lines + [line for device in held["devices"] for line in _device(device)]
+
+
+def _port(port: dict[str, Any]) -> list[str]:
+    """A port, and below it what is wrong with it and what to do."""
+    lines = ["  " + _say("port", **port | {"busy": f"{port['busy']:.1%}"}).rstrip()]
+    for trouble in port["troubles"]:
+        what, fix = messages.text(trouble["code"], _language()), messages.remedy(trouble["code"], _language())
+        sure = _say("trouble.sure" if trouble["sure"] else "trouble.likely")
+        lines.append("    " + _say("trouble", **trouble | {"what": what, "fix": fix, "sure": sure}))
+    return lines
 
 
 def _device(device: dict[str, Any]) -> list[str]:

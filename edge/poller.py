@@ -8,14 +8,17 @@ from drivers.driver import Driver
 from drivers.query import Values
 from drivers.reading import Exchange
 from drivers.replay import values
-from drivers.site import Port
+from drivers.site import Device, Port
 from edge.bus import Bus, Talk
 from edge.clock import Alarm, Clock
+from edge.identity import NUMBER, Identities
 from edge.log import Log
 from edge.schedule import Job, Schedule
 from edge.sealer import UNPLACED
-from protocols.errors import ProtocolError
-from protocols.record.chunk import DAMAGED, IMPOSSIBLE, OVERRUN, PORT_GONE, SILENT
+from edge.talks import Talks
+from edge.watch import Trouble, Watch
+from protocols.errors import PortGone, ProtocolError, WrongMeter
+from protocols.record.chunk import DAMAGED, IMPOSSIBLE, OVERRUN, PORT_GONE, REFUSED, SILENT
 
 
 class Desk(Protocol):
@@ -34,24 +37,27 @@ class Desk(Protocol):
     async def room(self) -> None:
         """Return when the disk keeps up."""
 
-    def port_event(self, port: str, why: str) -> None:
-        """The port went away, or came back (``why`` empty)."""
+    def bus_event(self, port: str, code: str, what: str, over: bool) -> None:
+        """Something began to be wrong with the port, or is ``over``."""
 
 
 class Poller:
     """One port with its devices. ``run`` until stopped; the other methods are called between its steps."""
 
     def __init__(
-        self, port: Port, bus: Bus, devices: Sequence[tuple[int, Driver]], *, clock: Clock, desk: Desk, log: Log
+        self, port: Port, bus: Bus, devices: Sequence[tuple[int, Device, Driver]], *, clock: Clock, desk: Desk, log: Log
     ) -> None:
         self.port, self._bus, self._clock, self._desk, self._log = port, bus, clock, desk, log
-        self._drivers = dict(devices)
-        self._talks = {
-            (number, query): _talk(port, number, query, driver, held.request)
-            for number, driver in devices
-            for query, held in enumerate(driver.queries())
-        }
-        self.schedule = Schedule({n: [query.period_ms for query in driver.queries()] for n, driver in devices})
+        self._drivers = {number: driver for number, _, driver in devices}
+        self._names = {number: device.id for number, device, _ in devices}
+        self._talks = Talks(port, devices)
+        self._identities = Identities(devices)
+        self.watch = Watch()
+        self._openings = 0
+        self.schedule = Schedule(
+            {number: [query.period_ms for query in driver.queries()] for number, _, driver in devices},
+            self._talks.counters,
+        )
         self._alarm = Alarm()
         self._asking: Job | None = None
         self._stopping = self._displaced = False
@@ -114,17 +120,82 @@ class Poller:
 
     async def _ask(self, job: Job, mono: int) -> None:
         self._asking, before = job, self._bus.gone
-        exchange, held = self._judge(await self._run(self._talks[job.device, job.query]))
+        exchange, held = await self._answer(job)
+        now = self._clock.mono_ms()
+        self.busy_ms += now - mono
         if self._bus.gone != before and not (self._bus.gone and before):
-            self._desk.port_event(self.port.name, self._bus.gone)
-        spent = self._clock.mono_ms() - mono
-        self.busy_ms += spent
-        if exchange.fault in (SILENT, DAMAGED):
-            self.schedule.failed(job.device, self._clock.mono_ms(), spent)
-        elif exchange.fault not in (PORT_GONE, OVERRUN):
-            self.schedule.alive(job.device)
-        self._desk.put(UNPLACED if self._displaced else job.slot, exchange, held)
+            self._desk.bus_event(self.port.name, PortGone.code, self._bus.gone or before, not self._bus.gone)
+        self._watch(job.device, exchange.fault, now)
+        if not self._another_try(job, exchange, now, now - mono):
+            self._desk.put(UNPLACED if self._displaced else job.slot, exchange, held)
         self._asking, self._displaced = None, False
+
+    async def _answer(self, job: Job) -> tuple[Exchange, Values]:
+        """Ask for a slot; what another meter answers than the one that was signed for is no reading."""
+        exchange, held = await self._put(job.device, job.query)
+        refused = 0 if exchange.fault else await self._refused(job, held)
+        return (replace(exchange, reply=b"", fault=refused), {}) if refused else (exchange, held)
+
+    async def _refused(self, job: Job, held: Values) -> int:
+        """The fault for which an answer does not count, 0 when it does; asks for the meter's number while in doubt."""
+        number = self._identities.first(job.device)
+        if number is None or number == job.query:
+            return 0 if self._told(job.device, held) or set(held) == {NUMBER} else WrongMeter.fault
+        opening = self._openings
+        exchange, told = await self._put(job.device, number)
+        if exchange.fault == REFUSED:
+            self._identities.untold(job.device)
+            return 0
+        right = not exchange.fault and self._openings == opening and self._told(job.device, told)
+        return 0 if right else exchange.fault or WrongMeter.fault
+
+    def _told(self, device: int, held: Values) -> bool:
+        """Take the number that a meter gave, if it gave one; whether it is not another's."""
+        wrong = self._identities.told(device, held)
+        if wrong is not None:
+            self.watch.found(WrongMeter.code, device, wrong, self._clock.mono_ms())
+        elif NUMBER in held:
+            self.watch.cleared(WrongMeter.code, device)
+        return wrong is None
+
+    async def _put(self, device: int, query: int) -> tuple[Exchange, Values]:
+        """Put a question of the plan: the exchange, and what it holds."""
+        suspect = self.watch.suspect(device, self._clock.mono_ms())
+        exchange = await self._run(self._talks.talk(device, query, suspect, self.schedule.back_off_until(device)))
+        self._talks.answered(exchange)
+        if self._bus.openings != self._openings:
+            self._openings = self._bus.openings
+            self._identities.doubt()
+            self._talks.doubt()
+        return self._judge(exchange)
+
+    def _watch(self, device: int, fault: int, now: int) -> None:
+        """Judge what was noticed, and tell what changed."""
+        self.watch.see(self._bus.signs(), now)
+        if fault not in (OVERRUN, PORT_GONE):
+            self.watch.tell(device, fault, now)
+        begun, over = self.watch.changes()
+        for trouble in begun:
+            self._desk.bus_event(self.port.name, trouble.code, self.said(trouble), False)
+        for trouble in over:
+            self._desk.bus_event(self.port.name, trouble.code, self.said(trouble), True)
+
+    def said(self, trouble: Trouble) -> str:
+        """A trouble in words, with its device."""
+        subject = f"{self._names[trouble.device]}: " if trouble.device is not None else ""
+        return f"{subject}{trouble.detail}"
+
+    def _another_try(self, job: Job, exchange: Exchange, now: int, spent: int) -> bool:
+        """Set a meter aside that failed; whether its question waits for another try in the same slot."""
+        if exchange.fault not in (SILENT, DAMAGED):
+            if exchange.fault not in (PORT_GONE, OVERRUN):
+                self.schedule.alive(job.device)
+            return False
+        self.schedule.failed(job.device, now, spent)
+        self.schedule.hold(job.device, owed := self._bus.owed_until(job.device))
+        free = max(now, owed, self.schedule.back_off_until(job.device) or 0)
+        need = free - now + self._talks.timeout_ms(job.device)
+        return not self._displaced and self.schedule.again(job, exchange.fault, self._desk.now(), need)
 
     async def _run(self, talk: Talk) -> Exchange:
         try:
@@ -146,18 +217,3 @@ class Poller:
         except Exception as error:  # noqa: BLE001 - the outermost loop: a fault of one driver must not stop the port
             self._log("error", "driver_failed", device=exchange.device, why=repr(error))
             return replace(exchange, reply=b"", fault=IMPOSSIBLE), {}
-
-
-def _talk(port: Port, device: int, query: int, driver: Driver, request: bytes) -> Talk:
-    """Modbus TCP needs no rest and no quarantine: a transaction that is given up ends with its connection."""
-    link = driver.profile.link
-    framed = port.tcp is not None and port.framing == "modbus-tcp" and driver.profile.protocol == "modbus"
-    return Talk(
-        device=device,
-        query=query,
-        request=request,
-        recogniser=driver.recogniser,
-        timeout_ms=link.timeout_ms,
-        guard_ms=0 if framed else link.guard_ms,
-        late_ms=0 if framed else link.timeout_ms,
-    )

@@ -1,12 +1,14 @@
 """What to ask next on one port, and what could not be asked (pure: instants come in).
 
 Every question has its slots, the UTC multiples of its period. A slot is concluded once: asked, or not asked because
-the next one came (overrun) or because its meter is set aside (back-off). Live meters go first, earliest deadline first.
+the next one came (overrun) or because its meter is set aside (back-off). Live meters go first, earliest deadline first:
+what is due seldom fills the gaps between what is due often. A counter whose slot begins a quarter of an hour is wanted
+at once, for between such registers consumption is booked.
 The first silence ends a meter's turn; it is probed again after 1, 2, 4 ... 300 s, when nobody else waits, and never for
-more than a twentieth of the port's time.
+more than a twentieth of the port's time. A question that failed is asked once more when its slot leaves time for it.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
 
@@ -15,7 +17,11 @@ from protocols.record.chunk import BACK_OFF, OVERRUN
 LONGEST_BACK_OFF_MS = 300_000
 DEAD_SHARE = 0.05
 DEAD_ALLOWANCE_MS = 5_000
-"""What probes of dead meters may take before their share of the time counts."""
+"""What probes of dead meters may take at once, before their share of the time counts."""
+BOOKED_MS = 900_000
+"""Registers at UTC multiples of this are those between which consumption is booked."""
+HASTE_MS = 5_000
+"""How soon after them such a counter is wanted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +50,10 @@ class _Trouble:
 class Schedule:
     """The questions of one port. ``now`` is UTC ms, ``mono`` CLOCK_BOOTTIME ms."""
 
-    def __init__(self, periods: Mapping[int, Sequence[int]]) -> None:
-        """``periods``: for each device the periods in ms of its questions, in the order of its plan."""
+    def __init__(self, periods: Mapping[int, Sequence[int]], counters: Collection[tuple[int, int]] = ()) -> None:
+        """``periods``: for each device the periods in ms of its questions, in the order of its plan. ``counters``: the
+        questions (device, index) that bring counters.
+        """
         self._periods = {(device, query): ms for device, plan in periods.items() for query, ms in enumerate(plan)}
         self._coming: list[tuple[int, int, int]] = []
         self._waiting: dict[tuple[int, int], int] = {}
@@ -53,20 +61,22 @@ class Schedule:
         self._turns = dict.fromkeys(self._periods, 0)
         self._turn = 0
         self._missed: list[Missed] = []
-        self._dead_ms = 0
-        self._since: int | None = None
+        self._counters = frozenset(counters)
+        self._tried: dict[tuple[int, int], tuple[int, int]] = {}
+        self._held: dict[int, int] = {}
+        self._dead_ms = 0.0
+        self._dead_at: int | None = None
 
     def restart(self, now: int) -> None:
         """Begin with the first slots from ``now`` on; whatever waited is forgotten."""
         self._waiting.clear()
         self._missed.clear()
+        self._tried.clear()
         self._coming = [(-(-now // ms) * ms, *key) for key, ms in self._periods.items()]
         heapify(self._coming)
 
     def next(self, now: int, mono: int) -> Job | None:
         """The question to ask now, which is then no longer waiting; None when none may be asked yet."""
-        if self._since is None:
-            self._since = mono
         self._advance(now, mono)
         best = min(self._allowed(mono), key=self._urgency, default=None)
         if best is None:
@@ -80,7 +90,8 @@ class Schedule:
         delays = [self._coming[0][0] - now] if self._coming else [LONGEST_BACK_OFF_MS]
         for device, _ in self._waiting:
             trouble = self._trouble.get(device)
-            delays.append(max(trouble.until - mono, 1000 if self._over_budget(mono) else 0) if trouble else 0)
+            until = max(trouble.until if trouble else 0, self._held.get(device, 0))
+            delays.append(max(until - mono, 1000 if trouble and self._over_budget(mono) else 0))
         return max(0, min(delays))
 
     def missed(self) -> list[Missed]:
@@ -98,18 +109,34 @@ class Schedule:
         self._advance(end - 1, mono)
         key = (asking.device, asking.query) if asking is not None else None
         if key is not None and self._waiting.get(key, end) < end:
-            code = BACK_OFF if key[0] in self._trouble else OVERRUN
-            self._missed.append(Missed(Job(*key, self._waiting.pop(key)), code))
+            self._miss(key, self._waiting.pop(key))
 
     def alive(self, device: int) -> None:
         """The device spoke."""
         self._trouble.pop(device, None)
+        self._held.pop(device, None)
+
+    def again(self, job: Job, code: int, now: int, need_ms: int) -> bool:
+        """Let a question that failed with ``code`` wait for another try: when this was the first, and its slot leaves
+        ``need_ms`` for it. Should there be no other try after all, the slot is concluded with ``code``.
+        """
+        key = (job.device, job.query)
+        first = self._tried.pop(key, (0, 0))[0] != job.slot
+        if not first or key in self._waiting or job.slot + self._periods[key] < now + need_ms:
+            return False
+        self._waiting[key], self._tried[key] = job.slot, (job.slot, code)
+        return True
+
+    def hold(self, device: int, until: int) -> None:
+        """Ask nothing of the device before ``until`` (CLOCK_BOOTTIME ms): a late answer may come."""
+        self._held[device] = until
 
     def failed(self, device: int, mono: int, spent_ms: int) -> None:
         """The device was silent or not understood, which took ``spent_ms`` of the port's time."""
         trouble = self._trouble.setdefault(device, _Trouble(0, mono))
         if trouble.failures:
-            self._dead_ms += spent_ms
+            self._dead_ms = self._debt(mono) + spent_ms
+            self._dead_at = mono
         trouble.until = mono + min(LONGEST_BACK_OFF_MS, 1000 << min(trouble.failures, 16))
         trouble.failures += 1
 
@@ -125,24 +152,41 @@ class Schedule:
             trouble = self._trouble.get(device)
             heappush(self._coming, (slot + self._periods[key], device, query))
             if (old := self._waiting.get(key)) is not None:
-                self._missed.append(Missed(Job(device, query, old), BACK_OFF if trouble else OVERRUN))
+                self._miss(key, old)
                 if trouble and trouble.until <= mono:
                     trouble.until = 0  # a busy port let its probe wait a whole period: from now on it takes its turn
             self._waiting[key] = slot
 
+    def _miss(self, key: tuple[int, int], slot: int) -> None:
+        """Conclude a slot that gets no (other) try."""
+        tried, code = self._tried.pop(key, (slot - 1, 0))
+        if tried != slot:
+            code = BACK_OFF if key[0] in self._trouble else OVERRUN
+        self._missed.append(Missed(Job(*key, slot), code))
+
     def _urgency(self, key: tuple[int, int]) -> tuple[int, int, int, tuple[int, int]]:
         """Live before set aside, then by deadline; on a port that cannot keep up everybody gets a turn."""
-        trouble = self._trouble.get(key[0])
-        return (trouble.until if trouble else 0, self._waiting[key] + self._periods[key], self._turns[key], key)
+        trouble, slot = self._trouble.get(key[0]), self._waiting[key]
+        period = self._periods[key]
+        haste = HASTE_MS if slot % BOOKED_MS == 0 and key in self._counters else period
+        return (trouble.until if trouble else 0, slot + min(period, haste), self._turns[key], key)
 
     def _allowed(self, mono: int) -> Iterable[tuple[int, int]]:
         """What waits and may be asked: not of a meter that is set aside, nor of a dead one that had its share."""
-        if not self._trouble:
+        trouble, held = self._trouble, self._held
+        if not trouble and not held:
             return self._waiting
-        over, trouble = self._over_budget(mono), self._trouble
-        return [key for key in self._waiting if key[0] not in trouble or (not over and trouble[key[0]].until <= mono)]
+        over = self._over_budget(mono)
+        return [
+            key
+            for key in self._waiting
+            if held.get(key[0], 0) <= mono and (key[0] not in trouble or (not over and trouble[key[0]].until <= mono))
+        ]
 
     def _over_budget(self, mono: int) -> bool:
-        return self._dead_ms > DEAD_ALLOWANCE_MS + DEAD_SHARE * (
-            mono - (self._since if self._since is not None else mono)
-        )
+        return self._debt(mono) > DEAD_ALLOWANCE_MS
+
+    def _debt(self, mono: int) -> float:
+        """What probes of dead meters have taken (ms), less their share of the time since."""
+        since = self._dead_at if self._dead_at is not None else mono
+        return max(0.0, self._dead_ms - DEAD_SHARE * (mono - since))

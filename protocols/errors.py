@@ -7,6 +7,12 @@ TanmeterError
 │   ├── Refused          BUS-103  the meter answered that it will not (Modbus exception, DL/T 645 error word)
 │   ├── Mismatched       BUS-104  a valid frame, but not the answer to what was asked
 │   ├── PortGone         BUS-106  the port or the connection is not there
+│   ├── AdapterMoved     BUS-111  the serial adapter is back under another name, or another one has its name
+│   ├── HalfOpen         BUS-112  the other side had forgotten the TCP connection
+│   ├── OneClient        BUS-113  the other side takes no further connection
+│   ├── SecondMaster     BUS-114  somebody else asks on the line
+│   ├── SameAddress      BUS-115  two meters answer to one address
+│   ├── WrongMeter       MTR-202  the meter's number is not that of the signed entry
 │   └── Impossible       MTR-201  a valid answer whose value cannot be
 ├── RecordError          REC-600  a signed record breaks a rule of RECORD.md
 │   ├── EncodingError    REC-601  not the one way to write it
@@ -95,6 +101,43 @@ class PortGone(ProtocolError):
 
     code = "BUS-106"
     fault = 7
+
+
+class AdapterMoved(ProtocolError):
+    """A serial adapter that came back under another name, or whose name another adapter has."""
+
+    code = "BUS-111"
+
+
+class HalfOpen(ProtocolError):
+    """A TCP connection that the other side had forgotten: silent until it was made anew."""
+
+    code = "BUS-112"
+
+
+class OneClient(ProtocolError):
+    """The other side ends connections at once, or takes none: another client has the one it bears."""
+
+    code = "BUS-113"
+
+
+class SecondMaster(ProtocolError):
+    """Requests were heard on the line that are not ours, or answers to them."""
+
+    code = "BUS-114"
+
+
+class SameAddress(ProtocolError):
+    """Two meters answer to one address: two answers to a question, or broken ones from this address alone."""
+
+    code = "BUS-115"
+
+
+class WrongMeter(ProtocolError):
+    """The number that the meter gives is not the serial number of its signed entry."""
+
+    code = "MTR-202"
+    fault = 4
 
 
 class Impossible(ProtocolError):

@@ -93,12 +93,13 @@ class Box:
 
 @dataclass
 class World:
-    """An agent in virtual time, wires that end in functions."""
+    """An agent in virtual time, wires that end in functions, or where ``wires`` says: (port, clock) -> Wire."""
 
     box: Box
     answer: dict[str, Answerer]
     start: int = START
     transport: Any = None
+    wires: Any = None
     step_ms: int = 0
     agents: list[Agent] = field(default_factory=list)
     logged: list[tuple[str, dict[str, object]]] = field(default_factory=list)
@@ -113,7 +114,7 @@ class World:
             agent = Agent(
                 self.box.state,
                 clock,
-                lambda port: FakeWire(port, self, clock),
+                lambda port: self.wires(port, clock) if self.wires else FakeWire(port, self, clock),
                 self.transport,
                 Random(1),
                 durable=False,

@@ -182,10 +182,10 @@ def test_a_port_that_is_gone_is_fault_seven_and_comes_back_by_itself(box, kit):
     gone = sum(code == PORT_GONE for _, chunks in blocks for chunk in chunks for code in codes(chunk))
     assert 5 <= gone <= 7 and counted["due"] == 24 == counted["answered"] + gone
     assert [
-        event.detail[:9] for header, _ in blocks for event in header.events if event.kind == EventKind.BUS_FAULT
+        event.detail[:17] for header, _ in blocks for event in header.events if event.kind == EventKind.BUS_FAULT
     ] == [
-        "net: net:",
-        "net: back",
+        "BUS-106 net: net:",
+        "BUS-106 net: over",
     ]
 
 

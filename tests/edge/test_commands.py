@@ -117,12 +117,12 @@ def test_a_log_line_is_json_and_a_sentence_at_a_terminal():
     plain, terminal = StringIO(), Terminal()
     for stream in (plain, terminal):
         log = to_stream(stream, "en", "info")
-        log("info", "port_gone", port="bus", why="unplugged")
+        log("info", "bus_fault", fault="BUS-106", port="bus", why="unplugged")
         log("debug", "sealed", epoch=0, seq=1, exchanges=2)
     told = json.loads(plain.getvalue())
-    assert (told["level"], told["code"], told["port"]) == ("info", "port_gone", "bus")
-    assert told["msg"] == "port bus is gone: unplugged"
-    assert terminal.getvalue().endswith(" port bus is gone: unplugged\n") and "{" not in terminal.getvalue()
+    assert (told["level"], told["code"], told["port"]) == ("info", "bus_fault", "bus")
+    assert told["msg"] == "[BUS-106] port bus: unplugged"
+    assert terminal.getvalue().endswith(" [BUS-106] port bus: unplugged\n") and "{" not in terminal.getvalue()
 
 
 def test_the_systems_clock_agrees_with_itself():
