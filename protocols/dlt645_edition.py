@@ -19,6 +19,9 @@ LONGEST = 16
 LIMIT = 2048
 """Bytes kept to explain a failure."""
 
+READING = frozenset((0x01, 0x02, 0x11, 0x12, 0x13))
+"""Every function of either edition that reads; the others write, freeze, clear, switch or log in."""
+
 ANYONE = "AA" * 6
 """The address that every meter answers to: of use where only one hangs on the line."""
 
@@ -27,13 +30,18 @@ ANYONE = "AA" * 6
 class Question:
     """A read: whose data (``address`` as in Frame), by which function, of which ``identifier`` (hex, highest first).
 
-    ``tail``: what follows the identifier: the number of a follow-up frame, or which blocks of a load record.
+    ``tail``: what follows the identifier: the number of a follow-up frame, or which blocks of a load record. Damaged
+    for a function that does not read.
     """
 
     address: str
     control: int
     identifier: str
     tail: bytes = b""
+
+    def __post_init__(self) -> None:
+        if self.control not in READING:
+            raise Damaged(f"control {self.control:02X}, expected a read: 01, 02, 11, 12 or 13")
 
     def to_bytes(self) -> bytes:
         """FE FE FE FE and the frame."""

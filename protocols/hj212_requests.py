@@ -5,6 +5,7 @@ minutes and hours, which the logger answers with 9011 (it will or will not), the
 here sets, calibrates, starts, stops or restarts anything.
 """
 
+import re
 from dataclasses import dataclass
 
 from protocols.errors import Damaged
@@ -13,6 +14,8 @@ from protocols.hj212 import ACKNOWLEDGE, PARTED, V2017, Packet, frame
 HISTORY = ("2031", "2051", "2061")
 """The commands that can be asked for a past time: days, minutes, hours."""
 SYSTEM = "91"
+WORD = re.compile(r"[^;,=&#\x00-\x20\x7f]*")
+"""What may stand for a system code, password or number: nothing that would end it and begin something else."""
 DATA_ANSWER, REQUEST_ANSWER, RESULT = "9014", "9011", "9012"
 
 
@@ -30,20 +33,30 @@ class Asker:
         """As this packet of the logger says."""
         return cls(packet.head("ST"), packet.head("PW"), packet.mn, packet.version)
 
+    @property
+    def plain(self) -> bool:
+        """Whether its words can be said without saying anything else."""
+        return all(WORD.fullmatch(word) for word in (self.st, self.password, self.mn))
+
 
 def acknowledgement(packet: Packet) -> bytes | None:
-    """9014 for a packet that wants it: same number and edition, no content. None for one without that wish, or QN."""
-    if not packet.wants_answer or not packet.qn:
+    """9014 for a packet that wants it: same number and edition, no content. None for one without that wish, or QN, and
+    where its own words cannot be repeated as they are.
+    """
+    asker = Asker.of(packet)
+    if not packet.wants_answer or not packet.qn or not (asker.plain and WORD.fullmatch(packet.qn)):
         return None
     flag = packet.flag & ~(ACKNOWLEDGE | PARTED)
-    return _frame(f"QN={packet.qn};ST={SYSTEM};CN={DATA_ANSWER}", Asker.of(packet), flag)
+    return _frame(f"QN={packet.qn};ST={SYSTEM};CN={DATA_ANSWER}", asker, flag)
 
 
 def history(asker: Asker, cn: str, qn: str, begin: str, end: str) -> bytes:
     """Ask for what lies between two times (14 digits); ``qn``: 17 digits, by which the answers are known.
 
-    Damaged for any other command: this can ask for history and do nothing else.
+    Damaged for any other command, and for words that would smuggle one in: this can ask for history and nothing else.
     """
+    if not asker.plain:
+        raise Damaged(f"{asker.st!r}, {asker.password!r}, {asker.mn!r}, expected words without ; , = & # or blanks")
     if cn not in HISTORY:
         raise Damaged(f"command {cn}, expected a question for history: {', '.join(HISTORY)}")
     for text, digits in ((qn, 17), (begin, 14), (end, 14)):
