@@ -9,6 +9,7 @@ import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -158,7 +159,7 @@ def made() -> Iterator[Held]:
         profile = profile_file.load(builtin.builtin(name), name)
         framings = ("rtu", "modbus-tcp") if profile.protocol == "modbus" else ("rtu",)
         for address, framing in itertools.product(ADDRESSES[profile.protocol], framings):
-            device = Device(id="M", profile=name, port="p", address=address, stack=Stack(area_m2=12))  # type: ignore[arg-type]
+            device = Device(id="M", profile=name, port="p", address=address, stack=Stack(area_m2=Decimal(12)))  # type: ignore[arg-type]
             try:
                 held = driver(device, profile, framing)  # type: ignore[arg-type]
             except ConfigError:
