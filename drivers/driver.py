@@ -96,9 +96,19 @@ def _hj212(device: Device, profile: Profile, place: Place) -> Driver:
     return Hj212Driver.of(device, profile, place.zone, place.where)
 
 
+def _mbus(device: Device, profile: Profile, place: Place) -> Driver:
+    try:
+        from drivers.mbus import MbusDriver  # here, because the library behind it costs a box without M-Bus 7 MB
+    except ModuleNotFoundError as error:
+        expected = f"the package {error.name}: pip install 'tanmeter[mbus]'"
+        raise ConfigError(f"{place.where}.profile", "an M-Bus meter", expected) from error
+    return MbusDriver.of(device, profile, place.where)
+
+
 _DRIVERS: dict[str, Callable[[Device, Profile, Place], Driver]] = {
     "modbus": _modbus,
     "dlt645": _dlt645,
     "cjt188": _cjt188,
+    "mbus": _mbus,
     "hj212": _hj212,
 }

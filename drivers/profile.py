@@ -47,7 +47,8 @@ class Point(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     (as in XXXXXX.XX) and, when it is read in a block, ``block`` and ``index`` (position in the block); the 1997 edition
     alike with 4 hex digits. CJ/T 188: ``field`` of the answer. HJ 212: ``cn``, ``factor`` and ``field``, or, for what
     follows from other points of the packet, ``cn``, ``field`` and ``inputs`` (drivers/stack.py). M-Bus: ``record``,
-    the hex of its DIF and VIF bytes.
+    the hex of its DIF and VIF bytes, or ``field``, a quantity (with ``function``, ``storage``, ``tariff``, ``subunit``)
+    or a part of the header.
     The value is raw x ``scale`` in ``unit``; ``scale_by`` is a point of the same snapshot: it is multiplied by that
     point's value as well, or by ten to its power (``scale_mode`` "exponent", within that point's ``min`` and ``max``).
     ``primary`` false: the number is before CT and PT. ``modulus`` is where a
@@ -77,6 +78,10 @@ class Point(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     factor: str | None = None
     inputs: dict[str, Name] = {}
     record: Annotated[str, msgspec.Meta(pattern=r"^([0-9A-F]{2})+$")] | None = None
+    function: Literal["instantaneous", "maximum", "minimum", "error"] = "instantaneous"
+    storage: Annotated[int, msgspec.Meta(ge=0)] = 0
+    tariff: Annotated[int, msgspec.Meta(ge=0)] = 0
+    subunit: Annotated[int, msgspec.Meta(ge=0)] = 0
     scale: Decimal = Decimal(1)
     scale_by: Name | None = None
     scale_mode: Literal["factor", "exponent"] = "factor"
@@ -150,7 +155,7 @@ class Proof(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A device model. ``period`` is the default of every point that names none, ``options`` are of its maker and differ
-    by protocol: CJ/T 188, drivers/cjt188_options.py; HJ 212, drivers/hj212.py.
+    by protocol: CJ/T 188, drivers/cjt188_options.py; M-Bus, drivers/mbus.py; HJ 212, drivers/hj212.py.
     """
 
     schema: Literal[1]

@@ -149,8 +149,9 @@ def _check_derived(point: Point, where: str) -> None:
 
 
 def _check_mbus(point: Point, where: str) -> None:
-    if point.record is None and point.field is None:
-        raise ConfigError(where, "a point without record", "record: its DIF and VIF bytes (protocol mbus)")
+    if (point.record is None) == (point.field is None):
+        expected = "record: its DIF and VIF bytes, or field: a quantity or part of the header (protocol mbus)"
+        raise ConfigError(where, "a point with both or neither of record and field", expected)
 
 
 _PROTOCOLS: dict[str, Callable[[Point, str], None]] = {

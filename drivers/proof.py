@@ -7,7 +7,7 @@ from drivers import replay, toml
 from drivers.driver import Driver, driver
 from drivers.profile import Profile, Proof, octets
 from drivers.site import Device
-from protocols import cjt188, dlt645, hj212, modbus
+from protocols import cjt188, dlt645, hj212, mbus, modbus
 from protocols.errors import ConfigError, ProtocolError
 
 
@@ -32,10 +32,15 @@ def asker(profile: Profile, proof: Proof) -> Driver:
     return driver(toml.convert(entry | proof.device, Device, "proof.device"), profile)
 
 
+def _mbus_address(asked: mbus.Request) -> str:
+    return asked.identification or str(asked.address)
+
+
 _ADDRESSED: dict[str, Callable[[bytes], str]] = {
     "modbus": lambda request: str(modbus.parse_rtu(request).unit),
     "dlt645": lambda request: dlt645.parse_request(request)[0],
     "cjt188": lambda request: cjt188.parse_request(request).address,
+    "mbus": lambda request: _mbus_address(mbus.parse_request(request)),
     "hj212": hj212.sender,
 }
 """Whom a request is addressed to; who spoke, where nothing is asked."""

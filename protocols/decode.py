@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from protocols import decode_cjt188, decode_dlt645, decode_hj212, decode_modbus, messages
+from protocols import decode_cjt188, decode_dlt645, decode_hj212, decode_mbus, decode_modbus, messages
 from protocols.errors import Damaged, ProtocolError
 from protocols.explained import Explained
 
@@ -28,6 +28,7 @@ READERS = {
     "hj212": Reader(decode_hj212.explain, decode_hj212.likely, decode_hj212.exactly, text=True),
     "dlt645": Reader(decode_dlt645.explain, decode_dlt645.likely, decode_dlt645.exactly),
     "cjt188": Reader(decode_cjt188.explain, decode_cjt188.likely, decode_cjt188.exactly),
+    "mbus": Reader(decode_mbus.explain, decode_mbus.likely, decode_mbus.strict),
     "modbus-rtu": Reader(decode_modbus.explain_rtu, decode_modbus.likely_rtu, decode_modbus.explain_rtu),
     "modbus-tcp": Reader(decode_modbus.explain_tcp, decode_modbus.likely_tcp, decode_modbus.known_tcp),
 }
@@ -36,7 +37,7 @@ READERS = {
 BEHIND_NOISE = ("hj212", "dlt645", "cjt188")
 """What ``auto`` also looks for inside a line that is no frame as a whole."""
 
-GUESSES = ("hj212", "dlt645", "cjt188", "modbus-tcp", "modbus-rtu")
+GUESSES = ("hj212", "mbus", "dlt645", "cjt188", "modbus-tcp", "modbus-rtu")
 """In this order a broken line is taken for what it was meant to be."""
 
 PROTOCOLS = ("auto", *sorted(READERS))

@@ -14,7 +14,7 @@ from drivers.plan import Span, extent, pace
 from drivers.profile import Profile, Proof, octets
 from drivers.proof import asker, prove
 from drivers.site import Device
-from protocols import cjt188, dlt645, modbus
+from protocols import cjt188, dlt645, mbus, modbus
 from protocols.errors import ConfigError, ProtocolError
 from protocols.record.block import Track
 
@@ -25,7 +25,7 @@ every_profile = pytest.mark.parametrize("model", PROFILES.values(), ids=PROFILES
 every_proof = pytest.mark.parametrize(("name", "index"), PROOFS)
 
 
-READS = {"modbus": (1, 2, 3, 4), "dlt645": (0x11,), "cjt188": (0x01,), "hj212": ()}
+READS = {"modbus": (1, 2, 3, 4), "dlt645": (0x11,), "cjt188": (0x01,), "hj212": (), "mbus": (mbus.REQ_UD2,)}
 ADDRESSES = {"cjt188": "00000000000007"}
 
 
@@ -150,6 +150,8 @@ def test_only_reads_are_ever_yielded(model: Profile) -> None:
             assert {cjt188.decode(wording).control for wording in query.wordings} == {0x01}
         elif model.protocol == "hj212":
             assert query.wordings == (b"",)
+        elif model.protocol == "mbus":
+            assert query.request[:2] == bytes([mbus.SHORT, mbus.REQ_UD2]) and mbus.parse_request(query.request)
         else:
             assert dlt645.decode(query.request).control == 0x11
     for code in range(256):
@@ -159,6 +161,7 @@ def test_only_reads_are_ever_yielded(model: Profile) -> None:
             modbus.frame_tcp(1, 7, pdu),
             dlt645.Frame("000000000007", code, bytes.fromhex("00000100")).to_bytes(),
             cjt188.Frame(0x20, ADDRESSES["cjt188"], code, bytes.fromhex("901F00")).to_bytes(),
+            bytes([mbus.SHORT, code, 7, (code + 7) & 0xFF, mbus.END]),
         ]
         for frame in frames:
             try:

@@ -1,0 +1,275 @@
+"""M-Bus (EN 13757-3), what a telegram says: its header, and records of a value with what it is.
+
+The records are taken apart by pyMeterBus, which also knows what a VIF means; numbers are made here, from the bytes of a
+record, because the library makes floats of them. Loaded only where an M-Bus meter is.
+"""
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from decimal import Context, Decimal
+from math import isfinite
+from typing import Any
+
+from meterbus import TelegramLong
+from meterbus.core_objects import MeasureUnit, VIFTable
+from meterbus.exceptions import MBusFrameDecodeError
+
+from protocols.errors import Impossible, Refused
+from protocols.mbus import Frame
+from protocols.recogniser import quote
+
+EXACT = Context(prec=400)
+"""Wide enough for any number of a record: never rounds."""
+
+LOW_FIRST, HIGH_FIRST = 0x72, 0x76
+"""CI of data in records with a header, low or high byte first."""
+FIXED = (0x73, 0x77)
+ERROR_REPORT = 0x70
+
+FUNCTIONS = ("instantaneous", "maximum", "minimum", "error")
+"""Bits 4 and 5 of a DIF: what kind of value it is; error: the value while there was one."""
+
+MORE_FOLLOWS, MAKERS, FILL = 0x1F, 0x0F, 0x2F
+EXTENSION = 0x80
+FIRST_TABLE, SECOND_TABLE, TEXT = 0xFB, 0xFD, 0x7C
+
+REAL, VARIABLE = 5, 13
+INTEGERS = {1: 1, 2: 2, 3: 3, 4: 4, 6: 6, 7: 8}
+BCD = {9: 1, 10: 2, 11: 3, 12: 4, 14: 6}
+"""Low half of a DIF: how many bytes."""
+
+REPORTS = {
+    0: "unspecified",
+    1: "unknown CI",
+    2: "buffer too long",
+    3: "too many records",
+    4: "premature end of record",
+    5: "more than ten DIFE",
+    6: "more than ten VIFE",
+    8: "application too busy",
+    9: "too many readouts",
+}
+"""What a meter may report instead of data."""
+
+NAMES = {
+    "energy_wh": "energy",
+    "energy_j": "energy",
+    "power_w": "power",
+    "power_j_h": "power",
+    "volume_flow_ext": "volume_flow",
+    "volume_flow_ext_s": "volume_flow",
+    "fabrication_no": "fabrication_number",
+}
+"""Quantities by the library's names, where ours are others."""
+
+UNITS = {"m^3": "m3", "m^3/h": "m3/h", "m^3/min": "m3/min", "m^3/s": "m3/s", "C": "°C", "none": "", "seconds": "s"}
+CORRECTIONS = {0x208: "J", 0x209: "J", 0x230: "J/h", 0x231: "J/h"}
+"""Units that the library (0.8.5) does not have: energy in GJ, power in GJ/h, of the table behind FB."""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One value of a telegram. ``key``: the hex of its DIF, VIF and their extensions, as a profile names it.
+
+    ``name`` and ``unit``: what its VIF says, empty where it says nothing known; ``data``: low byte first.
+    """
+
+    key: str
+    function: str
+    storage: int
+    tariff: int
+    subunit: int
+    name: str
+    unit: str
+    multiplier: Decimal
+    plain: bool
+    coding: int
+    data: bytes
+
+    def number(self) -> Decimal | None:
+        """The value in ``unit``, every digit of it; None when the meter says that it has none, or it is no number."""
+        raw = self.mantissa()
+        return None if raw is None else EXACT.multiply(raw, self.multiplier)
+
+    def text(self) -> str:
+        """A value that is no number: text, a date (YYYY-MM-DD), a date and time, or the bytes."""
+        if self.coding == VARIABLE and all(32 <= byte < 127 for byte in self.data):
+            return self.data[::-1].decode("ascii")
+        if self.unit == "date" and len(self.data) == 2:
+            return _date(self.data)
+        if self.unit == "date time" and len(self.data) == 4:
+            return f"{_date(self.data[2:])} {self.data[1] & 0x1F:02d}:{self.data[0] & 0x3F:02d}"
+        return self.data[::-1].hex().upper()
+
+    @property
+    def numeric(self) -> bool:
+        """Whether it is a number, be it none just now."""
+        dated = self.unit.startswith(("date", "time"))
+        return not dated and (self.coding == REAL or self.coding in INTEGERS or self.coding in BCD)
+
+    @property
+    def real(self) -> bool:
+        """Whether it is an IEEE number."""
+        return self.coding == REAL
+
+    def mantissa(self) -> int | Decimal | None:
+        """The number as it stands in the record, before its multiplier; None when there is none."""
+        if not self.numeric:
+            return None
+        if self.real:
+            (real,) = struct.unpack("<f", self.data)
+            return Decimal(real) if isfinite(real) else None
+        return _bcd(self.data) if self.coding in BCD else _integer(self.data)
+
+
+@dataclass(frozen=True, slots=True)
+class Telegram:
+    """What one frame says. ``identification``: the meter's number; ``status``: bit 2 power low, 3 and 4 an error."""
+
+    identification: str
+    manufacturer: str
+    version: int
+    medium: int
+    access: int
+    status: int
+    records: tuple[Record, ...]
+    more: bool
+    makers: bytes
+
+
+def telegram(frame: Frame) -> Telegram:
+    """The telegram in a frame; Refused for a meter's error report, Impossible for what is no data in records, for a
+    record that is cut off and for a telegram that is encrypted.
+    """
+    if frame.information == ERROR_REPORT:
+        code = frame.data[0] if frame.data else 0
+        raise Refused(f"meter {frame.address} reports an error: {REPORTS.get(code, f'code {code}')}", code)
+    if frame.information in FIXED:
+        raise Impossible(f"CI {frame.information:02X}: fixed data structure, expected records (CI 72)")
+    if frame.information not in (LOW_FIRST, HIGH_FIRST):
+        raise Impossible(f"CI {frame.information:02X}, expected 72 or 76: data in records")
+    if len(frame.data) < 12:
+        raise Impossible(f"{len(frame.data)} bytes {quote(frame.data)}, expected a header of 12")
+    return _telegram(_taken_apart(frame), frame)
+
+
+def _taken_apart(frame: Frame) -> Any:
+    """The library's view of a frame; Impossible when it has none."""
+    try:
+        return TelegramLong(list(frame.to_bytes()))
+    except (MBusFrameDecodeError, IndexError, KeyError, TypeError, ValueError) as error:
+        raise Impossible(f"records that do not fit the telegram ({error}): {quote(frame.data)}") from error
+
+
+def _telegram(held: Any, frame: Frame) -> Telegram:
+    header = held.body.bodyHeader
+    if header.sig_field.parts[1] & 0x1F:
+        raise Impossible(f"encrypted telegram (mode {header.sig_field.parts[1] & 0x1F}), expected plain records")
+    makers = next((bytes(rec.dataField.parts) for rec in held.records if rec.dib.is_manufacturer_specific), b"")
+    return Telegram(
+        "".join(f"{byte:02X}" for byte in header.id_nr),
+        _letters(header.manufacturer_field.parts),
+        header.version_field.parts[0],
+        header.measure_medium_field.parts[0],
+        header.acc_nr_field.parts[0],
+        header.status_field.parts[0],
+        tuple(_records(held.records, frame)),
+        any(rec.more_records_follow for rec in held.records),
+        makers,
+    )
+
+
+def _letters(parts: list[int]) -> str:
+    """The three letters of a manufacturer, five bits each."""
+    packed = parts[0] | parts[1] << 8
+    return "".join(chr((packed >> shift & 0x1F) + 64) for shift in (10, 5, 0))
+
+
+def _records(found: list[Any], frame: Frame) -> Iterator[Record]:
+    for rec in found:
+        if rec.dib.is_eoud:
+            continue
+        coding = rec.dib.parts[0] & 0x0F
+        data = bytes(rec.dataField.parts)
+        size = (INTEGERS | BCD | {REAL: 4}).get(coding)
+        if not rec.vib.parts or (size is not None and len(data) != size):
+            raise Impossible(f"a record that is cut off, expected {size} bytes of value: {quote(frame.data)}")
+        storage, tariff, subunit = rec.dib.parse_dife()
+        name, unit, multiplier = _meaning(rec.vib.parts)
+        custom = bytes(rec.vib.customVIF.parts)
+        yield Record(
+            _key(rec.dib.parts, rec.vib.parts, custom),
+            FUNCTIONS[rec.dib.parts[0] >> 4 & 3],
+            storage,
+            tariff or 0,
+            subunit or 0,
+            name,
+            unit or custom[::-1].decode("ascii", "replace"),
+            multiplier,
+            _plain(rec.vib.parts),
+            coding,
+            data,
+        )
+
+
+def _key(dib: list[int], vib: list[int], custom: bytes) -> str:
+    length = bytes([len(custom)]) if custom else b""
+    return (bytes(dib) + bytes(vib[:1]) + length + custom + bytes(vib[1:])).hex().upper()
+
+
+def _plain(vib: list[int]) -> bool:
+    """Whether nothing changes what the VIF says."""
+    return len(vib) == (2 if vib[0] in (FIRST_TABLE, SECOND_TABLE) else 1)
+
+
+def _meaning(vib: list[int]) -> tuple[str, str, Decimal]:
+    """Quantity, unit and multiplier of a VIF with its extensions; no name where a table has none."""
+    first = vib[0]
+    if first & 0x7F == TEXT:
+        return "text", "", _correction(vib[1:])
+    table = {FIRST_TABLE: 0x200, SECOND_TABLE: 0x100}.get(first)
+    if table is not None and len(vib) < 2:
+        return "", "", Decimal(1)
+    code = first & 0x7F if table is None else table | vib[1] & 0x7F
+    multiplier, unit, kind = VIFTable.lut.get(code, (1.0, "", ""))
+    name = getattr(kind, "name", str(kind)).lower().replace(" ", "_")
+    said = unit.value if isinstance(unit, MeasureUnit) else str(unit)
+    said = CORRECTIONS.get(code, "" if said == "Reserved" else said)
+    scale = EXACT.multiply(_power(multiplier), _correction(vib[1 if table is None else 2 :]))
+    return NAMES.get(name, name), UNITS.get(said, said), scale
+
+
+def _power(multiplier: float) -> Decimal:
+    """The library's multipliers are powers of ten, or seconds: as decimals, without a point where they are whole."""
+    return Decimal(int(multiplier)) if multiplier == int(multiplier) else Decimal(str(multiplier))
+
+
+def _correction(extensions: list[int]) -> Decimal:
+    """What multiplicative corrections (E111 0nnn: 10^(nnn-6), E111 1101: 1000) make of a value."""
+    factor = Decimal(1)
+    for code in (extension & 0x7F for extension in extensions):
+        if 0x70 <= code <= 0x77:
+            factor = factor.scaleb((code & 7) - 6)
+        elif code == 0x7D:
+            factor = factor.scaleb(3)
+    return factor
+
+
+def _bcd(data: bytes) -> int | None:
+    """Decimal digits, low byte first; F in front is a minus. None for any other digit above 9: the meter has none."""
+    text = data[::-1].hex()
+    digits, sign = (text[1:], -1) if text[0] == "f" else (text, 1)
+    return sign * int(digits) if digits.isdecimal() else None
+
+
+def _integer(data: bytes) -> int | None:
+    """Two's complement, low byte first; the lowest number stands for none (EN 13757-3, type B; not seen on a meter)."""
+    number = int.from_bytes(data, "little", signed=True)
+    return None if number == -(1 << 8 * len(data) - 1) and len(data) > 1 else number
+
+
+def _date(data: bytes) -> str:
+    """Type G: day in bits 0-4 of the first byte, month in bits 0-3 of the second, the year in what is left."""
+    year = data[0] >> 5 | data[1] >> 4 << 3
+    return f"{2000 + year if year < 81 else 1900 + year}-{data[1] & 0x0F:02d}-{data[0] & 0x1F:02d}"
