@@ -4,10 +4,12 @@ import asyncio
 import os
 import signal
 import sys
+from functools import partial
 from pathlib import Path
 from random import SystemRandom
 
 from edge import config, control
+from edge.adapters import Adapters
 from edge.agent import Agent
 from edge.clock import SystemClock
 from edge.log import to_stderr
@@ -27,7 +29,8 @@ async def run(state: Path, language: messages.Language, least: str) -> None:
         return transport(state / config.COLLECTOR)
 
     log = to_stderr(language, least)
-    agent = Agent(state, SystemClock(), wire, link(), SystemRandom(), log=log, enrolled=link)
+    wires = partial(wire, adapters=Adapters(state / config.ADAPTERS))
+    agent = Agent(state, SystemClock(), wires, link(), SystemRandom(), log=log, enrolled=link)
     running = asyncio.ensure_future(agent.run(stop))
     await agent.ready(running)
     if running.done():

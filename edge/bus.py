@@ -36,8 +36,10 @@ LONGEST_REOPEN_MS = 10_000
 HUNG_UP_MS = 2000
 """A connection that ends unanswered within this time was not wanted."""
 
-REOPENED, HUNG_UP, NOT_TAKEN = "reopened", "hung-up", "not-taken"
-"""Signs: a silent connection answered when it was made anew; the other side ends it at once; it takes none."""
+REOPENED, HUNG_UP, NOT_TAKEN, MOVED = "reopened", "hung-up", "not-taken", "moved"
+"""Signs: a silent connection answered when it was made anew; the other side ends it at once; it takes none; a serial
+adapter was found elsewhere.
+"""
 
 
 def whole(request: bytes, reply: bytes) -> bytes | None:
@@ -145,7 +147,8 @@ class Bus:
         if not self._open:
             if self._clock.mono_ms() < self._try_again:
                 raise PortGone(self.gone)
-            await self._wire.open()
+            if note := await self._wire.open():
+                self._sign(MOVED, None, note)
             self._open, self.gone, self._wait_ms, self._mode = True, "", 0, ""
             self._opened_at, self._answers = self._clock.mono_ms(), 0
             self.openings += 1

@@ -21,6 +21,7 @@ CONFIGS = "configs"
 PROFILES = "profiles"
 OUTBOX = "outbox.db"
 SOCKET = "control.sock"
+ADAPTERS = "adapters.json"
 LEARNED = "learned.json"
 
 

@@ -1,6 +1,8 @@
 """The wires: a serial port and a TCP endpoint behind one small contract. Blocking calls stay in a port's own thread."""
 
 import asyncio
+import os
+import select
 import termios
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -8,11 +10,13 @@ from functools import partial
 from typing import Any, Protocol, TypeVar
 
 from drivers.site import Port
+from edge.adapters import Adapters, Found
 from edge.clock import Alarm
 from protocols.errors import PortGone
 
 T = TypeVar("T")
 CONNECT_S = 3.0
+MOST_BYTES = 4096
 BITS = {"7": 7, "8": 8}
 STOP = {"1": 1, "2": 2}
 
@@ -20,8 +24,8 @@ STOP = {"1": 1, "2": 2}
 class Wire(Protocol):
     """One port. Every method but ``close`` raises PortGone when the port is not there."""
 
-    async def open(self) -> None:
-        """Take the port for this process alone."""
+    async def open(self) -> str:
+        """Take the port for this process alone; what is odd about how it was found, empty when nothing is."""
 
     async def configure(self, mode: str) -> None:
         """Set the line, like ``9600-8E1``; nothing on a wire that has no such settings."""
@@ -48,7 +52,7 @@ class TcpWire:
         self._line = _Line()
         self._line.closed = True
 
-    async def open(self) -> None:
+    async def open(self) -> str:
         """Connect, within three seconds."""
         try:
             async with asyncio.timeout(CONNECT_S):
@@ -56,6 +60,7 @@ class TcpWire:
                 _, self._line = await loop.create_connection(_Line, self._host, self._port)
         except (OSError, TimeoutError) as error:
             raise PortGone(f"{self._place}: {_why(error)}; expected a meter that takes connections") from error
+        return ""
 
     async def configure(self, mode: str) -> None:
         """TCP has no line settings."""
@@ -117,14 +122,14 @@ class _Line(asyncio.Protocol):
 class SerialWire:
     """A serial port by its stable path, held exclusively, in a thread of its own."""
 
-    def __init__(self, device: str) -> None:
-        self._device = device
+    def __init__(self, device: str, adapters: Adapters | None = None) -> None:
+        self._device, self._adapters = device, adapters
         self._serial: Any = None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"port {device}")
 
-    async def open(self) -> None:
-        """Open and lock the port."""
-        await self._do(self._open)
+    async def open(self) -> str:
+        """Find the port's adapter, open and lock the port."""
+        return await self._do(self._open)
 
     async def configure(self, mode: str) -> None:
         """Set baud rate, bits, parity and stop bits."""
@@ -148,10 +153,14 @@ class SerialWire:
         if held is not None:
             await asyncio.get_running_loop().run_in_executor(self._thread, held.close)
 
-    def _open(self) -> None:
+    def _open(self) -> str:
         import serial  # here, so that a box without serial ports does not load it
 
-        self._serial = serial.Serial(self._device, exclusive=True, timeout=0, write_timeout=2)
+        found = self._adapters.find(self._device) if self._adapters is not None else Found(self._device, "")
+        self._serial = serial.Serial(found.path, exclusive=True, timeout=0, write_timeout=2)
+        if self._adapters is not None:
+            self._adapters.opened(self._device, found.path)
+        return found.note
 
     def _configure(self, mode: str) -> None:
         baud, _, frame = mode.partition("-")
@@ -164,10 +173,14 @@ class SerialWire:
         self._port().flush()
 
     def _read(self, max_wait_s: float) -> bytes:
-        held = self._port()
-        held.timeout = max_wait_s
-        first: bytes = held.read(1)
-        return first + held.read(held.in_waiting) if first else b""
+        """Straight from the descriptor: pyserial sets the line anew for every other time limit."""
+        descriptor = self._port().fileno()
+        if not select.select([descriptor], [], [], max_wait_s)[0]:
+            return b""
+        data = os.read(descriptor, MOST_BYTES)
+        if not data:
+            raise OSError("device disconnected")
+        return data
 
     def _port(self) -> Any:
         if self._serial is None:
@@ -183,11 +196,11 @@ class SerialWire:
             ) from error
 
 
-def wire(port: Port) -> Wire:
+def wire(port: Port, adapters: Adapters | None = None) -> Wire:
     """The wire of a port of the site file."""
     if port.tcp is not None:
         return TcpWire(port.tcp)
-    return SerialWire(str(port.device))
+    return SerialWire(str(port.device), adapters)
 
 
 def _why(error: Exception) -> str:

@@ -69,7 +69,7 @@ class TcpEnd:
         self._open = False
         self.forgotten = self.over = False
 
-    async def open(self) -> None:
+    async def open(self) -> str:
         """Connect."""
         if self._endpoint.unreachable:
             await self._clock.sleep(CONNECT_LIMIT_MS / 1000)
@@ -78,6 +78,7 @@ class TcpEnd:
             raise PortGone(f"{self._endpoint.name}: connection refused; expected a meter that takes connections")
         self._meters = self._endpoint.accept(self)
         self._open, self.forgotten, self.over = True, False, self._endpoint.taken
+        return ""
 
     async def configure(self, mode: str) -> None:
         """A connection has no mode."""

@@ -24,7 +24,7 @@ class SerialPort:
         if shared:
             pair.rings.append(self._alarm.ring)
 
-    async def open(self) -> None:
+    async def open(self) -> str:
         """Take the port."""
         if not self.plugged:
             raise PortGone(f"{self._name}: no such file or directory; expected a serial port that is free")
@@ -32,6 +32,7 @@ class SerialPort:
             self._ear = Ear()
             self._pair.ears.append(self._ear)
             self._open = True
+        return ""
 
     async def configure(self, mode: str) -> None:
         """Send and listen in this mode from now on."""
