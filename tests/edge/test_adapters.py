@@ -1,4 +1,4 @@
-"""USB adapters that are unplugged, come back under another name, swap names or are replaced: ptys and a made-up sysfs."""
+"""USB adapters that come back under another name, swap names or are replaced: ptys and a made-up sysfs."""
 
 import asyncio
 import os
@@ -40,7 +40,7 @@ class Plugs:
         (self.dev / name).unlink()
         (self.sys / name / "device").unlink()
         (self.sys / name).rmdir()
-        self.devices.joinpath(name).rename(self.devices / f"{name}-{len(os.listdir(self.devices))}")
+        self.devices.joinpath(name).rename(self.devices / f"{name}-{len(list(self.devices.iterdir()))}")
 
     def adapters(self):
         return Adapters(self.dev.parent / "adapters.json", self.dev, self.sys)
@@ -90,7 +90,7 @@ def test_another_ports_adapter_is_not_opened_while_ours_is_away(plugs):
         opened(plugs, adapters, name)
         plugs.unplug(name)
     plugs.plug("ttyUSB0", "B2")
-    with pytest.raises(PortGone, match="which is that of .*ttyUSB1"):
+    with pytest.raises(PortGone, match=r"which is that of .*ttyUSB1"):
         adapters.find(plugs.path("ttyUSB0"))
     assert opened(plugs, adapters, "ttyUSB1")[0] == "ttyUSB0"
 
