@@ -37,6 +37,10 @@ class SiteInfo(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Port(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A wire: a serial port by its stable path with its mode (``9600-8E1``), a TCP endpoint (``tcp = "host:port"``), or
     an address that devices connect to and speak unasked (``listen = "host:port"``).
+
+    ``framing`` of a TCP endpoint: Modbus TCP, the same in TLS (port 802), or what a serial line carries, behind a
+    serial server. TLS needs ``tls_ca``, the file of who vouches for the meter, where it asks for it ``tls_cert`` and
+    ``tls_key`` of ours, and ``tls_name`` where its certificate is not made out to the host.
     """
 
     name: Id
@@ -45,6 +49,10 @@ class Port(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     tcp: str | None = None
     listen: str | None = None
     framing: Literal["modbus-tcp", "modbus-tls", "rtu"] = "modbus-tcp"
+    tls_ca: str | None = None
+    tls_cert: str | None = None
+    tls_key: str | None = None
+    tls_name: str | None = None
 
 
 class Ratio(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"since": "from"}):
@@ -201,6 +209,28 @@ def _check_port(port: Port, where: str) -> None:
         match = re.fullmatch(r"[^:\s]+:([0-9]{1,5})", place or "any:1")
         if match is None or not 1 <= int(match[1]) <= HIGHEST_PORT:
             raise ConfigError(f"{where}.{key}", repr(place), "host:port, the port 1 to 65535")
+    _check_tls(port, where)
+
+
+def _check_tls(port: Port, where: str) -> None:
+    """The files of TLS where it is used, and only there, by paths that do not depend on where a program is started."""
+    files = {"tls_ca": port.tls_ca, "tls_cert": port.tls_cert, "tls_key": port.tls_key}
+    if port.framing != "modbus-tls":
+        given = [key for key, value in {**files, "tls_name": port.tls_name}.items() if value is not None]
+        if given:
+            raise ConfigError(f"{where}.{given[0]}", f"framing {port.framing!r}", 'framing = "modbus-tls" with it')
+        return
+    if port.tcp is None:
+        raise ConfigError(f"{where}.framing", "modbus-tls without tcp", "tcp = host:802")
+    if port.tls_ca is None:
+        raise ConfigError(
+            f"{where}.tls_ca", "none", "the file of who vouches for the meter's certificate, or that itself"
+        )
+    if (port.tls_cert is None) != (port.tls_key is None):
+        raise ConfigError(f"{where}.tls_cert", "one of tls_cert and tls_key", "both or neither")
+    for key, path in files.items():
+        if path is not None and not path.startswith("/"):
+            raise ConfigError(f"{where}.{key}", repr(path), "an absolute path")
 
 
 def _check_mode(mode: str, where: str) -> None:

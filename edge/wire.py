@@ -15,7 +15,7 @@ from edge.clock import Alarm
 from protocols.errors import PortGone
 
 T = TypeVar("T")
-CONNECT_S = 3.0
+CONNECT_S, TLS_CONNECT_S = 3.0, 5.0
 MOST_BYTES = 4096
 BITS = {"7": 7, "8": 8}
 STOP = {"1": 1, "2": 2}
@@ -44,20 +44,24 @@ class Wire(Protocol):
 
 
 class TcpWire:
-    """A TCP endpoint, ``host:port``."""
+    """A TCP endpoint, ``host:port``; ``secured``: what TLS needs for each connection (context, whose certificate)."""
 
-    def __init__(self, place: str) -> None:
+    def __init__(self, place: str, secured: Callable[[], tuple[Any, str]] | None = None) -> None:
         host, _, port = place.rpartition(":")
         self._place, self._host, self._port = place, host, int(port)
+        self._secured = secured
         self._line = _Line()
         self._line.closed = True
 
     async def open(self) -> str:
-        """Connect, within three seconds."""
+        """Connect, within three seconds, five with TLS."""
+        secured: dict[str, Any] = {}
+        if self._secured is not None:
+            secured["ssl"], secured["server_hostname"] = await asyncio.to_thread(self._secured)
         try:
-            async with asyncio.timeout(CONNECT_S):
+            async with asyncio.timeout(TLS_CONNECT_S if secured else CONNECT_S):
                 loop = asyncio.get_running_loop()
-                _, self._line = await loop.create_connection(_Line, self._host, self._port)
+                _, self._line = await loop.create_connection(_Line, self._host, self._port, **secured)
         except (OSError, TimeoutError) as error:
             raise PortGone(f"{self._place}: {_why(error)}; expected a meter that takes connections") from error
         return ""
@@ -198,9 +202,17 @@ class SerialWire:
 
 def wire(port: Port, adapters: Adapters | None = None) -> Wire:
     """The wire of a port of the site file."""
+    if port.tcp is not None and port.framing == "modbus-tls":
+        return TcpWire(port.tcp, partial(_secured, port))
     if port.tcp is not None:
         return TcpWire(port.tcp)
     return SerialWire(str(port.device), adapters)
+
+
+def _secured(port: Port) -> tuple[Any, str]:
+    from edge import secured  # here, so that a box without it does not load TLS
+
+    return secured.context(port), secured.name(port)
 
 
 def _why(error: Exception) -> str:

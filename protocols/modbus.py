@@ -284,7 +284,9 @@ def _strangers_rtu(data: bytes) -> list[str]:
 
 
 def _other_framing(found: str, expected: str, setting: str) -> Mismatched:
-    return Mismatched(f'the other framing: found {found}, expected {expected}; the port needs framing = "{setting}"')
+    cause = "cause.modbus.rtu_in_tcp" if setting == "rtu" else "cause.modbus.tcp_in_rtu"
+    message = f'the other framing: found {found}, expected {expected}; the port needs framing = "{setting}"'
+    return Mismatched(message, found=found, expected=expected, cause=cause)
 
 
 def _answers_tcp(request: bytes, data: bytes) -> bool:
