@@ -10,6 +10,7 @@ import msgspec
 
 from drivers.cjt188 import Cjt188Driver
 from drivers.dlt645 import Dlt645Driver
+from drivers.dlt645_1997 import Dlt645Driver1997
 from drivers.hj212 import Hj212Driver
 from drivers.modbus import ModbusDriver
 from drivers.profile import Profile
@@ -85,7 +86,11 @@ def _modbus(device: Device, profile: Profile, place: Place) -> Driver:
 
 
 def _dlt645(device: Device, profile: Profile, place: Place) -> Driver:
-    return Dlt645Driver.of(device, profile, place.where)
+    return Dlt645Driver.of(device, profile, place.where, place.zone)
+
+
+def _dlt645_1997(device: Device, profile: Profile, place: Place) -> Driver:
+    return Dlt645Driver1997.of(device, profile, place.where)
 
 
 def _cjt188(device: Device, profile: Profile, place: Place) -> Driver:
@@ -108,6 +113,7 @@ def _mbus(device: Device, profile: Profile, place: Place) -> Driver:
 _DRIVERS: dict[str, Callable[[Device, Profile, Place], Driver]] = {
     "modbus": _modbus,
     "dlt645": _dlt645,
+    "dlt645-1997": _dlt645_1997,
     "cjt188": _cjt188,
     "mbus": _mbus,
     "hj212": _hj212,

@@ -7,9 +7,11 @@ from itertools import pairwise
 from drivers import plan
 from drivers.cover import Interval, merged
 from drivers.dlt645 import Dlt645Driver
+from drivers.dlt645_1997 import Dlt645Driver1997
 from drivers.driver import Driver
 from drivers.modbus import ModbusDriver
-from protocols import dlt645, modbus
+from protocols import dlt645, dlt645_1997, modbus
+from protocols.dlt645_edition import Edition
 
 NO_SUCH_DATA = 0x02
 """The bit of a DL/T 645 error word that a meter sets for an identifier it does not have."""
@@ -33,10 +35,9 @@ def cut(driver: Driver, request: bytes) -> Cut | None:
     if isinstance(driver, ModbusDriver):
         return _cut_modbus(driver, request)
     if isinstance(driver, Dlt645Driver):
-        asked = driver.asked(request)
-        items = dict.fromkeys(point.di for point, _ in asked.parts if point.di is not None)
-        if not asked.single and items:
-            return Cut(tuple(dlt645.read_request(driver.address, item) for item in items))
+        return _items(driver, request, dlt645.EDITION)
+    if isinstance(driver, Dlt645Driver1997):
+        return _items(driver, request, dlt645_1997.EDITION)
     return None
 
 
@@ -59,7 +60,7 @@ def points(driver: Driver, request: bytes) -> tuple[str, ...]:
     """The points that a request brings."""
     if isinstance(driver, ModbusDriver):
         return tuple(point.id for point, _ in driver.parts(request))
-    if isinstance(driver, Dlt645Driver):
+    if isinstance(driver, Dlt645Driver | Dlt645Driver1997):
         return tuple(point.id for point, _ in driver.asked(request).parts)
     return ()
 
@@ -74,6 +75,15 @@ def lasting(driver: Driver, reason: int) -> bool:
     if isinstance(driver, ModbusDriver):
         return reason in ILLEGAL
     return bool(reason & NO_SUCH_DATA)
+
+
+def _items(driver: Dlt645Driver | Dlt645Driver1997, request: bytes, edition: Edition) -> Cut | None:
+    asked = driver.asked(request)
+    items = dict.fromkeys(point.di for point, _ in asked.parts if point.di is not None)
+    if asked.single or not items:
+        return None
+    address, _ = edition.parse_request(request)
+    return Cut(tuple(edition.read_request(address, item) for item in items))
 
 
 def _cut_modbus(driver: ModbusDriver, request: bytes) -> Cut | None:

@@ -1,5 +1,6 @@
 """What the types of a profile cannot say; one function a protocol. ConfigError with the path of the point."""
 
+import re
 from collections.abc import Callable
 
 from drivers import cjt188_options
@@ -13,6 +14,11 @@ from protocols.hj212_codes import FOLDED
 
 HIGHEST_POWER = 9
 """The exponents that a register may hold, either way: the widest range fits 63 bits."""
+
+_FREEZE, _ENERGY = re.compile("05(0[0-46])(0[1-8])01"), "XXXXXX.XX"
+"""The blocks of annex A that hold the energies a meter froze the last time, and their form; further back the driver
+asks by itself.
+"""
 
 
 def check(profile: Profile, name: str) -> None:
@@ -98,7 +104,22 @@ def _check_exponent(factor: Point, where: str) -> None:
         raise ConfigError(f"{where}.scale_by", f"{factor.id!r}, scale {factor.scale}, {bounds}", expected)
 
 
-def _check_dlt645(point: Point, where: str, size: int = 8) -> None:
+def _check_dlt645(point: Point, where: str) -> None:
+    if point.of is None:
+        _check_identified(point, where, 8)
+    elif point.di is not None or point.digits != _ENERGY or not _FREEZE.fullmatch(point.block or ""):
+        found = f"di {point.di!r}, block {point.block!r}, digits {point.digits!r}"
+        expected = f"of a freeze: no di, a block 05 (cause) (01 to 08) 01, digits {_ENERGY}: it is read whole and dated"
+        raise ConfigError(where, found, expected)
+
+
+def _check_dlt645_1997(point: Point, where: str) -> None:
+    if point.of is not None:
+        raise ConfigError(f"{where}.of", repr(point.of), "none: a meter of 1997 dates no freeze")
+    _check_identified(point, where, 4)
+
+
+def _check_identified(point: Point, where: str, size: int) -> None:
     if point.di is None or point.digits is None:
         raise ConfigError(where, "a point without di and digits", "di and digits (protocol dlt645)")
     for key, identifier in (("di", point.di), ("block", point.block)):
@@ -106,10 +127,6 @@ def _check_dlt645(point: Point, where: str, size: int = 8) -> None:
             raise ConfigError(f"{where}.{key}", repr(identifier), f"{size} hex digits")
     if point.digits.count("X") % 2 or point.digits.count("X") > 16:
         raise ConfigError(f"{where}.digits", repr(point.digits), "an even number of digits, at most 16")
-
-
-def _check_dlt645_1997(point: Point, where: str) -> None:
-    _check_dlt645(point, where, size=4)
 
 
 def _check_cjt188(point: Point, where: str) -> None:

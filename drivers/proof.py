@@ -7,7 +7,7 @@ from drivers import replay, toml
 from drivers.driver import Driver, driver
 from drivers.profile import Profile, Proof, octets
 from drivers.site import Device
-from protocols import cjt188, dlt645, hj212, mbus, modbus
+from protocols import cjt188, dlt645, dlt645_1997, hj212, mbus, modbus
 from protocols.errors import ConfigError, ProtocolError
 
 
@@ -39,6 +39,7 @@ def _mbus_address(asked: mbus.Request) -> str:
 _ADDRESSED: dict[str, Callable[[bytes], str]] = {
     "modbus": lambda request: str(modbus.parse_rtu(request).unit),
     "dlt645": lambda request: dlt645.parse_request(request)[0],
+    "dlt645-1997": lambda request: dlt645_1997.parse_request(request)[0].lstrip("A"),
     "cjt188": lambda request: cjt188.parse_request(request).address,
     "mbus": lambda request: _mbus_address(mbus.parse_request(request)),
     "hj212": hj212.sender,

@@ -102,16 +102,23 @@ class Edition:
         Refused for an exception reply, with its error word; Mismatched for another address, function, direction,
         identifier or frame number, for an answer that is not whole and for anything behind it; Damaged.
         """
-        return self.answers((request,), reply)[0]
+        return self._whole((request,), reply).data[0]
 
-    def answers(self, requests: Sequence[bytes], reply: bytes) -> tuple[bytes, ...]:
-        """The data of each of several questions, out of all frames of their answers; errors as for payload."""
+    def answers(self, requests: Sequence[bytes], reply: bytes) -> tuple[bytes | None, ...]:
+        """The data of each of several questions, out of all frames of their answers; errors as for payload.
+
+        None for a question that the meter refused; but the first one must be answered.
+        """
+        talk = self._whole(requests, reply)
+        return tuple(None if number in talk.refused else data for number, data in enumerate(talk.data))
+
+    def _whole(self, requests: Sequence[bytes], reply: bytes) -> "Talk":
         talk = Talk(self, requests)
         for frame in split(reply):
             talk.take(frame)
         if talk.asked is not None:
             raise Mismatched(f"{talk.last}; expected what follows: control {talk.asked.control:02X}")
-        return tuple(talk.data)
+        return talk
 
     def pending(self, requests: Sequence[bytes], reply: bytes) -> bytes | None:
         """The request to send next after these frames; None when the answers are whole, or never will be."""
@@ -174,6 +181,8 @@ class Talk:
         """What the next frame must answer; None when all is answered."""
         self.data = [b""]
         """The data of each question that was answered or begun."""
+        self.refused: set[int] = set()
+        """The places of the questions, beside the first, that the meter refused."""
         self.last = "no frame"
 
     def take(self, frame: Frame) -> None:
@@ -183,7 +192,8 @@ class Talk:
         if (difference := self._edition.difference(self.asked, frame)) is not None:
             raise Mismatched(difference)
         if frame.control & ERROR:
-            raise Refused(refusal(frame), frame.data[0])
+            self._refuse(frame)
+            return
         start, numbered = len(self.asked.identifier) // 2, self.asked.control == self._edition.follow
         self.data[-1] += frame.data[start : len(frame.data) - (numbered and self._edition.numbered)]
         self.last = f"control {frame.control:02X}: " + (
@@ -191,6 +201,14 @@ class Talk:
         )
         self._frames += 1
         self._turn(frame)
+
+    def _refuse(self, frame: Frame) -> None:
+        """Note a refusal and go on to the next question; Refused for the first one, or the only one."""
+        if len(self.data) == 1:
+            raise Refused(refusal(frame), frame.data[0])
+        self.refused.add(len(self.data) - 1)
+        self.last = refusal(frame)
+        self._next()
 
     def _turn(self, frame: Frame) -> None:
         """Work out what must come next."""
@@ -200,7 +218,12 @@ class Talk:
                 raise Mismatched(f"{LONGEST} frames and more frames follow, expected the end of the answer")
             tail = bytes([self._frames]) if self._edition.numbered else b""
             self.asked = Question(frame.address, self._edition.follow, question.identifier, tail)
-        elif len(self.data) < len(self._questions):
+        else:
+            self._next()
+
+    def _next(self) -> None:
+        """Turn to the next question, if there is one."""
+        if len(self.data) < len(self._questions):
             self.asked, self._frames = self._questions[len(self.data)], 0
             self.data.append(b"")
         else:

@@ -9,14 +9,18 @@ from simulator.electricity import Snapshot
 from simulator.truth import Served, TruthLog
 from simulator.world import DAY_MS, ZONE_MS
 
+HOUR_MS = 3_600_000
+
 PREAMBLE = b"\xfe\xfe\xfe\xfe"
 START, END = 0x68, 0x16
-READ, READ_ADDRESS = 0x11, 0x13
+READ, READ_ON, READ_ADDRESS = 0x11, 0x12, 0x13
 UNSEEN_BY_ALL = 0x99
 """Broadcast address byte: acted on, never answered."""
 BYTE_GAP_MS = 500
 """After a longer silence the beginning of a frame is forgotten (5.3.2)."""
 NO_SUCH_DATA, NOT_AUTHORISED = 0x02, 0x04
+MOST_DATA = 200
+"""Data bytes of one reply; what does not fit follows when it is asked for (5.2.2)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +50,18 @@ class Dlt645Meter:
     """A meter with a 12-digit number on a serial bus; deaf to damaged frames and other addresses, like real ones."""
 
     def __init__(
-        self, device: str, address: str, phases: int, seen: Callable[[int], Snapshot], truth: TruthLog
+        self,
+        device: str,
+        address: str,
+        phases: int,
+        seen: Callable[[int], Snapshot],
+        truth: TruthLog,
+        *,
+        most: int = MOST_DATA,
     ) -> None:
         self.device = device
+        self._most = most
+        self._rest: tuple[bytes, list[bytes]] = (b"", [])
         self._seen, self._truth = seen, truth
         self._address = bytes.fromhex(address)[::-1]
         self._table = _table(phases)
@@ -61,7 +74,7 @@ class Dlt645Meter:
             self._heard.clear()
         self._heard_at = utc_ms
         self._heard += data
-        return [reply for frame in _frames(self._heard) if (reply := self._answer(frame, utc_ms)) is not None]
+        return [reply for frame in frames(self._heard) if (reply := self._answer(frame, utc_ms)) is not None]
 
     def _answer(self, frame: bytes, utc_ms: int) -> bytes | None:
         control, data = frame[8], bytes((byte - 0x33) & 0xFF for byte in frame[10:-2])
@@ -69,9 +82,12 @@ class Dlt645Meter:
             return None
         if control == READ and len(data) == 4:
             return self._read(data, utc_ms)
+        if control == READ_ON and len(data) == 5:
+            return self._read_on(data[:4], data[4])
         if control == READ_ADDRESS and not data:
             return self._frame(0x93, self._address)
-        return self._frame(0xC0 | control, bytes([NO_SUCH_DATA if control == READ else NOT_AUTHORISED]))
+        reads = control in (READ, READ_ON)
+        return self._frame(0xC0 | control, bytes([NO_SUCH_DATA if reads else NOT_AUTHORISED]))
 
     def _is_me(self, address: bytes) -> bool:
         """Whether it is asked for: its number, or its low bytes with AA in place of the rest."""
@@ -85,19 +101,36 @@ class Dlt645Meter:
         snapshot = self._seen(utc_ms)
         items = self._table.get(name) or _freeze(name)
         if name in OWN_NUMBER:
+            raw = int(self._address[::-1].hex())
+            self._truth.add(utc_ms, self.device, [Served(name, raw, str(raw))])
             return self._frame(0x91, identifier + self._address)
         if items is None:
             return self._frame(0xD1, bytes([NO_SUCH_DATA]))
         raws = [item.raw(snapshot) for item in items]
-        self._truth.add(utc_ms, self.device, list(_served(name, items, raws)))
-        return self._frame(0x91, identifier + b"".join(item.field(raw) for item, raw in zip(items, raws, strict=True)))
+        self._truth.add(utc_ms, self.device, list(served(name, items, raws)))
+        return self._begin(identifier, b"".join(item.field(raw) for item, raw in zip(items, raws, strict=True)))
+
+    def _begin(self, identifier: bytes, data: bytes) -> bytes:
+        """The first reply to a read: all of it, or as much as fits, the rest being kept for what follows."""
+        size = self._most - len(identifier)
+        pieces = [data[at : at + size] for at in range(0, len(data), size)]
+        self._rest = (identifier, pieces[1:])
+        return self._frame(0xB1 if len(pieces) > 1 else 0x91, identifier + pieces[0])
+
+    def _read_on(self, identifier: bytes, number: int) -> bytes:
+        """The piece of this number, from 1 on, with its number at the end; refused when there is none."""
+        kept, pieces = self._rest
+        if identifier != kept or not 1 <= number <= len(pieces):
+            return self._frame(0xD2, bytes([NO_SUCH_DATA]))
+        control = 0xB2 if number < len(pieces) else 0x92
+        return self._frame(control, identifier + pieces[number - 1] + bytes([number]))
 
     def _frame(self, control: int, data: bytes) -> bytes:
         body = bytes([START, *self._address, START, control, len(data), *((byte + 0x33) & 0xFF for byte in data)])
         return PREAMBLE + body + bytes([sum(body) & 0xFF, END])
 
 
-def _frames(heard: bytearray) -> Iterator[bytes]:
+def frames(heard: bytearray) -> Iterator[bytes]:
     """Takes every whole frame out of what was heard; bytes that cannot begin one are dropped."""
     while True:
         start = heard.find(START)
@@ -113,7 +146,7 @@ def _frames(heard: bytearray) -> Iterator[bytes]:
             del heard[0]
 
 
-def _served(name: str, items: Sequence[Item], raws: Sequence[int | None]) -> Iterator[Served]:
+def served(name: str, items: Sequence[Item], raws: Sequence[int | None]) -> Iterator[Served]:
     """A block notes each of its items under the block's identifier with its index."""
     for index, (item, raw) in enumerate(zip(items, raws, strict=True)):
         yield Served(name if len(items) == 1 else f"{name}.{index}", raw, item.value(raw))
@@ -192,18 +225,25 @@ def _clock_and_state() -> dict[str, tuple[Item, ...]]:
     }
 
 
+FREEZES = {"06": (DAY_MS, 62), "04": (HOUR_MS, 254)}
+"""How often daily and hourly freezes are made, and how many are kept; 01 is the last one."""
+
+
 def _freeze(name: str) -> tuple[Item, ...] | None:
-    """Daily freezes nn = 01 (today's midnight) to 3E: 050600nn when, 050601nn forward active by tariff; else None."""
-    if name[:4] != "0506" or name[4:6] not in ("00", "01") or not 1 <= int(name[6:], 16) <= 62:
+    """05 (06 or 04) item nn: 00 when it was frozen, 01 forward and 02 reverse active, daily by tariff; else None."""
+    every, most = FREEZES.get(name[2:4], (0, 0))
+    if name[:2] != "05" or not 1 <= int(name[6:], 16) <= most:
         return None
     back = int(name[6:], 16) - 1
 
-    def midnight(at: Snapshot) -> int:
-        return (at.at + ZONE_MS) // DAY_MS * DAY_MS - ZONE_MS - back * DAY_MS
+    def when(at: Snapshot) -> int:
+        return (at.at + ZONE_MS) // every * every - ZONE_MS - back * every
 
-    if name[4:6] == "00":
-        return (Item(5, 0, False, lambda at: int(_local(midnight(at)).strftime("%y%m%d%H%M"))),)
-    return tuple(Item(4, 2, False, _energy(tariff, midnight)) for tariff in range(5))
+    tariffs = 5 if name[2:4] == "06" else 1
+    time = (Item(5, 0, False, lambda at: int(_local(when(at)).strftime("%y%m%d%H%M"))),)
+    forward = tuple(Item(4, 2, False, _energy(tariff, when)) for tariff in range(tariffs))
+    reverse = (Item(4, 2, False, _nothing),) * tariffs
+    return {"00": time, "01": forward, "02": reverse, "FF": time + forward + reverse}.get(name[4:6])
 
 
 def _energy(tariff: int, when: Callable[[Snapshot], int] | None = None) -> Callable[[Snapshot], int]:

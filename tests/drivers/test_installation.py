@@ -61,7 +61,7 @@ def test_every_device_has_its_driver_and_digest() -> None:
     assert len(set(held.digests)) == 3 and {len(digest) for digest in held.digests} == {16}
     assert {point for query in held.drivers[1].queries() for point in query.points} == {"energy_import", "power"}
     assert {query.period_ms for query in held.drivers[1].queries()} == {10_000}
-    assert {query.period_ms for query in held.drivers[0].queries()} == {60_000}
+    assert min(query.period_ms for query in held.drivers[0].queries()) == 60_000
 
 
 def test_framing_follows_the_port() -> None:
@@ -74,7 +74,7 @@ def test_framing_follows_the_port() -> None:
 @pytest.mark.parametrize(
     ("old", "new", "path", "message"),
     [
-        ('"acrel-adl400"', '"acrel-adl500"', "device[1].profile", "expected a profile: acrel-adl400"),
+        ('"acrel-adl400"', '"acrel-adl500"', "device[1].profile", "acrel-adl400, "),
         ('"3"', '"300"', "device[1].address", "a unit 1..247"),
         ('"202311070001"', '"20231107000X"', "device[0].address", "1 to 12 digits"),
         ('"power"]', '"powr"]', "device[1].points[1]", "'powr'"),

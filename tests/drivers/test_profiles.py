@@ -25,7 +25,14 @@ every_profile = pytest.mark.parametrize("model", PROFILES.values(), ids=PROFILES
 every_proof = pytest.mark.parametrize(("name", "index"), PROOFS)
 
 
-READS = {"modbus": (1, 2, 3, 4), "dlt645": (0x11,), "cjt188": (0x01,), "hj212": (), "mbus": (mbus.REQ_UD2,)}
+READS = {
+    "modbus": (1, 2, 3, 4),
+    "dlt645": (0x11,),
+    "dlt645-1997": (0x01,),
+    "cjt188": (0x01,),
+    "hj212": (),
+    "mbus": (mbus.REQ_UD2,),
+}
 ADDRESSES = {"cjt188": "00000000000007"}
 
 
@@ -153,13 +160,14 @@ def test_only_reads_are_ever_yielded(model: Profile) -> None:
         elif model.protocol == "mbus":
             assert query.request[:2] == bytes([mbus.SHORT, mbus.REQ_UD2]) and mbus.parse_request(query.request)
         else:
-            assert dlt645.decode(query.request).control == 0x11
+            assert {dlt645.decode(wording).control for wording in query.wordings} <= {*READS[model.protocol]}
     for code in range(256):
         pdu = bytes([code, 0, 0, 0, 1])
         frames = [
             modbus.frame_rtu(7, pdu),
             modbus.frame_tcp(1, 7, pdu),
             dlt645.Frame("000000000007", code, bytes.fromhex("00000100")).to_bytes(),
+            dlt645.Frame("000000000007", code, bytes.fromhex("1090")).to_bytes(),
             cjt188.Frame(0x20, ADDRESSES["cjt188"], code, bytes.fromhex("901F00")).to_bytes(),
             bytes([mbus.SHORT, code, 7, (code + 7) & 0xFF, mbus.END]),
         ]

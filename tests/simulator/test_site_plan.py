@@ -1,13 +1,16 @@
 """The simulated site under its own site file: every question of every driver's plan is answered, and with the truth."""
 
 import json
+from collections.abc import Sequence
 from decimal import Decimal
 from pathlib import Path
 
+from drivers import replay
 from drivers.builtin import builtin
+from drivers.driver import Driver
 from drivers.installation import Installation, install
 from drivers.profile import Point
-from simulator.meters import PORTS, REGISTERS, listeners, site_toml
+from simulator.meters import PORTS, REGISTERS, Listener, listeners, site_toml
 from simulator.truth import TruthLog
 from simulator.world import World
 
@@ -24,33 +27,40 @@ def register(point: Point, served: dict[str, str]) -> str:
     """What the truth log calls a point: function and address, the identifier, or the block with its index."""
     if point.fc is not None:
         return f"{point.fc}:{point.address}"
-    return str(point.di) if point.di in served else f"{point.block}.{point.index}"
+    names = (str(point.di), f"{point.block}.{point.index}", str(point.block))
+    return next(name for name in names if name in served)
+
+
+def answer(driver: Driver, meters: Sequence[Listener], request: bytes) -> bytes:
+    """The whole answer to a question, as the bus gets it: every frame that must still be asked for."""
+    reply, asked = b"", request
+    while True:
+        recogniser = driver.recogniser(asked)
+        frame = recogniser.feed(b"".join(said for meter in meters for said in meter.hear(asked, NOON)))
+        assert frame is not None, f"no answer to {asked.hex()}"
+        reply += frame
+        following = driver.follow_up(request, reply)
+        if following is None:
+            return reply
+        asked = following
 
 
 def test_every_question_of_the_site_is_answered_with_what_the_truth_log_says(tmp_path: Path) -> None:
     plan, truth = installation(), TruthLog(tmp_path / "truth.jsonl")
-    ports = listeners(World(7), truth)
+    ports, log = listeners(World(7), truth), (tmp_path / "truth.jsonl").open()
     for device, driver in zip(plan.site.device, plan.drivers, strict=True):
         asked: set[str] = set()
         for query in driver.queries():
-            recogniser = driver.recogniser(query.request)
-            replies = [reply for meter in ports[device.port] for reply in meter.hear(query.request, NOON)]
-            reply = recogniser.feed(b"".join(replies))
-            assert reply is not None, f"{device.id}: no answer to {query.request.hex()}"
-            talk = driver.read(query.request)
-            next(talk)
-            try:
-                talk.send(reply)
-            except StopIteration as end:
-                values = end.value
-            last = json.loads((tmp_path / "truth.jsonl").read_text().splitlines()[-1])
-            served = {name: value for name, _raw, value in last["served"]}
-            assert last["device"] == device.id
+            values = replay.values(driver, query.request, answer(driver, ports[device.port], query.request))
+            entries = [json.loads(line) for line in log]
+            assert {entry["device"] for entry in entries} == {device.id}
+            served = {name: value for entry in entries for name, _raw, value in entry["served"]}
             for name, value in values.items():
                 found = served[register(driver.profile.point(name), served)]
                 assert value == (None if found is None else Decimal(found)), f"{device.id} {name}"
             asked |= values.keys()
         assert asked == {point.id for point in driver.profile.points}
+    log.close()
 
 
 def test_the_registers_of_the_truth_are_the_energies_that_are_booked() -> None:
