@@ -4,6 +4,7 @@ from collections.abc import Generator
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
+from functools import lru_cache
 
 from drivers import plan
 from drivers.cjt188_options import PLAIN_UNITS, Options, check, options
@@ -14,7 +15,7 @@ from drivers.site import Device
 from protocols import cjt188
 from protocols.cjt188 import Order
 from protocols.cjt188_answer import Answer, Number, Quantity, battery_low, valve
-from protocols.cjt188_units import factor
+from protocols.cjt188_units import Unit, factor
 from protocols.errors import ConfigError, Impossible, Mismatched
 from protocols.recogniser import Recogniser
 
@@ -93,21 +94,25 @@ def _steps(point: Point, number: Number, quantity: Quantity, made: Options) -> i
 
     What one digit is worth, not this one value: a unit that does not fit is found at the first answer.
     """
-    worth = Fraction(1, 10 ** made.decimals(quantity))
-    told = ""
-    if quantity not in PLAIN_UNITS:
-        unit = made.unit(quantity, number.code)
-        if unit is None:
-            raise Impossible(f"{number.name}: unit code {number.code or 0:02X}, expected one of a {quantity}")
-        worth *= unit.times * factor(unit.symbol, point.unit)
-        told = f" in {unit.name}"
-    steps = worth / Fraction(point.scale)
+    unit = Unit(point.unit, 1) if quantity in PLAIN_UNITS else made.unit(quantity, number.code)
+    if unit is None:
+        raise Impossible(f"{number.name}: unit code {number.code or 0:02X}, expected one of a {quantity}")
+    steps = _worth(made.decimals(quantity), unit, point.unit, point.scale)
     if steps.denominator != 1:
+        worth = steps * Fraction(point.scale)
         raise Impossible(
-            f"{number.name}: found {worth} {point.unit} for one digit{told}, expected whole steps of {point.scale}: "
-            f"compare with the dial, set {quantity}_decimals or {quantity}_unit, or take a model in another unit"
+            f"{number.name}: found {worth} {point.unit} for one digit in {unit.name}, expected whole steps of "
+            f"{point.scale}: compare with the dial, set {quantity}_decimals or {quantity}_unit, or take a model in "
+            f"another unit"
         )
-    return int(steps)
+    return steps.numerator
+
+
+@lru_cache(4096)
+def _worth(decimals: int, unit: Unit, wanted: str, scale: Decimal) -> Fraction:
+    """The last of so many decimals of a unit, in steps of ``scale`` of the wanted one."""
+    times = Fraction(1) if unit.symbol == wanted else factor(unit.symbol, wanted)
+    return Fraction(unit.times, 10**decimals) * times / Fraction(scale)
 
 
 def _address(text: str, where: str) -> str:

@@ -9,6 +9,7 @@ can be put either way. Encryption (2018) is not spoken.
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 from protocols.errors import Damaged, Mismatched, ProtocolError, Refused
@@ -142,6 +143,7 @@ def address_request(meter_type: int = ANY_TYPE, address: str = ANY, order: Order
     return _preceded(Frame(meter_type, address, READ_ADDRESS, _question(ADDRESS, order, serial)))
 
 
+@lru_cache(1024)
 def parse_request(raw: bytes) -> Asked:
     """What a read request asks; Mismatched when the frame asks something else, and anything but reading is else."""
     frame = decode(raw)

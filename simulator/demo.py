@@ -18,7 +18,7 @@ from protocols.errors import TanmeterError
 from simulator import trials
 from simulator.children import Child
 from simulator.stage import DemoFailed, Options, Stage
-from simulator.trials import Day
+from simulator.trials import Day, Flow
 
 INTERRUPTED = 130
 WATCH_S = 1.0
@@ -37,6 +37,7 @@ class Told:
     refused: int = 0
     evidence_verified: bool = False
     day: Day | None = None
+    flows: tuple[Flow, ...] = ()
     gateway: dict[str, Any] = field(default_factory=dict)
     health: dict[str, Any] = field(default_factory=dict)
 
@@ -156,6 +157,9 @@ async def _try(stage: Stage, told: Told, say: Say, agent: Child) -> None:
     for meter in day.meters:
         say("meter", device=meter.device, kwh=plain(meter.booked), truth=plain(meter.expected))
     say("equal", kwh=plain(day.booked_kwh), factor=plain(day.factor), factor_id=day.factor_id, tco2=plain(day.tco2))
+    told.flows = await trials.flows(stage)
+    for flow in told.flows:
+        say("flow", device=flow.device, booked=plain(flow.booked), truth=plain(flow.expected), unit=flow.unit)
     size = await trials.evidence(stage, day.statement)
     told.evidence_verified = True
     say("evidence", statement=day.statement, kilobytes=size // 1024)
@@ -202,6 +206,15 @@ def summary(told: Told, seconds: float) -> dict[str, Any]:
                 "booked_kwh": plain(meter.booked),
             }
             for meter in day.meters
+        },
+        "flows": {
+            flow.device: {
+                "point": flow.point,
+                "unit": flow.unit,
+                "expected": plain(flow.expected),
+                "booked": plain(flow.booked),
+            }
+            for flow in told.flows
         },
         "seconds": round(seconds, 1),
     }

@@ -4,13 +4,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from simulator.cjt188_meters import Cjt188Meter, cold, gas, heat, water
 from simulator.dlt645_meters import Dlt645Meter
 from simulator.electricity import behind
 from simulator.modbus_meters import ModbusMeter, RtuMeter, TcpMeter, acrel_adl400, eastron_sdm630, sick_marsic300
+from simulator.pipes import within
 from simulator.truth import TruthLog
 from simulator.world import World
 
 BAUD = 9600
+PIPES_BAUD = 2400
+"""8N1, though such meters speak 8E1: a pseudo terminal carries no parity."""
 RATIOS = {"M-01": 80, "M-02": 1, "M-03": 30, "M-04": 1}
 """Current transformers in front of the meters: what their registers have to be multiplied by."""
 
@@ -30,6 +34,7 @@ class Port:
     name: str
     serial: bool
     turnaround_ms: int
+    baud: int = BAUD
 
     def delay_ms(self, request: bytes) -> int:
         """From the first byte asked to the first byte answered, which tells the registers of that instant."""
@@ -37,10 +42,15 @@ class Port:
 
     def line_ms(self, data: bytes) -> int:
         """How long bytes are on the line: 8N1; no time on a network."""
-        return len(data) * 10_000 // BAUD * self.serial
+        return len(data) * 10_000 // self.baud * self.serial
 
 
-PORTS = (Port("bus-1", True, 25), Port("feeder-2", False, 12), Port("stack", False, 12))
+PORTS = (
+    Port("bus-1", True, 25),
+    Port("bus-2", True, 60, PIPES_BAUD),
+    Port("feeder-2", False, 12),
+    Port("stack", False, 12),
+)
 
 
 def listeners(world: World, truth: TruthLog) -> dict[str, tuple[Listener, ...]]:
@@ -51,20 +61,37 @@ def listeners(world: World, truth: TruthLog) -> dict[str, tuple[Listener, ...]]:
             Dlt645Meter("M-02", "058581160068", 1, behind(world, "M-02"), truth),
             RtuMeter(ModbusMeter("M-03", 3, acrel_adl400(), behind(world, "M-03", RATIOS["M-03"]), truth)),
         ),
+        "bus-2": (
+            Cjt188Meter("W-01", "78330020231101", water(), within(world, "W-01"), truth),
+            Cjt188Meter("G-01", "05230020231102", gas(), within(world, "G-01"), truth),
+            Cjt188Meter("H-01", "11110020231103", heat(), within(world, "H-01"), truth),
+            Cjt188Meter("C-01", "33330020231104", cold(), within(world, "C-01"), truth),
+        ),
         "feeder-2": (TcpMeter(ModbusMeter("M-04", 1, eastron_sdm630(), behind(world, "M-04"), truth)),),
         "stack": (TcpMeter(ModbusMeter("S-01", 1, sick_marsic300(), behind(world, "M-04"), truth)),),
     }
 
 
 REGISTERS = {"M-01": "00010000", "M-02": "00010000", "M-03": "3:10", "M-04": "4:72"}
-"""Where each meter counts the energy that is booked."""
+"""Where each electricity meter counts the energy that is booked."""
 
+FLOWS = {
+    "W-01": ("volume", "901F.volume"),
+    "G-01": ("volume", "901F.volume"),
+    "H-01": ("energy_heat", "901F.energy2"),
+    "C-01": ("energy_cold", "901F.energy2"),
+}
+"""What each meter of water, gas, heat and cold books, and where it counts it."""
 
 HISTORY = {
     "M_01": ("energy_import", "power"),
     "M_02": ("energy_import", "power"),
     "M_03": ("energy_import", "power"),
     "M_04": ("energy_import", "power"),
+    "W_01": ("volume",),
+    "G_01": ("volume",),
+    "H_01": ("energy_heat", "power"),
+    "C_01": ("energy_cold", "power"),
     "S_01": ("co2", "o2", "malfunction", "maintenance", "live"),
 }
 """What is asked of each meter while it is asked every quarter of an hour; later everything its model has."""
@@ -96,6 +123,11 @@ block = "{block}"
 name = "bus-1"
 device = "{bus_1}"
 mode = "9600-8N1"
+
+[[port]]
+name = "bus-2"
+device = "{bus_2}"
+mode = "2400-8N1"
 
 [[port]]
 name = "feeder-2"
@@ -144,6 +176,44 @@ port = "feeder-2"
 address = "1"
 role = "purchased"
 period = "{period}"{M_04}
+
+[[device]]
+id = "W-01"
+name = "自来水总表"
+profile = "cjt188-water"
+port = "bus-2"
+address = "78330020231101"
+role = "purchased"
+period = "{period}"{W_01}
+options = {{ identifier = "1F90" }}
+
+[[device]]
+id = "G-01"
+name = "天然气（燃烧器）"
+profile = "cjt188-gas"
+port = "bus-2"
+address = "05230020231102"
+role = "purchased"
+period = "{period}"{G_01}
+
+[[device]]
+id = "H-01"
+name = "外购热力"
+profile = "cjt188-heat-gj"
+port = "bus-2"
+address = "11110020231103"
+role = "purchased"
+period = "{period}"{H_01}
+
+[[device]]
+id = "C-01"
+name = "冷冻水"
+profile = "cjt188-cooling"
+port = "bus-2"
+address = "33330020231104"
+role = "sub"
+period = "{period}"{C_01}
+options = {{ identifier = "1F90" }}
 
 [[device]]
 id = "S-01"

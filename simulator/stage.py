@@ -29,7 +29,7 @@ LEAD_MS = 900_000
 NEAR_MIDNIGHT_MS = 30_000
 POLL_S = 0.1
 START_S = 30
-HISTORY_S = 120
+HISTORY_S = 240
 
 
 class DemoFailed(TanmeterError):

@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import time
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import reduce
@@ -17,7 +18,7 @@ from protocols.record.block import Sealed, open_block, seal
 from protocols.record.cose import EDDSA, PrivateKey, PublicKey
 from simulator.asking import instant
 from simulator.children import Child
-from simulator.meters import RATIOS, REGISTERS
+from simulator.meters import FLOWS, RATIOS, REGISTERS
 from simulator.stage import LIVE_BLOCK_MS, SITE_ID, DemoFailed, Stage, now_ms
 from simulator.truth import Truth
 from simulator.world import DAY_MS, ZONE_MS
@@ -57,6 +58,17 @@ class Meter:
     expected: Decimal
     booked: Decimal
     at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """What a meter of water, gas, heat or cold booked over the day in its unit, beside the truth log."""
+
+    device: str
+    point: str
+    unit: str
+    expected: Decimal
+    booked: Decimal
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,11 +190,11 @@ async def replay(stage: Stage) -> None:
 
 async def account(stage: Stage) -> Day:
     """The day's kWh of every meter as the collector states them, beside the truth log: equal to the last digit."""
-    midnight = (now_ms() + ZONE_MS) // DAY_MS * DAY_MS - ZONE_MS
+    midnight = _midnight()
     name = f"E-{SITE_ID}-{_date(midnight)}"
     told = await stage.asking.get(f"/v1/emissions/{name}/explain")
     activity, factor = told["inputs"]
-    truth = _truth(stage)
+    truth = _truth(stage, REGISTERS)
     counted = [_meter(entry, truth, midnight) for entry in activity["meters"]]
     beside = [_meter(entry, truth, midnight) for entry in told["breakdown"]]
     day = Day(
@@ -196,6 +208,21 @@ async def account(stage: Stage) -> Day:
     )
     _check(day)
     return day
+
+
+async def flows(stage: Stage) -> tuple[Flow, ...]:
+    """The day's water, gas, heat and cold as the collector's intervals book them: equal to the truth to the last digit.
+
+    DemoFailed otherwise, and when a meter was not asked the way it understands.
+    """
+    midnight = _midnight()
+    truth = _truth(stage, {device: register for device, (_, register) in FLOWS.items()})
+    found = []
+    for device, (point, _) in FLOWS.items():
+        asked = {"device": device, "point": point, "from": _iso(midnight)}
+        booked = (await stage.asking.get("/v1/intervals", **asked))["data"]
+        found.append(_flow(device, point, sorted(booked, key=lambda entry: str(entry["start"])), truth, midnight))
+    return tuple(found)
 
 
 async def evidence(stage: Stage, statement: str) -> int:
@@ -233,8 +260,23 @@ async def _newest(stage: Stage, gateway: dict[str, Any]) -> Sealed:
     return await stage.asking.sealed(gateway["id"], gateway["epoch"], gateway["next_seq"] - 1)
 
 
-def _truth(stage: Stage) -> Truth:
-    truth = Truth(REGISTERS)
+def _flow(device: str, point: str, booked: Sequence[dict[str, Any]], truth: Truth, midnight: int) -> Flow:
+    """A meter's intervals since midnight, beside what the truth log says up to the reading that the last one names."""
+    if not booked or any(entry["consumption"] is None for entry in booked):
+        raise DemoFailed(f"{device}.{point}: found intervals without a consumption, expected one in each: {booked}")
+    at = instant(booked[-1]["register_end"]["at"])
+    first, last = truth.nearest(device, midnight), truth.at(device, at + ROUNDING_MS)
+    if first is None or last is None:
+        raise DemoFailed(f"{device}: found no register in the truth log, expected one at midnight and one now")
+    consumed = reduce(EXACT.add, (Decimal(entry["consumption"]) for entry in booked), Decimal(0))
+    flow = Flow(device, point, booked[0]["unit"], EXACT.subtract(last, first), consumed)
+    if flow.booked != flow.expected:
+        raise DemoFailed(f"{device}: found {flow.booked} {flow.unit} booked, expected {flow.expected} {flow.unit}")
+    return flow
+
+
+def _truth(stage: Stage, registers: dict[str, str]) -> Truth:
+    truth = Truth(registers)
     truth.read(stage.past_truth)
     truth.read(stage.live_truth)
     return truth
@@ -268,6 +310,15 @@ def _check(day: Day) -> None:
 def _flipped(data: bytes, place: int) -> bytes:
     """The data with one bit of one byte flipped."""
     return data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :]
+
+
+def _midnight() -> int:
+    """When the day began, UTC ms."""
+    return (now_ms() + ZONE_MS) // DAY_MS * DAY_MS - ZONE_MS
+
+
+def _iso(utc_ms: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(utc_ms // 1000))
 
 
 def _date(midnight: int) -> str:

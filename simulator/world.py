@@ -1,7 +1,8 @@
-"""The seeded world: the power in each circuit at every instant, and its exact integral, in integers.
+"""The seeded world: the power in each circuit, the flow in each pipe at every instant, and the exact integrals.
 
 A function of (seed, UTC ms) and of nothing else: two runs of one seed meet the same numbers. Power is constant over a
-minute, in milliwatts; energy is therefore a whole number of microjoules (mW x ms) at any millisecond.
+minute, in milliwatts; energy is therefore a whole number of microjoules (mW x ms) at any millisecond. A flow alike: in
+microlitres a second, its volume a whole number of nanolitres.
 """
 
 import random
@@ -17,6 +18,7 @@ ZONE_MS = 8 * 3_600_000
 ORIGIN_DAY = 19_723
 """2024-01-01, local days since 1970: before it nothing had flowed."""
 MICROJOULES_PER_KWH = 3_600_000_000_000
+NANOLITRES_PER_M3 = 1_000_000_000_000
 NOISE_GROUP = 10
 """Minutes over which the noise adds up to nothing, so that a day's total needs no sum over its minutes."""
 
@@ -26,10 +28,13 @@ TARIFF_BY_HOUR = (4,) * 7 + (3,) + (2,) * 3 + (3,) * 4 + (2,) * 3 + (1,) * 3 + (
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """Something that draws power: ``nominal_w`` times an hourly shape, noise and daily swing in per mille."""
+    """Something that draws: ``nominal`` times an hourly shape, noise and daily swing in per mille.
+
+    ``nominal`` is in watts, or in millilitres a second where something flows.
+    """
 
     name: str
-    nominal_w: int
+    nominal: int
     workday: tuple[int, ...]
     weekend: tuple[int, ...]
     noise: int
@@ -44,6 +49,21 @@ class Circuit:
     loads: tuple[str, ...]
     phases: tuple[int, ...]
     power_factor: int
+    start_kwh: int
+
+
+@dataclass(frozen=True, slots=True)
+class Pipe:
+    """What a water, gas, heat or cold meter sits in: what flows, the heat it carries (none: no loads), its supply
+    temperature in 0.01 °C and whether it heats; m3 and kWh at the origin.
+    """
+
+    name: str
+    flows: tuple[str, ...]
+    heats: tuple[str, ...]
+    supply: int
+    heating: bool
+    start_m3: int
     start_kwh: int
 
 
@@ -83,6 +103,12 @@ LOADS = (
     Load("office", 4_200, _OFFICE, _NIGHT, 120, 80),
     Load("compressors", 41_000, _SHIFT, _NIGHT, 150, 50),
     Load("kiln", 27_500, _KILN, _KILN, 40, 30),
+    Load("washing", 1_900, _SHIFT, _NIGHT, 140, 70),
+    Load("burners", 2_200, _KILN, _KILN, 50, 30),
+    Load("hot water loop", 1_900, _SHIFT, _NIGHT, 30, 20),
+    Load("process heat", 90_000, _SHIFT, _NIGHT, 60, 40),
+    Load("chilled loop", 1_800, _OFFICE, _NIGHT, 30, 20),
+    Load("cooling", 36_000, _OFFICE, _NIGHT, 60, 40),
 )
 
 CIRCUITS = (
@@ -92,6 +118,17 @@ CIRCUITS = (
     Circuit("M-04", ("kiln",), (334, 332, 334), 955, 60_417),
 )
 """M-01 is the main incoming meter: its sub-meters M-02 and M-03 and an unmetered rest, the workshop."""
+
+PIPES = (
+    Pipe("W-01", ("washing",), (), 1_450, False, 86_214, 0),
+    Pipe("G-01", ("burners",), (), 2_000, False, 153_977, 0),
+    Pipe("H-01", ("hot water loop",), ("process heat",), 8_650, True, 41_060, 515_300),
+    Pipe("C-01", ("chilled loop",), ("cooling",), 720, False, 67_702, 71_940),
+)
+"""Tap water, natural gas, bought heat, chilled water."""
+
+MICROJOULES_PER_UL_K = 4_186
+"""Heat capacity of water: microjoules that warm a microlitre by one kelvin."""
 
 
 class _Day:
@@ -124,6 +161,7 @@ class World:
         self.seed = seed
         self._loads = {load.name: load for load in LOADS}
         self._circuits = {circuit.name: circuit for circuit in CIRCUITS}
+        self._pipes = {pipe.name: pipe for pipe in PIPES}
         self._days: dict[tuple[str, int], _Day] = {}
         self._starts: dict[tuple[str, int], list[int]] = {}
 
@@ -131,24 +169,47 @@ class World:
         """The circuit of this meter; KeyError when there is none."""
         return self._circuits[name]
 
+    def pipe(self, name: str) -> Pipe:
+        """The pipe of this meter; KeyError when there is none."""
+        return self._pipes[name]
+
     def power_mw(self, circuit: str, utc_ms: int) -> int:
         """Active power in milliwatts, all phases together."""
-        day, ms = divmod(utc_ms + ZONE_MS, DAY_MS)
-        return sum(self._day(name, day).power[ms // MINUTE_MS] for name in self._circuits[circuit].loads)
+        return self._rate(self._circuits[circuit].loads, utc_ms)
 
     def energy_uj(self, circuit: str, utc_ms: int, tariff: int = 0) -> int:
         """Active energy in microjoules since the meter was made, in one tariff (1-4; 0: total); never falls.
 
         The four tariffs add up to the total: what the meter had counted before the origin lies in tariff 3.
         """
-        day, ms = divmod(utc_ms + ZONE_MS, DAY_MS)
-        if day < ORIGIN_DAY:
-            raise ValueError(f"found local day {day}, expected {ORIGIN_DAY} (2024-01-01) or later")
         about = self._circuits[circuit]
         start = about.start_kwh * MICROJOULES_PER_KWH if tariff in (0, 3) else 0
-        return start + sum(
-            self._midnight(name, day, tariff) + self._day(name, day).until(ms, tariff) for name in about.loads
-        )
+        return start + self._counted(about.loads, utc_ms, tariff)
+
+    def flow_ul_s(self, pipe: str, utc_ms: int) -> int:
+        """Flow in microlitres a second."""
+        return self._rate(self._pipes[pipe].flows, utc_ms)
+
+    def volume_nl(self, pipe: str, utc_ms: int) -> int:
+        """Volume in nanolitres since the meter was made; never falls."""
+        about = self._pipes[pipe]
+        return about.start_m3 * NANOLITRES_PER_M3 + self._counted(about.flows, utc_ms)
+
+    def heat_mw(self, pipe: str, utc_ms: int) -> int:
+        """Heat carried, or taken away by a cold one, in milliwatts."""
+        return self._rate(self._pipes[pipe].heats, utc_ms)
+
+    def heat_uj(self, pipe: str, utc_ms: int) -> int:
+        """Heat or cold in microjoules since the meter was made; never falls."""
+        about = self._pipes[pipe]
+        return about.start_kwh * MICROJOULES_PER_KWH + self._counted(about.heats, utc_ms)
+
+    def temperatures_ck(self, pipe: str, utc_ms: int) -> tuple[int, int]:
+        """Supply and return in 0.01 °C: as far apart as this heat at this flow of water takes them."""
+        about, flow = self._pipes[pipe], self.flow_ul_s(pipe, utc_ms)
+        supply = about.supply + self._wobble(f"{pipe}/t", utc_ms, 30)
+        apart = self.heat_mw(pipe, utc_ms) * 100_000 // (flow * MICROJOULES_PER_UL_K)
+        return supply, supply - apart if about.heating else supply + apart
 
     def voltage_dv(self, circuit: str, phase: int, utc_ms: int) -> int:
         """Phase voltage in tenths of a volt."""
@@ -175,6 +236,18 @@ class World:
             maintenance_wanted=calibrating,
         )
 
+    def _rate(self, loads: tuple[str, ...], utc_ms: int) -> int:
+        """What these loads draw together, in thousandths of their nominal's unit."""
+        day, ms = divmod(utc_ms + ZONE_MS, DAY_MS)
+        return sum(self._day(name, day).power[ms // MINUTE_MS] for name in loads)
+
+    def _counted(self, loads: tuple[str, ...], utc_ms: int, tariff: int = 0) -> int:
+        """What these loads have drawn since the origin: their rate times milliseconds; ValueError before it."""
+        day, ms = divmod(utc_ms + ZONE_MS, DAY_MS)
+        if day < ORIGIN_DAY:
+            raise ValueError(f"found local day {day}, expected {ORIGIN_DAY} (2024-01-01) or later")
+        return sum(self._midnight(name, day, tariff) + self._day(name, day).until(ms, tariff) for name in loads)
+
     def _wobble(self, name: str, utc_ms: int, size: int) -> int:
         """A whole number in -size..size that changes every minute."""
         return crc32(f"{self.seed}/{name}/{utc_ms // MINUTE_MS}".encode()) % (2 * size + 1) - size
@@ -188,8 +261,8 @@ class World:
 
     def _scale(self, load: Load, day: int) -> int:
         """Watts at full shape on this day, so that shape (per mille) x scale is in milliwatts."""
-        swing = load.nominal_w * load.swing // 1000
-        return load.nominal_w + crc32(f"{self.seed}/{load.name}/{day}".encode()) % (2 * swing + 1) - swing
+        swing = load.nominal * load.swing // 1000
+        return load.nominal + crc32(f"{self.seed}/{load.name}/{day}".encode()) % (2 * swing + 1) - swing
 
     def _midnight(self, name: str, day: int, tariff: int) -> int:
         """Microjoules from the origin to the start of this day, without a walk through the minutes before."""

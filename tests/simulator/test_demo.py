@@ -16,7 +16,7 @@ import pytest
 pytestmark = pytest.mark.slow
 KEYS = {
     "gateways", "blocks_stored", "readings", "refused", "expected_kwh", "booked_kwh", "factor", "tco2", "gaps",
-    "back_filled_blocks", "evidence_verified",
+    "back_filled_blocks", "evidence_verified", "flows",
 }  # fmt: skip
 
 
@@ -83,6 +83,11 @@ def test_once_json_prints_one_object_in_which_everything_holds(start: Callable[.
     assert {name: meter["booked_kwh"] for name, meter in told["meters"].items()} == {
         name: meter["expected_kwh"] for name, meter in told["meters"].items()
     }
+    assert {name: (flow["unit"], flow["booked"]) for name, flow in told["flows"].items()} == {
+        name: (unit, told["flows"][name]["expected"])
+        for name, unit in (("W-01", "m3"), ("G-01", "m3"), ("H-01", "GJ"), ("C-01", "kWh"))
+    }
+    assert all(Decimal(flow["booked"]) > 0 for flow in told["flows"].values())
     assert demo.children() == [] and list(demo.folder.iterdir()) == []
 
 

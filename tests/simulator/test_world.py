@@ -5,11 +5,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from simulator.electricity import behind
-from simulator.world import CIRCUITS, DAY_MS, MINUTE_MS, World
+from simulator.pipes import within
+from simulator.world import CIRCUITS, DAY_MS, MINUTE_MS, PIPES, World
 
 NOON = 1_795_406_400_000  # 2026-11-23 12:00 in Shanghai
 INSTANTS = st.integers(min_value=1_704_038_400_000, max_value=1_900_000_000_000)
 CIRCUIT = st.sampled_from([circuit.name for circuit in CIRCUITS])
+PIPE = st.sampled_from([pipe.name for pipe in PIPES])
 WORLD = World(7)
 
 
@@ -63,3 +65,28 @@ def test_the_analyser_holds_its_values_while_it_is_calibrated() -> None:
     before, during, late, after = (WORLD.gas(three + ms) for ms in (-1, 0, 599_999, 600_000))
     assert (before.live, during.live, late.live, after.live) == (True, False, False, True)
     assert during.co2_ppm == late.co2_ppm == before.co2_ppm
+
+
+@given(pipe=PIPE, at=INSTANTS, step=st.integers(min_value=0, max_value=40 * DAY_MS))
+def test_what_flows_is_counted_exactly_and_never_backwards(pipe: str, at: int, step: int) -> None:
+    assert WORLD.volume_nl(pipe, at + 1) - WORLD.volume_nl(pipe, at) == WORLD.flow_ul_s(pipe, at) > 0
+    assert WORLD.heat_uj(pipe, at + 1) - WORLD.heat_uj(pipe, at) == WORLD.heat_mw(pipe, at)
+    assert WORLD.volume_nl(pipe, at + step) >= WORLD.volume_nl(pipe, at)
+    assert WORLD.heat_uj(pipe, at + step) >= WORLD.heat_uj(pipe, at)
+
+
+@pytest.mark.parametrize(("pipe", "sign"), [("H-01", 1), ("C-01", -1)])
+def test_flow_and_temperatures_make_the_heat(pipe: str, sign: int) -> None:
+    for hour in range(48):
+        at = NOON + hour * 3_600_000
+        supply, back = WORLD.temperatures_ck(pipe, at)
+        watts = WORLD.flow_ul_s(pipe, at) / 1e6 * 4186 * sign * (supply - back) / 100
+        assert watts == pytest.approx(WORLD.heat_mw(pipe, at) / 1000, rel=4e-3)
+        assert 0 < back < supply < 100_00 or (sign < 0 and 0 < supply < back < 25_00)
+
+
+@given(pipe=PIPE, at=INSTANTS)
+def test_no_display_of_eight_digits_rolls_over_in_this_world(pipe: str, at: int) -> None:
+    seen = within(WORLD, pipe)(at)
+    assert max(seen.volume(), seen.energy("GJ" if pipe == "H-01" else "kWh")) < 10**8
+    assert seen.settled().at <= at and seen.settled().volume() <= seen.volume()
