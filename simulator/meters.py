@@ -185,7 +185,6 @@ port = "bus-2"
 address = "78330020231101"
 role = "purchased"
 period = "{period}"{W_01}
-options = {{ identifier = "1F90" }}
 
 [[device]]
 id = "G-01"
@@ -213,7 +212,6 @@ port = "bus-2"
 address = "33330020231104"
 role = "sub"
 period = "{period}"{C_01}
-options = {{ identifier = "1F90" }}
 
 [[device]]
 id = "S-01"
