@@ -9,10 +9,9 @@ from protocols.recogniser import quote
 def explain_rtu(raw: bytes) -> Explained:
     """The frame of a serial line in these bytes; Damaged with the place and the likely cause of what is wrong."""
     try:
-        unit, pdu = modbus.split_rtu(raw)
+        return _pdu(*modbus.split_rtu(raw), 1)
     except Damaged as error:
         raise modbus_faults.serial(raw, error) from error
-    return _pdu(unit, pdu, 1)
 
 
 def explain_tcp(raw: bytes) -> Explained:

@@ -7,7 +7,7 @@ from protocols.errors import Damaged
 from protocols.modbus import EXCEPTION, MOST, crc
 from protocols.recogniser import quote
 
-ASCII_START = 0x3A
+ASCII_START = b":"
 """The colon that begins a frame of Modbus ASCII."""
 FLIPS = 2
 """So many lost top bits of data are looked for."""
@@ -16,7 +16,7 @@ FLIPS = 2
 def serial(raw: bytes, error: Damaged) -> Damaged:
     """``error`` of a serial frame with its place and its likely cause."""
     message = str(error)
-    if raw[:1] == bytes([ASCII_START]):
+    if raw[:1] == ASCII_START and raw[1:].strip().isalnum():
         return _fault(message, 0, "3A", f"{quote(raw[1:2])}", "ascii")
     if _is_tcp(raw):
         return _fault(message, 2, quote(raw[2:4]), "-", "tcp_in_rtu")
@@ -26,7 +26,7 @@ def serial(raw: bytes, error: Damaged) -> Damaged:
         return _fault(f"{start} bytes before the frame: {quote(raw)}", 0, quote(raw[:start]), "-", "before")
     if len(raw) < 4:
         return _fault(message, len(raw), "-", "4 bytes", "truncated")
-    return _checksum(raw, message)
+    return _checksum(raw, message) if crc(raw) else error
 
 
 def network(raw: bytes, error: Damaged) -> Damaged:
@@ -96,11 +96,11 @@ def _length(raw: bytes) -> int | None:
 
 
 def _missing(raw: bytes) -> int | None:
-    """How long the reply would be, of which these bytes are less; only where the byte count can be one."""
+    """How long the reply would be, of which these bytes are less; None where they may be a request."""
     length = _length(raw)
-    if length is None or length <= len(raw) or (raw[1] in (3, 4) and raw[2] % 2) or len(raw) == 8:
+    if length is None or length <= len(raw) or (raw[1] in (3, 4) and raw[2] % 2):
         return None
-    return length
+    return None if len(raw) == 8 and 1 <= int.from_bytes(raw[4:6]) <= MOST[raw[1]] else length
 
 
 def _one_bit(raw: bytes) -> tuple[int, int] | None:
