@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from drivers.builtin import builtin
+from drivers.builtin import builtin, builtin_ids
 from drivers.site import Port
 from edge import config, keys
 from edge.agent import Agent
@@ -297,7 +297,7 @@ def box(tmp_path: Path) -> Callable[..., Box]:
         state = tmp_path / "state"
         for folder in (state / "configs", state / "profiles"):
             folder.mkdir(parents=True)
-        used = [name for name in ("eastron-sdm630", "dlt645-2007-single-phase") if any(name in part for part in parts)]
+        used = [name for name in builtin_ids() if any(f'profile = "{name}"' in part for part in parts)]
         made = Box(
             state,
             keys.create(state / config.KEY),
