@@ -15,8 +15,9 @@ from heapq import heapify, heappop, heappush
 from protocols.record.chunk import BACK_OFF, OVERRUN
 
 LONGEST_BACK_OFF_MS = 300_000
-DEAD_SHARE = 0.05
-DEAD_ALLOWANCE_MS = 5_000
+DEAD_SHARE = 0.04
+"""Of the port's time, in the long run; with what they may take at once they stay below a twentieth of an hour."""
+DEAD_ALLOWANCE_MS = 3_000
 """What probes of dead meters may take at once, before their share of the time counts."""
 BOOKED_MS = 900_000
 """Registers at UTC multiples of this are those between which consumption is booked."""
@@ -134,9 +135,7 @@ class Schedule:
     def failed(self, device: int, mono: int, spent_ms: int) -> None:
         """The device was silent or not understood, which took ``spent_ms`` of the port's time."""
         trouble = self._trouble.setdefault(device, _Trouble(0, mono))
-        if trouble.failures:
-            self._dead_ms = self._debt(mono) + spent_ms
-            self._dead_at = mono
+        self._dead_ms, self._dead_at = self._debt(mono) + spent_ms, mono
         trouble.until = mono + min(LONGEST_BACK_OFF_MS, 1000 << min(trouble.failures, 16))
         trouble.failures += 1
 
