@@ -14,9 +14,11 @@ from drivers.site import Port
 from edge.blocks import Blocks, Closing
 from edge.bus import Bus
 from edge.clock import Alarm, Clock
-from edge.config import COLLECTOR, OUTBOX, Collector, EdgeConfig, load, load_collector
+from edge.config import COLLECTOR, LEARNED, OUTBOX, Collector, EdgeConfig, load, load_collector
+from edge.learned import Learned
 from edge.ledger import Ledger
 from edge.log import Log, silent
+from edge.notebook import Notebook
 from edge.outbox import DiskFull, Outbox
 from edge.poller import Poller
 from edge.recorder import Entry, Recorder
@@ -118,6 +120,9 @@ class Agent:
         self._ledger = Ledger(config.installation)
         self._recorder = Recorder(outbox, self._committed, self._disk_full)
         self._blocks = Blocks(config, outbox, self._recorder, clock=self._clock, random=self._random, log=self._log)
+        drivers = dict(enumerate(config.installation.drivers))
+        self._notebook = Notebook(self._state / LEARNED, config.installation.site, drivers)
+        self._learned = Learned(drivers, self._notebook.read())
         self._pollers = [self._poller(port) for port in config.installation.site.port]
         if self._transport is not None and config.collector is not None:
             self._sync = self._delivery(config, config.collector, self._transport, outbox)
@@ -142,9 +147,8 @@ class Agent:
             for number, device in enumerate(held.site.device)
             if device.port == port.name
         ]
-        return Poller(
-            port, Bus(self._wires(port), port, self._clock), devices, clock=self._clock, desk=self, log=self._log
-        )
+        bus = Bus(self._wires(port), port, self._clock)
+        return Poller(port, bus, devices, self._learned, clock=self._clock, desk=self, log=self._log)
 
     async def _live(self, stop: asyncio.Event, until: int | None) -> None:
         async with asyncio.TaskGroup() as tasks:
@@ -266,8 +270,15 @@ class Agent:
     async def _seal_in_order(self) -> None:
         while (closing := await self._closings.get()) is not None:
             await self._blocks.seal(closing)
+            await self._remember()
             if self._sync is not None:
                 self._sync.ring()
+
+    async def _remember(self) -> None:
+        try:
+            await self._notebook.keep(self._learned, self._clock.utc_ms(), self._recorder.call)
+        except OSError as error:
+            self._log("warning", "not_remembered", why=str(error))
 
     # ---- what the ports need (poller.Desk)
 

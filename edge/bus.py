@@ -90,6 +90,8 @@ class Bus:
         self._last = 0
         self.gone: str = ""
         """Why the port is not there; empty while it is."""
+        self.turnaround_ms = 0
+        """How long after its question the newest answer began."""
         self.openings = 0
         """How often it was opened: behind each opening there may be something else."""
 
@@ -235,6 +237,7 @@ class Bus:
         """One question: the frame that answers it and when its first byte came; ProtocolError when none does."""
         self._hearing.asked(request)
         await self._wire.write(request)
+        sent = self._clock.mono_ms()
         listening = _Listening(talk.recogniser(request))
         try:
             frame = await self._listen(listening, talk, request)
@@ -247,6 +250,7 @@ class Bus:
             raise listening.failure(spoiled)
         self._hearing.answered(talk.device, talk.recogniser(request))
         at = listening.first_byte(len(frame))
+        self.turnaround_ms = at - sent
         if talk.beyond_ms and await self._another(talk.beyond_ms):
             raise SameAddress("found something after the answer, expected one meter to speak")
         return frame, at

@@ -33,11 +33,11 @@ RARELY = 4
 
 @dataclass(frozen=True, slots=True)
 class Asking:
-    """What to send for a question of the plan now. ``own``: its wordings, one after another until one is answered;
-    none when it is not asked now. ``beyond``: requests to ask besides, each of them.
+    """What to send for a question of the plan now: one of its wordings, None when it is not asked now, and requests
+    ``beyond`` the plan instead of it.
     """
 
-    own: tuple[bytes, ...]
+    own: bytes | None
     beyond: tuple[bytes, ...] = ()
 
 
@@ -115,14 +115,22 @@ class Learned:
         if whole in question.cuts:
             if _within_a_day(question.since, now):
                 found = [piece for piece in _leaves(question.cuts, whole) if self._asked_today(device, piece, now)]
-                return Asking((), tuple(found))
+                return Asking(None, tuple(found))
             question.since = now
         elif not self._asked_today(device, whole, now):
-            return Asking(())
-        if not held.also or (question.wording is not None and question.failures % RARELY != RARELY - 1):
-            return Asking((question.wording or whole,))
-        others = tuple(wording for wording in held.wordings if wording != question.wording)
-        return Asking((question.wording, *others) if question.wording is not None else others)
+            return Asking(None)
+        return Asking(self.wording(device, query))
+
+    def wording(self, device: int, query: int) -> bytes:
+        """How a question of the plan is worded now. While no wording is known each is tried in turn; else the known
+        one, and another at every so many failures.
+        """
+        question, wordings = self._question(device, query), self._plans[device][query].wordings
+        turn, known = question.failures, question.wording
+        if known is None:
+            return wordings[turn % len(wordings)]
+        others = [wording for wording in wordings if wording != known]
+        return others[turn // RARELY % len(others)] if others and turn % RARELY == RARELY - 1 else known
 
     def answered(self, device: int, query: int, request: bytes, latency_ms: int, now: int) -> None:
         """An answer came that decodes."""

@@ -6,7 +6,8 @@ cannot be read counts as empty: the meters teach it all again.
 
 import os
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -15,7 +16,7 @@ import msgspec
 from drivers import pieces
 from drivers.driver import Driver
 from drivers.site import Site
-from edge.learned import KEPT, Memory, Question, Request
+from edge.learned import HOUR_MS, KEPT, Learned, Memory, Question, Request
 from protocols.errors import ProtocolError
 
 
@@ -49,6 +50,8 @@ class Notebook:
 
     def __init__(self, path: Path, site: Site, drivers: Mapping[int, Driver]) -> None:
         self._path, self._site, self._drivers = path, site, drivers
+        self._changes = 0
+        self._at: int | None = None
 
     def read(self) -> dict[int, Memory]:
         """What is known, by device number, as far as it fits the meters and plans of this configuration."""
@@ -58,12 +61,26 @@ class Notebook:
         except (OSError, ValueError, msgspec.MsgspecError, RecursionError):
             return {}
 
+    async def keep(self, learned: Learned, now: int, call: Callable[[Callable[[], None]], Awaitable[None]]) -> None:
+        """Put it down by way of ``call`` when something was learned since, and else once an hour; OSError."""
+        if self._at is None:
+            self._at = now
+        if learned.changes == self._changes and 0 <= now - self._at < HOUR_MS:
+            return
+        self._changes, self._at = learned.changes, now
+        await call(partial(self._place, self._text(learned.memories)))
+
     def write(self, memories: Mapping[int, Memory]) -> None:
-        """Put it down; OSError when the disk will not."""
+        """Put it down now; OSError when the disk will not."""
+        self._place(self._text(memories))
+
+    def _text(self, memories: Mapping[int, Memory]) -> bytes:
         devices = {
             self._site.device[number].id: _entry(self._meter(number), memory) for number, memory in memories.items()
         }
-        text = msgspec.json.format(msgspec.json.encode(Written(1, devices)), indent=1)
+        return msgspec.json.format(msgspec.json.encode(Written(1, devices)), indent=1)
+
+    def _place(self, text: bytes) -> None:
         aside = self._path.with_suffix(".new")
         with aside.open("wb") as file:
             file.write(text)

@@ -1,5 +1,6 @@
 """The task that owns a port: takes the most urgent question, has it asked, and puts what came of it on record."""
 
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Protocol
@@ -12,13 +13,14 @@ from drivers.site import Device, Port
 from edge.bus import Bus, Talk
 from edge.clock import Alarm, Clock
 from edge.identity import NUMBER, Identities
+from edge.learned import Learned
 from edge.log import Log
 from edge.schedule import Job, Schedule
 from edge.sealer import UNPLACED
 from edge.talks import Talks
 from edge.watch import Trouble, Watch
-from protocols.errors import PortGone, ProtocolError, WrongMeter
-from protocols.record.chunk import DAMAGED, IMPOSSIBLE, OVERRUN, PORT_GONE, REFUSED, SILENT
+from protocols.errors import PortGone, ProtocolError, Refused, WrongMeter
+from protocols.record.chunk import BACK_OFF, DAMAGED, IMPOSSIBLE, OVERRUN, PORT_GONE, REFUSED, SILENT
 
 
 class Desk(Protocol):
@@ -45,12 +47,22 @@ class Poller:
     """One port with its devices. ``run`` until stopped; the other methods are called between its steps."""
 
     def __init__(
-        self, port: Port, bus: Bus, devices: Sequence[tuple[int, Device, Driver]], *, clock: Clock, desk: Desk, log: Log
+        self,
+        port: Port,
+        bus: Bus,
+        devices: Sequence[tuple[int, Device, Driver]],
+        learned: Learned,
+        *,
+        clock: Clock,
+        desk: Desk,
+        log: Log,
     ) -> None:
         self.port, self._bus, self._clock, self._desk, self._log = port, bus, clock, desk, log
         self._drivers = {number: driver for number, _, driver in devices}
         self._names = {number: device.id for number, device, _ in devices}
         self._talks = Talks(port, devices)
+        self._learned = learned
+        self._beyond: deque[tuple[int, int, bytes]] = deque()
         self._identities = Identities(devices)
         self.watch = Watch()
         self._openings = 0
@@ -109,6 +121,7 @@ class Poller:
             self._put_missed(mono)
             if job is not None:
                 await self._ask(job, mono)
+                await self._ask_beyond()
             else:
                 await self._alarm.wait(None if self._desk.paused else self.schedule.delay_ms(now, mono) / 1000)
         await self._bus.close()
@@ -120,33 +133,65 @@ class Poller:
 
     async def _ask(self, job: Job, mono: int) -> None:
         self._asking, before = job, self._bus.gone
-        exchange, held = await self._answer(job)
+        exchange, held = await self._answer(job, mono)
         now = self._clock.mono_ms()
         self.busy_ms += now - mono
-        if self._bus.gone != before and not (self._bus.gone and before):
-            self._desk.bus_event(self.port.name, PortGone.code, self._bus.gone or before, not self._bus.gone)
+        self._tell_port(before)
         self._watch(job.device, exchange.fault, now)
         if not self._another_try(job, exchange, now, now - mono):
             self._desk.put(UNPLACED if self._displaced else job.slot, exchange, held)
         self._asking, self._displaced = None, False
 
-    async def _answer(self, job: Job) -> tuple[Exchange, Values]:
-        """Ask for a slot; what another meter answers than the one that was signed for is no reading."""
-        exchange, held = await self._put(job.device, job.query)
-        refused = 0 if exchange.fault else await self._refused(job, held)
+    async def _ask_beyond(self) -> None:
+        """Ask in pieces what the meter refuses as a whole, beyond the plan, until it is silent."""
+        while self._beyond and not (self._stopping or self._desk.paused):
+            device, query, request = self._beyond.popleft()
+            mono, before = self._clock.mono_ms(), self._bus.gone
+            exchange, held = await self._identified(device, query, request)
+            now = self._clock.mono_ms()
+            self.busy_ms += now - mono
+            self._tell_port(before)
+            self._watch(device, exchange.fault, now)
+            if exchange.fault == SILENT:
+                self.schedule.failed(device, now, now - mono)
+            if exchange.fault in (SILENT, PORT_GONE, OVERRUN):
+                break
+            if not exchange.fault:
+                self.schedule.alive(device)
+                self._desk.put(UNPLACED, exchange, held)
+        self._beyond.clear()
+
+    def _tell_port(self, before: str) -> None:
+        """Tell that the port went away, or came back."""
+        gone = self._bus.gone
+        if bool(gone) != bool(before):
+            self._desk.bus_event(self.port.name, PortGone.code, gone or before, not gone)
+
+    async def _answer(self, job: Job, mono: int) -> tuple[Exchange, Values]:
+        """Ask for a slot, as the meter is known to understand it; what must be asked instead is noted."""
+        asking = self._learned.requests(job.device, job.query, self._desk.now())
+        self._beyond.extend((job.device, job.query, request) for request in asking.beyond)
+        if asking.own is None:
+            return Exchange(job.device, job.query, b"", b"", BACK_OFF, mono), {}
+        return await self._identified(job.device, job.query, asking.own)
+
+    async def _identified(self, device: int, query: int, request: bytes) -> tuple[Exchange, Values]:
+        """Ask; what another meter answers than the one that was signed for is no reading."""
+        exchange, held = await self._put(device, query, request)
+        refused = 0 if exchange.fault else await self._refused(device, query, held)
         return (replace(exchange, reply=b"", fault=refused), {}) if refused else (exchange, held)
 
-    async def _refused(self, job: Job, held: Values) -> int:
+    async def _refused(self, device: int, query: int, held: Values) -> int:
         """The fault for which an answer does not count, 0 when it does; asks for the meter's number while in doubt."""
-        number = self._identities.first(job.device)
-        if number is None or number == job.query:
-            return 0 if self._told(job.device, held) or set(held) == {NUMBER} else WrongMeter.fault
+        number = self._identities.first(device)
+        if number is None or number == query:
+            return 0 if self._told(device, held) or set(held) == {NUMBER} else WrongMeter.fault
         opening = self._openings
-        exchange, told = await self._put(job.device, number)
+        exchange, told = await self._put(device, number, self._learned.wording(device, number))
         if exchange.fault == REFUSED:
-            self._identities.untold(job.device)
+            self._identities.untold(device)
             return 0
-        right = not exchange.fault and self._openings == opening and self._told(job.device, told)
+        right = not exchange.fault and self._openings == opening and self._told(device, told)
         return 0 if right else exchange.fault or WrongMeter.fault
 
     def _told(self, device: int, held: Values) -> bool:
@@ -158,21 +203,34 @@ class Poller:
             self.watch.cleared(WrongMeter.code, device)
         return wrong is None
 
-    async def _put(self, device: int, query: int) -> tuple[Exchange, Values]:
-        """Put a question of the plan: the exchange, and what it holds."""
-        suspect = self.watch.suspect(device, self._clock.mono_ms())
-        exchange = await self._run(self._talks.talk(device, query, suspect, self.schedule.back_off_until(device)))
+    async def _put(self, device: int, query: int, request: bytes) -> tuple[Exchange, Values]:
+        """Put a question in these words: the exchange, and what it holds."""
+        suspect, back_off = self.watch.suspect(device, self._clock.mono_ms()), self.schedule.back_off_until(device)
+        exchange = await self._run(self._talks.talk(device, query, request, suspect, back_off))
         self._talks.answered(exchange)
         if self._bus.openings != self._openings:
             self._openings = self._bus.openings
             self._identities.doubt()
             self._talks.doubt()
-        return self._judge(exchange)
+        judged, held, reason = self._judge(exchange)
+        self._learn(judged, reason)
+        return judged, held
+
+    def _learn(self, exchange: Exchange, reason: int) -> None:
+        device, query, request = exchange.device, exchange.query, exchange.request
+        now = self._desk.now()
+        if not exchange.fault:
+            self._learned.answered(device, query, request, self._bus.turnaround_ms, now)
+        elif exchange.fault == REFUSED:
+            pieces = self._learned.refused(device, query, request, reason, now)
+            self._beyond.extend((device, query, piece) for piece in pieces)
+        elif exchange.fault in (SILENT, DAMAGED):
+            self._learned.failed(device, query, request, now, damaged=exchange.fault == DAMAGED)
 
     def _watch(self, device: int, fault: int, now: int) -> None:
         """Judge what was noticed, and tell what changed."""
         self.watch.see(self._bus.signs(), now)
-        if fault not in (OVERRUN, PORT_GONE):
+        if fault not in (OVERRUN, PORT_GONE, BACK_OFF):
             self.watch.tell(device, fault, now)
         begun, over = self.watch.changes()
         for trouble in begun:
@@ -188,7 +246,7 @@ class Poller:
     def _another_try(self, job: Job, exchange: Exchange, now: int, spent: int) -> bool:
         """Set a meter aside that failed; whether its question waits for another try in the same slot."""
         if exchange.fault not in (SILENT, DAMAGED):
-            if exchange.fault not in (PORT_GONE, OVERRUN):
+            if exchange.fault not in (PORT_GONE, OVERRUN, BACK_OFF):
                 self.schedule.alive(job.device)
             return False
         self.schedule.failed(job.device, now, spent)
@@ -205,15 +263,18 @@ class Poller:
             await self._bus.close()
             return Exchange(talk.device, talk.query, talk.request, b"", PORT_GONE, self._clock.mono_ms())
 
-    def _judge(self, exchange: Exchange) -> tuple[Exchange, Values]:
-        """A reply that does not decode is a fault: what is recorded as answered always replays."""
+    def _judge(self, exchange: Exchange) -> tuple[Exchange, Values, int]:
+        """A reply that does not decode is a fault: what is recorded as answered always replays. With what it holds, and
+        the meter's reason when it refuses.
+        """
         if exchange.fault:
-            return exchange, {}
+            return exchange, {}, 0
         try:
-            return exchange, values(self._drivers[exchange.device], exchange.request, exchange.reply)
+            return exchange, values(self._drivers[exchange.device], exchange.request, exchange.reply), 0
         except ProtocolError as error:
             self._log("debug", "undecoded", device=exchange.device, why=str(error))
-            return replace(exchange, reply=b"", fault=error.fault), {}
+            reason = error.reason if isinstance(error, Refused) else 0
+            return replace(exchange, reply=b"", fault=error.fault), {}, reason
         except Exception as error:  # noqa: BLE001 - the outermost loop: a fault of one driver must not stop the port
             self._log("error", "driver_failed", device=exchange.device, why=repr(error))
-            return replace(exchange, reply=b"", fault=IMPOSSIBLE), {}
+            return replace(exchange, reply=b"", fault=IMPOSSIBLE), {}, 0

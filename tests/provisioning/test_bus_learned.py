@@ -29,7 +29,7 @@ def taught(state: Path, site: bytes) -> None:
     for slot in range(40):
         for query in range(len(drivers[0].queries())):
             asking = learned.requests(0, query, NOW + slot)
-            waiting = [*asking.own, *asking.beyond]
+            waiting = [raw for raw in (asking.own, *asking.beyond) if raw is not None]
             while waiting:
                 raw = waiting.pop(0)
                 asked = modbus.parse_tcp(raw)
