@@ -15,6 +15,7 @@ from cloud.pages.render import iso, spaced
 from cloud.query import Cursor, GatewayId, Instant, Limit, Name, Number
 from cloud.rows import Block, Gateway
 from drivers import site as sites
+from drivers.profile import Point
 from drivers.reading import Reading
 
 router = APIRouter(prefix="/v1", tags=["record"])
@@ -214,10 +215,18 @@ def _reading(opened: Opened, frame: Frame, reading: Reading, entry: Block) -> di
         "seq": entry.ingest_seq, "gateway": entry.gateway.hex(), "epoch": entry.epoch, "block": entry.seq,
         "device": device.id, "point": reading.point, "value": decimal(reading.value), "unit": reading.unit,
         "multiplier": decimal(times), "at": iso(reading.at), "received_at": iso(entry.received_at),
-        "quality": reading.quality, "clock_error_ms": opened.header.clock.error_ms,
+        "quality": reading.quality, "flag": _flag(frame, point), "clock_error_ms": opened.header.clock.error_ms,
         "request": spaced(frame.request), "raw": spaced(frame.reply),
         "sig": {"alg": algorithm(opened.key.algorithm), "kid": opened.key.kid.hex(), "ok": True},
     }  # fmt: skip
+
+
+def _flag(frame: Frame, point: Point) -> dict[str, str | None] | None:
+    """What the point's flag says of this value; None where it has none."""
+    if point.flag is None:
+        return None
+    found = next((each.value for each in frame.readings if each.point == point.flag), None)
+    return {"point": point.flag, "value": decimal(found)}
 
 
 def _gateway(row: Gateway, now: int) -> dict[str, Any]:

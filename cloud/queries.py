@@ -308,6 +308,7 @@ def _sum(key: tuple[Any, ...], rows: list[tuple[Any, ...]]) -> Sum:
         len(rows),
         qualities.count("estimated"),
         qualities.count("suspect"),
+        qualities.count("absent"),
         sum(readings for _, _, readings, _ in rows),
         sum(expected for _, _, _, expected in rows),
     )

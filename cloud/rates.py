@@ -6,6 +6,7 @@ The rule is piecewise constant, and nothing is filled in:
 - A sample that its device dates (minute data) holds from its stamp for one period.
 - A sample that is absent, suspect or flagged holds nothing; it ends the one before it.
 - An instant counts once: a sample that is not after what is booked is dropped.
+- An interval closes with the first sample at its end or behind it.
 - The amount of an interval is that of the time that was covered, and ``covered_ms`` says how much of it that is. Below
   ``MEASURED_PER_MILLE`` the interval is ``estimated``; with nothing covered it is ``absent`` and has no amount at all.
 - Amounts are rounded half-even to ``PLACES`` decimals, each interval by itself; ``integral`` is exact.
@@ -76,7 +77,8 @@ class Rate:
             return
         same = (found.unit, found.meter) == (rules.unit, rules.meter)
         if same and found.multiplier == rules.multiplier(max(found.start, found.position)):
-            end = rules.cut(max(found.start, found.position))
+            full = found.position == found.end
+            end = found.end if full else rules.cut(max(found.start, found.position))
             changed = replace(found, end=end, period_ms=rules.period_ms, expected=rules.expected(found.start, end))
         else:
             self._held = None
@@ -95,7 +97,8 @@ class Rate:
         self._open = replace(self._open, register_start=first, register_end=sample, readings=self._open.readings + 1)
         self._held = sample
         if end > start:
-            self._reach(end, self.rules.period_ms)
+            self._reach(end - 1, self.rules.period_ms)
+            self._cover(end, self._held, self.rules.period_ms)
             self._held = None
 
     def _reach(self, until: int, holds_ms: int | None = None) -> None:

@@ -108,7 +108,7 @@ class Configuration:
 
 @dataclass(frozen=True, slots=True)
 class Sum:
-    """Consumption of one counter over the intervals that begin in a stretch of time; suspect ones add nothing."""
+    """What one counter or rate came to over the intervals that begin in a stretch of time; suspect ones add nothing."""
 
     gateway: bytes
     device: str
@@ -119,6 +119,7 @@ class Sum:
     intervals: int
     estimated: int
     suspect: int
+    absent: int
     readings: int
     expected: int
 

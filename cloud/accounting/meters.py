@@ -2,15 +2,19 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 
 from cloud.accounting.electricity import PURCHASED, Increment, Mark, MeterRole
 from cloud.intervals import Interval, Register
 from drivers.installation import Installation
+from drivers.quantity import EXACT
 from drivers.slots import slots
 from protocols.errors import AccountError
 
 ENERGY = "energy_import"
-"""The point that holds the energy drawn from the grid, in kWh; every profile of an electricity meter calls it so."""
+"""The point that holds the energy drawn from the grid; every profile of an electricity meter calls it so."""
+KILOWATT_HOURS = {"kWh": Decimal(1), "Wh": Decimal("0.001"), "MWh": Decimal(1000)}
+"""What a register counts, in kWh: an account multiplies by it as by a ratio."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +36,7 @@ def increments(held: Configured, intervals: Iterable[Interval]) -> tuple[list[Me
 
     Every meter of a configuration in force is there, heard or not. What one moved counts for the role it had under the
     configuration that the block of its opening register names, so that a later configuration cannot reach back.
-    AccountError for an energy that is not in kWh.
+    AccountError for an energy in no unit of it.
     """
     own = sorted((entry for entry in intervals if entry.point == ENERGY), key=lambda entry: (entry.device, entry.start))
     roles = _roles(held, own)
@@ -66,8 +70,10 @@ def _number(held: Configured, register: Register) -> int:
 
 
 def _increment(meter: MeterRole, entry: Interval) -> Increment:
-    if entry.unit != "kWh":
-        raise AccountError(f"{meter.device}.{entry.point}: found the unit {entry.unit!r}, expected 'kWh'")
+    factor = KILOWATT_HOURS.get(entry.unit)
+    if factor is None:
+        known = ", ".join(KILOWATT_HOURS)
+        raise AccountError(f"{meter.device}.{entry.point}: found the unit {entry.unit!r}, expected one of {known}")
     until, expected = _known(entry)
     return Increment(
         meter=meter,
@@ -77,8 +83,8 @@ def _increment(meter: MeterRole, entry: Interval) -> Increment:
         opening=_mark(entry.register_start),
         closing=_mark(entry.register_end),
         rolled=entry.rolled,
-        multiplier=entry.multiplier,
-        kwh=entry.consumption,
+        multiplier=EXACT.multiply(entry.multiplier, factor),
+        kwh=None if entry.consumption is None else EXACT.multiply(entry.consumption, factor),
         quality="suspect" if entry.quality == "absent" else entry.quality,
         readings=entry.readings,
         expected=expected,

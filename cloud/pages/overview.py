@@ -1,7 +1,7 @@
 """What the overview shows of one site: today's figures, power, days, meters, gateways, incidents."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import reduce
 from zoneinfo import ZoneInfo
@@ -11,9 +11,10 @@ from cloud.accounting import period as periods
 from cloud.accounting.meters import ENERGY
 from cloud.accounting.statement import Statement
 from cloud.collector import Collector, health
-from cloud.pages import render
+from cloud.pages import amounts, render
+from cloud.pages.amounts import Amount
 from cloud.pages.incidents import Shown, incidents
-from cloud.rows import Gateway, Latest
+from cloud.rows import Gateway, Latest, Sum
 from drivers import site as sites
 from drivers.installation import Installation
 from drivers.quantity import EXACT
@@ -36,17 +37,20 @@ class SiteName:
 
 @dataclass(frozen=True, slots=True)
 class Meter:
-    """One device now. ``power`` (kW) and ``today`` (kWh) have CT x PT applied; ``register`` is what the meter shows."""
+    """One device now. ``power`` (kW), ``flow`` and ``today`` have CT x PT applied; ``register`` is what it shows."""
 
     id: str
     name: str
     role: str
+    medium: str
     power: Decimal | None
+    flow: Amount | None
     register: Decimal | None
     unit: str
     multiplier: Decimal
-    today: Decimal | None
+    today: Amount | None
     at: int | None
+    page: str
     block: str | None
     seq: int | None
 
@@ -126,7 +130,8 @@ def overview(held: Collector, site: str | None, lang: str) -> Overview:
     days = _days(held, chosen, today)
     hours = now // STEP_MS * STEP_MS - SPAN_MS
     series, quarters = _power(held, gateways, hours, now)
-    meters = tuple(meter for row in gateways for meter in _meters(held, row, today))
+    midnight = periods.day_of(now, zone).start
+    meters = tuple(meter for row in gateways for meter in _meters(held, row, today, midnight))
     live = [meter.power for meter in meters if meter.role == "purchased" and meter.power is not None]
     ends = [row.block_end for row in gateways if row.block_end is not None]
     return Overview(
@@ -229,7 +234,7 @@ def _rounded(value: float | None) -> float | None:
     return None if value is None else round(value, 3)
 
 
-def _meters(held: Collector, row: Gateway, today: Statement | None) -> list[Meter]:
+def _meters(held: Collector, row: Gateway, today: Statement | None, midnight: int) -> list[Meter]:
     """Every device of a gateway, in the order of its configuration."""
     installation = held.store.installation(row.id)
     if installation is None:
@@ -237,26 +242,42 @@ def _meters(held: Collector, row: Gateway, today: Statement | None) -> list[Mete
     latest: dict[str, dict[str, Latest]] = {}
     for entry in held.store.latest(row.id):
         latest.setdefault(entry.device, {})[entry.point] = entry
-    booked = _booked(row, today)
-    return [_meter(row, device, latest.get(device.id, {}), booked) for device in installation.site.device]
+    sums: dict[str, dict[str, Sum]] = {}
+    for found in held.store.interval_sums(midnight, held.now() + 1, row.id):
+        sums.setdefault(found.device, {})[found.point] = found
+    accounted = _booked(row, today)
+    meters = []
+    for number, device in enumerate(installation.site.device):
+        meter = _meter(row, installation, number, latest.get(device.id, {}), sums.get(device.id, {}))
+        if meter.medium == amounts.ELECTRICITY and accounted.get(device.id) is not None:
+            meter = replace(meter, today=Amount(ENERGY, accounted[device.id], "kWh"))
+        meters.append(meter)
+    return meters
 
 
-def _meter(row: Gateway, device: sites.Device, values: dict[str, Latest], booked: dict[str, Decimal | None]) -> Meter:
-    power = values.get(POWER)
-    energy = values.get(ENERGY)
-    newest = power or energy or max(values.values(), key=lambda entry: entry.at, default=None)
+def _meter(
+    row: Gateway, installation: Installation, number: int, values: dict[str, Latest], sums: dict[str, Sum]
+) -> Meter:
+    device, profile = installation.site.device[number], installation.drivers[number].profile
+    main = next(iter(amounts.counted(installation, number)), None)
+    shown = values.get(main.id) if main is not None and main.kind == "counter" else None
+    flow = amounts.flow(values)
+    newest = flow or shown or max(values.values(), key=lambda entry: entry.at, default=None)
     at = newest.at if newest else None
-    secondary = energy is not None and energy.primary_value != energy.value
+    secondary = shown is not None and shown.primary_value != shown.value
     return Meter(
         id=device.id,
         name=device.name,
         role=device.role,
-        power=_kilowatts(power),
-        register=energy.value if energy else None,
-        unit=energy.unit if energy else "",
+        medium=profile.medium,
+        power=_kilowatts(values.get(POWER)),
+        flow=None if flow is None else Amount(flow.point, flow.primary_value, flow.unit),
+        register=shown.value if shown else None,
+        unit=shown.unit if shown else "",
         multiplier=sites.multiplier(device, at) if secondary and at is not None else Decimal(1),
-        today=booked.get(device.id),
+        today=None if main is None else amounts.amount(main, sums),
         at=at,
+        page=f"/meters/{row.id.hex()}/{device.id}",
         block=f"/blocks/{row.id.hex()}/{newest.epoch}/{newest.seq}#d-{device.id}" if newest else None,
         seq=newest.seq if newest else None,
     )

@@ -1,12 +1,13 @@
 """What the pages of a gateway and of a block show."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
 from cloud.collector import Collector, algorithm
 from cloud.frames import Check, Frame, Miss, Part
 from cloud.opening import Found
+from cloud.pages.titles import title
 from cloud.rows import Block, Gateway, Latest
 from drivers.installation import Installation
 from drivers.profile import Point
@@ -16,6 +17,8 @@ from protocols.record import merkle
 from protocols.record.block import Header
 from protocols.record.chunk import Counters
 
+FLAGGED = "flagged"
+"""Shown for a value that is kept, but does not count as its meter says."""
 ROWS = 12
 """Exchanges of a device shown before one asks for all."""
 
@@ -133,14 +136,17 @@ def values(
     installation: Installation | None, gateway: Gateway, latest: Sequence[Latest], lang: messages.Language
 ) -> list[ValueLine]:
     """The newest value of every point, device by device."""
-    titles = _titles(installation, lang) if installation else {}
+    points = _points(installation) if installation else {}
+    said: dict[str, dict[str, Decimal | None]] = {}
+    for row in latest:
+        said.setdefault(row.device, {})[row.point] = row.value
     return [
         ValueLine(
             row.device,
-            titles.get((row.device, row.point), row.point),
+            title(point, lang) if (point := points.get(row.device, {}).get(row.point)) else row.point,
             row.value,
             row.unit,
-            row.quality,
+            row.quality if point is None else _quality(point, row.quality, said[row.device]),
             row.at,
             f"/blocks/{gateway.id.hex()}/{row.epoch}/{row.seq}?at={row.at}&device={row.device}#d-{row.device}",
             row.seq,
@@ -154,18 +160,17 @@ def coverage(gateway: Gateway) -> Decimal | None:
     return Decimal(gateway.answered) / gateway.due if gateway.due else None
 
 
-def _titles(installation: Installation, lang: messages.Language) -> dict[tuple[str, str], str]:
+def _points(installation: Installation) -> dict[str, dict[str, Point]]:
+    """The points of each device's model."""
     return {
-        (device.id, point.id): _title(point, lang)
+        device.id: {point.id: point for point in installation.profiles[device.profile].points}
         for device in installation.site.device
-        for point in installation.profiles[device.profile].points
     }
 
 
-def _title(point: Point, lang: messages.Language) -> str:
-    if point.title is None:
-        return point.id
-    return point.title.en if lang == "en" else point.title.zh
+def _quality(point: Point, quality: str, said: Mapping[str, Decimal | None]) -> str:
+    """The quality, or that the point's flag says that the value does not count. ``said``: the values beside it."""
+    return FLAGGED if point.flag is not None and quality == "suspect" and said.get(point.flag) != 0 else quality
 
 
 def _is_held(held: Collector, row: Block, seq: int) -> bool:
@@ -181,10 +186,10 @@ def _part(
     everything: bool,
     lang: messages.Language,
 ) -> DevicePart:
-    titles = _titles(installation, lang)
+    points = _points(installation)[part.entry.id]
     here = at if device == part.entry.id else None
     rows = sorted(
-        [_answered(titles, part, frame, here) for frame in part.frames] + [_missed(miss) for miss in part.misses],
+        [_answered(points, frame, here, lang) for frame in part.frames] + [_missed(miss) for miss in part.misses],
         key=lambda row: row.at,
     )
     shown = rows if everything or len(rows) <= ROWS else _around(rows)
@@ -198,9 +203,11 @@ def _around(rows: list[Row]) -> list[Row]:
     return rows[start : start + ROWS]
 
 
-def _answered(titles: dict[tuple[str, str], str], part: Part, frame: Frame, here: int | None) -> Row:
+def _answered(points: Mapping[str, Point], frame: Frame, here: int | None, lang: messages.Language) -> Row:
+    said = {each.point: each.value for each in frame.readings}
     shown = tuple(
-        Value(titles[part.entry.id, each.point], each.value, each.unit, each.quality) for each in frame.readings
+        Value(title(points[each.point], lang), each.value, each.unit, _quality(points[each.point], each.quality, said))
+        for each in frame.readings
     )
     mark = here in (frame.at, *(each.at for each in frame.readings))
     return Row(frame.at, frame.request, frame.reply, shown, frame.error, 0, mark)

@@ -70,6 +70,7 @@ def environment() -> Environment:
         {
             "num": number,
             "near": near,
+            "plain": plain,
             "hex": spaced,
             "brief": brief,
             "ago": partial(span, form="ago"),
@@ -90,6 +91,11 @@ def number(value: Decimal | int | str | None, places: int | None = None) -> str:
     if places is not None and exact.is_finite():
         exact = exact.quantize(Decimal(1).scaleb(-places), ROUND_HALF_EVEN)
     return f"{exact:,f}".replace(",", NARROW).replace("-", "−")
+
+
+def plain(value: Decimal) -> str:
+    """A number as a machine reads it."""
+    return f"{value:f}"
 
 
 def near(value: Decimal | None) -> str:

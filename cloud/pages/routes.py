@@ -6,7 +6,7 @@ import secrets
 from collections.abc import Iterable
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Path, Query
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
@@ -15,6 +15,7 @@ from cloud.api_account import Reference
 from cloud.api_record import gateway_row
 from cloud.collector import LATE_MS, Held, algorithm, health
 from cloud.opening import open_stored
+from cloud.pages import meter as meters
 from cloud.pages import overview as overviews
 from cloud.pages import records, render
 from cloud.pages import statement as statement_pages
@@ -27,6 +28,8 @@ BLOCKS = 30
 EVENTS = 30
 SEEDS = 1_000_000
 
+Device = Annotated[str, Path(max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+Point = Annotated[str | None, Query(max_length=64)]
 Site = Annotated[str | None, Query(max_length=64)]
 Seed = Annotated[int | None, Query(ge=0, lt=SEEDS)]
 Version = Annotated[int | None, Query(ge=1, lt=1_000_000)]
@@ -111,6 +114,20 @@ def block(
     view = records.block_view(held, row, found, at=at, device=device, everything=all_, lang=render.language(request))
     zone = str(installation.site.zone) if installation else render.ZONE
     return render.page(request, "block.html", view=view, zone=zone)
+
+
+@router.get("/meters/{gateway}/{device}")
+def meter(request: Request, gateway: GatewayId, device: Device, held: Held, point: Point = None) -> HTMLResponse:
+    """One meter: what it counts, and the intervals of one of them over the last 24 hours."""
+    view = meters.view(held, gateway_row(held, gateway), device, point, render.language(request))
+    return render.page(request, "meter.html", view=view, zone=view.zone)
+
+
+@router.get("/meters/{gateway}/{device}/intervals.csv")
+def intervals_csv(gateway: GatewayId, device: Device, held: Held, point: Annotated[Name, Query()]) -> Response:
+    """The intervals of one point of a meter over the last 24 hours."""
+    heads, lines = meters.csv_lines(held, gateway_row(held, gateway), device, point)
+    return _csv(f"{device}-{point}.csv", heads, lines)
 
 
 @router.get("/errors")

@@ -28,7 +28,7 @@
       animation: false,
       color: COLOURS,
       grid: { left: 8, right: 12, top: 40, bottom: 4, containLabel: true },
-      legend: { top: 0, left: 72, type: "scroll", textStyle: { color: "#16222e", fontSize: 13 } },
+      legend: { top: 0, left: "auto", right: 8, type: "scroll", textStyle: { color: "#16222e", fontSize: 13 } },
       tooltip: {
         trigger: "axis", renderMode: "richText", confine: true,
         valueFormatter: (value) => (value === null || value === undefined ? "–" : value + " " + box.dataset.unit),

@@ -62,8 +62,7 @@ def test_minute_data_hold_from_their_stamp_for_their_period() -> None:
     rows = run([(0, 60), (600, 120), (1200, 60)], TEN, dated=True)
     assert [(row.consumption, row.coverage, row.closed) for row in rows] == [
         (Decimal(20), 1, True),
-        (Decimal(20), 1, True),
-        (None, 0, False),
+        (Decimal(20), 1, False),
     ]
 
 
