@@ -17,7 +17,7 @@ from protocols.record.chunk import BACK_OFF, OVERRUN
 LONGEST_BACK_OFF_MS = 300_000
 DEAD_SHARE = 0.04
 """Of the port's time, in the long run; with what they may take at once they stay below a twentieth of an hour."""
-DEAD_ALLOWANCE_MS = 3_000
+DEAD_ALLOWANCE_MS = 5_000
 """What probes of dead meters may take at once, before their share of the time counts."""
 BOOKED_MS = 900_000
 """Registers at UTC multiples of this are those between which consumption is booked."""
