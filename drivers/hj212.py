@@ -98,10 +98,13 @@ class Hj212Driver:
         """A question a command, fastest first."""
         return self.plan
 
+    def command(self, query: Query) -> str:
+        """The command (CN) whose packets answer a question."""
+        return str(self.profile.point(query.points[0]).cn)
+
     def query(self, packet: Packet) -> int | None:
         """Which question a packet answers; None when it is none of the plan."""
-        held = {point.id: point.cn for point in self.points}
-        found = [index for index, query in enumerate(self.plan) if held[query.points[0]] == packet.cn]
+        found = [index for index, query in enumerate(self.plan) if self.command(query) == packet.cn]
         return found[0] if found else None
 
     def packet(self, reply: bytes) -> Packet:
@@ -164,7 +167,7 @@ class Hj212Driver:
         return abs(apart) * 100 > abs(expected) * APART_PER_CENT
 
     def _period_ms(self, cn: str) -> int:
-        return next(query.period_ms for query in self.plan if self.profile.point(query.points[0]).cn == cn)
+        return next(query.period_ms for query in self.plan if self.command(query) == cn)
 
     def _to(self, field: str, wanted: str) -> Decimal:
         """What turns the flow as sent, or its total, into ``wanted``."""
@@ -198,6 +201,19 @@ def instant(text: str, zone: tzinfo) -> int | None:
     except ValueError:
         return None
     return (local - EPOCH) // timedelta(milliseconds=1) + int(text[14:] or 0)
+
+
+def local(utc_ms: int, zone: tzinfo, digits: int = 14) -> str:
+    """UTC ms as 14 or 17 digits in a zone."""
+    text = f"{(EPOCH + timedelta(milliseconds=utc_ms)).astimezone(zone):%Y%m%d%H%M%S}"
+    return text if digits == 14 else f"{text}{utc_ms % 1000:03d}"
+
+
+def interval_start(utc_ms: int, period_ms: int, zone: tzinfo) -> int:
+    """The start of the interval that holds an instant, as a site's logger cuts them: days begin at its midnight."""
+    offset = (EPOCH + timedelta(milliseconds=utc_ms)).astimezone(zone).utcoffset() or timedelta()
+    shift = offset // timedelta(milliseconds=1)
+    return (utc_ms + shift) // period_ms * period_ms - shift
 
 
 def _with(points: tuple[Point, ...], profile: Profile, others: Callable[[Point], Iterable[str]]) -> tuple[Point, ...]:
@@ -302,4 +318,4 @@ def _number(texts: tuple[str, ...]) -> Decimal | None:
 def _stepped(value: Decimal, scale: Decimal) -> Decimal:
     """The nearest whole number of steps, half to even."""
     steps = CONTEXT.divide(value, scale).to_integral_value(ROUND_HALF_EVEN)
-    return EXACT.multiply(steps, scale)
+    return EXACT.multiply(Decimal(int(steps)), scale)

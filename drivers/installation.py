@@ -12,6 +12,8 @@ from drivers.profile import Profile
 from drivers.site import Site
 from protocols.errors import ChainError, ConfigError
 
+UNASKED = ("hj212",)
+"""Protocols whose devices speak unasked: their ports are listened to."""
 FLUE_GAS = "flue-gas"
 """The role and the medium of what measures an emission instead of a consumption."""
 
@@ -41,6 +43,7 @@ def install(site_toml: bytes, profiles: Mapping[str, bytes], name: str = "site.t
     loaded = {key: _profile(key, source) for key, source in profiles.items()}
     drivers = tuple(_driver(site, index, loaded, name) for index in range(len(site.device)))
     _check_addresses(site, drivers, name)
+    _check_ports(site, drivers, name)
     return Installation(site, loaded, drivers, sites.device_digests(site_toml, name))
 
 
@@ -77,3 +80,15 @@ def _check_addresses(site: Site, drivers: tuple[Driver, ...], name: str) -> None
             where = f"{name}: device[{index}].address"
             raise ConfigError(where, f"{device.address!r} a second time", "one meter an address")
         seen.add(place)
+
+
+def _check_ports(site: Site, drivers: tuple[Driver, ...], name: str) -> None:
+    """A port is asked or listened to: devices that speak unasked share theirs with no others."""
+    listening = {port.name for port in site.port if port.listen is not None}
+    listening |= {
+        device.port for device, held in zip(site.device, drivers, strict=True) if held.profile.protocol in UNASKED
+    }
+    for index, (device, held) in enumerate(zip(site.device, drivers, strict=True)):
+        if device.port in listening and held.profile.protocol not in UNASKED:
+            expected = f"a port of its own: on {device.port} devices speak unasked"
+            raise ConfigError(f"{name}: device[{index}].port", f"a device of {held.profile.protocol}", expected)

@@ -12,15 +12,17 @@ from drivers.query import Values
 from drivers.reading import Exchange
 from drivers.site import Port
 from edge.blocks import Blocks, Closing
-from edge.bus import Bus
 from edge.clock import Alarm, Clock
 from edge.config import COLLECTOR, LEARNED, OUTBOX, Collector, EdgeConfig, load, load_collector
 from edge.learned import Learned
 from edge.ledger import Ledger
+from edge.listening import ears
 from edge.log import Log, silent
 from edge.notebook import Notebook
 from edge.outbox import DiskFull, Outbox
-from edge.poller import Poller
+from edge.ports import Listen, Owner, owner
+from edge.recall import recall
+from edge.receiver import Receiver
 from edge.recorder import Entry, Recorder
 from edge.software import installed
 from edge.sync import Sync
@@ -57,14 +59,15 @@ class Agent:
         watch_s: float | None = None,
         retry_s: float = 5.0,
         enrolled: Callable[[], Transport | None] | None = None,
+        listen: Listen = ears,
     ) -> None:
         self._state, self._clock, self._wires, self._transport = state, clock, wires, transport
         self._random, self._log, self._durable, self._retry_s = random, log, durable, retry_s
-        self._enrolled = enrolled
+        self._enrolled, self._listen = enrolled, listen
         self._watch_s = watch_s if watch_s is not None else (1.0 if durable else 86_400.0)
         self._alarm, self._room = Alarm(), Alarm()
         self._closings: asyncio.Queue[Closing | None] = asyncio.Queue()
-        self._pollers: list[Poller] = []
+        self._pollers: list[Owner] = []
         self._sync: Sync | None = None
         self._full_since: int | None = None
         self._full_why = ""
@@ -140,20 +143,21 @@ class Agent:
             forked=self._forked,
         )
 
-    def _poller(self, port: Port) -> Poller:
+    def _poller(self, port: Port) -> Owner:
         held = self._config.installation
         devices = [
             (number, device, held.drivers[number])
             for number, device in enumerate(held.site.device)
             if device.port == port.name
         ]
-        bus = Bus(self._wires(port), port, self._clock)
-        return Poller(port, bus, devices, self._learned, clock=self._clock, desk=self, log=self._log)
+        ways = (self._wires, self._listen)
+        return owner(port, devices, ways, self._learned, clock=self._clock, desk=self, log=self._log)
 
     async def _live(self, stop: asyncio.Event, until: int | None) -> None:
         async with asyncio.TaskGroup() as tasks:
             background = [tasks.create_task(work) for work in self._background(stop)]
             sealing = tasks.create_task(self._seal_in_order())
+            await self._recall()
             for poller in self._pollers:
                 poller.restart(self._blocks.open.utc)
             polling = [tasks.create_task(poller.run()) for poller in self._pollers]
@@ -164,6 +168,18 @@ class Agent:
             await self._finish(sealing)
             for task in background:
                 task.cancel()
+
+    async def _recall(self) -> None:
+        """Let the ports that are listened to know what the run before has left."""
+        outbox, drivers = self._outbox, self._config.installation.drivers
+        assert outbox is not None, "a running agent has its store"
+        since, recorded = await self._recorder.call(lambda: recall(outbox, drivers))
+        for receiver in self._receivers:
+            receiver.resume(since, recorded)
+
+    @property
+    def _receivers(self) -> list[Receiver]:
+        return [port for port in self._pollers if isinstance(port, Receiver)]
 
     def _background(self, stop: asyncio.Event) -> list[Coroutine[Any, Any, None]]:
         work = [self._recorder.run(), self._wait_for_room(), self._hear(stop)]
@@ -314,6 +330,8 @@ class Agent:
     def _committed(self, entries: Sequence[Entry]) -> None:
         block = self._blocks.open
         self._ledger.book(entries, block.utc - block.mono)
+        for receiver in self._receivers:
+            receiver.committed(record.exchange for record, _ in entries)
         self._log("debug", "committed", exchanges=len(entries), total=self._ledger.committed)
 
     def _disk_full(self, why: str) -> None:
@@ -390,20 +408,18 @@ class Agent:
             "sync": self._sync_status(),
         }
 
-    def _port_status(self, poller: Poller) -> dict[str, object]:
+    def _port_status(self, port: Owner) -> dict[str, object]:
         now = self._clock.mono_ms()
-        age = max(1, now - self._started)
+        busy = round(port.busy_ms / max(1, now - self._started), 4)
+        told = {"name": port.port.name, "gone": port.gone, "busy": busy, "troubles": []}
+        if isinstance(port, Receiver):
+            return told | {"lines": port.lines, "unknown": port.unknown, "damaged": port.damaged}
         troubles = [
-            {"code": held.code, "since": self._clock.utc_ms() - now + held.since, "detail": poller.said(held)}
+            {"code": held.code, "since": self._clock.utc_ms() - now + held.since, "detail": port.said(held)}
             | {"sure": held.sure}
-            for held in poller.watch.troubles
+            for held in port.watch.troubles
         ]
-        return {
-            "name": poller.port.name,
-            "gone": poller.gone,
-            "busy": round(poller.busy_ms / age, 4),
-            "troubles": troubles,
-        }
+        return told | {"troubles": troubles}
 
     def _back_off(self, device: int) -> int:
         until = next((at for p in self._pollers if (at := p.schedule.back_off_until(device)) is not None), 0)

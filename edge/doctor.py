@@ -100,6 +100,8 @@ def _ports(held: config.EdgeConfig) -> Iterator[Check]:
     for port in held.installation.site.port:
         if port.tcp is not None:
             yield _tried("port", partial(_endpoint, port, held.state / config.SOCKET), port.name)
+        elif port.listen is not None:
+            yield _tried("port", partial(_address, port, held.state / config.SOCKET), port.name)
         else:
             yield _tried("port", partial(_port, port), port.name)
 
@@ -116,12 +118,30 @@ def _load(held: config.EdgeConfig) -> Iterator[Check]:
         yield Check("load", load.port, True, f"{load.share:.1%}")
 
 
+def _told(port: Port, door: Path) -> None:
+    """What the running agent says of a port: PortGone when it is not there; NotRunningError when no agent runs."""
+    gone = next((str(held["gone"]) for held in ask(door, "status")["ports"] if held["name"] == port.name), "")
+    if gone:
+        raise PortGone(gone)
+
+
+def _address(port: Port, door: Path) -> str:
+    """Whether loggers can connect to us: a running agent holds the address, else it must be free."""
+    try:
+        _told(port, door)
+    except NotRunningError:
+        host, _, number = str(port.listen).rpartition(":")
+        try:
+            socket.create_server((host, int(number))).close()
+        except OSError as error:
+            raise PortGone(f"{port.listen}: {error.strerror or error}, expected an address that is free") from error
+    return str(port.listen)
+
+
 def _endpoint(port: Port, door: Path) -> str:
     """Whether the meter takes connections. Many take one only: a running agent is asked how it fares with its own."""
     try:
-        gone = next((str(held["gone"]) for held in ask(door, "status")["ports"] if held["name"] == port.name), "")
-        if gone:
-            raise PortGone(gone)
+        _told(port, door)
     except NotRunningError:
         host, _, number = str(port.tcp).rpartition(":")
         try:

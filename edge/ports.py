@@ -1,0 +1,37 @@
+"""Which task owns a port: one that asks its devices, or one that listens to them."""
+
+from collections.abc import Callable, Sequence
+
+from drivers.driver import Driver
+from drivers.installation import UNASKED
+from drivers.site import Device, Port
+from edge.bus import Bus
+from edge.clock import Clock
+from edge.learned import Learned
+from edge.listening import Ears
+from edge.log import Log
+from edge.poller import Desk, Poller
+from edge.receiver import Receiver
+from edge.wire import Wire
+
+Owner = Poller | Receiver
+Wires = Callable[[Port], Wire]
+Listen = Callable[[Port, Wire | None, Clock], Ears]
+
+
+def owner(
+    port: Port,
+    devices: Sequence[tuple[int, Device, Driver]],
+    ways: tuple[Wires, Listen],
+    learned: Learned,
+    *,
+    clock: Clock,
+    desk: Desk,
+    log: Log,
+) -> Owner:
+    """The owner of a port with these devices (number, entry, driver); ``ways``: how it is reached, and listened to."""
+    wires, listen = ways
+    if port.listen is None and not any(driver.profile.protocol in UNASKED for _, _, driver in devices):
+        return Poller(port, Bus(wires(port), port, clock), devices, learned, clock=clock, desk=desk, log=log)
+    ears = listen(port, None if port.listen is not None else wires(port), clock)
+    return Receiver(port, ears, [(number, driver) for number, _, driver in devices], clock=clock, desk=desk, log=log)
