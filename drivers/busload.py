@@ -1,15 +1,19 @@
 """How much of a port's time its devices are asked for, and whether it is admitted: from the signed files alone."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import msgspec
 
 from drivers import plan
-from drivers.bustime import DLT645_FRAME, PREAMBLE, Line, Pace
+from drivers.bustime import Line, Pace
+from drivers.dlt645 import Dlt645Driver
+from drivers.dlt645_1997 import Dlt645Driver1997
+from drivers.dlt645_asked import Frozen
 from drivers.driver import Driver, Framing, driver
+from drivers.mbus import MbusDriver
 from drivers.modbus import ModbusDriver
-from drivers.profile import Profile
+from drivers.profile import Profile, octets
 from drivers.query import Query
 from drivers.site import Device, Port, Site, duration_ms
 from protocols import modbus
@@ -17,6 +21,10 @@ from protocols.errors import OverloadError
 
 MOST = 0.70
 """The share of its time a port may be asked for: the rest is for silences, repeats and commands."""
+FREEZE_TIME = 5
+"""Bytes of the time of a DL/T 645 freeze."""
+MBUS_QUESTION, MBUS_LONGEST = 5, 261
+"""Bytes of REQ_UD2, and of the longest telegram that answers one."""
 PERIODS = ("1s", "2s", "5s", "10s", "15s", "20s", "30s", "1m", "2m", "5m", "10m", "15m", "30m", "1h")
 """What is proposed where a port is asked for too much."""
 
@@ -76,7 +84,7 @@ def query_ms(held: Driver, query: Query, port: Port, mode: str) -> float:
     if isinstance(held, ModbusDriver):
         asked = modbus.parse_rtu(query.request)
         return pace.line.ms(pace.modbus(asked.function, asked.count))
-    return pace.line.ms(pace.exchange(len(query.request), _answer_bytes(held.profile, query)))
+    return pace.line.ms(sum(pace.exchange(asked, answered) for asked, answered in _rounds(held, query.request)))
 
 
 def fitting(site: Site, port: Port, profiles: Mapping[str, Profile]) -> tuple[str, float] | None:
@@ -125,11 +133,30 @@ def _framing(port: Port) -> Framing:
     return port.framing if port.tcp else "rtu"
 
 
-def _answer_bytes(profile: Profile, query: Query) -> int:
-    """How long the answer is: by the digits of DL/T 645 points, else the longest that the profile's proofs show."""
-    if profile.protocol.startswith("dlt645"):
-        asked = [point for point in profile.points if point.id in query.points]
-        blocks = {point.block for point in asked if point.block is not None and len(asked) > 1}
-        came = [point for point in profile.points if point in asked or point.block in blocks]
-        return PREAMBLE + DLT645_FRAME + sum(map(plan.width, came))
-    return max(len(bytes.fromhex(proof.response)) for proof in profile.proof)
+def _rounds(held: Driver, request: bytes) -> Iterator[tuple[int, int]]:
+    """How many bytes are asked and answered, question by question of one exchange."""
+    if isinstance(held, Dlt645Driver | Dlt645Driver1997):
+        yield from ((len(request), len(request) + data) for data in _dlt645_data(held, request))
+        return
+    longest = max(len(octets(proof.response)) for proof in held.profile.proof)
+    if isinstance(held, MbusDriver):
+        if held.asked.identification:
+            yield len(request), 1
+        for _ in range(1 if held.options.frame_count_bit == "ignored" else 2):
+            yield MBUS_QUESTION, min(longest, MBUS_LONGEST)
+        return
+    yield len(request), longest
+
+
+def _dlt645_data(held: Dlt645Driver | Dlt645Driver1997, request: bytes) -> Iterator[int]:
+    """The bytes of data that answer each question: of an item, a block as the profile knows it, or a freeze."""
+    asked = held.asked(request)
+    if isinstance(asked, Frozen):
+        yield FREEZE_TIME
+        for block in asked.blocks:
+            yield sum(plan.width(point) for point, _ in block.parts)
+        yield FREEZE_TIME
+    elif asked.single:
+        yield plan.width(asked.parts[0][0])
+    else:
+        yield sum(plan.width(point) for point in held.profile.points if point.block == asked.identifier)

@@ -4,11 +4,14 @@ from collections.abc import Iterator
 
 import pytest
 
-from drivers import busload, site
-from drivers.builtin import builtin
+from drivers import busload, profile_file, site
+from drivers.builtin import builtin, builtin_ids
+from drivers.driver import driver
 from drivers.installation import Installation, install
+from drivers.site import Device, Port
 from protocols.errors import OverloadError
 
+ADDRESSES = {"cjt188": "00000000000007"}
 HEAD = 'schema = 1\n[site]\nid = "S"\nname = "s"\n'
 
 
@@ -67,6 +70,28 @@ def test_dl_t_645_counts_both_frames() -> None:
     [share] = load.shares
     assert share.requests == 1
     assert share.bus_ms == pytest.approx((4 + 16 + 4 + 16 + 6) * 11 / 2.4 + 100 + 30, abs=1e-6)
+
+
+def test_every_model_that_comes_with_us_has_a_load() -> None:
+    """Also where an answer takes several questions: freezes, M-Bus telegrams."""
+    for name in builtin_ids():
+        profile = profile_file.load(builtin(name), name)
+        if profile.protocol == "hj212":
+            continue
+        held = driver(Device(id="M", profile=name, port="p", address=ADDRESSES.get(profile.protocol, "7")), profile)
+        for query in held.queries():
+            took = busload.query_ms(held, query, Port(name="p", device="/dev/x"), "9600-8E1")
+            least = held.profile.link.turnaround_ms + len(query.request) * 11 / 9.6
+            assert least < took < 5000, (name, query, took)
+
+
+def test_an_m_bus_meter_that_minds_the_frame_count_bit_is_asked_twice() -> None:
+    [once], [twice] = [
+        load.shares
+        for extra in ('options = { frame_count_bit = "ignored" }\n', "")
+        for load in shares(port(extra='device = "/dev/x"\nmode = "2400-8E1"'), meter(1, extra, "mbus-water"))
+    ]
+    assert twice.bus_ms == pytest.approx(2 * once.bus_ms)
 
 
 def test_modbus_tcp_has_no_characters_and_other_ports_do_not_add() -> None:

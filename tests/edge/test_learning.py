@@ -4,9 +4,12 @@ import json
 from random import Random
 
 from cloud.course import check_plan
+from cloud.store import Store
 from drivers.replay import replay_chunk
 from edge import config
 from protocols import modbus
+from protocols.record import invite
+from protocols.record.answer import Answer
 from protocols.record.chunk import BACK_OFF, REFUSED
 
 POINTS = ["voltage_a", "power_a", "power_factor_a"]
@@ -95,3 +98,18 @@ def test_a_meter_that_refuses_a_point_is_asked_the_others(box, kit):
     assert {name for name, _ in held} == {"voltage_a", "power_factor_a"}
     assert len([at for name, at in held if name == "voltage_a"]) == 60
     assert asked.count((12, 2)) == 3, "given up for the day after three refusals alike"
+
+
+def test_a_collector_takes_the_pieces_in(box, kit, tmp_path):
+    made = box(kit.serial_port(), kit.meter(1, "bus", "eastron-sdm630", [*POINTS, "energy_import"]))
+    meter, _ = refusing(kit, 6)
+    kit.world(made, {"bus": meter}).run(1799)
+    store, now = Store(tmp_path / "collector.db", made.collector), kit.start + 3_600_000
+    code = invite.make(Random(2).randbytes(9), made.collector.spki)
+    store.create_invite(code, None, now + 3_600_000, now)
+    enrolment = (made.state / config.ENROLMENT).read_bytes()
+    store.enrol(code.format(), enrolment, made.envelopes[0], list(made.profiles.values()), now)
+    outbox = made.outbox()
+    frames = [outbox.batch(0, seq, 1, 1)[0].frame for seq in range(outbox.chain().link.seq)]
+    outbox.close()
+    assert {verdict.answer for frame in frames for verdict in store.append([frame], now)[0]} == {Answer.STORED}
