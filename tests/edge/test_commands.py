@@ -53,6 +53,14 @@ def test_doctor_names_each_fault_and_its_remedy(box, kit):
     assert told.returncode in (3, 8), "the first fault that is left: the clock of this box, or the port"
 
 
+@pytest.mark.parametrize(("period", "code"), [("1s", "CFG-103"), ("60s", "")])
+def test_doctor_tells_how_much_of_a_bus_is_asked_for(box, kit, period, code):
+    made = box(kit.serial_port(), *(kit.sdm(number, "bus", period) for number in range(1, 11)))
+    said = tanmeter("doctor", "--json", "--state", made.state)
+    [load] = [check for check in json.loads(said.stdout)["checks"] if check["name"] == "load"]
+    assert (load["ok"], load["code"]) == (not code, code) and "%" in load["found"]
+
+
 def mode_of(path):
     return path.stat().st_mode & 0o777
 
