@@ -4,12 +4,13 @@ import re
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
+import msgspec
 import typer
 
 import tanmeter
-from drivers import builtin, vocabulary
+from drivers import builtin, cjt188_options, vocabulary
 from drivers.profile import Identify, Profile
 from drivers.profile_file import load
 from protocols import messages
@@ -67,6 +68,15 @@ One quantity has one name, whoever made the meter; a part of it is said behind: 
 | --- | --- | --- |
 """
 
+CJT188 = """
+## Options of CJ/T 188 meters
+
+What makers do differently. A profile has its own; `options = { flow_decimals = 2 }` of a device in the site file goes before them.
+
+| option | values | default | 含义 · meaning |
+| --- | --- | --- | --- |
+"""
+
 
 def pages() -> dict[str, str]:
     """Every reference page by its file name."""
@@ -76,7 +86,9 @@ def pages() -> dict[str, str]:
         "profiles.md": PROFILES
         + "".join(_profile(load(builtin.builtin(name), name)) for name in builtin.builtin_ids())
         + NAMES
-        + "".join(_names()),
+        + "".join(_names())
+        + CJT188
+        + "".join(_cjt188()),
     }
 
 
@@ -85,6 +97,22 @@ def _names() -> Iterator[str]:
     for name, units in {**vocabulary.UNITS, **dict.fromkeys(vocabulary.STATES, vocabulary.NUMBER)}.items():
         entry = messages.catalogue()[f"quantity.{name}"]
         yield f"| `{name}` | {entry['zh']} · {entry['en']} | {' '.join(units) if units != vocabulary.NUMBER else ''} |\n"
+
+
+def _cjt188() -> Iterator[str]:
+    """A line for each option of a CJ/T 188 meter."""
+    for field in msgspec.structs.fields(cjt188_options.Options):
+        entry = messages.catalogue()[f"option.cjt188.{field.name}"]
+        default = "" if field.default in (msgspec.NODEFAULT, None) else f"`{field.default}`"
+        meaning = f"{entry['zh']} · {entry['en']}"
+        yield f"| `{field.name}` | {_values(field.type)} | {default} | {meaning} |\n"
+
+
+def _values(hint: Any) -> str:
+    """What an option may be."""
+    if get_origin(hint) is Literal:
+        return " ".join(f"`{value}`" for value in get_args(hint))
+    return "0 to 8" if hint is cjt188_options.Decimals else "a byte in hex, like `2C`"
 
 
 def _commands() -> Iterator[tuple[str, Any]]:
@@ -138,11 +166,13 @@ def _profile(profile: Profile) -> str:
     )
     points = ", ".join(f"`{point.id}`" + (f" {point.unit}" if point.unit != "1" else "") for point in profile.points)
     marks = f"- Identified by: {_marks(profile.identify)}.\n" if profile.identify is not None else ""
+    set_ = ", ".join(f"`{key} = {value!r}`" for key, value in profile.options.items()).replace("'", '"')
+    options = f"- Options: {set_}.\n" if set_ else ""
     mind = f"- Mind: {profile.source.note}\n" if profile.source.note else ""
     return (
         f"\n## `{profile.id}`\n\n{profile.title.zh} · {profile.title.en}. Protocol {profile.protocol},"
         f" {len(profile.points)} points, verified: **{profile.source.verified}**.\n\n"
-        f"- Fits: {fits}\n- Source: {profile.source.doc}.\n{mind}{marks}- Points: {points}.\n"
+        f"- Fits: {fits}\n- Source: {profile.source.doc}.\n{mind}{options}{marks}- Points: {points}.\n"
     )
 
 

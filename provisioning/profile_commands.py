@@ -158,6 +158,8 @@ def _described(found: Found) -> Iterator[str]:
     if profile.source.note:
         yield _line("note", profile.source.note)
     yield _line("link", _text("profile.show.limits", mode=mode, **msgspec.to_builtins(link)))
+    if profile.options:
+        yield _line("options", " ".join(f"{key}={value}" for key, value in profile.options.items()))
     yield _line("digest", digest(found.source).hex())
     for point in profile.points:
         title = getattr(point.title, language) if point.title is not None else ""
