@@ -56,7 +56,10 @@ def explain(line: str, protocol: str = "auto", language: messages.Language = "en
     bytes of a content nobody described. HJ 212: ``control`` is CN, and each value has its ``flag`` beside it. CJ/T 188
     also has ``meter_type`` and ``serial``. Frames of DL/T 645, CJ/T 188 and HJ 212 are also found behind noise; of
     several in a line the first that comes from a meter is told (before it goes the echo of the question) and
-    ``skipped`` counts the others.
+    ``skipped`` counts the others. DL/T 645 also has ``meaning`` (request, reply or refusal, of which function); a
+    request has ``asks``, the names of what it is for, and ``records`` and ``since`` of a load record; an answer joined
+    from several frames has their number as ``frames``, a follow-up by itself its own as ``frame``; a status word has
+    ``flags``, the names of the bits that are set; ``noise`` is what stood before the frame; ``hint`` a likely mistake.
 
     ``ok`` false: ``protocol`` (null when ``auto`` found none that fits) and ``error`` {code, message, byte, found,
     expected, cause}; the message names the check that failed, ``byte`` where (from 0), ``cause`` what is likely behind

@@ -8,8 +8,21 @@ an answer is recorded as all its frames, one after another.
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
-from protocols.dlt645_frame import ERROR, FUNCTION, MORE, PREAMBLE, REPLY, Frame, Parser, decode, refusal, split
+from protocols.dlt645_frame import (
+    ERROR,
+    FUNCTION,
+    MORE,
+    OVERHEAD,
+    PREAMBLE,
+    REPLY,
+    Frame,
+    Parser,
+    decode,
+    refusal,
+    split,
+)
 from protocols.errors import Damaged, Mismatched, ProtocolError, Refused
 from protocols.recogniser import verdict
 
@@ -18,6 +31,9 @@ LONGEST = 16
 
 LIMIT = 2048
 """Bytes kept to explain a failure."""
+
+REMEMBERED = 8192
+"""Requests whose meaning is remembered: the plans of a few hundred meters."""
 
 READING = frozenset((0x01, 0x02, 0x11, 0x12, 0x13))
 """Every function of either edition that reads; the others write, freeze, clear, switch or log in."""
@@ -82,15 +98,7 @@ class Edition:
 
     def question(self, raw: bytes) -> Question:
         """What a request asks: a read, a follow-up or an address; Mismatched when it is none of them."""
-        frame = decode(raw)
-        tail = len(frame.data) - self.width
-        asks = frame.control == self.read and tail in self.tails
-        goes_on = frame.control == self.follow and tail == int(self.numbered)
-        finds = frame.control == self.find and not frame.data
-        if not (asks or goes_on or finds):
-            found = f"control {frame.control:02X} with {len(frame.data)} data bytes"
-            raise Mismatched(f"{found}, expected a request of {self.name} that reads")
-        return Question(frame.address, frame.control, self.identifier_of(frame), frame.data[self.width :])
+        return _question(self, raw)
 
     def identifier_of(self, frame: Frame) -> str:
         """The identifier at the head of the data, highest byte first; empty when the data are too short."""
@@ -122,6 +130,8 @@ class Edition:
 
     def pending(self, requests: Sequence[bytes], reply: bytes) -> bytes | None:
         """The request to send next after these frames; None when the answers are whole, or never will be."""
+        if len(requests) == 1 and _alone(reply):
+            return None
         talk = Talk(self, requests)
         try:
             for frame in split(reply):
@@ -166,6 +176,25 @@ class Edition:
         return (
             None if number == asked.tail else f"{said} with frame number {found}, expected {asked.tail.hex().upper()}"
         )
+
+
+def _alone(reply: bytes) -> bool:
+    """Whether a reply is one frame that says it is the last: the usual case, seen without taking it apart."""
+    return len(reply) >= OVERHEAD and len(reply) == OVERHEAD + reply[9] and not reply[8] & MORE
+
+
+@lru_cache(maxsize=REMEMBERED)
+def _question(edition: Edition, raw: bytes) -> Question:
+    """What a request asks; every answer of it is held against this."""
+    frame = decode(raw)
+    tail = len(frame.data) - edition.width
+    asks = frame.control == edition.read and tail in edition.tails
+    goes_on = frame.control == edition.follow and tail == int(edition.numbered)
+    finds = frame.control == edition.find and not frame.data
+    if not (asks or goes_on or finds):
+        found = f"control {frame.control:02X} with {len(frame.data)} data bytes"
+        raise Mismatched(f"{found}, expected a request of {edition.name} that reads")
+    return Question(frame.address, frame.control, edition.identifier_of(frame), frame.data[edition.width :])
 
 
 class Talk:

@@ -1,17 +1,27 @@
-"""The simulated meters asked by masters that nobody here wrote: pymodbus and mbpoll, over TCP and over the bus."""
+"""The simulated meters asked by masters that nobody here wrote: pymodbus, mbpoll and PyPI's dlt645."""
 
 import asyncio
 import json
 import re
+import socketserver
 from collections.abc import Awaitable, Callable
 from decimal import Decimal
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
+from dlt645.service.clientsvc.client_service import MeterClientService
 from pymodbus.client import AsyncModbusSerialClient, AsyncModbusTcpClient
 
+from simulator.dlt645_meters import Dlt645Meter
+from simulator.electricity import behind
 from simulator.site import Site
+from simulator.truth import TruthLog
+from simulator.world import World
+
+NOON = 1_795_406_400_000
+METER = "202311070001"
 
 
 def on_site(folder: Path, talk: Callable[[Site], Awaitable[Any]]) -> Any:
@@ -95,3 +105,38 @@ def test_mbpoll_reads_the_meter_on_the_shared_bus(tmp_path: Path) -> None:
 
     volts = on_site(tmp_path, talk)
     assert {f"3:{register}": Decimal(text).scaleb(-1) for register, text in volts.items()} == served(tmp_path, "M-03")
+
+
+class OnTcp(socketserver.BaseRequestHandler):
+    """A simulated DL/T 645 meter behind a transparent serial server."""
+
+    meter: Dlt645Meter
+
+    def handle(self) -> None:
+        while data := self.request.recv(300):
+            for reply in self.meter.hear(data, NOON):
+                self.request.sendall(reply)
+
+
+def test_pypi_dlt645_reads_the_simulated_meter(tmp_path: Path) -> None:
+    truth = TruthLog(tmp_path / "truth.jsonl")
+    handler = type("Handler", (OnTcp,), {"meter": Dlt645Meter("M-01", METER, 3, behind(World(7), "M-01", 80), truth)})
+    with socketserver.TCPServer(("127.0.0.1", 0), handler) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        client = MeterClientService.new_tcp_client("127.0.0.1", server.server_address[1], timeout=2)
+        client.set_address(bytes.fromhex(METER)[::-1].hex())  # it sends the digits in the order it is given them
+        try:
+            energy, voltage, unknown = (
+                client.read_00(0x00010000),
+                client.read_02(0x02010100),
+                client.read_00(0x00860000),
+            )
+        finally:
+            client.disconnect()
+            server.shutdown()
+    truth.close()
+    lines = [json.loads(line)["served"][0] for line in (tmp_path / "truth.jsonl").read_text().splitlines()]
+    assert [line[0] for line in lines] == ["00010000", "02010100"]
+    assert Decimal(str(energy.value)) == Decimal(lines[0][2])
+    assert Decimal(str(voltage.value)) == Decimal(lines[1][2])
+    assert unknown is None, "refused with D1"
