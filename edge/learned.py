@@ -117,9 +117,8 @@ class Learned:
                 found = [piece for piece in _leaves(question.cuts, whole) if self._asked_today(device, piece, now)]
                 return Asking(None, tuple(found))
             question.since = now
-        elif not self._asked_today(device, whole, now):
-            return Asking(None)
-        return Asking(self.wording(device, query))
+        own = self.wording(device, query)
+        return Asking(own if self._asked_today(device, own, now) else None)
 
     def wording(self, device: int, query: int) -> bytes:
         """How a question of the plan is worded now. While no wording is known each is tried in turn; else the known

@@ -264,6 +264,17 @@ def test_the_wording_that_answered_is_used_the_others_tried_after_silences() -> 
     assert tried.count(b"other") == 6 and tried.count(query.request) == 2 and tried[0] == b"other"
 
 
+def test_a_wording_that_is_refused_does_not_stop_the_one_that_is_understood() -> None:
+    made = Worded()
+    [query] = made.queries()
+    learned = Learned({0: made})  # type: ignore[dict-item]
+    learned.answered(0, 0, b"other", 30, NOW)
+    for _ in range(5):
+        learned.refused(0, 0, query.request, 2, NOW)
+    learned.answered(0, 0, b"other", 30, NOW)
+    assert learned.requests(0, 0, NOW).own == b"other"
+
+
 def test_turnaround_is_told_once_there_are_enough_answers() -> None:
     learned = Learned({0: reader()})
     [query] = learned._drivers[0].queries()
