@@ -5,10 +5,10 @@ and the one that comes now, or before the one that is about to come, the logger 
 While it answers, newer intervals are held back, so that they are put on record in order of their time.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from drivers.hj212 import Hj212Driver, interval_start, local
+from drivers.hj212 import ASK_NOTHING, Hj212Driver, interval_start, local
 from protocols.hj212 import Found, Packet
 from protocols.hj212_requests import HISTORY, REQUEST_ANSWER, RESULT, Asker, history
 
@@ -54,14 +54,21 @@ class Backlog:
     asking: Question | None = None
     _courses: dict[str, Course] = field(default_factory=dict)
 
-    def resume(self, since: int | None) -> None:
-        """Begin where a run ended at ``since`` (UTC ms); None: there was none, and nothing was missed."""
-        zone = self.driver.zone
+    def resume(self, since: int | None, recorded: Iterable[bytes]) -> None:
+        """Begin where a run left the record: behind the newest interval of the packets ``recorded`` last, or else with
+        the one that had come to its end before ``since`` (UTC ms). None: there was no run, and nothing was missed.
+        """
+        newest: dict[str, int] = {}
+        for raw in recorded:
+            stamp = self.driver.stamp(ASK_NOTHING, raw)
+            cn = self.driver.packet(raw).cn
+            newest[cn] = max(newest.get(cn, 0), stamp or 0)
         for query in self.driver.queries():
-            cn = self.driver.command(query)
-            if cn in HISTORY:
-                start = None if since is None else interval_start(since, query.period_ms, zone)
-                self._courses[cn] = Course(query.period_ms, start)
+            cn, period = self.driver.command(query), query.period_ms
+            if cn not in HISTORY:
+                continue
+            until = None if since is None else interval_start(since - period, period, self.driver.zone)
+            self._courses[cn] = Course(period, newest[cn] + period if newest.get(cn) else until)
 
     def follows(self, packet: Packet, stamp: int | None) -> bool:
         """Whether a packet belongs to the answer that is being given."""
@@ -113,6 +120,11 @@ class Backlog:
                 asked = (local(moment, self.driver.zone) for moment in (span[0], span[1] - 1000))
                 return history(Asker.of(packet), cn, self.asking.qn, *asked)
         return None
+
+    def said(self) -> str:
+        """What is being asked, in words."""
+        asking, zone = self.asking, self.driver.zone
+        return "" if asking is None else f"{asking.cn} {local(asking.begin, zone)}..{local(asking.end, zone)}"
 
     def lose(self) -> None:
         """The line is over: what was being asked is asked again on the next one."""

@@ -138,9 +138,18 @@ class Receiver:
         and the packets on record (by device number) are known again: their sender may not have heard the answer.
         """
         for device in self._devices.values():
-            device.backlog.resume(since)
-            for raw in recorded.get(device.number, ()):
+            raws = [raw for raw in recorded.get(device.number, ()) if self._ours(device, raw)]
+            device.backlog.resume(since, raws)
+            for raw in raws:
                 device.learn(raw)
+
+    def _ours(self, device: Device, raw: bytes) -> bool:
+        """Whether a packet of another run is still one of this device: its entry may have changed since."""
+        try:
+            device.driver.packet(raw)
+        except ProtocolError:
+            return False
+        return True
 
     def restart(self, now: int) -> None:
         """The line of time begins anew at ``now``."""
@@ -286,7 +295,7 @@ class Receiver:
         question = device.backlog.ask(found.packet, stamp, now)
         if question is not None:
             self._outgoing.append((number, question))
-            self._log("info", "history_asked", device=device.number, what=question.decode().strip())
+            self._log("info", "history_asked", device=device.number, what=device.backlog.said())
         if device.backlog.waits(found.packet, stamp):
             device.backlog.held.append((number, found))
         else:

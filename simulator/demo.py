@@ -157,7 +157,7 @@ async def _try(stage: Stage, told: Told, say: Say, agent: Child) -> None:
     for meter in day.meters:
         say("meter", device=meter.device, kwh=plain(meter.booked), truth=plain(meter.expected))
     say("equal", kwh=plain(day.booked_kwh), factor=plain(day.factor), factor_id=day.factor_id, tco2=plain(day.tco2))
-    told.flows = await trials.flows(stage)
+    told.flows = (*await trials.flows(stage), await trials.mass(stage))
     for flow in told.flows:
         say("flow", device=flow.device, booked=plain(flow.booked), truth=plain(flow.expected), unit=flow.unit)
     size = await trials.evidence(stage, day.statement)

@@ -8,7 +8,8 @@ from random import Random
 from drivers import site as sites
 from edge.agent import Agent
 from edge.wire import Wire
-from simulator.meters import PORTS, Listener, listeners
+from simulator.logger_lines import LoggerEars
+from simulator.meters import PAST_PLAN, PORTS, Listener, listeners, logger
 from simulator.network import Endpoint, TcpEnd
 from simulator.ports import SerialPort
 from simulator.rs485 import Pair
@@ -27,8 +28,12 @@ def live_through(state: Path, seed: int, since: int, until: int, truth: Path) ->
     What the meters served is appended to the ``truth`` log. The agent delivers nothing: the outbox is full afterwards.
     """
     loop, log = VirtualLoop(), TruthLog(truth, buffered=True)
-    wire = wires(SimClock(loop, since), Random(f"line/{seed}/{since}"), listeners(World(seed), log))
-    agent = Agent(state, SimClock(loop, since), wire, None, Random(f"{seed}/{since}"), durable=False)
+    world, clock = World(seed), SimClock(loop, since)
+    wire = wires(clock, Random(f"line/{seed}/{since}"), listeners(world, log))
+    ears = LoggerEars(logger(world, log, PAST_PLAN), clock)
+    agent = Agent(
+        state, clock, wire, None, Random(f"{seed}/{since}"), durable=False, listen=lambda port, wire, clock: ears
+    )
     try:
         loop.run_until_complete(agent.run(asyncio.Event(), until))
     finally:

@@ -7,6 +7,7 @@ from typing import Protocol
 from simulator.cjt188_meters import Cjt188Meter, cold, gas, heat, water
 from simulator.dlt645_meters import Dlt645Meter
 from simulator.electricity import behind
+from simulator.hj212_logger import MINUTES, REAL_TIME, StackLogger
 from simulator.modbus_meters import ModbusMeter, RtuMeter, TcpMeter, acrel_adl400, eastron_sdm630, sick_marsic300
 from simulator.pipes import within
 from simulator.truth import TruthLog
@@ -72,6 +73,20 @@ def listeners(world: World, truth: TruthLog) -> dict[str, tuple[Listener, ...]]:
     }
 
 
+LOGGER_PORT, LOGGER, LOGGER_MN = "cems", "S-02", "88113021200000000000A502"
+"""Where the box listens for the data logger at the kiln's stack."""
+MASS = ("co2_mass_rate", "2051.co2")
+"""What is booked of it, and where the truth log tells it."""
+LIVE_PLAN = {REAL_TIME: 5_000, MINUTES: 60_000, "2061": 3_600_000}
+PAST_PLAN = {MINUTES: 900_000}
+"""What the logger says, every so many ms: of the history as little as is booked."""
+
+
+def logger(world: World, truth: TruthLog, plan: Mapping[str, int]) -> StackLogger:
+    """The data logger, a new one."""
+    return StackLogger(LOGGER, LOGGER_MN, world, truth, plan)
+
+
 REGISTERS = {"M-01": "00010000", "M-02": "00010000", "M-03": "3:10", "M-04": "4:72"}
 """Where each electricity meter counts the energy that is booked."""
 
@@ -93,6 +108,7 @@ HISTORY = {
     "H_01": ("energy_heat", "power"),
     "C_01": ("energy_cold", "power"),
     "S_01": ("co2", "o2", "malfunction", "maintenance", "live"),
+    "S_02": ("co2_mass_rate",),
 }
 """What is asked of each meter while it is asked every quarter of an hour; later everything its model has."""
 
@@ -101,7 +117,8 @@ def site_toml(places: Mapping[str, str], period: str, block: str, points: Mappin
     """The site file for meters that are at ``places`` (port name -> device path or host:port); no points: all."""
     ports = {name.replace("-", "_"): place for name, place in places.items()}
     asked = {name: _asked(points.get(name, ())) for name in HISTORY}
-    return SITE.format(**ports, **asked, period=period, block=block).encode()
+    pace = f'"2051" = "{period}"' if points else f'"2011" = "{period}", "2051" = "1m"'
+    return SITE.format(**ports, **asked, period=period, pace=pace, block=block).encode()
 
 
 def _asked(points: tuple[str, ...]) -> str:
@@ -136,6 +153,10 @@ tcp = "{feeder_2}"
 [[port]]
 name = "stack"
 tcp = "{stack}"
+
+[[port]]
+name = "cems"
+listen = "{cems}"
 
 [[device]]
 id = "M-01"
@@ -221,4 +242,14 @@ port = "stack"
 address = "1"
 role = "flue-gas"
 period = "{period}"{S_01}
+
+[[device]]
+id = "S-02"
+name = "窑尾二氧化碳（数采仪）"
+profile = "hj212-co2"
+port = "cems"
+address = "88113021200000000000A502"
+role = "flue-gas"{S_02}
+options = {{ units = {{ a05001 = "%" }}, periods = {{ {pace} }} }}
+stack = {{ area_m2 = 1.77, kv = 0.92, air_pressure_pa = 101000 }}
 """

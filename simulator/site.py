@@ -5,13 +5,16 @@ import contextlib
 import json
 import os
 import signal
+import socket
 import sys
 import time
 import tty
 from collections.abc import Callable
 from pathlib import Path
 
-from simulator.meters import PORTS, Listener, Port, listeners
+from edge.clock import SystemClock
+from simulator.logger_lines import speak
+from simulator.meters import LIVE_PLAN, LOGGER_PORT, PORTS, Listener, Port, listeners, logger
 from simulator.truth import TruthLog
 from simulator.world import World
 
@@ -110,11 +113,21 @@ class Site:
                 self.places[port.name] = str(link)
             else:
                 self.places[port.name] = await self._listen(port)
+        self.places[LOGGER_PORT] = self._connect()
 
     def close(self) -> None:
         """Take the site down."""
         for close in self._close:
             close()
+
+    def _connect(self) -> str:
+        """Let the data logger connect to the address that is told, once a box listens there."""
+        with socket.create_server((self._host, 0)) as probe:
+            number = int(probe.getsockname()[1])
+        held = logger(self._world, self.truth, LIVE_PLAN)
+        speaking = asyncio.ensure_future(speak(held, self._host, number, SystemClock()))
+        self._close.insert(0, lambda: (speaking.cancel(), None)[1])
+        return f"{self._host}:{number}"
 
     async def _listen(self, port: Port) -> str:
         async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -18,9 +18,9 @@ from protocols.record.block import Sealed, open_block, seal
 from protocols.record.cose import EDDSA, PrivateKey, PublicKey
 from simulator.asking import instant
 from simulator.children import Child
-from simulator.meters import FLOWS, RATIOS, REGISTERS
+from simulator.meters import FLOWS, LOGGER, MASS, RATIOS, REGISTERS
 from simulator.stage import LIVE_BLOCK_MS, SITE_ID, DemoFailed, Stage, now_ms
-from simulator.truth import Truth
+from simulator.truth import Span, Truth, spoken
 from simulator.world import DAY_MS, ZONE_MS
 
 CUT_S = 8.0
@@ -31,6 +31,8 @@ DEAD_S = 1.0
 ROUNDING_MS = 20
 """A reply is dated by the agent within this of when the meter gave it; meters are asked seconds apart."""
 VERIFY_FAILED = 4
+GRAMME = Decimal("0.001")
+HOUR_MS = 3_600_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,6 +260,39 @@ def _left_behind(state: Path, gateway: str) -> tuple[int, str, int, Counter[byte
 
 async def _newest(stage: Stage, gateway: dict[str, Any]) -> Sealed:
     return await stage.asking.sealed(gateway["id"], gateway["epoch"], gateway["next_seq"] - 1)
+
+
+async def mass(stage: Stage) -> Flow:
+    """The day's CO2 of the stack as the collector's intervals book it out of what the data logger sent unasked, beside
+    what the logger's own truth makes of it: equal to a gramme an hour. DemoFailed otherwise.
+    """
+    midnight, (point, register) = _midnight(), MASS
+    asked = {"device": LOGGER, "point": point, "from": _iso(midnight)}
+    booked = (await stage.asking.get("/v1/intervals", **asked))["data"]
+    if not booked:
+        raise DemoFailed(f"{LOGGER}.{point}: found no interval, expected some since midnight")
+    newest = max(instant(entry["register_end"]["at"]) for entry in booked)
+    spans = [span for path in (stage.past_truth, stage.live_truth) for span in spoken(path, LOGGER, register)]
+    expected, covered = _covered(spans, midnight, newest)
+    consumed = reduce(EXACT.add, (Decimal(entry["consumption"] or 0) for entry in booked), Decimal(0))
+    flow = Flow(LOGGER, point, booked[0]["unit"], expected.quantize(GRAMME), consumed.quantize(GRAMME))
+    if abs(flow.booked - flow.expected) > GRAMME * (1 + covered // HOUR_MS) or not flow.booked:
+        raise DemoFailed(f"{LOGGER}: found {flow.booked} {flow.unit} booked, expected {flow.expected} {flow.unit}")
+    return flow
+
+
+def _covered(spans: Sequence[Span], since: int, newest: int) -> tuple[Decimal, int]:
+    """The amount of rates per hour over the time that they cover from ``since`` on, each instant once, and how long
+    that is (ms); those that begin after ``newest`` are not counted.
+    """
+    total, position, covered = Decimal(0), since, 0
+    for span in sorted(set(spans), key=lambda span: (span.start, -span.length)):
+        end = span.start + span.length
+        if end > position and span.start <= newest:
+            held = end - max(span.start, position)
+            total = EXACT.add(total, EXACT.multiply(span.rate, Decimal(held)))
+            position, covered = end, covered + held
+    return total / HOUR_MS, covered
 
 
 def _flow(device: str, point: str, booked: Sequence[dict[str, Any]], truth: Truth, midnight: int) -> Flow:

@@ -41,6 +41,33 @@ class TruthLog:
         self._file.close()
 
 
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A rate per hour over a stretch of time (UTC ms, ms)."""
+
+    start: int
+    length: int
+    rate: Decimal
+
+
+def spoken(path: Path, device: str, register: str) -> list[Span]:
+    """The spans that a device told under a register, its raw number their length; those without a value are left out.
+
+    StoreError when a line is not one of ours; the last one may be half written.
+    """
+    found = []
+    with path.open(encoding="ascii") as lines:
+        for line in lines:
+            if line.endswith("\n") and f'["{register}",' in line:
+                entry = _entry(line, path)
+                found += [
+                    Span(entry["utc_ms"], raw, Decimal(value))
+                    for name, raw, value in entry["served"]
+                    if entry["device"] == device and name == register and value is not None
+                ]
+    return found
+
+
 @dataclass(slots=True)
 class Truth:
     """What a truth log says, for one register of each device: the times it was served and its values."""
@@ -78,6 +105,14 @@ class Truth:
                     self.values.setdefault(device, []).append(Decimal(value))
         except (ValueError, KeyError, TypeError) as error:
             raise StoreError(f"{path}: found {line.strip()!r}, expected a line of a truth log") from error
+
+
+def _entry(line: str, path: Path) -> dict[str, Any]:
+    try:
+        entry: dict[str, Any] = json.loads(line)
+    except ValueError as error:
+        raise StoreError(f"{path}: found {line.strip()!r}, expected a line of a truth log") from error
+    return entry
 
 
 def _number(raw: int | None) -> str:

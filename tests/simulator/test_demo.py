@@ -85,7 +85,7 @@ def test_once_json_prints_one_object_in_which_everything_holds(start: Callable[.
     }
     assert {name: (flow["unit"], flow["booked"]) for name, flow in told["flows"].items()} == {
         name: (unit, told["flows"][name]["expected"])
-        for name, unit in (("W-01", "m3"), ("G-01", "m3"), ("H-01", "GJ"), ("C-01", "kWh"))
+        for name, unit in (("W-01", "m3"), ("G-01", "m3"), ("H-01", "GJ"), ("C-01", "kWh"), ("S-02", "kg"))
     }
     assert all(Decimal(flow["booked"]) > 0 for flow in told["flows"].values())
     assert demo.children() == [] and list(demo.folder.iterdir()) == []

@@ -13,14 +13,20 @@ from protocols.record import transport
 from protocols.record.block import EventKind, open_block
 from provisioning import folder, keys, site_init
 from simulator.history import live_through
-from simulator.meters import FLOWS, HISTORY, REGISTERS, site_toml
-from simulator.truth import Truth
+from simulator.meters import FLOWS, HISTORY, LOGGER, MASS, REGISTERS, site_toml
+from simulator.truth import Truth, spoken
 
 START = 1_795_363_200_000  # 2026-11-23 00:00 in Shanghai
 HOURS = 3
 ASKED_ANOTHER_WAY = ("W-01", "C-01")
 """They understand only the second wording of their question: the first may be met with silence, once."""
-PLACES = {"bus-1": "/dev/ttyUSB0", "bus-2": "/dev/ttyUSB1", "feeder-2": "127.0.0.1:502", "stack": "127.0.0.1:503"}
+PLACES = {
+    "bus-1": "/dev/ttyUSB0",
+    "bus-2": "/dev/ttyUSB1",
+    "feeder-2": "127.0.0.1:502",
+    "stack": "127.0.0.1:503",
+    "cems": "127.0.0.1:504",
+}
 
 
 @pytest.fixture(scope="module")
@@ -75,6 +81,21 @@ def test_what_the_record_says_is_what_the_meters_served(lived: Path) -> None:
     assert compared == sum(len(values) for values in truth.values.values())
     assert 0 <= len(booked) * HOURS * 4 - compared <= len(ASKED_ANOTHER_WAY)
     assert all(values == sorted(values) and values[-1] > values[0] > Decimal(0) for values in truth.values.values())
+
+
+def test_the_mass_of_the_stack_is_what_the_data_logger_knows(lived: Path) -> None:
+    box, installation = folder.read_box(lived / "state"), load(lived / "state").installation
+    truth = {span.start: span.rate for span in spoken(lived / "truth.jsonl", LOGGER, MASS[1])}
+    found = {
+        reading.at: reading.value
+        for header, chunks in [
+            open_block(transport.unpack(frame), box.enrolment.key) for frame in frames(lived / "state")
+        ]
+        for chunk in chunks
+        for reading in replay_chunk(installation, header, chunk)
+        if reading.point == MASS[0]
+    }
+    assert found == truth and len(found) == HOURS * 4 and min(found) == START - 900_000
 
 
 def test_one_seed_is_one_history(lived: Path, tmp_path: Path) -> None:
