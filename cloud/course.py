@@ -7,12 +7,14 @@
 - The configuration number is not below that of a block that was booked.
 - What was due is what the signed plan owes in that time, for every device, and more only where a device speaks unasked;
   answers to questions beyond the plan do not count; what nothing tells of fits in the declared gaps.
+- No question of the plan stands in for another: each has its answers and faults, but for what the gaps declare. (Where
+  the clock steps, slots may come twice or not at all.)
 
 Where the box did not know the time, on either side, UTC is not compared. A block that breaks a rule keeps its place in
 the chain and books nothing; its course is still what the next one goes on from.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -71,25 +73,47 @@ def check(before: Course | None, header: Header) -> None:
 def check_plan(header: Header, chunks: Iterable[Chunk], installation: Installation) -> None:
     """Every device of the signed plan was due what it owes in this time, and no other device speaks; ChainError."""
     span, plans = header.mono[1] - header.mono[0], _plans(installation)
+    stepped = _has(header, EventKind.CLOCK_STEP)
     due = [0] * len(plans)
     for chunk in chunks:
         installation.driver(chunk.device, chunk.device_digest)
-        queries = plans[chunk.device]
-        due[chunk.device] = chunk.counters.due - beyond(chunk, queries)
+        plan = plans[chunk.device]
         for fault in chunk.faults:
-            if fault.query >= len(queries):
-                raise ChainError(f"device {chunk.device}: found request {fault.query} of a plan of {len(queries)}")
-        _check_gaps(header, chunk, queries)
-    for number, queries in enumerate(plans):
-        low, high = due_bounds(queries, span)
-        if not low <= due[number] <= (high if all(query.request for query in queries) else due[number]):
+            if fault.query >= len(plan.queries):
+                raise ChainError(f"device {chunk.device}: found request {fault.query} of a plan of {len(plan.queries)}")
+        told, beyond = plan.told(chunk)
+        due[chunk.device] = chunk.counters.due - beyond
+        _check_gaps(header, chunk, plan.queries)
+        if not stepped:
+            _check_each(chunk, plan, told, span)
+    for number, plan in enumerate(plans):
+        low, high = due_bounds(plan.queries, span)
+        if not low <= due[number] <= (due[number] if plan.unasked else high):
             raise ChainError(f"device {number}: found {due[number]} due in {span} ms, expected {low} to {high}")
 
 
-def beyond(chunk: Chunk, queries: Sequence[Query]) -> int:
-    """Answers to questions that the plan does not ask: history, identification, the parts of a read that is refused."""
-    planned = {wording for query in queries for wording in query.wordings}
-    return sum([len(track.times) for track in chunk.tracks if track.request not in planned])
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The signed plan of a device. ``numbers``: each wording, and the question it is of: the first that has it."""
+
+    queries: tuple[Query, ...]
+    numbers: Mapping[bytes, int]
+    unasked: bool
+
+    def told(self, chunk: Chunk) -> tuple[list[int], int]:
+        """How often each question was answered or declared a fault; and the answers to questions beyond the plan:
+        history, identification, the parts of a read that is refused.
+        """
+        told, beyond = [0] * len(self.queries), 0
+        for track in chunk.tracks:
+            number = self.numbers.get(track.request)
+            if number is None:
+                beyond += len(track.times)
+            else:
+                told[number] += len(track.times)
+        for fault in chunk.faults:
+            told[self.numbers[self.queries[fault.query].request]] += 1
+        return told, beyond
 
 
 def _check_length(header: Header) -> None:
@@ -139,6 +163,19 @@ def _check_gaps(header: Header, chunk: Chunk, queries: Sequence[Query]) -> None:
         )
 
 
+def _check_each(chunk: Chunk, plan: Plan, told: Sequence[int], span: int) -> None:
+    """What is missing of single questions is no more than what nothing tells of at all."""
+    missing = 0
+    for query in plan.queries:
+        if query.request:
+            missing += max(0, due_bounds((query,), span)[0] - told[plan.numbers[query.request]])
+    if missing and missing > (most := undeclared(chunk)):
+        raise ChainError(
+            f"device {chunk.device}: found {missing} questions of the plan neither answered nor declared,"
+            f" expected at most {most}"
+        )
+
+
 def _gaps(header: Header) -> list[int]:
     """How long each declared gap lasts within the block, in ms."""
     low, high = min(header.utc), max(header.utc)
@@ -155,6 +192,14 @@ def _known(before: Course, header: Header) -> bool:
 
 
 @lru_cache(maxsize=64)
-def _plans(installation: Installation) -> tuple[tuple[Query, ...], ...]:
+def _plans(installation: Installation) -> tuple[Plan, ...]:
     """The signed plan of every device."""
-    return tuple(driver.queries() for driver in installation.drivers)
+    return tuple(_plan(driver.queries()) for driver in installation.drivers)
+
+
+def _plan(queries: tuple[Query, ...]) -> Plan:
+    numbers: dict[bytes, int] = {}
+    for number, query in enumerate(queries):
+        for wording in query.wordings:
+            numbers.setdefault(wording, number)
+    return Plan(queries, numbers, any(not query.request for query in queries))
