@@ -9,6 +9,7 @@ from functools import cache
 
 from drivers.bustime import Line, Pace
 from drivers.cover import Interval, cover
+from simulator.bus_time import measured_ms
 
 EVERYWHERE = [(0, 0x10000)]
 BAUDS, TURNAROUNDS_MS = (2400, 9600, 19200, 115200), (5, 20, 100)
@@ -31,6 +32,9 @@ def main() -> None:
     print("long sets, 60 to 200 fields, against an independent quadratic programme in fractions:")
     for baud in BAUDS:
         print(f"{baud:7} {20:8}  {long_ratios(Pace(Line(baud), 20))}")
+    print("42 floats in seven groups, ms measured on the simulated pair with the edge's own bus:")
+    for baud in BAUDS:
+        print(f"{baud:7} {20:8}  {measured(Pace(Line(baud), 20))}")
     for stride in (2, 12):
         fields = [(at, at + 1) for at in range(0, 1000 * stride, stride)]
         took = planning_ms(fields)
@@ -57,6 +61,16 @@ def long_ratios(pace: Pace) -> str:
         for column, strategy in enumerate((planner(pace), *STRATEGIES.values())):
             found[column].append(float(bus_ticks(strategy(fields), pace) / least))
     return row(found)
+
+
+def measured(pace: Pace) -> str:
+    """One row: bus time of each strategy in ms, as the wire has it."""
+    fields = [(base + at, base + at + 2) for base in (0, 30, 64, 99, 150, 190, 230) for at in (0, 2, 4, 8, 12, 14)]
+    took = [
+        measured_ms(strategy(fields), pace.line.baud, pace.turnaround_ms)
+        for strategy in (planner(pace), *STRATEGIES.values())
+    ]
+    return "  ".join(f"{ms:18.1f}" for ms in took)
 
 
 def row(found: list[list[float]]) -> str:
