@@ -1,15 +1,19 @@
 """The text of one cell of a sheet and the value that a field holds: both ways, guided by the field's type."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from decimal import Decimal, InvalidOperation
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
 HEXADECIMAL = ("address", "bad", "expect", "readable", "forbidden")
 """Fields whose numbers are written as in a register map: 0x0061."""
+OPTIONS = ("options", "device")
+"""Fields of a protocol's own, whose values are texts, numbers, yes and no, and tables of these: ``units.B02=m3/h``."""
 YES, NO = ("yes", "true", "1", "是", "y"), ("no", "false", "0", "否", "n")
 GAP = re.compile(r"[\s,;，；、]+")
+OPTION = re.compile(r'[\s,;，；、]*([^\s=,;，；、"]+)=("[^"]*"|[^\s,;，；、"]+)[\s,;，；、]*')
+NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?")
 
 
 def write(value: Any, name: str = "") -> str:
@@ -21,9 +25,7 @@ def write(value: Any, name: str = "") -> str:
     if isinstance(value, Decimal):
         return f"{value:f}"
     if isinstance(value, dict):
-        return " ".join(
-            f"{key}={_quoted(held) if name == 'options' else _bounds(held, name)}" for key, held in value.items()
-        )
+        return " ".join(_pair_texts(value, name))
     if isinstance(value, tuple | list):
         return " ".join(_bounds(held, name) for held in value)
     return str(value)
@@ -36,7 +38,8 @@ def read(text: str, hint: Any) -> Any:
     if origin is Literal:
         return _choice(text, kind)
     if origin is dict:
-        return dict(_pairs(text, get_args(kind)[1]))
+        inner = get_args(kind)[1]
+        return _table(text) if inner is Any else dict(_pairs(text, inner))
     if origin is tuple:
         return _several(text, get_args(kind))
     return _scalar(text, kind)
@@ -67,13 +70,53 @@ def _bounds(value: Any, name: str) -> str:
     return write(value, name)
 
 
+def _pair_texts(value: Mapping[str, Any], name: str) -> Iterator[str]:
+    if name in OPTIONS:
+        return (f"{key}={_quoted(held)}" for key, held in _options(value))
+    return (f"{key}={_bounds(held, name)}" for key, held in value.items())
+
+
+def _options(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """What a table of options holds, by dotted name."""
+    for key, held in value.items():
+        if isinstance(held, Mapping):
+            yield from _options(held, f"{prefix}{key}.")
+        else:
+            yield prefix + key, held
+
+
 def _quoted(value: Any) -> str:
-    """An option: digits that are a text stand in quotes, a number does not."""
-    return f'"{value}"' if isinstance(value, str) and value.isdigit() else write(value)
+    """One option: what is a text although it does not look like one stands in quotes."""
+    if isinstance(value, str) and (not value or GAP.search(value) or not isinstance(_unquoted(value), str)):
+        return f'"{value}"'
+    return write(value)
 
 
 def _unquoted(text: str) -> Any:
-    return int(text) if text.isascii() and text.isdigit() else text.strip('"')
+    if text in (YES[0], NO[0]):
+        return text == YES[0]
+    if NUMBER.fullmatch(text):
+        return Decimal(text) if "." in text else int(text)
+    return text.strip('"')
+
+
+def _table(text: str) -> dict[str, Any]:
+    """The table of options that a cell holds."""
+    built: dict[str, Any] = {}
+    at = 0
+    while at < len(text):
+        match = OPTION.match(text, at)
+        if match is None:
+            raise ValueError("name=value, separated by blanks")
+        *above, last = match[1].split(".")
+        held = built
+        for step in above:
+            held = held.setdefault(step, {})
+            if not isinstance(held, dict):
+                raise ValueError(f"{step} to be a value or a table, not both")
+        held[last] = _unquoted(match[2])
+        at = match.end()
+    return built
 
 
 def _choice(text: str, kind: Any) -> Any:
@@ -89,7 +132,7 @@ def _pairs(text: str, kind: Any) -> Iterator[tuple[str, Any]]:
         key, equals, value = part.partition("=")
         if not equals or not key:
             raise ValueError("name=value, separated by blanks")
-        yield key, _unquoted(value) if kind is Any else _bound_pair(value) if get_origin(kind) is tuple else value
+        yield key, _bound_pair(value) if get_origin(kind) is tuple else value
 
 
 def _several(text: str, parts: tuple[Any, ...]) -> tuple[Any, ...]:

@@ -8,7 +8,7 @@ import msgspec
 from drivers import specimen
 from drivers.driver import driver
 from drivers.modbus import ModbusDriver
-from drivers.profile import Point, Profile, Proof
+from drivers.profile import Profile, Proof
 from drivers.site import Device
 from protocols import modbus
 from protocols.errors import ConfigError
@@ -23,7 +23,7 @@ def proofs(profile: Profile, name: str = "profile") -> tuple[Proof, ...]:
     asker = driver(device, profile)
     if not isinstance(asker, ModbusDriver):
         raise ConfigError(f"{name}: proof", "no proof frames", f"some: they are not composed for {profile.protocol}")
-    return tuple(_proof(profile.points, query.request) for query in asker.queries())
+    return tuple(_proof(profile, query.request) for query in asker.queries())
 
 
 def proved(profile: Profile, name: str = "profile") -> Profile:
@@ -31,24 +31,25 @@ def proved(profile: Profile, name: str = "profile") -> Profile:
     return profile if profile.proof else msgspec.structs.replace(profile, proof=proofs(profile, name))
 
 
-def answer(points: tuple[Point, ...], request: modbus.Request) -> tuple[bytes, dict[str, str]]:
+def answer(profile: Profile, request: modbus.Request) -> tuple[bytes, dict[str, str]]:
     """The data of a reply with every point inside this read at its usual value, zeros elsewhere; and the values."""
     bits = request.function in (1, 2)
     data = bytearray(request.count if bits else 2 * request.count)
     expect: dict[str, str] = {}
-    for place, point in enumerate(points):
-        raw = specimen.raw(point, place)
+    held = specimen.held(profile)
+    for point in profile.points:
+        raw, value = held[point.id]
         field = specimen.field(point, raw)
         at = ((point.address or 0) - request.address) * (1 if bits else 2)
         if point.fc == request.function and at >= 0 and at + len(field) <= len(data):
             data[at : at + len(field)] = bytes(a | b for a, b in zip(data[at:], field, strict=False))
-            expect[point.id] = f"{specimen.value(point, raw):f}"
+            expect[point.id] = f"{value:f}"
     return (_packed(data) if bits else bytes(data)), expect
 
 
-def _proof(points: tuple[Point, ...], frame: bytes) -> Proof:
+def _proof(profile: Profile, frame: bytes) -> Proof:
     request = modbus.parse_rtu(frame)
-    data, expect = answer(points, request)
+    data, expect = answer(profile, request)
     reply = modbus.frame_rtu(request.unit, bytes([request.function, len(data)]) + data)
     return Proof(_hex(frame), _hex(reply), expect, COMPOSED)
 

@@ -17,6 +17,8 @@ from protocols.errors import ConfigError
 
 POINTS, MODEL, PROOF = "points", "model", "proof"
 KEY, VALUE = "key", "value"
+REQUEST = "request"
+"""What may be empty in a proof: a data logger speaks unasked."""
 FIRST = 2
 """The row of the first entry: the first row holds the headings."""
 
@@ -126,7 +128,7 @@ def _entries(table: Table, kind: type[msgspec.Struct], file: str) -> list[dict[s
 
 
 def _entry(table: Table, row: int, known: Mapping[str, Any], file: str) -> dict[str, Any]:
-    built: dict[str, Any] = {}
+    built: dict[str, Any] = {REQUEST: ""} if REQUEST in table.columns else {}
     for column, text in zip(table.columns, table.rows[row], strict=False):
         if not column or not text.strip():
             continue
@@ -143,7 +145,7 @@ def _model(table: Table, file: str) -> dict[str, Any]:
     built: dict[str, Any] = {"schema": 1, "products": [], PROOF: []}
     for row, (key, *rest) in enumerate(table.rows):
         text = rest[0].strip() if rest else ""
-        if not key.strip() or not text:
+        if not key.strip() or (not text and not key.strip().endswith(f".{REQUEST}")):
             continue
         place = f"{file}: {table.place(row, VALUE)}"
         path = re.sub(r"\[(\d+)\]", r".\1", key.strip()).split(".")

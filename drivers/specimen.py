@@ -5,9 +5,9 @@ from decimal import Decimal
 from struct import pack, unpack
 
 from drivers import registers
-from drivers.profile import Point
+from drivers.profile import Point, Profile
 from drivers.quantity import scaled
-from drivers.registers import number, ordered
+from drivers.registers import ordered
 
 USUAL: Mapping[str, str] = {
     "V": "230", "kV": "10", "A": "12.5", "mA": "12500", "W": "2830", "kW": "2.83", "MW": "2.5", "var": "410",
@@ -19,6 +19,12 @@ USUAL: Mapping[str, str] = {
 """What a point of a unit usually says; 1 of any other."""
 RATIO = "0.9"
 """What a power factor usually says."""
+
+
+def held(profile: Profile) -> dict[str, tuple[int | float, Decimal]]:
+    """Every point with a raw number that it can hold and what that is worth in its unit."""
+    raws = {point.id: raw(point, place) for place, point in enumerate(profile.points)}
+    return {point.id: (raws[point.id], _worth(point, profile, raws)) for point in profile.points}
 
 
 def raw(point: Point, place: int = 0) -> int | float:
@@ -46,20 +52,25 @@ def field(point: Point, value: int | float) -> bytes:
     return ordered(registers.field(value, kind), point.order)
 
 
-def value(point: Point, held: int | float) -> Decimal:
-    """What a raw number is worth in the point's unit."""
+def _worth(point: Point, profile: Profile, raws: Mapping[str, int | float]) -> Decimal:
+    """What a raw number is worth in the point's unit, the point that scales it taken in."""
+    number = raws[point.id]
     if point.type == "f32":
-        (held,) = unpack(">f", pack(">f", held))
-    return scaled(Decimal(held), point.scale)
+        (number,) = unpack(">f", pack(">f", number))
+    value = scaled(Decimal(number), point.scale)
+    if point.scale_by is None:
+        return value
+    by = _worth(profile.point(point.scale_by), profile, raws)
+    return scaled(value, Decimal(10) ** int(by) if point.scale_mode == "exponent" else by)
 
 
 def _whole(point: Point, wanted: int) -> int:
     """The nearest whole number that the type holds and that is no mark of absence."""
     kind = point.type or "u16"
-    rolls = int(point.modulus / point.scale) - 1 if point.modulus is not None else 1 << 64
-    most = min(registers.most(kind), rolls)
+    most = registers.most(kind)
+    if point.modulus is not None:
+        most = min(most, int(point.modulus / point.scale) - 1)
     found = max(0, min(wanted, most))
     while found in point.bad:
         found -= 1
-    assert number(ordered(field(point, found), point.order), kind) == found
     return found

@@ -59,6 +59,8 @@ UNITS: Mapping[str, tuple[str, ...]] = {
     "volume_disturbed": VOLUME,
     "flow": FLOW,
     "flow_standard": FLOW,
+    "flow_standard_dry": FLOW,
+    "flow_total": VOLUME,
     "mass": MASS,
     "mass_flow": MASS_FLOW,
     "load": ("kg/m",),
@@ -74,6 +76,10 @@ UNITS: Mapping[str, tuple[str, ...]] = {
     "compressibility": NUMBER,
     "so2": GAS,
     "co2": GAS,
+    "co2_mass": MASS_FLOW,
+    "co2_mass_rate": MASS_FLOW,
+    "dust": GAS,
+    "moisture": ("%",),
     "h2o": ("%",),
     "no": GAS,
     "no2": GAS,
@@ -93,6 +99,8 @@ UNITS: Mapping[str, tuple[str, ...]] = {
     "firmware": NUMBER,
     "status": NUMBER,
     "error": NUMBER,
+    "error_flags": NUMBER,
+    "constants": NUMBER,
     "tariff": NUMBER,
     "signal_quality": ("%", "1"),
     "hours": ("h",),
@@ -101,14 +109,18 @@ UNITS: Mapping[str, tuple[str, ...]] = {
 """Every quantity, and the units that a point of it may have."""
 
 PARTS = re.compile(
-    r"_(?:a|b|c|n|ab|bc|ca|t[1-9][0-9]?|[1-9][0-9]?|current_month|last_month|today|yesterday|unit|resolution|raw)$"
+    r"_(?:a|b|c|n|ab|bc|ca|t[1-9][0-9]?|[1-9][0-9]?|current_month|last_month|today|yesterday"
+    r"|now|minute|hour|day|hourly|daily|max|unit|resolution|raw|mark|state)$"
 )
-"""What part of it: a phase, between two, a tariff, a channel, a period; its unit, its resolution."""
+"""What part of it: a phase, between two, a tariff, a channel, a period; its unit or resolution; a logger's mark."""
+NUMBERED = re.compile(r"_(?:unit|resolution|(?:mark|state)(?:_(?:now|minute|hour|day))?)$")
+"""Parts that are a number, whatever the quantity's unit."""
 
 STATES = (
     "malfunction", "maintenance_request", "maintenance", "out_of_spec", "live", "invalid", "zero_calibration",
     "span_calibration", "calibration", "system_ok", "o2_calibration", "co2_calibration",
     "valve", "battery_low", "integrator_fault", "supply_sensor_fault", "return_sensor_fault", "flow_sensor_fault",
+    "temporary_error",
 )  # fmt: skip
 """Names of status points."""
 
@@ -128,6 +140,6 @@ def units(name: str) -> tuple[str, ...]:
     found = quantity(name)
     if found is None:
         return ()
-    if name.endswith(("_unit", "_resolution")) or found in STATES:
+    if NUMBERED.search(name) or found in STATES:
         return NUMBER
     return UNITS[found]

@@ -12,7 +12,7 @@ import typer
 
 from drivers import builtin, compose, profile_file, profile_text, proof, sheet
 from drivers.plan import pace
-from drivers.profile import Profile, Text, digest
+from drivers.profile import Identify, Profile, Text, digest
 from drivers.query import Query
 from protocols import messages, modbus
 from provisioning import folder
@@ -160,10 +160,20 @@ def _described(found: Found) -> Iterator[str]:
     yield _line("link", _text("profile.show.limits", mode=mode, **msgspec.to_builtins(link)))
     if profile.options:
         yield _line("options", " ".join(f"{key}={value}" for key, value in profile.options.items()))
+    if profile.identify is not None:
+        yield _line("identify", _marks(profile.identify))
     yield _line("digest", digest(found.source).hex())
     for point in profile.points:
         title = getattr(point.title, language) if point.title is not None else ""
         yield f"  {point.id:28} {'' if point.unit == '1' else point.unit:6} {point.kind:8} {title}"
+
+
+def _marks(identify: Identify) -> str:
+    """What tells that it is this model, in a line."""
+    read = identify.read
+    words = f"{read.fc:02d} {read.address:04X} = {' '.join(f'{word:04X}' for word in identify.expect)}" if read else ""
+    ranges = (f"{name} {low}..{high}" for name, (low, high) in identify.ranges.items())
+    return ", ".join(filter(None, (words, *ranges)))
 
 
 def _examined(found: Found) -> dict[str, Any]:

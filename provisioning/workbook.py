@@ -142,7 +142,9 @@ def _csv(tables: Sequence[Table]) -> bytes:
     lines.writerows([f"#{key}", value] for key, value in by_name[MODEL].rows)
     for number, row in enumerate(by_name[PROOF].rows):
         named = zip(by_name[PROOF].columns, row, strict=True)
-        lines.writerows([f"#proof[{number}].{column}", text] for column, text in named if text)
+        lines.writerows(
+            [f"#proof[{number}].{column}", text] for column, text in named if text or column == sheet.REQUEST
+        )
     lines.writerow(by_name[POINTS].columns)
     lines.writerows(by_name[POINTS].rows)
     return out.getvalue().encode("utf-8-sig")

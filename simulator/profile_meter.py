@@ -51,12 +51,12 @@ class ProfileMeter:
         return bytes([function, len(data)]) + data
 
     def _fill(self, profile: Profile) -> None:
-        for place, point in enumerate(profile.points):
-            raw = specimen.raw(point, place)
+        held = specimen.held(profile)
+        for point in profile.points:
+            raw, self.values[point.id] = held[point.id]
             first, end = extent(point)
             self._hold(point.fc or 0, first, specimen.field(point, raw))
             self._known.setdefault(point.fc or 0, set()).update(range(first, end))
-            self.values[point.id] = specimen.value(point, raw)
         marks = profile.identify
         if marks is not None and marks.read is not None:
             words = b"".join(word.to_bytes(2) for word in marks.expect)

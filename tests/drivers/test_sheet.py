@@ -56,6 +56,27 @@ def test_identification_survives_both_ways() -> None:
     assert profile_file.load(profile_text.text(model).encode()) == model
 
 
+@pytest.mark.parametrize(
+    ("held", "text"),
+    [
+        ({"meter_type": "20", "flow_decimals": 2}, 'meter_type="20" flow_decimals=2'),
+        ({"stack": {"area_m2": Decimal("0.95"), "swept": True}}, "stack.area_m2=0.95 stack.swept=yes"),
+        ({"options": {"units": {"B02": "m3/h", "S08": "k Pa"}, "x": "no"}}, None),
+        ({"a": "", "b": -3, "c": Decimal("-0.5"), "d": "-0.5", "e": False}, None),
+    ],
+)
+def test_options_of_a_protocols_own_keep_their_types(held: dict[str, object], text: str | None) -> None:
+    written = cell.write(held, "options")
+    assert text in (written, None)
+    assert cell.read(written, sheet.hint(Profile, "options")) == held
+
+
+@pytest.mark.parametrize("text", ["units", "units.a=1 units.a.b=2", "a = 1"])
+def test_options_that_cannot_be_read_are_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"name=value|not both"):
+        cell.read(text, sheet.hint(Profile, "options"))
+
+
 def test_a_small_sheet_becomes_a_profile_whose_proofs_are_composed() -> None:
     made = compose.proved(sheet.profile((POINTS, MODEL), "acme.xlsx"))
     assert made.points[1].address == 0x61 and made.link.baud == (9600, 2400)

@@ -8,7 +8,7 @@ from protocols import messages
 PROFILES = {name: profile_file.load(builtin.builtin(name), name) for name in builtin.builtin_ids()}
 
 
-@pytest.mark.parametrize("name", [name for name, model in PROFILES.items() if model.protocol == "modbus"])
+@pytest.mark.parametrize("name", PROFILES)
 def test_every_point_has_a_conventional_name_and_a_unit_that_fits(name: str) -> None:
     for point in PROFILES[name].points:
         assert point.unit in vocabulary.units(point.id), f"{point.id} in {point.unit}"
@@ -28,6 +28,7 @@ def test_every_conventional_name_has_its_title() -> None:
         ("power_factor_c", "power_factor"),
         ("reactive_energy_q1", "reactive_energy_q1"),
         ("energy_import_a_today", "energy_import"),
+        ("so2_mark_hour", "so2"),
         ("live", "live"),
         ("pwr", None),
         ("energy_import_x", None),

@@ -38,6 +38,7 @@ def test_list_names_every_profile_with_what_is_known_of_it() -> None:
 
 def test_show_tells_points_link_and_source() -> None:
     text = run("show", "eastron-sdm630")
+    assert "voltage_a 40..300" in text
     assert "mbmd" in text and "energy_import" in text and "kWh" in text and "at most 50 registers" in text
     shown = json.loads(run("show", "eastron-sdm630", "--json"))
     assert shown["profile"]["id"] == "eastron-sdm630" and len(shown["sha256"]) == 64
