@@ -11,7 +11,7 @@ from drivers.quantity import EXACT, scaled
 from drivers.query import Query, Values
 from drivers.registers import REGISTERS, number, ordered
 from drivers.site import Device
-from protocols import modbus
+from protocols import modbus, modbus_identification
 from protocols.errors import ConfigError, Impossible, Mismatched
 from protocols.recogniser import Recogniser
 
@@ -98,7 +98,9 @@ class ModbusDriver:
         """The values are of when they were read."""
 
     def recogniser(self, request: bytes) -> Recogniser:
-        """What finds the reply among the bytes of this framing."""
+        """What finds the reply among the bytes of this framing; also that to the question what a device is (2B/0E)."""
+        if request not in self.planned and modbus_identification.asks(request, self.framing):
+            return modbus_identification.recogniser(request, self.framing)
         if self.framing == "modbus-tcp":
             return modbus.TcpRecogniser(request)
         return modbus.RtuRecogniser(request)

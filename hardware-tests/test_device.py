@@ -12,8 +12,8 @@ from drivers import identify, replay
 from drivers.modbus import ModbusDriver
 from drivers.plan import extent
 from drivers.quantity import quality
-from protocols import modbus
-from protocols.errors import ProtocolError
+from protocols import modbus, modbus_identification
+from protocols.errors import ProtocolError, Refused, Silent
 
 ROUNDS, ROUNDS_SIMULATED = 10, 3
 """How often the shortest question is repeated at the guard that the profile names."""
@@ -46,6 +46,19 @@ def test_the_model_is_the_one_that_the_profile_describes(device: DeviceAtHand) -
     findings = list(identify.findings(device.driver, device.ask))
     device.notes += [f"identification: {one.what} is {one.found}, expected {one.expected}" for one in findings]
     assert [one for one in findings if not one.holds] == []
+
+
+def test_what_the_device_says_of_itself_is_noted(device: DeviceAtHand) -> None:
+    held = modbus_driver(device)
+    talk = modbus_identification.identify(held.unit, held.framing)
+    try:
+        asked = next(talk)
+        while True:
+            asked = talk.send(device.ask(asked))
+    except StopIteration as done:
+        device.notes += [f"the device says: {name} = {text}" for name, text in done.value.items()]
+    except (Refused, Silent) as error:
+        device.notes.append(f"the device does not say what it is (2B/0E): {error}")
 
 
 def test_counters_do_not_run_backwards(device: DeviceAtHand) -> None:

@@ -63,6 +63,15 @@ def parse(asked: bytes, framing: Framing) -> tuple[int, int, int]:
     return unit, pdu[2], pdu[3]
 
 
+def asks(raw: bytes, framing: Framing) -> bool:
+    """Whether these bytes are such a question."""
+    try:
+        parse(raw, framing)
+    except Damaged:
+        return False
+    return True
+
+
 def identification(asked: bytes, reply: bytes, framing: Framing) -> Identification:
     """What the reply to this question says; Refused, Mismatched, Damaged."""
     unit, code, _ = parse(asked, framing)
@@ -124,7 +133,7 @@ class _Recogniser:
         self._asked, self._framing = asked, framing
         self._wanted = f"identification {code:02X} from unit {unit}"
         self._head = bytes([unit]) if framing == "rtu" else asked[:4]
-        self._stream = Stream(self._rtu_end if framing == "rtu" else self._tcp_end, LIMIT)
+        self._stream = Stream(self._rtu_end if framing == "rtu" else self._tcp_end, self._head[:1], LIMIT)
         self._strangers: list[str] = []
 
     def feed(self, data: bytes) -> bytes | None:

@@ -14,7 +14,7 @@ from drivers.driver import Driver, driver
 from drivers.profile import Profile
 from drivers.registers import number, ordered
 from drivers.site import Device
-from protocols import dlt645, modbus
+from protocols import dlt645, modbus, modbus_identification
 from protocols.errors import ConfigError, Damaged, Impossible, Mismatched, Refused
 
 THREE_PHASE = profile_file.load(builtin.builtin("dlt645-2007-three-phase"))
@@ -199,3 +199,14 @@ def test_the_recogniser_finds_the_answer_behind_the_echo() -> None:
         "out_of_spec": 0,
         "live": 1,
     }
+
+
+@pytest.mark.parametrize("framing", ["rtu", "modbus-tcp"])
+def test_the_answer_to_what_a_device_is_is_recognised_but_is_no_reading(framing: str) -> None:
+    held = meter(ACREL, "3", framing)
+    asked = modbus_identification.request(3, "rtu" if framing == "rtu" else "modbus-tcp")
+    pdu = bytes.fromhex("2B 0E 01 01 00 00 01 00 05") + b"Acrel"
+    reply = modbus.frame_rtu(3, pdu) if framing == "rtu" else modbus.frame_tcp(int.from_bytes(asked[:2]), 3, pdu)
+    assert held.recogniser(asked).feed(reply) == reply
+    with pytest.raises(Damaged):
+        replay.values(held, asked, reply)

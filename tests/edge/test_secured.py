@@ -14,6 +14,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from pymodbus import ModbusDeviceIdentification
 from pymodbus.framer import FramerType
 from pymodbus.server import ModbusTcpServer, ModbusTlsServer
 from pymodbus.simulator import DataType, SimData, SimDevice
@@ -24,7 +25,7 @@ from drivers.site import Port
 from edge import config, wire
 from edge.agent import Agent
 from edge.clock import SystemClock
-from protocols import modbus
+from protocols import modbus, modbus_identification
 from protocols.errors import ConfigError, PortGone, ProtocolError
 
 Make = Callable[[], ModbusTcpServer]
@@ -261,3 +262,42 @@ def test_a_modbus_tcp_server_asked_in_rtu_is_named():
     server = partial(ModbusTcpServer, units, address=("127.0.0.1", 0))
     error = failure(server, asked, modbus.RtuRecogniser)
     assert 'framing = "modbus-tcp"' in str(error) and error.cause == "cause.modbus.tcp_in_rtu"
+
+
+@pytest.mark.parametrize("framing", ["rtu", "modbus-tcp"])
+def test_a_device_says_what_it_is(framing):
+    names = {"VendorName": "Acrel", "ProductCode": "ADL400", "MajorMinorRevision": "V1.2", "ModelName": "ADL400-C"}
+    make = partial(
+        ModbusTcpServer,
+        [meter()],
+        framer=FramerType.RTU if framing == "rtu" else FramerType.SOCKET,
+        identity=ModbusDeviceIdentification(info_name=names),
+        address=("127.0.0.1", 0),
+    )
+
+    async def main():
+        server = make()
+        held = wire.TcpWire(await serving(server))
+        talk = modbus_identification.identify(1, framing)
+        asked = next(talk)
+        try:
+            await held.open()
+            while True:
+                heard, found = modbus_identification.recogniser(asked, framing), None
+                await held.write(asked)
+                while found is None:
+                    found = heard.feed(await held.read(1))
+                asked = talk.send(found)
+        except StopIteration as done:
+            return done.value
+        finally:
+            await held.close()
+            await server.shutdown()
+
+    told = asyncio.run(main())
+    assert {
+        "vendor": "Acrel",
+        "product_code": "ADL400",
+        "revision": "V1.2",
+        "model": "ADL400-C",
+    }.items() <= told.items()
