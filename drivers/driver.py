@@ -12,6 +12,7 @@ from drivers.cjt188 import Cjt188Driver
 from drivers.dlt645 import Dlt645Driver
 from drivers.dlt645_1997 import Dlt645Driver1997
 from drivers.hj212 import Hj212Driver
+from drivers.mbus import MbusDriver
 from drivers.modbus import ModbusDriver
 from drivers.profile import Profile
 from drivers.query import Query, Values
@@ -102,11 +103,6 @@ def _hj212(device: Device, profile: Profile, place: Place) -> Driver:
 
 
 def _mbus(device: Device, profile: Profile, place: Place) -> Driver:
-    try:
-        from drivers.mbus import MbusDriver  # here, because the library behind it costs a box without M-Bus 7 MB
-    except ModuleNotFoundError as error:
-        expected = f"the package {error.name}: pip install 'tanmeter[mbus]'"
-        raise ConfigError(f"{place.where}.profile", "an M-Bus meter", expected) from error
     return MbusDriver.of(device, profile, place.where)
 
 

@@ -9,7 +9,7 @@ from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
@@ -18,12 +18,14 @@ from drivers.profile import Point, Profile
 from drivers.quantity import scaled
 from drivers.query import Query, Values
 from drivers.site import Device
-from protocols import mbus, mbus_records
+from protocols import mbus
 from protocols.errors import ConfigError, Impossible, Mismatched, ProtocolError
 from protocols.mbus import Request
-from protocols.mbus_records import Record, Telegram
 from protocols.mbus_units import factor
 from protocols.recogniser import Recogniser
+
+if TYPE_CHECKING:
+    from protocols.mbus_records import Record, Telegram
 
 MOST_TELEGRAMS = 16
 """An answer in more telegrams than this is not asked to its end."""
@@ -48,6 +50,7 @@ class MbusDriver:
     @classmethod
     def of(cls, device: Device, profile: Profile, where: str) -> "MbusDriver":
         """The driver of a meter; ConfigError for an address, an option or a point it cannot have."""
+        _check_library(where)
         asked = _address(device.address, where)
         made = options(profile.options, device.options, where)
         points = plan.selected(device, profile, where)
@@ -98,8 +101,10 @@ class MbusDriver:
         if found != self.asked:
             raise Mismatched(f"found {_said(found)}, expected {_said(self.asked)}")
 
-    def _telegrams(self, reply: bytes) -> tuple[Telegram, ...]:
+    def _telegrams(self, reply: bytes) -> "tuple[Telegram, ...]":
         """The telegrams of an answer, all from this meter; ProtocolError."""
+        from protocols import mbus_records  # here, because the library behind it costs a box without M-Bus 7 MB
+
         if reply[:1] == bytes([mbus.ACK]) and not self.asked.identification:
             raise Mismatched("found E5, expected a telegram: no selection was asked")
         frames = mbus.replies(reply)
@@ -113,6 +118,15 @@ class MbusDriver:
         return telegrams
 
 
+def _check_library(where: str) -> None:
+    """ConfigError unless the library that takes telegrams apart is installed."""
+    try:
+        from protocols import mbus_records  # noqa: F401
+    except ModuleNotFoundError as error:
+        expected = f"the package {error.name}: pip install 'tanmeter[mbus]'"
+        raise ConfigError(f"{where}.profile", "an M-Bus meter", expected) from error
+
+
 def options(profile: Mapping[str, Any], device: Mapping[str, Any], where: str) -> Options:
     """A profile's options with a device's own put over them; ConfigError (``where``.options) names what is wrong."""
     return toml.convert({**profile, **device}, Options, f"{where}.options")
@@ -122,7 +136,7 @@ HEADER = ("identification", "status", "version", "medium", "access")
 """The fields of a telegram's header that a point can name; any other name is a quantity of a record."""
 
 
-def _values(points: tuple[Point, ...], telegram: Telegram) -> dict[str, Decimal | None]:
+def _values(points: tuple[Point, ...], telegram: "Telegram") -> dict[str, Decimal | None]:
     """The points that a telegram holds; Impossible for one whose unit or step does not fit."""
     found: dict[str, Decimal | None] = {}
     for point in points:
@@ -133,14 +147,14 @@ def _values(points: tuple[Point, ...], telegram: Telegram) -> dict[str, Decimal 
     return found if any(point.field not in HEADER and point.id in found for point in points) else {}
 
 
-def _header(point: Point, telegram: Telegram) -> Decimal | None:
+def _header(point: Point, telegram: "Telegram") -> Decimal | None:
     if point.field == "identification":
         return Decimal(telegram.identification) if telegram.identification.isdecimal() else None
     raw: int = getattr(telegram, str(point.field))
     return Decimal(raw if point.bit is None else raw >> point.bit & 1)
 
 
-def _record(point: Point, telegram: Telegram) -> Record | None:
+def _record(point: Point, telegram: "Telegram") -> "Record | None":
     """The first record that is meant; a quantity means one without any extension that changes it."""
     for record in telegram.records:
         if point.record is not None:
@@ -151,7 +165,7 @@ def _record(point: Point, telegram: Telegram) -> Record | None:
     return None
 
 
-def _place(record: Record) -> tuple[str, int, int, int]:
+def _place(record: "Record") -> tuple[str, int, int, int]:
     return record.function, record.storage, record.tariff, record.subunit
 
 
@@ -159,7 +173,7 @@ def _wanted(point: Point) -> tuple[str, int, int, int]:
     return point.function, point.storage, point.tariff, point.subunit
 
 
-def _value(point: Point, record: Record) -> Decimal | None:
+def _value(point: Point, record: "Record") -> Decimal | None:
     """A record's number in the point's unit, whole steps of its scale; of an IEEE number the nearest step."""
     if not record.numeric:
         raise Impossible(f"{point.id}: found {record.text()!r} in record {record.key}, expected a number")
