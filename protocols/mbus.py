@@ -125,7 +125,7 @@ class Recogniser:
     def __init__(self, request: bytes) -> None:
         self._asked = parse_request(request)
         self._request = request
-        self._stream = Stream(_end, LIMIT)
+        self._stream = Stream(_end, bytes([LONG, ACK]), LIMIT)
         self._strangers: list[str] = []
 
     def feed(self, data: bytes) -> bytes | None:

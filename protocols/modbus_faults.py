@@ -1,6 +1,8 @@
 """What is wrong with bytes that were meant to be a Modbus frame: at which byte, what was expected, the likely cause."""
 
+from functools import reduce
 from itertools import chain, combinations
+from operator import xor
 
 from protocols import modbus
 from protocols.errors import Damaged
@@ -9,6 +11,10 @@ from protocols.recogniser import quote
 
 ASCII_START = b":"
 """The colon that begins a frame of Modbus ASCII."""
+LONGEST = 256
+"""Bytes of the longest serial frame."""
+STRAYS = 16
+"""So many bytes before a frame are looked for."""
 FLIPS = 2
 """So many lost top bits of data are looked for."""
 
@@ -87,7 +93,7 @@ def _whole(raw: bytes) -> int | None:
 
 def _begins(raw: bytes) -> int | None:
     """Where a sound frame begins that ends with these bytes."""
-    return next((at for at in range(1, len(raw) - 4) if not crc(raw[at:])), None)
+    return next((at for at in range(1, min(len(raw) - 4, STRAYS)) if not crc(raw[at:])), None)
 
 
 def _length(raw: bytes) -> int | None:
@@ -105,21 +111,36 @@ def _missing(raw: bytes) -> int | None:
 
 def _one_bit(raw: bytes) -> tuple[int, int] | None:
     """The byte and the bit that were turned over, if turning one back makes the CRC right."""
-    for at in range(len(raw)):
-        for bit in range(8):
-            if not crc(raw[:at] + bytes([raw[at] ^ 1 << bit]) + raw[at + 1 :]):
-                return at, 1 << bit
-    return None
+    place = _TURNED.get(crc(raw))
+    if place is None or place // 8 >= len(raw):
+        return None
+    return len(raw) - 1 - place // 8, 1 << place % 8
 
 
 def _seven_bits(raw: bytes) -> bool:
     """Whether the top bit was lost on the way: no byte has one, and the CRC fits with some of them put back."""
     if max(raw) >= 0x80:
         return False
-    body, found = raw[:-2], int.from_bytes(raw[-2:], "little")
-    lost = chain.from_iterable(combinations(range(len(body)), count) for count in range(FLIPS + 1))
-    for places in lost:
-        restored = bytes(byte | 0x80 if at in places else byte for at, byte in enumerate(body))
-        if crc(restored) & 0x7F7F == found:
-            return True
-    return False
+    own, found = crc(raw[:-2]), int.from_bytes(raw[-2:], "little")
+    tops = [_EFFECTS[8 * after + 7] for after in range(len(raw) - 2)]
+    lost = chain.from_iterable(combinations(tops, count) for count in range(FLIPS + 1))
+    return any(reduce(xor, effects, own) & 0x7F7F == found for effects in lost)
+
+
+def _effects() -> tuple[int, ...]:
+    """What turning over one bit does to a CRC: eight bits of the last byte, of the one before it, and so on."""
+    zero = crc(bytes(2))
+    found = [crc(bytes([0, 1 << bit])) ^ zero for bit in range(8)]
+    while len(found) < 8 * LONGEST:
+        found += [_shifted(effect) for effect in found[-8:]]
+    return tuple(found)
+
+
+def _shifted(effect: int) -> int:
+    """The effect of the same bit one byte earlier: one more byte of zeros behind it."""
+    return effect >> 8 ^ crc(bytes([effect & 0xFF ^ 0xFF])) ^ 0xFF
+
+
+_EFFECTS = _effects()
+_TURNED = {effect: place for place, effect in enumerate(_EFFECTS)}
+"""Which bit, counted from the end, a CRC that is not 0 says was turned over."""

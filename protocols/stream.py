@@ -8,12 +8,13 @@ End = Callable[[bytearray, int], int]
 
 class Stream:
     """Every byte string that may be a frame, wherever it begins and however the stream is cut, in the order in which
-    they end. A beginning that claims more than comes does not hide what lies behind it; whether a candidate is sound
-    is for the caller to say.
+    they end; ``first`` are the bytes that one may begin with. A beginning that claims more than comes does not hide
+    what lies behind it; whether a candidate is sound is for the caller to say.
     """
 
-    def __init__(self, end: End, keep: int) -> None:
+    def __init__(self, end: End, first: bytes, keep: int) -> None:
         self._end, self._keep = end, keep
+        self._first = frozenset(first)
         self._buffer = bytearray()
         self._starts: list[int] = []
 
@@ -27,7 +28,8 @@ class Stream:
         known = len(self._buffer)
         self._buffer += data
         complete, waiting = [], []
-        for start in (*self._starts, *range(known, len(self._buffer))):
+        starts = [known + at for at, byte in enumerate(data) if byte in self._first]
+        for start in (*self._starts, *starts):
             end = self._end(self._buffer, start)
             if end > len(self._buffer):
                 waiting.append(start)
