@@ -165,7 +165,7 @@ def test_another_meters_question_is_not_this_ones() -> None:
 
 def test_a_box_without_m_bus_does_not_load_the_library() -> None:
     code = (
-        "import sys, drivers.driver, drivers.proof, protocols.decode, drivers.columns\n"
+        "import sys, drivers.driver, drivers.busload, drivers.proof, protocols.decode, drivers.columns\n"
         "print([name for name in sys.modules if name.startswith(('meterbus', 'Crypto'))])"
     )
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
