@@ -1,6 +1,7 @@
 """The command line: one door. A room is loaded only when it is asked for."""
 
 import json
+import logging
 import os
 import sys
 from importlib import import_module
@@ -117,6 +118,8 @@ def one_frame(frames: list[str]) -> list[str]:
 
 def main() -> None:
     """Run the command line; an error of ours is told with its code, what happened and the one next action."""
+    # pyMeterBus sets the root logger to INFO when it is imported, unless somebody was there before.
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
     try:
         app()
     except TanmeterError as error:

@@ -51,7 +51,8 @@ that every build replays. How far each was checked is said plainly:
 
 - **doc-only**: composed from a published register map, nothing more.
 - **simulator**: also read by our driver from a simulated meter that is made from the same document and that an independent master
-  (pymodbus; mbpoll for some) reads alike. The table can be read and means what it says; that the device follows it is not known.
+  (pymodbus; mbpoll for some) reads alike; for CJ/T 188, which has none, frames that others captured stand in. The table can be read
+  and means what it says; that the device follows it is not known.
 - **bench**, **field**: on a real meter. None of ours is yet.
 
 A profile of your own lies in a folder given with `--profile-dir`, as ID.toml, and is named by its id. Start from the sheet of a

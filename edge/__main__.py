@@ -1,6 +1,7 @@
 """The agent as a process of its own, without the libraries of the command line: ``python -m edge STATE LEVEL``."""
 
 import asyncio
+import logging
 import os
 import signal
 import sys
@@ -42,6 +43,7 @@ async def run(state: Path, language: messages.Language, least: str) -> None:
 def main(state: str, least: str) -> int:
     """The exit code; an error of ours is told with its code, what happened and the one next action."""
     language = messages.spoken(os.environ)
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")  # or pyMeterBus sets it to INFO when imported
     try:
         asyncio.run(run(Path(state), language, least))
     except TanmeterError as error:

@@ -105,6 +105,16 @@ def test_help_of_the_door_loads_no_room() -> None:
     assert out.strip().endswith("[]"), out
 
 
+def test_no_library_makes_the_others_talk() -> None:
+    """pyMeterBus turns on INFO for everybody when it is imported, unless somebody was there before."""
+    code = (
+        "import sys, logging, tanmeter\nsys.argv = ['tanmeter', '--help']\ntry:\n tanmeter.main()\nexcept SystemExit:\n"
+        " pass\nimport protocols.mbus_records\nprint(logging.getLogger('httpx').isEnabledFor(logging.INFO))"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert out.strip().endswith("False"), out
+
+
 def test_an_error_is_told_with_its_code_and_one_next_action(tmp_path: Path) -> None:
     bad = tmp_path / "site.toml"
     bad.write_text('schema = 1\n[site]\nid = "S"\nname = "x"\ntimezon = "UTC"\n')
