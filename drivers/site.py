@@ -15,7 +15,7 @@ from drivers import toml
 from protocols.errors import ConfigError
 
 SHORTEST_BLOCK_MS, LONGEST_BLOCK_MS = 1_000, 3_600_000
-HIGHEST_PORT = 65_535
+HIGHEST_PORT = HIGHEST_REGISTER = 65_535
 
 Range = tuple[int, int]
 """First and last register."""
@@ -258,6 +258,8 @@ def _check_devices(site: Site, name: str, ports: dict[str, Port]) -> None:
             _duration(device.period, f"{where}.period")
         if device.mode is not None:
             _check_mode(device.mode, f"{where}.mode")
+        for key, ranges in (("readable", device.readable), ("forbidden", device.forbidden)):
+            _check_ranges(ranges or (), f"{where}.{key}")
         for number, entry in enumerate(device.ratios):
             _check_ratio(entry, f"{where}.ratios[{number}]")
         if list(device.ratios) != sorted(device.ratios, key=lambda entry: entry.since):
@@ -267,6 +269,12 @@ def _check_devices(site: Site, name: str, ports: dict[str, Port]) -> None:
         if len(set(device.points)) != len(device.points):
             raise ConfigError(f"{where}.points", "a point a second time", "each point once")
     _check_tree(site, name)
+
+
+def _check_ranges(ranges: tuple[Range, ...], where: str) -> None:
+    for index, (first, last) in enumerate(ranges):
+        if not 0 <= first <= last <= HIGHEST_REGISTER:
+            raise ConfigError(f"{where}[{index}]", f"[{first}, {last}]", "first <= last, both 0..65535")
 
 
 def _check_ratio(entry: Ratio, where: str) -> None:

@@ -110,15 +110,18 @@ class Backlog:
         return self.asking is None
 
     def ask(self, packet: Packet, stamp: int | None, now: int) -> bytes | None:
-        """The next question, now that a packet of the device came; None when nothing is missing or one is out."""
-        if self.asking is not None:
+        """The next question, now that a packet of the device came; None when nothing is missing or one is out, and
+        where the device calls itself what cannot be repeated in a question.
+        """
+        asker = Asker.of(packet)
+        if self.asking is not None or not asker.plain:
             return None
         for cn, course in self._courses.items():
             newest = stamp if cn == packet.cn and stamp is not None else None
             if (span := self._missing(cn, course, newest, now)) is not None:
                 self.asking = Question(cn, local(now, self.driver.zone, 17), *span, now)
                 asked = (local(moment, self.driver.zone) for moment in (span[0], span[1] - 1000))
-                return history(Asker.of(packet), cn, self.asking.qn, *asked)
+                return history(asker, cn, self.asking.qn, *asked)
         return None
 
     def said(self) -> str:

@@ -14,7 +14,7 @@ from protocols.hj212 import ACKNOWLEDGE, PARTED, V2017, Packet, frame
 HISTORY = ("2031", "2051", "2061")
 """The commands that can be asked for a past time: days, minutes, hours."""
 SYSTEM = "91"
-WORD = re.compile(r"[^;,=&#\x00-\x20\x7f]*")
+WORD = re.compile(r"[^;,&\x00-\x1f\x7f]*")
 """What may stand for a system code, password or number: nothing that would end it and begin something else."""
 DATA_ANSWER, REQUEST_ANSWER, RESULT = "9014", "9011", "9012"
 
@@ -56,7 +56,9 @@ def history(asker: Asker, cn: str, qn: str, begin: str, end: str) -> bytes:
     Damaged for any other command, and for words that would smuggle one in: this can ask for history and nothing else.
     """
     if not asker.plain:
-        raise Damaged(f"{asker.st!r}, {asker.password!r}, {asker.mn!r}, expected words without ; , = & # or blanks")
+        raise Damaged(
+            f"{asker.st!r}, {asker.password!r}, {asker.mn!r}, expected words without ; , & and control characters"
+        )
     if cn not in HISTORY:
         raise Damaged(f"command {cn}, expected a question for history: {', '.join(HISTORY)}")
     for text, digits in ((qn, 17), (begin, 14), (end, 14)):

@@ -80,6 +80,8 @@ def test_framing_follows_the_port() -> None:
         ('"power"]', '"powr"]', "device[1].points[1]", "'powr'"),
         ('role = "flue-gas"', 'role = "purchased"', "device[2].role", "the role flue-gas"),
         ('role = "purchased"', 'role = "flue-gas"', "device[0].role", "purchased or sub"),
+        ('role = "purchased"', 'forbidden = [[9, 8]]', "device[0].forbidden[0]", "first <= last"),
+        ('role = "purchased"', 'readable = [[0, 65536]]', "device[0].readable[0]", "both 0..65535"),
         ('"acrel-adl400"\nport = "bus"\naddress = "3"\nperiod = "10s"\npoints = ["energy_import", "power"]',
          '"dlt645-2007-single-phase"\nport = "bus"\naddress = "0202311070001"', "device[1].address", "1 to 12 digits"),
     ],

@@ -53,6 +53,18 @@ def test_unknown_registers_are_not_read_over() -> None:
     ]
 
 
+def test_what_the_site_file_says_of_a_device_enters_its_plan() -> None:
+    both = model(point("a", 10) + point("b", 13), "readable_gaps = true\nturnaround_ms = 20")
+    assert spans(both) == [(10, 4, 60)]
+    assert spans(both, forbidden=((11, 11),)) == [(10, 1, 60), (13, 1, 60)]
+    assert spans(both, max_registers=3) == [(10, 1, 60), (13, 1, 60)]
+    assert spans(model(point("a", 10) + point("b", 13)), readable=((11, 12),)) == [(10, 4, 60)]
+    far = model(point("a", 0) + point("b", 31), "readable_gaps = true\nturnaround_ms = 20\nguard_ms = 0")
+    assert spans(far) == [(0, 1, 60), (31, 1, 60)]
+    assert spans(far, turnaround_ms=100) == [(0, 32, 60)]
+    assert spans(far, mode="115200-8E1") == [(0, 32, 60)], "and the line it hangs on"
+
+
 def test_a_snapshot_comes_in_one_read() -> None:
     held = ', snapshot = "s"'
     far = point("a", 0, held) + point("b", 1) + point("c", 40, held)
