@@ -194,7 +194,7 @@ class Learned:
         """
         driver = self._drivers[device]
         without_gaps = [parts for whole, parts in self._proven(device) if not pieces.gaps(driver, whole)]
-        return max([pieces.registers(driver, part) for parts in without_gaps for part in parts], default=None)
+        return max([pieces.registers(driver, part) for parts in without_gaps for part in parts], default=0) or None
 
     def refused_points(self, device: int) -> tuple[str, ...]:
         """The points that are not asked, because the meter refuses each of them alone."""

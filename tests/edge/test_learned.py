@@ -11,13 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from drivers import profile_file, site
+from drivers.builtin import builtin
 from drivers.driver import Driver, driver
 from drivers.modbus import ModbusDriver
 from drivers.query import Query
 from drivers.site import Device
-from edge.learned import DAY_MS, HOUR_MS, Learned
+from edge.learned import DAY_MS, HOUR_MS, Asking, Learned
 from edge.notebook import Notebook
-from protocols import modbus
+from protocols import dlt645, modbus
 
 NOW = 1_780_000_020_000
 POINTS = {"a": 0, "b": 1, "c": 5, "d": 9, "e": 14, "f": 20}
@@ -235,6 +236,21 @@ def test_noise_is_not_taken_for_a_gap_that_spoils() -> None:
     for slot in range(20_000):
         turn(learned, lambda _: -2 if noise.random() < 0.2 else 0, NOW + slot)
     assert turn(learned, lacks(), NOW + 20_000)[1] == [(0, 21)]
+
+
+def test_a_block_of_dl_t_645_that_is_refused_is_asked_item_by_item() -> None:
+    model = profile_file.load(builtin("dlt645-2007-three-phase"))
+    points = ("voltage_a", "voltage_b", "voltage_c")
+    held = driver(Device(id="M", profile=model.id, port="p", address="1", points=points), model)
+    learned = Learned({0: held})
+    [block] = held.queries()
+    items = learned.refused(0, 0, block.request, 2, NOW)
+    assert [dlt645.parse_request(item)[1] for item in items] == ["02010100", "02010200", "02010300"]
+    for item in items:
+        learned.answered(0, 0, item, 100, NOW)
+    assert learned.requests(0, 0, NOW + 1) == Asking(None, items)
+    assert learned.most_registers(0) is None and learned.suspects(0) == ()
+    assert learned.requests(0, 0, NOW + DAY_MS) == Asking(block.request)
 
 
 class Worded:
