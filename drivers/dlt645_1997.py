@@ -9,6 +9,7 @@ from drivers.profile import Point, Profile
 from drivers.query import Query, Values
 from drivers.site import Device
 from protocols import dlt645_1997
+from protocols.dlt645_frame import split
 from protocols.errors import Mismatched
 from protocols.recogniser import Recogniser
 
@@ -53,10 +54,16 @@ class Dlt645Driver1997:
         return asked
 
     def read(self, request: bytes) -> Generator[bytes, bytes, Values]:
-        """Ask once and return the values of the points the request holds; ProtocolError."""
+        """Ask once and return the values of the points the request holds; ProtocolError.
+
+        To a number filled up with AA a longer number that ends alike answers too: that is another meter.
+        """
         asked = self.asked(request)
         reply = yield request
-        return asked.values([dlt645_1997.unseparated(dlt645_1997.payload(request, reply))])
+        data = dlt645_1997.payload(request, reply)
+        if (who := split(reply)[0].address) not in self.addresses:
+            raise Mismatched(f"found an answer of meter {who}, expected meter {' or '.join(self.addresses)}")
+        return asked.values([dlt645_1997.unseparated(data)])
 
     def follow_up(self, request: bytes, reply: bytes) -> bytes | None:
         """The request for the next frame of an answer that goes on; None when it is whole."""

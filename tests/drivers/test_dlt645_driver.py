@@ -337,6 +337,18 @@ def test_a_meter_of_1997_refuses_what_it_does_not_know(truth: TruthLog) -> None:
     assert (dlt645.decode(said).control, dlt645.decode(said).data) == (0xC4, b"\x04")
 
 
+def test_a_longer_number_that_ends_alike_is_another_meter(truth: TruthLog) -> None:
+    held = meter(OLD, "63295")
+    request = dlt645_1997.read_request("AAAAAA063295", "9010")
+    for answering, right in (("AAAAAA063295", True), ("000000063295", True), ("201708063295", False)):
+        reply = Frame(answering, 0x81, bytes.fromhex("1090 15000000")).to_bytes()
+        if right:
+            assert replay.values(held, request, reply) == {"energy_import": Decimal("0.15")}
+            continue
+        with pytest.raises(Mismatched, match="answer of meter 201708063295"):
+            replay.values(held, request, reply)
+
+
 @pytest.mark.parametrize("address", ["999999999999", "AAAAAAAAAAAA", "1234567890123", "", "12 34"])
 def test_an_address_of_1997_is_one_meter(address: str) -> None:
     with pytest.raises(ConfigError, match="1 to 12 digits, not broadcast"):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from protocols import dlt645, dlt645_1997, messages
 from protocols.decode import explain
 from protocols.decode_dlt645 import explain as explain_bytes
-from protocols.dlt645 import Frame
+from protocols.dlt645 import Frame, Parser
 from protocols.dlt645_faults import diagnose
 from protocols.dlt645_load import CLASSES, Record, load_request, records
 from protocols.errors import Damaged, Impossible, ProtocolError
@@ -52,6 +52,15 @@ def test_every_captured_frame_is_told(vector: dict[str, Any]) -> None:
         assert list(map(float, shown)) == expected["values"]
     for key in ("time", "date", "read_address"):
         assert key not in expected or expected[key] in shown
+
+
+@pytest.mark.parametrize("vector", CAPTURED, ids=lambda vector: f"{vector['protocol'][-4:]} {vector['hex'][-24:]}")
+def test_every_captured_frame_is_written_as_it_came(vector: dict[str, Any]) -> None:
+    raw = bytes.fromhex(vector["hex"])
+    found = Parser().feed(raw)
+    assert bool(found) is (vector["kind"] not in ("bad-checksum", "truncated"))
+    for frame, came in found:
+        assert frame.to_bytes() == came and came in raw
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocols import cjt188, dlt645, modbus
+from protocols import cjt188, dlt645, dlt645_1997, modbus
 from protocols.dlt645 import Frame
 from protocols.errors import Damaged, Mismatched, ProtocolError, Refused, Silent
 from protocols.modbus import Request, frame_rtu, frame_tcp
@@ -55,6 +55,21 @@ DLT645 = Case(
         _dlt645("000016818505", 0x94, ""),
     ),
     (b"\x68", b"\x68\x68", bytes.fromhex("68 05 85 81 16 00 00 68 91 FF"), bytes.fromhex("D8 B0 4C BD D1 47")),
+)
+DLT645_1997 = Case(
+    "dlt645-1997",
+    dlt645_1997.Recogniser,
+    dlt645_1997.payload,
+    dlt645_1997.read_request("000016818505", "9010"),
+    _dlt645("000016818505", 0x81, "109026000000"),
+    _dlt645("000016818505", 0xC1, "02"),
+    (
+        _dlt645("000016818506", 0x81, "109026000000"),
+        _dlt645("000016818505", 0x81, "209026000000"),
+        _dlt645("000016818505", 0x91, "0000010026000000"),
+        _dlt645("000016818505", 0x84, ""),
+    ),
+    (b"\x68", b"\x68\x68", bytes.fromhex("68 05 85 81 16 00 00 68 81 FF"), bytes.fromhex("68 20 11 12 21 06 36 68 C5")),
 )
 RTU = Case(
     "modbus-rtu",
@@ -104,7 +119,7 @@ CJT188 = Case(
     ),
     (b"\x68", b"\x68\x68", bytes.fromhex("68 10 44 33 22 11 00 33 78 81 FF"), bytes.fromhex("4354524C3A26")),
 )
-CASES = (DLT645, CJT188, RTU, TCP)
+CASES = (DLT645, DLT645_1997, CJT188, RTU, TCP)
 every = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 
 
