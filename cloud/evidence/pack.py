@@ -18,6 +18,9 @@ from protocols.errors import AccountError
 from protocols.record import block, cbor, siteconfig, transport
 from protocols.record.cose import Signer
 
+BY_SETTING = ("ratio", "replaced")
+"""The states of an interval that a register of the meter's setting brings about."""
+
 
 def pack(store: Store, signer: Signer, wanted: Statement, out: BinaryIO) -> None:
     """Write the pack of one version; AccountError when it was never issued, or what it needs is not held."""
@@ -85,14 +88,14 @@ def _gateway(store: Store, gateway: Gateway, wanted: Statement) -> Iterator[tupl
 def _blocks(store: Store, gateway: Gateway, wanted: Statement) -> Iterator[tuple[Block, bytes]]:
     """From the block before the period's first register to the one behind its last, as far as the version knew them.
 
-    What the meters said of their settings before is in it, so that a change can be told.
+    Where a setting ended a stretch, what the meters said of their settings before is in it.
     """
     places = list(_places(store, gateway, wanted))
     if not places:
         return
     known = 0
-    first = min(places)
-    for row, frame in store.frames(gateway.id, min([first, *store.setting_places(gateway.id, first)]), max(places)):
+    first = min([*places, *_setting_places(store, gateway, wanted, min(places))])
+    for row, frame in store.frames(gateway.id, first, max(places)):
         if row.ingest_seq <= wanted.as_of:
             known += 1
             yield row, frame
@@ -122,6 +125,15 @@ def _places(store: Store, gateway: Gateway, wanted: Statement) -> Iterator[Place
         yield before.epoch, before.seq
     within = [row for row in store.blocks_between(gateway.id, start, end) if row.ingest_seq <= wanted.as_of]
     yield from ((row.epoch, row.seq) for row in (within[:1] + within[-1:]))
+
+
+def _setting_places(store: Store, gateway: Gateway, wanted: Statement, first: Place) -> list[Place]:
+    start, end = instant(wanted.content.period.start), instant(wanted.content.period.end)
+    devices = {meter.device for meter in _meters(wanted) if meter.gateway == gateway.id.hex()}
+    rows = [row for device in devices for row in store.series(gateway.id, device, ENERGY, start - 1, end + 1)]
+    if not any(row.interval.state in BY_SETTING for row in rows):
+        return []
+    return store.setting_places(gateway.id, first)
 
 
 def _configuration(
