@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from protocols import dlt645, dlt645_1997, dlt645_identifiers, dlt645_identifiers_1997
 from protocols.dlt645_edition import Edition
-from protocols.dlt645_faults import diagnose, header
+from protocols.dlt645_faults import diagnose, header, seven_bits
 from protocols.dlt645_forms import Format, fields, told
 from protocols.dlt645_frame import ERROR, FUNCTION, MORE, REPLY, Frame, Parser, refusal
 from protocols.dlt645_functions import is_1997, meaning
@@ -60,7 +60,10 @@ def _check_behind(raw: bytes, last: bytes) -> None:
 def _before(raw: bytes, first: bytes) -> Explained:
     """What stands before the first frame and is no preamble: noise, or the name of a device server."""
     noise = raw[: raw.index(first)].rstrip(bytes([dlt645.PREAMBLE]))
-    return {"noise": noise.hex(" ").upper()} if noise else {}
+    if not noise:
+        return {}
+    lost: Explained = {"hint": "FE came as 7E: the port may be set to 7 data bits, then no byte is what was sent"}
+    return {"noise": noise.hex(" ").upper(), **(lost if seven_bits(raw) else {})}
 
 
 def _joined(frames: Sequence[Frame]) -> tuple[Explained, int]:

@@ -276,6 +276,11 @@ def test_an_echo_before_a_broken_answer_does_not_pass_for_an_answer() -> None:
     assert explain(echo.hex())["ok"] is True
 
 
+def test_a_frame_that_survives_the_loss_of_its_top_bits_is_told_with_a_doubt() -> None:
+    told: Any = explain(bytes(byte & 0x7F for byte in b"\xfe\xfe" + ENERGY[:-2] + b"\x0a\x16").hex())
+    assert told["ok"] is True and "7 data bits" in told["hint"] and told["noise"] == "7E 7E"
+
+
 def test_a_doubled_first_start_is_noise_before_a_good_frame() -> None:
     told: Any = explain((b"\x68" + ENERGY).hex())
     assert told["ok"] is True and told["noise"] == "68"
