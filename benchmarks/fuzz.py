@@ -96,9 +96,8 @@ def _on_tcp(profile: Profile, seed: Seed) -> Seed:
 def parsers(held: dict[str, list[Seed]]) -> dict[str, tuple[str, Parser]]:
     """Every parser by its name, with the protocol whose frames it is fed."""
     found: dict[str, tuple[str, Parser]] = {}
-    for protocol, seeds_ in held.items():
-        if any(seed.request for seed in seeds_):
-            found[f"{protocol}: stream"] = (protocol, stream)
+    for protocol in held:
+        found[f"{protocol}: stream"] = (protocol, stream)
         found[f"{protocol}: answer"] = (protocol, answer)
     for name in READERS.keys() & held.keys():
         found[f"{name}: decode"] = (name, told(name))

@@ -36,19 +36,18 @@ from drivers.stack import MASS, SET, STATE, Heard, StackGas
 from drivers.stack import UNITS as INPUT_UNITS
 from protocols import hj212
 from protocols.errors import ConfigError, Mismatched
-from protocols.hj212 import Packet
+from protocols.hj212 import Packet, Said
 from protocols.hj212_codes import TOTAL, UNMARKED, factor, mark
 from protocols.recogniser import Recogniser
 
 MARK, MEAN = "Flag", "Avg"
+REAL_TIME = "2011"
 CO2, FLOW = "a05001", "a00000"
 IMPLAUSIBLE = UNMARKED + 1
 APART_PER_CENT = 25
 """How far the total of an interval may be from its mean times its length: a wrong unit is a thousandfold off."""
 NUMBER = re.compile(r"[+-]?[0-9]{1,15}(\.[0-9]{0,15})?")
 ASK_NOTHING = b""
-Said = Mapping[str, Mapping[str, tuple[str, ...]]]
-"""What a packet says, by item and field."""
 HOUR_MS = 3_600_000
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -107,6 +106,11 @@ class Hj212Driver:
         found = [index for index, query in enumerate(self.plan) if self.command(query) == packet.cn]
         return found[0] if found else None
 
+    def span_ms(self, query: int) -> int:
+        """How long the intervals are whose start a question's packets are dated with; 0 where it is an instant."""
+        held = self.plan[query]
+        return 0 if self.command(held) == REAL_TIME else held.period_ms
+
     def packet(self, reply: bytes) -> Packet:
         """The packet that was recorded; Damaged, Mismatched when it is another device's."""
         packet = hj212.decode(reply, self.options.crc == "modbus")
@@ -119,7 +123,8 @@ class Hj212Driver:
         if request != ASK_NOTHING:
             raise Mismatched(f"found a request of {len(request)} bytes, expected none: the logger speaks unasked")
         packet = self.packet((yield request))
-        heard, said = [point for point in self.heard if point.cn == packet.cn], packet.said()
+        cn, said = packet.cn, packet.said()
+        heard, told = ([point for point in points if point.cn == cn] for points in (self.heard, self.points))
         held: dict[str, Decimal | None] = {}
         for point in heard:
             if point.factor is not None and (packet.part is None or _sends(said, point)):
@@ -127,7 +132,7 @@ class Hj212Driver:
         for point in heard:
             if point.factor is None and set(point.inputs.values()) <= set(held):
                 held[point.id] = self._derived(point, held)
-        return {point.id: held[point.id] for point in self.points if point.id in held}
+        return {point.id: held[point.id] for point in told if point.id in held}
 
     def follow_up(self, request: bytes, reply: bytes) -> bytes | None:
         """Never anything: each packet stands alone."""

@@ -25,7 +25,7 @@ from edge.log import Log
 from edge.poller import Desk
 from edge.schedule import Job
 from edge.sealer import UNPLACED
-from protocols.errors import Mismatched, PortGone, ProtocolError
+from protocols.errors import Impossible, Mismatched, PortGone, ProtocolError
 from protocols.hj212 import Found, Packet, Parser
 from protocols.hj212_requests import DATA_ANSWER, REQUEST_ANSWER, RESULT, acknowledgement
 from protocols.record.chunk import DAMAGED, PORT_GONE, SILENT
@@ -36,6 +36,8 @@ REOPEN_MS = 5_000
 REMEMBERED = 512
 """Packets of a device that are known again when they come again."""
 MOST_STRANGERS = 64
+CLOCK_OFF_MS = 300_000
+"""How far a logger's clock may be from ours."""
 LAST_ANSWERS_MS = 2_000
 """How long the end of a run waits for what is not on disk yet."""
 ANSWERS = (REQUEST_ANSWER, RESULT, DATA_ANSWER, "9013")
@@ -52,6 +54,7 @@ class Device:
     line: int | None = None
     damaged: bool = False
     """Whether something came of it since its last packet that was none."""
+    clock_off: bool = False
 
     def learn(self, raw: bytes) -> None:
         """Know a packet again from now on."""
@@ -332,12 +335,26 @@ class Receiver:
         slot = None
         if query is not None and not device.backlog.follows(found.packet, stamp):
             slot = self.schedule.take(device.number, query, now)
+        if not device.backlog.follows(found.packet, stamp):
+            self._compare(device, stamp, query, now)
         device.backlog.took(found.packet, stamp, now)
         device.damaged = False
         exchange = Exchange(device.number, query or 0, ASK_NOTHING, found.raw, 0, at)
         answer = acknowledgement(found.packet)
         self._awaiting[exchange] = [(number, answer)] if answer is not None else []
         self._desk.put(UNPLACED if slot is None else slot, exchange, held)
+
+    def _compare(self, device: Device, stamp: int | None, query: int | None, now: int) -> None:
+        """Tell when a logger's clock is far off, and when it is right again: by its clock its values are dated."""
+        if stamp is None or query is None:
+            return
+        behind = now - stamp - device.driver.span_ms(query)
+        off = not -CLOCK_OFF_MS <= behind <= max(CLOCK_OFF_MS, device.driver.queries()[query].period_ms)
+        if off != device.clock_off:
+            device.clock_off = off
+            how = f"{abs(behind) // 1000} s {'behind' if behind > 0 else 'ahead'}"
+            what = f"the clock of MN {device.driver.mn!r} is {how}"
+            self._desk.bus_event(self.port.name, Impossible.code, what, over=not off)
 
     def _release(self, at_once: bool = False) -> None:
         """Put on record what waited for a past that is on record now, or will not come."""

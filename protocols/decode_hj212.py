@@ -3,7 +3,7 @@
 from protocols import hj212
 from protocols.errors import Damaged
 from protocols.explained import Explained
-from protocols.hj212 import Field, Packet
+from protocols.hj212 import Field, Packet, Said
 from protocols.hj212_codes import COMMANDS, FIELDS, MARKS, REQUEST_ANSWERS, RESULTS, SYSTEMS, TOTAL, factor
 
 EDITIONS = {hj212.V2005: "HJ/T 212-2005", hj212.V2017: "HJ 212-2017"}
@@ -21,6 +21,7 @@ def explain(raw: bytes) -> Explained:
     when it came without one) and ``meaning``.
     """
     packet, skipped = _whole(raw)
+    said = packet.said()
     told: Explained = {
         "address": packet.mn,
         "control": packet.cn,
@@ -30,7 +31,7 @@ def explain(raw: bytes) -> Explained:
         "system": SYSTEMS.get(packet.head("ST"), ""),
         "edition": EDITIONS.get(packet.version, LATER),
         "wants_answer": packet.wants_answer,
-        "values": [_value(packet, field) for field in packet.fields],
+        "values": [_value(said, field) for field in packet.fields],
     }
     if packet.part is not None:
         told["part"] = list(packet.part)
@@ -54,16 +55,17 @@ def _whole(raw: bytes) -> tuple[Packet, int]:
     try:
         return hj212.decode(raw), 0
     except Damaged:
-        found = hj212.Parser().feed(raw)
-        if not found:
-            hj212.decode(raw[max(0, raw.find(hj212.MARK)) :])
-            raise
-        return found[0].packet, len(found) - 1
+        begin = raw.find(hj212.MARK)
+        if begin == raw.rfind(hj212.MARK) == 0:
+            raise  # it is the only beginning, and what is wrong with it is said
+        if found := hj212.Parser().feed(raw):
+            return found[0].packet, len(found) - 1
+        return hj212.decode(raw[max(0, begin) :]), 0
 
 
-def _value(packet: Packet, field: Field) -> dict[str, object]:
+def _value(said: Said, field: Field) -> Explained:
     known = factor(field.item)
-    marks = packet.texts(field.item, FLAG) if field.item else ()
+    marks = said[field.item].get(FLAG, ()) if field.item else ()
     return {
         "name": field.key,
         "value": field.text or None,

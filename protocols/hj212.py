@@ -5,12 +5,17 @@
 Length and CRC are taken strictly, all else leniently: what a version not known here adds is kept as it is.
 
 The CRC of annex A is weaker than it looks: only the upper half of its register is carried on, so that it has 256
-outcomes. One changed byte is always found, of several changed ones a 256th is not.
+outcomes, and after eight bytes that half is turned back onto itself, so that it sees no more than the exclusive or of
+all groups of eight. One changed byte is always found; of several changed ones a 256th is not, nor are bytes that trade
+places with others eight further on.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import reduce
+from operator import xor
+from struct import unpack
 
 from protocols import modbus
 from protocols.errors import Damaged, ProtocolError
@@ -42,6 +47,10 @@ class Field:
     def key(self) -> str:
         """As it was sent, before the ``=``."""
         return f"{self.item}-{self.name}" if self.item else self.name
+
+
+Said = Mapping[str, Mapping[str, tuple[str, ...]]]
+"""What a packet says, by item and field: each differing text once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +108,7 @@ class Packet:
         """What the packet says of a field, each differing text once; several when it contradicts itself."""
         return tuple(dict.fromkeys(field.text for field in self.fields if (field.item, field.name) == (item, name)))
 
-    def said(self) -> dict[str, dict[str, tuple[str, ...]]]:
+    def said(self) -> Said:
         """By item and name what ``texts`` says, for all of the packet at once."""
         found: dict[str, dict[str, tuple[str, ...]]] = {}
         for field in self.fields:
@@ -133,9 +142,17 @@ class Broken:
 
 def crc(data: bytes) -> int:
     """Annex A: as Modbus, but that each byte is laid over the upper half of the register alone."""
-    register = 0xFFFF
+    if not data:
+        return 0xFFFF
+    lead = len(data) % 8
+    groups = unpack(f"<{len(data) // 8}Q", data[lead:])
+    return _WHOLE[_mixed(data[:lead], 0xFF) ^ _mixed(reduce(xor, groups, 0).to_bytes(8, "little"), 0)]
+
+
+def _mixed(data: bytes, register: int) -> int:
+    """The upper half of the register after these bytes."""
     for byte in data:
-        register = _TABLE[register >> 8 ^ byte]
+        register = _UPPER[register ^ byte]
     return register
 
 
@@ -161,8 +178,8 @@ def decode(raw: bytes, modbus_crc: bool = False) -> Packet:
     if _length(body, 0) is None:
         raise _damaged("the length is four digits", 2, body[2:HEAD], b"0000 to 9999", "length")
     data = _segment(body)
-    if body[-4:].upper() != checksum(data, modbus_crc):
-        raise _wrong_crc(body, data, modbus_crc)
+    if body[-4:].upper() != (own := checksum(data, modbus_crc)):
+        raise _wrong_crc(body, data, own)
     return _packet(data, modbus_crc)
 
 
@@ -188,12 +205,12 @@ def _wrong_length(body: bytes, there: int) -> Damaged:
     return _damaged("bytes of data segment", 2, b"%d" % there, body[2:HEAD], cause)
 
 
-def _wrong_crc(body: bytes, data: bytes, modbus_crc: bool) -> Damaged:
+def _wrong_crc(body: bytes, data: bytes, own: bytes) -> Damaged:
     """Says which CRC it is when it is another one that loggers are known to send."""
-    found, at = body[-4:].upper(), len(body) - 4
-    known = {checksum(data): "annex_crc", checksum(data, True): "modbus_crc"}
-    known[modbus.crc(data).to_bytes(2).hex().upper().encode()] = "modbus_crc_swapped"
-    return _damaged("CRC", at, found, checksum(data, modbus_crc), known.get(found, "changed"))
+    found, other = body[-4:].upper(), modbus.crc(data)
+    known = {b"%04X" % crc(data): "annex_crc", b"%04X" % other: "modbus_crc_swapped"}
+    known[other.to_bytes(2, "little").hex().upper().encode()] = "modbus_crc"
+    return _damaged("CRC", len(body) - 4, found, own, known.get(found, "changed"))
 
 
 def _packet(data: bytes, modbus_crc: bool) -> Packet:
@@ -361,3 +378,6 @@ def _table() -> tuple[int, ...]:
 
 
 _TABLE = _table()
+_UPPER = bytes(entry >> 8 for entry in _TABLE)
+_WHOLE = {entry >> 8: entry for entry in _TABLE}
+"""The register by its upper half, which tells the lower one."""

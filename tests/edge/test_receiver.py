@@ -1,8 +1,15 @@
 """Data loggers that connect and speak unasked, over real TCP: what goes on record, what is answered and asked."""
 
 import asyncio
+import contextlib
+import os
+import signal
 import socket
+import subprocess
+import sys
 import time
+import tty
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta, timezone
 from random import Random
@@ -357,3 +364,117 @@ def test_what_could_not_be_kept_is_not_answered(box: Any, monkeypatch: pytest.Mo
 def test_a_port_is_asked_or_listened_to_and_never_both(box: Any, kit: Any) -> None:
     with pytest.raises(ConfigError, match="speak unasked"):
         config.load(box(*site(9, "A1"), kit.sdm(1, "stack")).state)
+
+
+class Packets:
+    """A logger that sends one packet after another and goes on only when it was answered."""
+
+    def __init__(self, port: int) -> None:
+        self._port, self._count = port, 0
+        self.open: bytes | None = None
+        self.answered: list[bytes] = []
+
+    def connect(self) -> socket.socket:
+        for _ in range(400):
+            with contextlib.suppress(OSError):
+                return socket.create_connection(("127.0.0.1", self._port), 10)
+            time.sleep(0.05)
+        raise AssertionError("nobody listens")
+
+    def send(self, line: socket.socket) -> None:
+        if self.open is None:
+            self._count += 1
+            self.open = hj212.frame(segment("A1", self._count))
+        line.sendall(self.open)
+
+    def answer(self, line: socket.socket) -> None:
+        parser, found = Parser(), []
+        while not found:
+            found = parser.feed(line.recv(4096))
+        assert self.open is not None and found[0].packet.qn == self.open[9:26].decode()
+        self.answered.append(self.open[:-2])
+        self.open = None
+
+
+def test_what_was_answered_is_on_record_once_however_often_the_agent_is_killed(box: Any) -> None:
+    port, draw = free_port(), Random(1)
+    made = box(*site(port, "A1"), block="2s")
+    logger = Packets(port)
+    for last in (False, False, False, False, True):
+        agent = subprocess.Popen([sys.executable, "-P", "-m", "edge", str(made.state), "error"])
+        with logger.connect() as line:
+            for _ in range(6):
+                logger.send(line)
+                logger.answer(line)
+            if not last:
+                logger.send(line)
+                time.sleep(draw.random() / 50)
+            agent.send_signal(signal.SIGTERM if last else signal.SIGKILL)
+            agent.wait(20)
+    assert Counter(replies(list(made.blocks()))) == Counter(dict.fromkeys(logger.answered, 1))
+    assert len(logger.answered) == 30
+
+
+def test_a_logger_on_a_serial_port_is_heard_and_answered(box: Any) -> None:
+    master, slave = os.openpty()
+    tty.setraw(slave)
+    os.set_blocking(master, False)
+    _, *devices = site(1, "A1")
+    made = box(f'[[port]]\nname = "stack"\ndevice = "{os.ttyname(slave)}"\nmode = "9600-8N1"\n', *devices)
+    raw, heard = hj212.frame(segment("A1", 1)), Parser()
+
+    async def script(agent: Agent) -> None:
+        await asyncio.sleep(0.3)
+        for piece in (raw[:50], raw[50:]):
+            os.write(master, piece)
+            await asyncio.sleep(0.1)
+        for _ in range(50):
+            await asyncio.sleep(0.1)
+            with contextlib.suppress(BlockingIOError):
+                if found := heard.feed(os.read(master, 4096)):
+                    assert found[0].packet.cn == "9014"
+                    return
+        raise AssertionError("no answer")
+
+    try:
+        assert replies(run(made, script)) == [raw[:-2]]
+    finally:
+        os.close(master)
+        os.close(slave)
+
+
+def test_devices_with_either_crc_share_a_port_and_each_must_send_its_own(box: Any) -> None:
+    port = free_port()
+    parts = [*site(port, "A1"), *site(port, "B2", more=', crc = "modbus"')[1:]]
+    own = hj212.frame(segment("A1", 1))
+    body = segment("B2", 1).encode()
+    modbus = b"##%04d" % len(body) + body + hj212.checksum(body, modbus_crc=True) + b"\r\n"
+
+    async def script(agent: Agent) -> None:
+        logger = await Logger.connect(port)
+        await logger.say(own + modbus + hj212.frame(segment("B2", 2)))
+        answers = [await logger.hear(), await logger.hear(), await logger.hear(0.3)]
+        assert {answer.mn for answer in answers if answer is not None} == {"A1", "B2"}
+        assert answers[2] is None
+        logger.close()
+
+    blocks = run(box(*parts), script)
+    assert (replies(blocks, 0), replies(blocks, 1)) == ([own[:-2]], [modbus[:-2]])
+
+
+def test_a_logger_whose_clock_is_wrong_is_told_and_still_recorded(box: Any) -> None:
+    port = free_port()
+    late, right = hj212.frame(segment("A1", 1, at=time.time() - 3_600)), hj212.frame(segment("A1", 2))
+
+    async def script(agent: Agent) -> None:
+        logger = await Logger.connect(port)
+        for raw in (late, late, right):
+            await logger.say(raw)
+            assert await logger.hear() is not None
+        logger.close()
+
+    blocks = run(box(*site(port, "A1")), script)
+    assert sorted(replies(blocks)) == sorted(raw[:-2] for raw in (late, right))
+    begun, over = [text for text in texts(blocks) if "clock" in text]
+    assert begun.startswith("MTR-201 stack: the clock of MN 'A1' is 36") and begun.endswith(" s behind")
+    assert over.startswith("MTR-201 stack: over: ")

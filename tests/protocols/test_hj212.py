@@ -83,6 +83,16 @@ def test_what_the_field_does_is_borne() -> None:
     assert packet("CN=1;MN=1;Flag=-;CP=&&&&").flag == 0
 
 
+@given(st.binary(max_size=100))
+def test_the_crc_is_that_of_annex_a(data: bytes) -> None:
+    register = 0xFFFF
+    for byte in data:
+        register = (register >> 8) ^ byte
+        for _ in range(8):
+            register = (register >> 1) ^ 0xA001 if register & 1 else register >> 1
+    assert hj212.crc(data) == register
+
+
 def test_a_part_of_a_split_packet_stands_alone() -> None:
     said = packet("QN=1;CN=2011;MN=1;Flag=7;PNUM=3;PNO=2;CP=&&a1-Rtd=1&&")
     assert (said.part, said.wants_answer) == ((2, 3), True)
