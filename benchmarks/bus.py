@@ -23,24 +23,38 @@ ALIVE = tuple(number for number in range(30) if number % 3)
 
 def main() -> None:
     """Print every figure with its target, and what today's gateways do (reference/peers.md)."""
-    print(f"late answers, {QUESTIONS:,} questions, time limit {LIMIT_MS} ms, 9600 baud: answered, wrong values (target 0)")
+    print(
+        f"late answers, {QUESTIONS:,} questions, time limit {LIMIT_MS} ms, 9600 baud: answered, wrong values (target 0)"
+    )
     for scenario in SCENARIOS:
         _late("tanmeter", scenario, ours, shared=False)
         if scenario.protocol == "modbus":
             for retries in (0, 3):
                 _late(f"pymodbus {retries} retries", scenario, pymodbus(retries), shared=True)
     print("schedule kept by the worst of the living (share of slots answered), bus time of the dead")
-    _kept("30 meters of 20 points, 10 s, 10 dead, an hour", modbus_bus(30, "10s", 3600, DEAD), ALIVE, ">= 95 %, dead <= 5 %")
+    _kept(
+        "30 meters of 20 points, 10 s, 10 dead, an hour",
+        modbus_bus(30, "10s", 3600, DEAD),
+        ALIVE,
+        ">= 95 %, dead <= 5 %",
+    )
     _kept("4 meters of 20 points, 1 s, all well", modbus_bus(4, "1s", 600), range(4), "100 %; others 50 to 99.9 %")
     _kept("the same, one of four silent", modbus_bus(4, "1s", 600, (2,)), (0, 1, 3), ">= 99 %; others 0 to 23 %")
-    _kept("TCP, 10 endpoints, 1 s, 3 silent", endpoints(10, 600, (2, 5, 8)), (0, 1, 3, 4, 6, 7, 9), "100 %; others 3 to 100 %")
+    _kept(
+        "TCP, 10 endpoints, 1 s, 3 silent",
+        endpoints(10, 600, (2, 5, 8)),
+        (0, 1, 3, 4, 6, 7, 9),
+        "100 %; others 3 to 100 %",
+    )
     _kept("Modbus 9600-8N1 and DL/T 645 2400-8E1 on one pair", mixed(3600), range(8), "100 %")
 
 
 def _late(name: str, scenario: Scenario, master: Master, shared: bool) -> None:
     outcome = run(scenario, QUESTIONS, master, shared=shared)
     share = outcome.answered / outcome.asked
-    print(f"  {scenario.name:52} {name:20} {share:6.1%} answered {outcome.wrong:6,} wrong  {outcome.bus_s:8,.0f} s of bus")
+    print(
+        f"  {scenario.name:52} {name:20} {share:6.1%} answered {outcome.wrong:6,} wrong  {outcome.bus_s:8,.0f} s of bus"
+    )
 
 
 def _kept(name: str, site: Site, living: "range | tuple[int, ...]", target: str) -> None:

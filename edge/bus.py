@@ -246,14 +246,20 @@ class Bus:
             frame = None
         spoiled = self._overhear(listening.beside(request, frame)) if listening.extra(frame) else False
         if frame is None or spoiled:
-            self._hearing.owe(talk.device, talk.recogniser(request), self._clock.mono_ms(), talk.late_ms)
+            self._owe(talk, request)
             raise listening.failure(spoiled)
-        self._hearing.answered(talk.device, talk.recogniser(request))
+        if self._line:
+            self._hearing.answered(talk.device, talk.recogniser(request))
         at = listening.first_byte(len(frame))
         self.turnaround_ms = at - sent
         if talk.beyond_ms and await self._another(talk.beyond_ms):
             raise SameAddress("found something after the answer, expected one meter to speak")
         return frame, at
+
+    def _owe(self, talk: Talk, request: bytes) -> None:
+        """The answer may still come, where it does not end with the connection."""
+        if self._line:
+            self._hearing.owe(talk.device, talk.recogniser(request), self._clock.mono_ms(), talk.late_ms)
 
     async def _listen(self, listening: "_Listening", talk: Talk, request: bytes) -> bytes | None:
         clock = self._clock

@@ -105,6 +105,7 @@ class Learned:
         self._plans = {number: driver.queries() for number, driver in drivers.items()}
         self.memories = {number: (memories or {}).get(number) or Memory() for number in drivers}
         self._before: dict[int, tuple[int, bytes] | None] = {}
+        self._gaps: dict[tuple[int, bytes], bool] = {}
         self._sound = dict.fromkeys(drivers, 0)
         self.changes = 0
 
@@ -144,7 +145,7 @@ class Learned:
         self.changes += held.answered is None or held.off is not None
         held.answered, held.refusals, held.off = now, 0, None
         self._follow(device, now, sound=True)
-        self._before[device] = (query, request) if pieces.gaps(self._drivers[device], request) else None
+        self._before[device] = (query, request) if self._gappy(device, request) else None
 
     def refused(self, device: int, query: int, request: bytes, reason: int, now: int) -> tuple[bytes, ...]:
         """The meter said no, with a valid checksum; what to ask at once instead."""
@@ -216,6 +217,13 @@ class Learned:
     def _answers(self, device: int, request: bytes) -> bool:
         held = self.memories[device].requests.get(request)
         return held is not None and held.answered is not None and not held.refusals
+
+    def _gappy(self, device: int, request: bytes) -> bool:
+        """Whether a request reads what no point needs; every answer asks this again."""
+        found = self._gaps.get((device, request))
+        if found is None:
+            found = self._gaps[device, request] = bool(pieces.gaps(self._drivers[device], request))
+        return found
 
     def _question(self, device: int, query: int) -> Question:
         return self.memories[device].questions.setdefault(self._plans[device][query].request, Question())

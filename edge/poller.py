@@ -207,11 +207,11 @@ class Poller:
         """Put a question in these words: the exchange, and what it holds."""
         suspect, back_off = self.watch.suspect(device, self._clock.mono_ms()), self.schedule.back_off_until(device)
         exchange = await self._run(self._talks.talk(device, query, request, suspect, back_off))
-        self._talks.answered(exchange)
         if self._bus.openings != self._openings:
             self._openings = self._bus.openings
             self._identities.doubt()
             self._talks.doubt()
+        self._talks.answered(exchange)
         judged, held, reason = self._judge(exchange)
         self._learn(judged, reason)
         return judged, held

@@ -101,7 +101,7 @@ def test_a_second_master_is_named_and_its_answers_are_never_ours(box, kit):
     ((trouble,),) = [port["troubles"] for port in told["ports"]]
     assert (trouble["code"], trouble["sure"]) == ("BUS-114", True)
     got, due = answered(made)
-    assert got > 0.75 * due
+    assert got > 0.65 * due
 
 
 def test_an_echoing_adapter_is_no_second_master(box, kit):
