@@ -1,5 +1,6 @@
 """An M-Bus frame as a technician reads it: the records say themselves what they are, so no profile is needed."""
 
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
@@ -39,28 +40,16 @@ def explain(raw: bytes) -> Explained:
         return _told("", "E5") | {"note": "acknowledgement"}
     if raw[:1] == bytes([mbus.SHORT]):
         return _short(raw)
-    if len(raw) > mbus.OVERHEAD and raw[4] & mbus.FROM_MASTER:
+    if raw[:1] == bytes([mbus.LONG]) and len(raw) > mbus.OVERHEAD and raw[4] & mbus.FROM_MASTER:
         return _from_master(raw)
-    frame = mbus.decode(raw)
-    told = _told(str(frame.address), f"{frame.control:02X}")
+    frames = mbus.replies(raw) if _several(raw) else (mbus.decode(raw),)
+    told = _told(str(frames[-1].address), f"{frames[-1].control:02X}")
     try:
-        from protocols import mbus_records  # here, because the library behind it is not on every box
+        return told | _telegrams(frames)
     except ModuleNotFoundError:
-        return told | {"note": "pip install 'tanmeter[mbus]' tells the records"} | rest(frame.data)
-    try:
-        telegram = mbus_records.telegram(frame)
+        return told | {"note": "pip install 'tanmeter[mbus]' tells the records"} | rest(frames[-1].data)
     except Refused as error:
         return told | {"error": refusal(str(error), error.reason)}
-    told["identifier"] = telegram.identification
-    told["values"] = [
-        *_named({"manufacturer": telegram.manufacturer, "version": str(telegram.version)}),
-        *_named({"medium": MEDIA.get(telegram.medium, f"{telegram.medium:02X}"), "access": str(telegram.access)}),
-        *_named({"status": f"{telegram.status:02X}"}),
-        *(_record(record) for record in telegram.records),
-    ]
-    if telegram.more:
-        told["note"] = "more telegrams follow"
-    return told | rest(telegram.makers)
 
 
 def likely(raw: bytes) -> bool:
@@ -75,6 +64,32 @@ def strict(raw: bytes) -> Explained:
     if len(raw) < 5:
         raise Damaged(f"{len(raw)} bytes {quote(raw)}, expected an M-Bus frame")
     return explain(raw)
+
+
+def _several(raw: bytes) -> bool:
+    """Whether more follows a whole telegram, or it follows the acknowledgement of a selection: an answer on record."""
+    length = mbus.OVERHEAD + raw[1] if len(raw) > 1 else 0
+    return raw[:1] == bytes([mbus.ACK]) or raw[length : length + 1] == bytes([mbus.LONG])
+
+
+def _telegrams(frames: Sequence[mbus.Frame]) -> Explained:
+    """What the telegrams of one answer say: the last as a whole, of those before it what it does not say again."""
+    from protocols import mbus_records  # here, because the library behind it is not on every box
+
+    *earlier, last = [mbus_records.telegram(frame) for frame in frames]
+    records = {record.key: record for telegram in (*earlier, last) for record in telegram.records}
+    told: Explained = {"identifier": last.identification}
+    told["values"] = [
+        *_named({"manufacturer": last.manufacturer, "version": str(last.version)}),
+        *_named({"medium": MEDIA.get(last.medium, f"{last.medium:02X}"), "access": str(last.access)}),
+        *_named({"status": f"{last.status:02X}"}),
+        *(_record(record) for record in records.values()),
+    ]
+    if earlier:
+        told["skipped"] = len(earlier)
+    if last.more:
+        told["note"] = "more telegrams follow"
+    return told | rest(last.makers)
 
 
 def _told(address: str, control: str) -> Explained:

@@ -4,11 +4,12 @@ import json
 from decimal import Decimal
 from pathlib import Path
 from struct import pack
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pymodbus.client.mixin import ModbusClientMixin
 
 from drivers.registers import REGISTERS, Order, Type, coding, field, most, number, ordered
 from protocols.errors import Impossible
@@ -107,3 +108,22 @@ def test_orders_are_where_the_bytes_of_a_number_lie() -> None:
     assert [ordered(b"ABCD", order) for order in ORDERS] == [b"ABCD", b"CDAB", b"BADC", b"DCBA"]
     assert ordered(b"ABCDEFGH", "CDAB") == b"GHEFCDAB"
     assert ordered(b"ABCDEF", "DCBA") == b"FEDCBA"
+
+
+ORACLE = {
+    "u16": "UINT16", "i16": "INT16", "u32": "UINT32", "i32": "INT32",
+    "u64": "UINT64", "i64": "INT64", "f32": "FLOAT32", "f64": "FLOAT64",
+}  # fmt: skip
+
+
+@given(st.binary(min_size=8, max_size=8), st.sampled_from(list(ORACLE)), st.sampled_from(["ABCD", "CDAB"]))
+def test_pymodbus_reads_the_same(raw: bytes, kind: str, order: Literal["ABCD", "CDAB"]) -> None:
+    """A second opinion on the types and orders that it has."""
+    wire = raw[: 2 * REGISTERS[kind]]
+    words = [int.from_bytes(wire[at : at + 2]) for at in range(0, len(wire), 2)]
+    theirs = ModbusClientMixin.convert_from_registers(
+        words, ModbusClientMixin.DATATYPE[ORACLE[kind]], word_order="big" if order == "ABCD" else "little"
+    )
+    ours = number(ordered(wire, order), kind)
+    assert isinstance(theirs, int | float)
+    assert ours == Decimal(theirs) if abs(theirs) < float("inf") else ours is None

@@ -88,3 +88,14 @@ def test_what_is_wrong_with_a_frame_is_told(
 
 def test_a_broken_telegram_is_taken_for_what_it_was_meant_to_be() -> None:
     assert explain((RAW[:-2] + b"\0\x16").hex())["protocol"] == "mbus"
+
+
+def test_an_answer_of_several_telegrams_as_it_is_on_record_is_told_as_one() -> None:
+    header = bytes.fromhex("78563412242328042A000000")
+    stale = Frame(8, 5, 0x72, header + bytes.fromhex("040601000000 1F")).to_bytes()
+    first = Frame(8, 5, 0x72, header + bytes.fromhex("040602000000 1F")).to_bytes()
+    last = Frame(8, 5, 0x72, header + bytes.fromhex("041303000000")).to_bytes()
+    for raw in (stale + first + last, b"\xe5" + stale + first + last):
+        told: Any = explain(raw.hex())
+        assert (told["protocol"], told["skipped"], told.get("note")) == ("mbus", 2, None)
+        assert (values(told)["energy"], values(told)["volume"]) == ("2000", "0.003")

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from meterbus import TelegramLong
 
 from protocols import mbus
 from protocols.errors import Impossible, ProtocolError, Refused
@@ -130,3 +131,21 @@ def test_any_records_are_told_or_impossible(information: int, data: bytes, more:
         for record in held.records:
             assert record.numeric or isinstance(record.text(), str)
             record.number()
+
+
+@pytest.mark.parametrize("raw", REPLIES, ids=list(VECTORS["frames"]))
+def test_the_numbers_are_those_of_the_library_but_exact(raw: bytes) -> None:
+    """A second opinion on the coding: what the library makes of a record with floats is near what is made here."""
+    frame = mbus.decode(raw)
+    if frame.information != 0x72:
+        return
+    theirs = [rec for rec in TelegramLong(list(raw)).records if not rec.dib.is_eoud]
+    ours = telegram(frame).records
+    assert len(theirs) == len(ours)
+    compared = 0
+    for rec, record in zip(theirs, ours, strict=True):
+        if record.numeric and record.name and record.plain and record.name != "text":
+            number = record.number()
+            assert number is not None and float(number) == pytest.approx(float(rec.value), rel=1e-6, abs=1e-9)
+            compared += 1
+    assert compared
