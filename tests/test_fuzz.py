@@ -7,7 +7,7 @@ import pytest
 from benchmarks import fuzz
 
 HELD = fuzz.seeds()
-INPUTS = 1_000
+INPUTS = 300
 
 
 @pytest.mark.parametrize("name", sorted(fuzz.parsers(HELD)))
