@@ -117,7 +117,7 @@ def parsers(held: dict[str, list[Seed]]) -> dict[str, tuple[str, Parser]]:
         found[f"{protocol}: frame"] = (protocol, frame)
         found[f"{protocol}: stream"] = (protocol, stream)
         found[f"{protocol}: answer"] = (protocol, answer)
-    for name in READERS.keys() & held.keys():
+    for name in [name for name in READERS if name in held]:
         found[f"{name}: decode"] = (name, told(name))
     return found
 
