@@ -20,7 +20,7 @@ from edge.listening import ears
 from edge.log import Log, silent
 from edge.notebook import Notebook
 from edge.outbox import DiskFull, Outbox
-from edge.ports import Listen, Owner, owner
+from edge.ports import Listen, Owner, owner, told
 from edge.recall import recall
 from edge.receiver import Receiver
 from edge.recorder import Entry, Recorder
@@ -400,26 +400,13 @@ class Agent:
             },
             "outbox": {name: getattr(counts, name) for name in counts.__slots__},
             "exchanges": self._ledger.committed,
-            "ports": [self._port_status(poller) for poller in self._pollers],
+            "ports": [told(port, self._clock, self._started) for port in self._pollers],
             "devices": [
                 {**self._ledger.status(number), "back_off_ms": self._back_off(number)}
                 for number in range(len(site.device))
             ],
             "sync": self._sync_status(),
         }
-
-    def _port_status(self, port: Owner) -> dict[str, object]:
-        now = self._clock.mono_ms()
-        busy = round(port.busy_ms / max(1, now - self._started), 4)
-        told = {"name": port.port.name, "gone": port.gone, "busy": busy, "troubles": []}
-        if isinstance(port, Receiver):
-            return told | {"lines": port.lines, "unknown": port.unknown, "damaged": port.damaged}
-        troubles = [
-            {"code": held.code, "since": self._clock.utc_ms() - now + held.since, "detail": port.said(held)}
-            | {"sure": held.sure}
-            for held in port.watch.troubles
-        ]
-        return told | {"troubles": troubles}
 
     def _back_off(self, device: int) -> int:
         until = next((at for p in self._pollers if (at := p.schedule.back_off_until(device)) is not None), 0)

@@ -15,7 +15,7 @@ MOST_LINES = 64
 """Connections at a time; another one takes the place of the one that was silent longest."""
 IDLE_MS = 2 * 3_600_000
 """After so long without a byte a connection is taken for dead: hour data come every hour."""
-MOST_WAITING = 1 << 20
+MOST_WAITING = 1 << 16
 """Bytes of a connection that are read ahead of what is understood."""
 KEEPALIVE = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 20, "TCP_KEEPCNT": 3}
 """Two minutes after a logger has vanished its connection is gone."""

@@ -35,3 +35,17 @@ def owner(
         return Poller(port, Bus(wires(port), port, clock), devices, learned, clock=clock, desk=desk, log=log)
     ears = listen(port, None if port.listen is not None else wires(port), clock)
     return Receiver(port, ears, [(number, driver) for number, _, driver in devices], clock=clock, desk=desk, log=log)
+
+
+def told(port: Owner, clock: Clock, started: int) -> dict[str, object]:
+    """What a port says of itself since the agent ``started`` (CLOCK_BOOTTIME ms), as JSON."""
+    now = clock.mono_ms()
+    busy = round(port.busy_ms / max(1, now - started), 4)
+    said: dict[str, object] = {"name": port.port.name, "gone": port.gone, "busy": busy, "troubles": []}
+    if isinstance(port, Receiver):
+        return said | {"lines": port.lines, "unknown": port.unknown, "damaged": port.damaged}
+    troubles = [
+        {"code": held.code, "since": clock.utc_ms() - now + held.since, "detail": port.said(held)} | {"sure": held.sure}
+        for held in port.watch.troubles
+    ]
+    return said | {"troubles": troubles}

@@ -8,9 +8,7 @@
 - An MN that no device of the port has is told once, and counted.
 """
 
-from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 
 from drivers.driver import Driver
 from drivers.hj212 import ASK_NOTHING, Hj212Driver
@@ -22,79 +20,26 @@ from edge.clock import Clock
 from edge.expected import Expected
 from edge.listening import Ears, Heard
 from edge.log import Log
+from edge.loggers import Device, Line
 from edge.poller import Desk
 from edge.schedule import Job
 from edge.sealer import UNPLACED
 from protocols.errors import Impossible, Mismatched, PortGone, ProtocolError
-from protocols.hj212 import Found, Packet, Parser
+from protocols.hj212 import Found, Packet
 from protocols.hj212_requests import DATA_ANSWER, REQUEST_ANSWER, RESULT, acknowledgement
 from protocols.record.chunk import DAMAGED, PORT_GONE, SILENT
 
 SOON_S = 0.05
 """How soon an answer leaves on a wire that cannot be interrupted."""
 REOPEN_MS = 5_000
-REMEMBERED = 512
-"""Packets of a device that are known again when they come again."""
 MOST_STRANGERS = 64
 CLOCK_OFF_MS = 300_000
 """How far a logger's clock may be from ours."""
+TELL_MS = 10_000
+"""Damage is told in the log no more often."""
 LAST_ANSWERS_MS = 2_000
 """How long the end of a run waits for what is not on disk yet."""
 ANSWERS = (REQUEST_ANSWER, RESULT, DATA_ANSWER, "9013")
-
-
-@dataclass(slots=True)
-class Device:
-    """One monitor: its number in the configuration, what it missed, the packets already known."""
-
-    number: int
-    driver: Hj212Driver
-    backlog: Backlog
-    known: OrderedDict[bytes, None] = field(default_factory=OrderedDict)
-    line: int | None = None
-    damaged: bool = False
-    """Whether something came of it since its last packet that was none."""
-    clock_off: bool = False
-
-    def learn(self, raw: bytes) -> None:
-        """Know a packet again from now on."""
-        self.known[raw] = None
-        while len(self.known) > REMEMBERED:
-            self.known.popitem(last=False)
-
-
-class Line:
-    """One connection: a parser for each CRC that devices of its port use, and when its bytes came."""
-
-    def __init__(self, checks: Iterable[bool]) -> None:
-        self.parsers = [Parser(modbus_crc) for modbus_crc in sorted(set(checks))]
-        self.devices: set[str] = set()
-        self._came: list[tuple[int, int]] = []
-        self._length = self._noise = 0
-
-    def feed(self, heard: Heard) -> list[tuple[Found, int]]:
-        """The packets that these bytes complete, and when the first byte of each came."""
-        self._length += len(heard.data)
-        self._came.append((self._length, heard.at_ms))
-        found = [one for parser in self.parsers for one in parser.feed(heard.data)]
-        dated = [(one, next(at for end, at in self._came if end > one.begin)) for one in found]
-        begin = max((one.begin + len(one.raw) for one in found), default=self._length - LONGEST_PACKET)
-        self._came = [entry for entry in self._came if entry[0] > begin][-MOST_PIECES:]
-        return dated
-
-    def damage(self) -> str:
-        """What came since this was last asked that is no packet, in words; empty when nothing did."""
-        if len(self.parsers) > 1:
-            return ""
-        broken, noise = self.parsers[0].broken(), self.parsers[0].noise - self._noise
-        self._noise = self.parsers[0].noise
-        if broken:
-            return f"{broken[-1].error}"
-        return f"{noise} bytes that are no packet" if noise else ""
-
-
-LONGEST_PACKET = 10_009
-MOST_PIECES = 16_384
 
 
 class Receiver:
@@ -123,7 +68,7 @@ class Receiver:
         self._outgoing: list[tuple[int, bytes]] = []
         self._strangers: set[str] = set()
         self._stopping = self._open = False
-        self._try_again = 0
+        self._try_again = self._told = 0
         self.gone = ""
         self.unknown = self.damaged = 0
         """Packets of unknown MN, and pieces that were none, since the start."""
@@ -311,7 +256,7 @@ class Receiver:
     def _again(self, device: Device, number: int, found: Found) -> bool:
         """Whether a packet came before: then it is answered as soon as it is on disk, and that is all."""
         answer = acknowledgement(found.packet)
-        if found.raw in device.known:
+        if device.knows(found.raw):
             self._outgoing += [(number, answer)] if answer is not None else []
             return True
         if any(found.raw == held.raw for _, held in device.backlog.held):
@@ -335,6 +280,9 @@ class Receiver:
         slot = None
         if query is not None and not device.backlog.follows(found.packet, stamp):
             slot = self.schedule.take(device.number, query, now)
+        if slot is None and not device.beyond(self._clock.mono_ms()):
+            self._note_damage(f"MN {device.driver.mn}: more packets beyond its slots than are recorded")
+            return
         if not device.backlog.follows(found.packet, stamp):
             self._compare(device, stamp, query, now)
         device.backlog.took(found.packet, stamp, now)
@@ -399,4 +347,6 @@ class Receiver:
 
     def _note_damage(self, what: str) -> None:
         self.damaged += 1
-        self._log("warning", "damaged", port=self.port.name, why=what)
+        if self.damaged == 1 or self._clock.mono_ms() - self._told > TELL_MS:
+            self._told = self._clock.mono_ms()
+            self._log("warning", "damaged", port=self.port.name, why=what)

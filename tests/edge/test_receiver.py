@@ -18,9 +18,10 @@ from typing import Any
 import pytest
 
 from drivers.replay import replay_chunk
-from edge import config
+from edge import config, loggers
 from edge.agent import Agent
 from edge.clock import SystemClock
+from edge.doctor import examine
 from edge.outbox import DiskFull
 from edge.wire import wire
 from protocols import hj212
@@ -478,3 +479,29 @@ def test_a_logger_whose_clock_is_wrong_is_told_and_still_recorded(box: Any) -> N
     begun, over = [text for text in texts(blocks) if "clock" in text]
     assert begun.startswith("MTR-201 stack: the clock of MN 'A1' is 36") and begun.endswith(" s behind")
     assert over.startswith("MTR-201 stack: over: ")
+
+
+def test_a_logger_that_never_stops_does_not_fill_the_disk(box: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loggers, "MOST_BEYOND", 20)
+    port = free_port()
+    raws = [hj212.frame(segment("A1", number, flag=4)) for number in range(200)]
+
+    async def script(agent: Agent) -> None:
+        logger = await Logger.connect(port)
+        await logger.say(b"".join(raws))
+        await asyncio.sleep(1)
+        logger.close()
+
+    assert 20 <= len(replies(run(box(*site(port, "A1")), script))) < 60
+
+
+def test_the_doctor_tells_whether_loggers_can_connect(box: Any) -> None:
+    port = free_port()
+    state = box(*site(port, "A1")).state
+
+    def found() -> bool:
+        return next(check for check in asyncio.run(examine(state, SystemClock())) if check.name == "port").ok
+
+    assert found()
+    with socket.create_server(("127.0.0.1", port)):
+        assert not found()
