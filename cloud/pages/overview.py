@@ -132,7 +132,8 @@ def overview(held: Collector, site: str | None, lang: str) -> Overview:
     series, quarters = _power(held, gateways, hours, now)
     midnight = periods.day_of(now, zone).start
     meters = tuple(meter for row in gateways for meter in _meters(held, row, today, midnight))
-    live = [meter.power for meter in meters if meter.role == "purchased" and meter.power is not None]
+    bought = [meter for meter in meters if (meter.role, meter.medium) == ("purchased", amounts.ELECTRICITY)]
+    live = [meter.power for meter in bought if meter.power is not None]
     ends = [row.block_end for row in gateways if row.block_end is not None]
     return Overview(
         site=chosen,
@@ -218,16 +219,26 @@ def _day(row: Statement, still_open: bool) -> Day:
 def _power(
     held: Collector, gateways: Sequence[Gateway], start: int, end: int
 ) -> tuple[tuple[str, ...], tuple[Quarter, ...]]:
-    """The series and their quarters of an hour, gaps as None: what was not measured is not drawn."""
+    """Each electricity meter and its quarters of an hour, gaps as None: what was not measured is not drawn."""
     found: dict[str, dict[int, float]] = {}
     for row in gateways:
+        electric = _electric(held.store.installation(row.id))
         for entry in held.store.power_series(start, end, row.id):
-            if entry.point == POWER:
+            if entry.point == POWER and entry.device in electric:
                 found.setdefault(entry.device, {})[entry.start] = entry.mean
     series = tuple(found)
     newest = max((at for means in found.values() for at in means), default=start - STEP_MS)
     starts = range(start, min(end, newest + STEP_MS), STEP_MS)
     return series, tuple(Quarter(at, tuple(_rounded(found[name].get(at)) for name in series)) for at in starts)
+
+
+def _electric(installation: Installation | None) -> set[str]:
+    devices = installation.site.device if installation else ()
+    return {
+        device.id
+        for device in devices
+        if installation and installation.profiles[device.profile].medium == amounts.ELECTRICITY
+    }
 
 
 def _rounded(value: float | None) -> float | None:

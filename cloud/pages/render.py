@@ -19,6 +19,7 @@ NARROW = "\u202f"
 """The narrow no-break space between groups of three digits."""
 
 MOST_DIGITS = 10
+DECIMALS = 3
 COOKIE = "tanmeter_lang"
 
 
@@ -99,10 +100,21 @@ def plain(value: Decimal) -> str:
 
 
 def near(value: Decimal | None) -> str:
-    """A number exactly, unless a binary float has made it long: then the seven digits such a float can hold."""
-    if value is None or len(value.as_tuple().digits) <= MOST_DIGITS:
+    """A number exactly, unless a binary float has made it long: then the seven digits such a float can hold.
+
+    Zeros behind the third decimal are left off.
+    """
+    if value is None or not value.is_finite():
         return number(value)
-    return number(Decimal(f"{float(value):.7g}"))
+    if len(value.as_tuple().digits) > MOST_DIGITS:
+        value = Decimal(f"{float(value):.7g}")
+    short = round(value, DECIMALS)
+    return number(min(value, short, key=_decimals) if value == short else value)
+
+
+def _decimals(value: Decimal) -> int:
+    exponent = value.as_tuple().exponent
+    return max(0, -exponent) if isinstance(exponent, int) else 0
 
 
 def percent(value: Decimal | float | None) -> str:

@@ -17,6 +17,7 @@ from cloud.collector import Collector
 from cloud.store import Store
 from cloud.writer import Writer
 from drivers.builtin import builtin, builtin_ids
+from drivers.driver import Driver
 from drivers.installation import install
 from drivers.profile import digest
 from drivers.site import load
@@ -180,8 +181,17 @@ class Rig:
         counters = Counters.of(tracks, faults)
         return Chunk(number, self.installation.digests[number], tracks, tuple(faults), counters, None, salt)
 
-    def _ask(self, port: str, driver: object, request: bytes, when: int) -> bytes | None:
-        recogniser = driver.recogniser(request)  # type: ignore[attr-defined]
+    def _ask(self, port: str, driver: Driver, request: bytes, when: int) -> bytes | None:
+        whole, asked = b"", request
+        while asked is not None:
+            if (reply := self._hear(port, driver, asked, when)) is None:
+                return None
+            whole += reply
+            asked = driver.follow_up(request, whole)
+        return whole
+
+    def _hear(self, port: str, driver: Driver, request: bytes, when: int) -> bytes | None:
+        recogniser = driver.recogniser(request)
         for listener in self._meters[port]:
             for said in listener.hear(request, when):
                 if (reply := recogniser.feed(said)) is not None:

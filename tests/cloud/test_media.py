@@ -58,7 +58,7 @@ MODELS = {
     "a-water": ("water", [counter("volume", 0, "m3", "0.001"), gauge("flow", 2, "m3/h", "0.001")]),
     "a-gas": ("gas", [counter("volume_standard", 0, "m3", "0.01"), gauge("flow_standard", 2, "m3/h", "0.01")]),
     "a-heat": ("heat", [counter("volume", 0, "m3", "0.01"), counter("energy_heat", 2, "kWh", "1")]),
-    "a-cold": ("cold", [counter("energy_cold", 0, "kWh", "1"), gauge("temp_supply", 2, "degC", "0.01")]),
+    "a-cold": ("cold", [counter("energy_cold", 0, "kWh", "1"), gauge("power", 2, "kW", "1")]),
     "a-stack": (
         "flue-gas",
         [
@@ -72,7 +72,7 @@ DEVICES = [
     ("W-01", "a-water", "purchased"),
     ("G-01", "a-gas", "purchased"),
     ("H-01", "a-heat", "sub"),
-    ("K-01", "a-cold", "sub"),
+    ("K-01", "a-cold", "purchased"),
     ("S-01", "a-stack", "flue-gas"),
 ]
 
@@ -217,6 +217,14 @@ def test_the_overview_shows_each_meter_with_its_medium_and_unit(mixed: tuple[Any
     for amount in ("0.833 m³", "8.33 m³", "357 kWh", "6\u202f240 kg"):
         assert amount in shown
     assert messages.text("page.media.unaccounted", lang) in shown
+
+
+def test_the_power_of_a_cold_meter_is_not_electric(mixed: tuple[Any, Mixed]) -> None:
+    client = mixed[0].client
+    assert client.get("/power.csv?site=S-MIX").content.decode("utf-8-sig").splitlines()[0] == "start,M-01 kW"
+    shown = client.get("/?lang=en", headers=HTML).text
+    assert "2.36 <small>kW</small>" in shown
+    assert "2\u202f357.000 kW" in shown
 
 
 def test_only_electricity_enters_the_account(mixed: tuple[Any, Mixed]) -> None:
