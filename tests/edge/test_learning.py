@@ -100,11 +100,13 @@ def test_a_meter_that_refuses_a_point_is_asked_the_others(box, kit):
     assert asked.count((12, 2)) == 3, "given up for the day after three refusals alike"
 
 
-def test_a_collector_takes_the_pieces_in(box, kit, tmp_path):
-    made = box(kit.serial_port(), kit.meter(1, "bus", "eastron-sdm630", [*POINTS, "energy_import"]))
-    meter, _ = refusing(kit, 6)
-    kit.world(made, {"bus": meter}).run(1799)
-    store, now = Store(tmp_path / "collector.db", made.collector), kit.start + 3_600_000
+def test_a_collector_takes_the_pieces_in_and_books_from_them(box, kit, tmp_path):
+    """The counter of this meter comes only in pieces: it is read together with registers that the meter refuses."""
+    made = box(kit.serial_port(), kit.meter(1, "bus", "eastron-sdm630", ["power_factor", "energy_import"]))
+    meter, asked = refusing(kit, 0x42)
+    kit.world(made, {"bus": meter}).run(3599)
+    assert (0x48, 2) in asked and (0x3E, 12) in asked
+    store, now = Store(tmp_path / "collector.db", made.collector), kit.start + 7_200_000
     code = invite.make(Random(2).randbytes(9), made.collector.spki)
     store.create_invite(code, None, now + 3_600_000, now)
     enrolment = (made.state / config.ENROLMENT).read_bytes()
@@ -113,3 +115,5 @@ def test_a_collector_takes_the_pieces_in(box, kit, tmp_path):
     frames = [outbox.batch(0, seq, 1, 1)[0].frame for seq in range(outbox.chain().link.seq)]
     outbox.close()
     assert {verdict.answer for frame in frames for verdict in store.append([frame], now)[0]} == {Answer.STORED}
+    booked = [row.interval for row in store.intervals(point="energy_import", closed=True)]
+    assert len(booked) >= 2 and {interval.quality for interval in booked} == {"measured"}
