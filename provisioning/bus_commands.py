@@ -1,5 +1,6 @@
 """tanmeter bus: what a bus is asked and how much of its time that takes."""
 
+import asyncio
 import json
 import os
 import sys
@@ -13,9 +14,10 @@ from drivers import busload
 from drivers.bustime import Line, Pace
 from drivers.installation import install
 from drivers.site import Site
+from edge.wire import wire
 from protocols import messages
+from provisioning import bus_address, folder, site_init
 from provisioning import fields as fields_
-from provisioning import folder, site_init
 from provisioning.lessons import Lesson, lessons
 
 app = typer.Typer(no_args_is_help=True, help=messages.text("cli.bus", messages.spoken(os.environ)))
@@ -94,6 +96,27 @@ def learned(
         return
     for lesson in found:
         _teach(lesson)
+
+
+@app.command()
+def address(
+    place: Annotated[str, typer.Argument(metavar="PORT", help="/dev/serial/by-id/…, or host:port of a serial server")],
+    *,
+    mode: Annotated[str, typer.Option(help="line settings")] = "2400-8E1",
+    protocol: Annotated[Literal["any", "cjt188", "dlt645"], typer.Option(help="what the meter speaks")] = "any",
+    timeout_ms: Annotated[int, typer.Option(min=50, max=10_000, help="how long each question waits")] = 1000,
+    as_json: Json = False,
+) -> None:
+    """Ask the only meter on a line for its address (CJ/T 188, DL/T 645); the box's agent must not hold the port."""
+    spoken: tuple[bus_address.Spoken, ...] = ("cjt188", "dlt645") if protocol == "any" else (protocol,)
+    port = bus_address.port(place, mode)
+    found = asyncio.run(bus_address.find(wire(port), mode, spoken, timeout_ms / 1000))
+    if as_json:
+        typer.echo(json.dumps(asdict(found)))
+        return
+    _tell("bus.address.found", protocol=found.protocol, address=found.address)
+    if found.protocol == "cjt188":
+        _tell("bus.address.cjt188", meter_type=found.meter_type, identifier=found.identifier)
 
 
 def _teach(lesson: Lesson) -> None:
