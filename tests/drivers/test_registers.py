@@ -7,7 +7,7 @@ from struct import pack
 from typing import Any, Literal, get_args
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pymodbus.client.mixin import ModbusClientMixin
 
@@ -55,6 +55,7 @@ def test_every_type_says_how_many_registers_it_takes() -> None:
 
 @pytest.mark.parametrize("order", ORDERS)
 @pytest.mark.parametrize("kind", [kind for kind in TYPES if coding(kind) != "f"])
+@settings(deadline=None)
 @given(data=st.data())
 def test_every_whole_number_in_every_order_is_read_back(kind: str, order: str, data: st.DataObject) -> None:
     value = data.draw(st.integers(*bounds(kind)))
@@ -63,6 +64,7 @@ def test_every_whole_number_in_every_order_is_read_back(kind: str, order: str, d
 
 
 @pytest.mark.parametrize("order", ORDERS)
+@settings(deadline=None)
 @given(data=st.data())
 def test_every_float_in_every_order_is_read_back(order: str, data: st.DataObject) -> None:
     for kind, form, width in (("f32", ">f", 32), ("f64", ">d", 64)):
@@ -71,6 +73,7 @@ def test_every_float_in_every_order_is_read_back(order: str, data: st.DataObject
         assert read == Decimal(value) if abs(value) < float("inf") else read is None
 
 
+@settings(deadline=None)
 @given(st.binary(min_size=8, max_size=8), st.sampled_from(TYPES))
 def test_any_bytes_are_a_number_or_none_or_impossible(raw: bytes, kind: str) -> None:
     try:
@@ -116,6 +119,7 @@ ORACLE = {
 }  # fmt: skip
 
 
+@settings(deadline=None)
 @given(st.binary(min_size=8, max_size=8), st.sampled_from(list(ORACLE)), st.sampled_from(["ABCD", "CDAB"]))
 def test_pymodbus_reads_the_same(raw: bytes, kind: str, order: Literal["ABCD", "CDAB"]) -> None:
     """A second opinion on the types and orders that it has."""

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from protocols import messages
@@ -69,6 +69,7 @@ def test_what_is_wrong_with_a_frame_is_told(
     assert chinese["error"]["cause"] == messages.text(f"cause.modbus.{cause}", "zh")
 
 
+@settings(deadline=None)
 @given(st.integers(1, 247), st.binary(min_size=2, max_size=40).filter(lambda data: len(data) % 2 == 0), st.data())
 def test_a_single_flipped_bit_is_found(unit: int, data: bytes, draw: st.DataObject) -> None:
     """Wherever it was, the CRC tells which one, except where a part of the frame is a sound frame itself."""
@@ -83,6 +84,7 @@ def test_a_single_flipped_bit_is_found(unit: int, data: bytes, draw: st.DataObje
         assert (error["byte"], error["expected"]) == (bit // 8, f"{raw[bit // 8]:02X}")
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=80), st.sampled_from(["modbus-rtu", "modbus-tcp", "mbus"]))
 def test_any_bytes_are_explained(raw: bytes, protocol: str) -> None:
     told: Any = explain(raw.hex() or "00", protocol)

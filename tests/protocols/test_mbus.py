@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from protocols import mbus
@@ -39,23 +39,27 @@ def test_published_replies_both_ways(raw: bytes) -> None:
     assert mbus.replies(b"\xe5" + raw) == (frame,)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 0x3F), st.integers(0, 255), st.integers(0, 255), st.binary(max_size=252))
 def test_a_frame_is_decoded_as_it_was_made(control: int, address: int, information: int, data: bytes) -> None:
     frame = Frame(control, address, information, data)
     assert mbus.decode(frame.to_bytes()) == frame
 
 
+@settings(deadline=None)
 @given(st.integers(0, 250), st.booleans())
 def test_a_question_is_parsed_as_it_was_made(address: int, second: bool) -> None:
     assert mbus.parse_request(Request(address, second).to_bytes()) == Request(address, second)
 
 
+@settings(deadline=None)
 @given(st.text("0123456789", min_size=8, max_size=8))
 def test_a_selection_is_parsed_as_it_was_made(number: str) -> None:
     chosen = Request(mbus.SELECTED, identification=number)
     assert mbus.parse_request(chosen.to_bytes()) == chosen
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=300) | st.sampled_from(REPLIES).flatmap(lambda raw: st.just(raw[:-1]) | st.just(raw[1:])))
 def test_any_bytes_are_read_or_raise_one_of_our_errors(raw: bytes) -> None:
     for attempt in (mbus.decode, mbus.replies, mbus.parse_request):
@@ -142,6 +146,7 @@ def test_the_answer_is_found_behind_noise_echo_and_strangers_in_any_pieces(size:
     assert found == [ANSWER]
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=40), st.integers(1, 9))
 def test_the_answer_behind_any_noise_is_found(noise: bytes, size: int) -> None:
     line = noise + ANSWER

@@ -1,7 +1,7 @@
 """Device identification: the specification's example, several frames, and nothing else that could be asked."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from protocols import modbus_identification as identification
@@ -99,6 +99,7 @@ def test_a_failure_says_what_came(framing: Framing) -> None:
 
 
 @both
+@settings(deadline=None)
 @given(data=st.binary(max_size=400))
 def test_any_bytes_are_no_crash(framing: Framing, data: bytes) -> None:
     asked = request(5, framing)
@@ -112,6 +113,7 @@ def test_any_bytes_are_no_crash(framing: Framing, data: bytes) -> None:
             continue
 
 
+@settings(deadline=None)
 @given(
     st.dictionaries(st.integers(0, 6), st.text(st.characters(min_codepoint=33, max_codepoint=126), max_size=20)),
     st.sampled_from(FRAMINGS),
