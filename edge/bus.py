@@ -13,7 +13,7 @@ from drivers.site import Port
 from edge.clock import Clock
 from edge.hearing import Hearing, Sign
 from edge.wire import Wire
-from protocols.errors import Damaged, PortGone, ProtocolError, SameAddress, SecondMaster
+from protocols.errors import Damaged, OtherFraming, PortGone, ProtocolError, SameAddress, SecondMaster
 from protocols.recogniser import Recogniser
 from protocols.record.chunk import OVERRUN, PORT_GONE, SILENT
 
@@ -40,6 +40,8 @@ REOPENED, HUNG_UP, NOT_TAKEN, MOVED = "reopened", "hung-up", "not-taken", "moved
 """Signs: a silent connection answered when it was made anew; the other side ends it at once; it takes none; a serial
 adapter was found elsewhere.
 """
+OTHER_FRAMING = "other-framing"
+"""A sign: what answers on this port is framed otherwise."""
 
 
 def whole(request: bytes, reply: bytes) -> bytes | None:
@@ -286,6 +288,8 @@ class Bus:
     # ---- what went wrong
 
     async def _failed(self, talk: Talk, error: ProtocolError) -> Exchange:
+        if isinstance(error, OtherFraming):
+            self._sign(OTHER_FRAMING, None, str(error))
         self._failed_at = self._clock.mono_ms()
         if not self._serial and self._open:
             await self.close()

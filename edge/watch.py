@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from edge import bus, hearing
 from edge.hearing import Sign
-from protocols.errors import AdapterMoved, HalfOpen, OneClient, SameAddress, SecondMaster
+from protocols.errors import AdapterMoved, HalfOpen, OneClient, OtherFraming, SameAddress, SecondMaster
 from protocols.record.chunk import DAMAGED, SILENT
 
 MINUTE_MS = 60_000
@@ -37,6 +37,7 @@ RULES = {
     hearing.SECOND_ANSWER: Rule(SameAddress.code, 2, 10 * MINUTE_MS),
     bus.REOPENED: Rule(HalfOpen.code, 2, DAY_MS),
     bus.MOVED: Rule(AdapterMoved.code, 1, DAY_MS),
+    bus.OTHER_FRAMING: Rule(OtherFraming.code, 2, 10 * MINUTE_MS),
     bus.HUNG_UP: Rule(OneClient.code, 2, 10 * MINUTE_MS),
     bus.NOT_TAKEN: Rule(OneClient.code, 3, 10 * MINUTE_MS, sure=False),
 }

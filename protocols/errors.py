@@ -12,6 +12,7 @@ TanmeterError
 │   ├── OneClient        BUS-113  the other side takes no further connection
 │   ├── SecondMaster     BUS-114  somebody else asks on the line
 │   ├── SameAddress      BUS-115  two meters answer to one address
+│   ├── OtherFraming     BUS-116  RTU where Modbus TCP was expected, or the other way round
 │   ├── WrongMeter       MTR-202  the meter's number is not that of the signed entry
 │   └── Impossible       MTR-201  a valid answer whose value cannot be
 ├── RecordError          REC-600  a signed record breaks a rule of RECORD.md
@@ -131,6 +132,12 @@ class SameAddress(ProtocolError):
     """Two meters answer to one address: two answers to a question, or broken ones from this address alone."""
 
     code = "BUS-115"
+
+
+class OtherFraming(Mismatched):
+    """A sound answer in the other framing: RTU on a port of Modbus TCP, or Modbus TCP on a port of RTU."""
+
+    code = "BUS-116"
 
 
 class WrongMeter(ProtocolError):

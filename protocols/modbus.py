@@ -6,7 +6,7 @@ PDU (Modbus messaging on TCP/IP 1.0b, 3.1.3). PDUs: Modbus application protocol 
 
 from dataclasses import dataclass
 
-from protocols.errors import Damaged, Mismatched, ProtocolError, Refused
+from protocols.errors import Damaged, Mismatched, OtherFraming, ProtocolError, Refused
 from protocols.recogniser import quote, verdict
 
 EXCEPTION = 0x80
@@ -283,10 +283,10 @@ def _strangers_rtu(data: bytes) -> list[str]:
     return found
 
 
-def _other_framing(found: str, expected: str, setting: str) -> Mismatched:
+def _other_framing(found: str, expected: str, setting: str) -> OtherFraming:
     cause = "cause.modbus.rtu_in_tcp" if setting == "rtu" else "cause.modbus.tcp_in_rtu"
     message = f'the other framing: found {found}, expected {expected}; the port needs framing = "{setting}"'
-    return Mismatched(message, found=found, expected=expected, cause=cause)
+    return OtherFraming(message, found=found, expected=expected, cause=cause)
 
 
 def _answers_tcp(request: bytes, data: bytes) -> bool:

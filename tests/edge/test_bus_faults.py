@@ -242,6 +242,23 @@ def test_an_endpoint_that_hangs_up_has_another_client(box, kit):
     assert due == 60 and got >= 48
 
 
+@pytest.mark.parametrize("framing", ["modbus-tcp", "rtu"])
+def test_a_port_with_the_wrong_framing_is_named(box, kit, framing):
+    """A serial server that passes bytes on answers in RTU; a Modbus TCP server refuses what it takes for a function."""
+    reply = modbus.frame_rtu(1, b"\4\4" + value(1, 0x48))
+
+    def answer(request):
+        return [(20, reply if framing == "modbus-tcp" else request[:2] + bytes.fromhex("00 00 00 03 71 80 01"))]
+
+    made = box(kit.modbus_port() + f'framing = "{framing}"\n', kit.sdm(1))
+    world = kit.world(made, {"net": answer})
+    world.run(120)
+    (begun,) = bus_events(made)
+    other = "rtu" if framing == "modbus-tcp" else "modbus-tcp"
+    assert begun.startswith("BUS-116 net: ") and f'framing = "{other}"' in begun
+    assert readings(made) == []
+
+
 def test_a_silent_tcp_meter_is_no_half_open_connection(box, kit):
     made = box(kit.modbus_port(), kit.sdm(1), kit.sdm(2))
     world = kit.world(made, {})
