@@ -1,11 +1,12 @@
 """The command line: one door. A room is loaded only when it is asked for."""
 
+import io
 import json
 import logging
 import os
 import sys
 from importlib import import_module
-from typing import Annotated, Any
+from typing import Annotated, Any, TextIO
 
 import typer
 from typer.core import TyperCommand, TyperGroup
@@ -103,12 +104,19 @@ def decode(
     if protocol not in PROTOCOLS:
         raise typer.BadParameter(f"found {protocol!r}, expected one of {', '.join(PROTOCOLS)}")
     good = True
-    for line in one_frame(frames) if frames else sys.stdin:
+    for line in one_frame(frames) if frames else standard_input():
         if line.strip():
             result = explain(line, protocol, language())
             good &= bool(result["ok"])
             typer.echo(json.dumps(result, ensure_ascii=False))
     raise typer.Exit(0 if good else 3)
+
+
+def standard_input() -> TextIO:
+    """Standard input, whatever bytes it holds: those that are no UTF-8 are handed on as they are."""
+    if isinstance(sys.stdin, io.TextIOWrapper):
+        sys.stdin.reconfigure(errors="surrogateescape")
+    return sys.stdin
 
 
 def one_frame(frames: list[str]) -> list[str]:

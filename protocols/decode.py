@@ -66,7 +66,7 @@ def explain(line: str, protocol: str = "auto", language: messages.Language = "en
     it. What is not known of a fault is null.
     """
     if (text := _packet(line, protocol)) is not None:
-        return _read(text, line.strip().encode(), language)
+        return _read(text, _octets(line), language)
     try:
         raw = _from_hex(line)
     except Damaged as error:
@@ -90,11 +90,19 @@ def _bad(protocol: str | None, error: ProtocolError, language: messages.Language
 
 def _packet(line: str, protocol: str) -> str | None:
     """The protocol whose packets are text, if this line is one of them; asked for by name, any line that is no hex."""
-    raw = line.strip().encode()
+    raw = _octets(line)
     for name, reader in READERS.items():
         if reader.text and protocol in ("auto", name) and reader.likely(raw):
             return name
     return None
+
+
+def _octets(line: str) -> bytes:
+    """The bytes of a line of text; those that were no UTF-8 as they were read (surrogateescape)."""
+    try:
+        return line.strip().encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return line.strip().encode("utf-8", "replace")
 
 
 def _from_hex(line: str) -> bytes:

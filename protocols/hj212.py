@@ -222,7 +222,11 @@ def _packet(data: bytes, modbus_crc: bool) -> Packet:
 
 
 def _text(data: bytes) -> str:
-    return data.decode("utf-8", "replace")
+    """UTF-8 as the standard says, else GBK (unverified: that loggers send it); none of its bytes is a separator."""
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError:
+        return data.decode("gb18030", "replace")
 
 
 def _head(text: str) -> Iterator[tuple[str, str]]:

@@ -1,6 +1,8 @@
 """HJ 212: captured packets both ways, what is lenient and what is strict, and streams in every kind of pieces."""
 
 import json
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -9,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocols import decode_hj212, hj212
+from protocols import decode, decode_hj212, hj212
 from protocols.errors import Damaged
 from protocols.hj212 import Found, Parser
 from protocols.hj212_codes import FACTORS, MARKS, UNKNOWN_MARK, UNMARKED, factor, mark
@@ -235,3 +237,17 @@ def test_explain_finds_a_packet_behind_other_bytes_and_says_what_is_wrong_with_o
     assert caught.value.cause == "cause.hj212.modbus_crc"
     assert decode_hj212.likely(raw) and decode_hj212.likely(b"##0101QN=")
     assert not decode_hj212.likely(b"68 11 22") and not decode_hj212.likely(b"##")
+
+
+def test_chinese_text_in_utf8_or_gbk_is_read_and_any_bytes_are_told() -> None:
+    text = SEGMENT.replace("&&", "&&Info=烟气;", 1)
+    data = text.encode("gbk")
+    gbk = b"##%04d" % len(data) + data + hj212.checksum(data)
+    for raw in (hj212.frame(text), gbk):
+        assert hj212.decode(raw).texts("", "Info") == ("烟气",)
+    broken = gbk[:-1] + b"Z"
+    lines = hj212.frame(text) + gbk + b"\r\n" + broken + b"\n\xff\xfe\n"
+    ran = subprocess.run([sys.executable, "-m", "tanmeter", "decode"], input=lines, capture_output=True, check=False)
+    assert (ran.returncode, ran.stderr) == (3, b"")
+    assert [json.loads(line)["ok"] for line in ran.stdout.splitlines()] == [True, True, False, False]
+    assert decode.explain("##0010\ud800CP=&&")["ok"] is False
