@@ -1,6 +1,6 @@
 """What the store can be asked: blocks, intervals, live values, health, and what went wrong."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from decimal import Decimal
 from typing import Any
 
@@ -155,25 +155,20 @@ class Queries(Enrolments):
             )
             return [interval_rows.row(row) for row in rows]
 
-    def interval_sums(
-        self, start: int, end: int, gateway: bytes | None = None, bucket_ms: int | None = None
-    ) -> list[Sum]:
-        """Consumption by counter of the intervals that begin in [start, end).
-
-        ``bucket_ms``: summed over stretches of this length, counted from ``start``.
-        """
-        where, values = ("gateway = ? AND ", (gateway,)) if gateway else ("", ())
-        groups: dict[tuple[Any, ...], list[tuple[Any, ...]]] = {}
+    def sums(self, gateway: bytes, points: Iterable[tuple[str, str]], start: int, end: int) -> list[Sum]:
+        """What these counters and rates (device, point) came to over the intervals that begin in [start, end)."""
+        found = []
         with self.reading() as db:
-            rows = db.execute(
-                "SELECT gateway, device, point, unit, start, consumption, quality, readings, expected FROM intervals"
-                f" WHERE {where}start >= ? AND start < ? ORDER BY gateway, device, point, start",
-                (*values, start, end),
-            )
-            for *key, at, consumption, quality, readings, expected in rows:
-                bucket = start if bucket_ms is None else at - (at - start) % bucket_ms
-                groups.setdefault((*key, bucket), []).append((consumption, quality, readings, expected))
-        return [_sum(key, held) for key, held in groups.items()]
+            for device, point in points:
+                rows = db.execute(
+                    "SELECT unit, consumption, quality, readings, expected FROM intervals"
+                    " WHERE gateway = ? AND device = ? AND point = ? AND start >= ? AND start < ? ORDER BY start",
+                    (gateway, device, point, start, end),
+                ).fetchall()
+                for unit in dict.fromkeys(row[0] for row in rows):
+                    own = [row[1:] for row in rows if row[0] == unit]
+                    found.append(_sum((gateway, device, point, unit, start), own))
+        return found
 
     def latest(self, gateway: bytes | None = None) -> list[Latest]:
         """The newest value of every point, replayed from the newest reply that holds it."""

@@ -44,9 +44,8 @@ def counted(installation: Installation, device: int) -> tuple[Point, ...]:
     return tuple(sorted(points, key=lambda point: wanted.index(point.id) if point.id in wanted else len(wanted)))
 
 
-def amount(point: Point, booked: Mapping[str, Sum]) -> Amount:
-    """What a point came to."""
-    found = booked.get(point.id)
+def amount(point: Point, found: Sum | None) -> Amount:
+    """What a point came to, by what was booked of it."""
     if found is None:
         return Amount(point.id, None, point.unit.removesuffix(PER_HOUR))
     sure = found.intervals > found.absent and not (found.estimated or found.suspect or found.absent)

@@ -71,7 +71,8 @@ def view(held: Collector, gateway: Gateway, device: str, point: str | None, lang
     now, zone = held.now(), installation.site.zone
     latest = {row.point: row for row in held.store.latest(gateway.id) if row.device == device}
     midnight = periods.day_of(now, zone).start
-    sums = {row.point: row for row in held.store.interval_sums(midnight, now + 1, gateway.id) if row.device == device}
+    points = [(device, each.id) for each in counted]
+    sums = {row.point: row for row in held.store.sums(gateway.id, points, midnight, now + 1)}
     shown = rows(held, gateway, device, chosen.id) if chosen else ()
     return MeterView(
         gateway=gateway.id.hex(),
@@ -85,12 +86,12 @@ def view(held: Collector, gateway: Gateway, device: str, point: str | None, lang
                 title(each, lang),
                 latest[each.id].value if each.id in latest else None,
                 each.unit,
-                amounts.amount(each, sums),
+                amounts.amount(each, sums.get(each.id)),
                 each is chosen,
             )
             for each in counted
         ),
-        unit=amounts.amount(chosen, {}).unit if chosen else "",
+        unit=amounts.amount(chosen, None).unit if chosen else "",
         rate=chosen is not None and chosen.kind == "rate",
         rows=tuple(shown),
     )

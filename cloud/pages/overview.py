@@ -253,13 +253,14 @@ def _meters(held: Collector, row: Gateway, today: Statement | None, midnight: in
     latest: dict[str, dict[str, Latest]] = {}
     for entry in held.store.latest(row.id):
         latest.setdefault(entry.device, {})[entry.point] = entry
-    sums: dict[str, dict[str, Sum]] = {}
-    for found in held.store.interval_sums(midnight, held.now() + 1, row.id):
-        sums.setdefault(found.device, {})[found.point] = found
+    devices = installation.site.device
+    mains = [next(iter(amounts.counted(installation, number)), None) for number in range(len(devices))]
+    counted = [(device.id, main.id) for device, main in zip(devices, mains, strict=True) if main]
+    sums = {found.device: found for found in held.store.sums(row.id, counted, midnight, held.now() + 1)}
     accounted = _booked(row, today)
     meters = []
-    for number, device in enumerate(installation.site.device):
-        meter = _meter(row, installation, number, latest.get(device.id, {}), sums.get(device.id, {}))
+    for number, device in enumerate(devices):
+        meter = _meter(row, installation, number, latest.get(device.id, {}), sums.get(device.id))
         if meter.medium == amounts.ELECTRICITY and accounted.get(device.id) is not None:
             meter = replace(meter, today=Amount(ENERGY, accounted[device.id], "kWh"))
         meters.append(meter)
@@ -267,7 +268,7 @@ def _meters(held: Collector, row: Gateway, today: Statement | None, midnight: in
 
 
 def _meter(
-    row: Gateway, installation: Installation, number: int, values: dict[str, Latest], sums: dict[str, Sum]
+    row: Gateway, installation: Installation, number: int, values: dict[str, Latest], found: Sum | None
 ) -> Meter:
     device, profile = installation.site.device[number], installation.drivers[number].profile
     main = next(iter(amounts.counted(installation, number)), None)
@@ -286,7 +287,7 @@ def _meter(
         register=shown.value if shown else None,
         unit=shown.unit if shown else "",
         multiplier=sites.multiplier(device, at) if secondary and at is not None else Decimal(1),
-        today=None if main is None else amounts.amount(main, sums),
+        today=None if main is None else amounts.amount(main, found),
         at=at,
         page=f"/meters/{row.id.hex()}/{device.id}",
         block=f"/blocks/{row.id.hex()}/{newest.epoch}/{newest.seq}#d-{device.id}" if newest else None,

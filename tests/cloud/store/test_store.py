@@ -103,11 +103,13 @@ def test_sums_live_values_and_health(box: Any, store: Store) -> None:
     box.enrol(store)
     gap = Event(EventKind.GAP, NOON, NOON, "told")
     store.append([box.block(events=(*box.header().events, gap)), *[box.block() for _ in range(29)]], LATER)
-    first, second = store.interval_sums(0, LATER, box.id)
+    meters = [(device, "energy_import") for device in ("M-01", "M-02", "M-03")]
+    first, second = store.sums(box.id, meters, 0, LATER)
     assert (first.device, first.consumption, first.intervals) == ("M-01", Decimal("143.20"), 2)
     assert (second.device, second.consumption) == ("M-02", 0)
-    halves = store.interval_sums(NOON - NOON % 900_000, LATER, bucket_ms=900_000)
-    assert [it.consumption for it in halves if it.device == "M-01"] == [Decimal("72.00"), Decimal("71.20")]
+    begin = NOON - NOON % 900_000
+    halves = [store.sums(box.id, meters[:1], at, at + 900_000) for at in (begin, begin + 900_000)]
+    assert [half.consumption for (half,) in halves] == [Decimal("72.00"), Decimal("71.20")]
     values = {(value.device, value.point): value for value in store.latest()}
     assert values["M-01", "power"].primary_value == Decimal("4800.00")
     assert values["M-01", "energy_import"].value == Decimal(box.energy - 1) / 100
