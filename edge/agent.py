@@ -222,6 +222,7 @@ class Agent:
         await asyncio.wait({sealing, full}, return_when=asyncio.FIRST_COMPLETED)
         full.cancel()
         sealing.cancel()
+        await self._remember(whole=True)
         self._log("info", "stopped")
 
     async def _until_full(self) -> None:
@@ -290,9 +291,9 @@ class Agent:
             if self._sync is not None:
                 self._sync.ring()
 
-    async def _remember(self) -> None:
+    async def _remember(self, whole: bool = False) -> None:
         try:
-            await self._notebook.keep(self._learned, self._clock.utc_ms(), self._recorder.call)
+            await self._notebook.keep(self._learned, self._clock.utc_ms(), self._recorder.call, whole=whole)
         except OSError as error:
             self._log("warning", "not_remembered", why=str(error))
 

@@ -179,6 +179,14 @@ class Learned:
             self._follow(device, now, sound=False)
         self._before[device] = None
 
+    def last_answers(self) -> dict[int, int]:
+        """When each device last answered anything (UTC ms), where it ever did, to within an hour before a restart."""
+        known = {
+            number: [held.answered for held in memory.requests.values() if held.answered is not None]
+            for number, memory in self.memories.items()
+        }
+        return {number: max(times) for number, times in known.items() if times}
+
     def suspects(self, device: int) -> tuple[tuple[int, int], ...]:
         """The registers (first, last) between points that the meter refuses, or that spoil what follows: left out, and
         what lies beside them is answered.

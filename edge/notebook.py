@@ -61,11 +61,20 @@ class Notebook:
         except (OSError, ValueError, msgspec.MsgspecError, RecursionError):
             return {}
 
-    async def keep(self, learned: Learned, now: int, call: Callable[[Callable[[], None]], Awaitable[None]]) -> None:
-        """Put it down by way of ``call`` when something was learned since, and else once an hour; OSError."""
+    async def keep(
+        self,
+        learned: Learned,
+        now: int,
+        call: Callable[[Callable[[], None]], Awaitable[None]],
+        *,
+        whole: bool = False,
+    ) -> None:
+        """Put it down by way of ``call`` when something was learned since, else once an hour, and when it must be
+        ``whole`` at a stop; OSError.
+        """
         if self._at is None:
             self._at = now
-        if learned.changes == self._changes and 0 <= now - self._at < HOUR_MS:
+        if not whole and learned.changes == self._changes and 0 <= now - self._at < HOUR_MS:
             return
         self._changes, self._at = learned.changes, now
         await call(partial(self._place, self._text(learned.memories)))

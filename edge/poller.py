@@ -15,6 +15,7 @@ from edge.clock import Alarm, Clock
 from edge.identity import NUMBER, Identities
 from edge.learned import Learned
 from edge.log import Log
+from edge.past import Past
 from edge.schedule import Job, Schedule
 from edge.sealer import UNPLACED
 from edge.talks import Talks
@@ -63,6 +64,7 @@ class Poller:
         self._talks = Talks(port, devices)
         self._learned = learned
         self._beyond: deque[tuple[int, int, bytes]] = deque()
+        self._past = Past([(number, driver) for number, _, driver in devices], learned.last_answers())
         self._identities = Identities(devices)
         self.watch = Watch()
         self._openings = 0
@@ -133,14 +135,40 @@ class Poller:
 
     async def _ask(self, job: Job, mono: int) -> None:
         self._asking, before = job, self._bus.gone
-        exchange, held = await self._answer(job, mono)
+        past = self._past.question(job.device)
+        exchange, held = await (self._answer(job, mono) if past is None else self._recall(job, past))
         now = self._clock.mono_ms()
         self.busy_ms += now - mono
         self._tell_port(before)
         self._watch(job.device, exchange.fault, now)
         if not self._another_try(job, exchange, now, now - mono):
-            self._desk.put(UNPLACED if self._displaced else job.slot, exchange, held)
+            self._conclude(job, exchange, held, recalled=past is not None)
         self._asking, self._displaced = None, False
+
+    def _conclude(self, job: Job, exchange: Exchange, held: Values, recalled: bool) -> None:
+        """Put on record what came for a slot; while the meter's past is missing its slot waits for that."""
+        slot, now = UNPLACED if self._displaced else job.slot, self._desk.now()
+        if exchange.fault not in (0, REFUSED, IMPOSSIBLE) if recalled else exchange.fault:
+            self._desk.put(slot, exchange, held)
+        elif recalled or self._past.missed(job.device, now):
+            if recalled and not exchange.fault:
+                self._desk.put(UNPLACED, exchange, held)
+            if not self._displaced:
+                self.schedule.postpone(job)
+        else:
+            self._past.read(job.device, now)
+            self._desk.put(slot, exchange, held)
+
+    async def _recall(self, job: Job, request: bytes) -> tuple[Exchange, Values]:
+        """Ask for a piece of the meter's past in the place of a slot."""
+        talk = self._talks.talk(job.device, job.query, request, False, self.schedule.back_off_until(job.device))
+        exchange, held, _ = self._judge(await self._run(talk))
+        if exchange.fault in (SILENT, DAMAGED):
+            if self._past.failed(job.device):
+                self._log("warning", "past_given_up", port=self.port.name, device=self._names[job.device])
+        elif exchange.fault in (0, REFUSED, IMPOSSIBLE):
+            self._past.answered(job.device)
+        return exchange, held
 
     async def _ask_beyond(self) -> None:
         """Ask in pieces what the meter refuses as a whole, beyond the plan, until it is silent."""

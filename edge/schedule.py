@@ -128,6 +128,14 @@ class Schedule:
         self._waiting[key], self._tried[key] = job.slot, (job.slot, code)
         return True
 
+    def postpone(self, job: Job) -> None:
+        """Let a question wait on that was not put after all; when its next slot has come, this one is given up."""
+        key = (job.device, job.query)
+        if key in self._waiting:
+            self._miss(key, job.slot)
+        else:
+            self._waiting[key] = job.slot
+
     def hold(self, device: int, until: int) -> None:
         """Ask nothing of the device before ``until`` (CLOCK_BOOTTIME ms): a late answer may come."""
         self._held[device] = until
