@@ -7,6 +7,7 @@ what was expected; rows and columns count from 1, as in a spreadsheet.
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, get_args, get_origin, get_type_hints
 
 import msgspec
@@ -52,12 +53,12 @@ def tables(profile: Profile) -> tuple[Table, Table, Table]:
 
 def columns(kind: type[msgspec.Struct]) -> tuple[str, ...]:
     """The keys of every column that an entry of this kind may fill, in the order of its fields."""
-    return tuple(key for key, _ in _leaves(kind))
+    return tuple(_fields(kind))
 
 
 def hint(kind: type[msgspec.Struct], key: str) -> Any:
     """The type of the field in a column; KeyError when there is none."""
-    return dict(_leaves(kind))[key]
+    return _fields(kind)[key]
 
 
 def profile(given: Sequence[Table], file: str) -> Profile:
@@ -106,6 +107,12 @@ def _flat(struct: msgspec.Struct, prefix: str = "", skip: tuple[str, ...] = ()) 
             yield name, cell.write(value, field.name)
 
 
+@cache
+def _fields(kind: type[msgspec.Struct]) -> Mapping[str, Any]:
+    """The type of every field of a kind that takes one cell, by dotted key."""
+    return dict(_leaves(kind))
+
+
 def _leaves(kind: type[msgspec.Struct], prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Every field of a kind that takes one cell, as dotted key and type."""
     hints = get_type_hints(kind, include_extras=True)
@@ -119,7 +126,7 @@ def _leaves(kind: type[msgspec.Struct], prefix: str = "") -> Iterator[tuple[str,
 
 def _entries(table: Table, kind: type[msgspec.Struct], file: str) -> list[dict[str, Any]]:
     """The filled rows of a sheet as tables of values."""
-    known = dict(_leaves(kind))
+    known = _fields(kind)
     for number, column in enumerate(table.columns):
         if column and column not in known:
             where = f"{file}: sheet {table.title or table.name}, column {letters(number)}"
