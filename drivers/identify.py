@@ -1,12 +1,13 @@
 """Whether what answers is the model that a profile describes: what to ask, and the judgement on the answers. Pure."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from drivers import replay
 from drivers.driver import Driver
 from drivers.modbus import ModbusDriver
 from drivers.profile import Identify
+from drivers.query import Query
 from protocols import modbus
 from protocols.errors import ProtocolError
 
@@ -33,14 +34,17 @@ def request(driver: Driver) -> bytes | None:
     return asked.rtu() if driver.framing == "rtu" else asked.tcp()
 
 
-def findings(driver: Driver, ask: Ask) -> Iterator[Finding]:
-    """What the device says to each mark of identity; a refusal or silence is a finding that does not hold."""
+def findings(driver: Driver, ask: Ask, queries: Sequence[Query] = ()) -> Iterator[Finding]:
+    """What the device says to each mark of identity; a refusal or silence is a finding that does not hold.
+
+    ``queries``: the plan's questions as this device understands them, where they can be worded otherwise.
+    """
     wanted = driver.profile.identify
     if wanted is None:
         return
     if (question := request(driver)) is not None and isinstance(driver, ModbusDriver):
         yield _words(driver, question, wanted, ask)
-    for query in driver.queries():
+    for query in queries or driver.queries():
         looked = [point for point in query.points if point in wanted.ranges]
         if looked:
             yield from _ranges(driver, query.request, looked, wanted, ask)

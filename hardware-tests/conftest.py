@@ -6,6 +6,7 @@ from decimal import Decimal, InvalidOperation
 from pathlib import Path
 
 import device_report
+import device_simulated
 import pytest
 from device_at_hand import DeviceAtHand, Wanted
 
@@ -37,15 +38,21 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """One run a device: the real one, or a simulated meter of each profile."""
     if "device" in metafunc.fixturenames:
-        wanted = list(_wanted(metafunc.config))
+        about_registers = metafunc.definition.get_closest_marker("modbus") is not None
+        wanted = [
+            one
+            for one in _wanted(metafunc.config)
+            if not (about_registers and one.simulated and one.profile.protocol != "modbus")
+        ]
         metafunc.parametrize("device", wanted, indirect=True, ids=[one.title.replace(" ", "-") for one in wanted])
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The tests of one device stay together: one port has one owner."""
     for item in items:
-        if (call := getattr(item, "callspec", None)) is not None and "device" in call.params:
-            item.add_marker(pytest.mark.xdist_group(call.params["device"].title))
+        call = getattr(item, "callspec", None)
+        if call is not None and isinstance(wanted := call.params.get("device"), Wanted):
+            item.add_marker(pytest.mark.xdist_group(wanted.title))
 
 
 @pytest.fixture(scope="session")
@@ -88,6 +95,8 @@ def _wanted(config: pytest.Config) -> Iterator[Wanted]:
             profile = profile_file.load(source, name)
         except (TanmeterError, OSError) as error:
             raise pytest.UsageError(f"--profile {name}: {error}") from error
+        if profile.protocol == "hj212" and named:
+            raise pytest.UsageError(f"{name}: a data logger speaks unasked; look at its record, not at its port")
         if place:
             yield Wanted(
                 profile, source, config.getoption("--address"), place, config.getoption("--mode"), "", readings
@@ -96,8 +105,10 @@ def _wanted(config: pytest.Config) -> Iterator[Wanted]:
             yield Wanted(profile, source, SIMULATED_ADDRESS)
             if profile.id in OVER_SERIAL:
                 yield Wanted(profile, source, SIMULATED_ADDRESS, how="serial")
+        elif name in device_simulated.METERS:
+            yield Wanted(profile, source, device_simulated.METERS[name].address, how="serial")
         elif named:
-            raise pytest.UsageError(f"{name} speaks {profile.protocol}: only Modbus is simulated here, give a --port")
+            raise pytest.UsageError(f"{name} speaks {profile.protocol} and has no simulated meter here: give a --port")
 
 
 def _reading(text: str) -> tuple[str, Decimal]:

@@ -1,22 +1,28 @@
 """The device under test: a real one behind a port, or a simulated meter of the profile; asked question by question."""
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
+from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
+
+import device_simulated
 
 from drivers import replay
 from drivers.driver import Driver, Values, driver
 from drivers.profile import Profile
 from drivers.quantity import quality
+from drivers.query import Query
 from drivers.site import Device, Port
 from edge.wire import Wire, wire
 from protocols.errors import ProtocolError
 from simulator.profile_meter import over_serial, over_tcp
+from simulator.site import alone
 
 T = TypeVar("T")
 QUIET_S = 0.3
@@ -65,6 +71,8 @@ class DeviceAtHand:
     def __init__(self, wanted: Wanted, folder: Path) -> None:
         self.wanted, self.profile = wanted, wanted.profile
         self.asked: list[Asked] = []
+        self.answers: dict[bytes, bytes] = {}
+        """The last whole answer to each question, every frame of it."""
         self.results: dict[str, str] = {}
         """Test name -> passed, or what failed."""
         self.notes: list[str] = []
@@ -94,6 +102,14 @@ class DeviceAtHand:
 
         return self._runner.run(waited())
 
+    @cached_property
+    def _questions(self) -> tuple[Query, ...]:
+        return tuple(self._understood(query) for query in self.driver.queries())
+
+    def queries(self) -> tuple[Query, ...]:
+        """The questions of the plan, each worded as this device understands it."""
+        return self._questions
+
     def ask(self, request: bytes, guard_ms: float | None = None) -> bytes:
         """The whole answer, every frame of it; ProtocolError. Rests ``guard_ms`` before it, else what the link says."""
         reply = self._ask_once(request, guard_ms)
@@ -102,6 +118,7 @@ class DeviceAtHand:
             if following is None:
                 break
             reply += self._ask_once(following, guard_ms)
+        self.answers[request] = reply
         return reply
 
     def values(self, request: bytes) -> Values:
@@ -127,6 +144,15 @@ class DeviceAtHand:
         self._last = time.monotonic()
         return found
 
+    def _understood(self, query: Query) -> Query:
+        """The question in the first wording that is answered; as it is when none is."""
+        for wording in query.wordings if query.also else ():
+            with contextlib.suppress(ProtocolError):
+                self.values(wording)
+                self.notes.append(f"understands {wording.hex(' ').upper()}")
+                return replace(query, request=wording)
+        return query
+
     def close(self) -> None:
         """Give the port back."""
         self.run(self._wire.close())
@@ -139,6 +165,10 @@ class DeviceAtHand:
         mode = wanted.mode or f"{link.baud[0]}-8{link.parity}{link.stopbits}"
         if not wanted.simulated:
             return _port(wanted.place, mode), {}
+        if wanted.profile.protocol != "modbus":
+            held = device_simulated.meter(self.profile.id, folder)
+            place = self._stack.enter_context(alone(held, folder / f"{self.profile.id}.pty"))
+            return Port("bus", device=place, mode="9600-8N1"), {}
         unit = int(wanted.address)
         if wanted.how == "tcp":
             meter, place = await self._stack.enter_async_context(over_tcp(self.profile, unit))

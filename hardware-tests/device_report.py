@@ -46,9 +46,8 @@ def append_vectors(device: DeviceAtHand, folder: Path, now: datetime) -> Path:
 
 def _exchanges(device: DeviceAtHand) -> Iterator[dict[str, Any]]:
     """The last good answer to each question of the plan, with what it says."""
-    answers = {asked.request: asked.reply for asked in device.asked if asked.reply}
-    for query in device.driver.queries():
-        reply = answers.get(query.request)
+    for query in device.queries():
+        reply = device.answers.get(query.request)
         if reply is None:
             continue
         try:

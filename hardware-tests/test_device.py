@@ -23,7 +23,7 @@ LAST_DIGITS = 2
 
 def test_every_question_is_answered(device: DeviceAtHand) -> None:
     silent = {}
-    for query in device.driver.queries():
+    for query in device.queries():
         try:
             device.remember(device.values(query.request))
         except ProtocolError as error:
@@ -33,7 +33,7 @@ def test_every_question_is_answered(device: DeviceAtHand) -> None:
 
 def test_every_point_is_plausible(device: DeviceAtHand) -> None:
     odd = {}
-    for query in device.driver.queries():
+    for query in device.queries():
         for point, found in device.remember(device.values(query.request)).items():
             if found == "suspect":
                 odd[point] = str(device.found[point])
@@ -43,11 +43,12 @@ def test_every_point_is_plausible(device: DeviceAtHand) -> None:
 
 
 def test_the_model_is_the_one_that_the_profile_describes(device: DeviceAtHand) -> None:
-    findings = list(identify.findings(device.driver, device.ask))
+    findings = list(identify.findings(device.driver, device.ask, device.queries()))
     device.notes += [f"identification: {one.what} is {one.found}, expected {one.expected}" for one in findings]
     assert [one for one in findings if not one.holds] == []
 
 
+@pytest.mark.modbus
 def test_what_the_device_says_of_itself_is_noted(device: DeviceAtHand) -> None:
     held = modbus_driver(device)
     talk = modbus_identification.identify(held.unit, held.framing)
@@ -63,7 +64,7 @@ def test_what_the_device_says_of_itself_is_noted(device: DeviceAtHand) -> None:
 
 def test_counters_do_not_run_backwards(device: DeviceAtHand) -> None:
     counters = {point.id for point in device.profile.points if point.kind == "counter"}
-    queries = [query for query in device.driver.queries() if counters & set(query.points)]
+    queries = [query for query in device.queries() if counters & set(query.points)]
     before = [device.values(query.request) for query in queries]
     for query, first in zip(queries, before, strict=True):
         for point, value in device.values(query.request).items():
@@ -74,16 +75,17 @@ def test_counters_do_not_run_backwards(device: DeviceAtHand) -> None:
 
 def test_the_display_shows_the_same(device: DeviceAtHand) -> None:
     for point, typed in device.readings.items():
-        [query] = [query for query in device.driver.queries() if point in query.points][:1]
+        [query] = [query for query in device.queries() if point in query.points][:1]
         value = device.values(query.request)[point]
         assert value is not None, f"{point}: no value"
         step = Decimal(1).scaleb(int(typed.as_tuple().exponent)) * LAST_DIGITS
         assert abs(value - typed) <= max(step, abs(typed) / 1000), f"{point}: read {value}, the display shows {typed}"
 
 
+@pytest.mark.modbus
 def test_reads_as_long_as_the_link_bears_are_answered(device: DeviceAtHand) -> None:
     held = modbus_driver(device)
-    for query in held.queries():
+    for query in device.queries():
         asked = parsed(held, query.request)
         if asked.function >= 3:
             longest = longest_read(device, asked)
@@ -91,6 +93,7 @@ def test_reads_as_long_as_the_link_bears_are_answered(device: DeviceAtHand) -> N
             device.notes.append(f"read of {longest.count} registers from {longest.address} answered")
 
 
+@pytest.mark.modbus
 def test_registers_that_are_said_to_be_readable_are(device: DeviceAtHand) -> None:
     held = modbus_driver(device)
     functions = {point.fc for point in device.profile.points if point.fc is not None} & {3, 4}
@@ -101,14 +104,14 @@ def test_registers_that_are_said_to_be_readable_are(device: DeviceAtHand) -> Non
 
 
 def test_the_rest_between_questions_suffices(device: DeviceAtHand) -> None:
-    query = min(device.driver.queries(), key=lambda query: len(query.points))
+    query = min(device.queries(), key=lambda query: len(query.points))
     rounds = ROUNDS_SIMULATED if device.wanted.simulated else ROUNDS
     for number in range(rounds):
         assert device.ask(query.request, device.profile.link.guard_ms), f"round {number}"
 
 
 def test_the_device_answers_in_the_time_that_the_profile_allows(device: DeviceAtHand) -> None:
-    for query in device.driver.queries():
+    for query in device.queries():
         device.ask(query.request)
     slowest = max(asked.first_ms for asked in device.asked if asked.reply)
     if slowest > 2 * device.profile.link.turnaround_ms:
@@ -116,9 +119,10 @@ def test_the_device_answers_in_the_time_that_the_profile_allows(device: DeviceAt
     assert slowest <= device.profile.link.timeout_ms
 
 
+@pytest.mark.modbus
 def test_pymodbus_reads_the_same(device: DeviceAtHand) -> None:
     held = modbus_driver(device)
-    for query in held.queries():
+    for query in device.queries():
         before = held.payload(query.request, device.ask(query.request))
         theirs = by_pymodbus(device, parsed(held, query.request))
         after = held.payload(query.request, device.ask(query.request))
@@ -134,7 +138,7 @@ def test_pymodbus_reads_the_same(device: DeviceAtHand) -> None:
 
 def test_what_was_exchanged_is_replayed_alike(device: DeviceAtHand) -> None:
     """A verifier that has only the recorded bytes finds what was found here."""
-    for query in device.driver.queries():
+    for query in device.queries():
         reply = device.ask(query.request)
         readings = replay.replay(device.driver, query.request, reply, 0, 0)
         values = replay.values(device.driver, query.request, reply)

@@ -10,11 +10,12 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
-from drivers import builtin, compose, profile_file, profile_text, proof, sheet
-from drivers.plan import pace
+from drivers import builtin, busload, compose, profile_file, profile_text, proof, sheet
+from drivers.driver import Driver
 from drivers.profile import Identify, Profile, Text, digest
 from drivers.query import Query
-from protocols import messages, modbus
+from drivers.site import Port
+from protocols import messages
 from provisioning import folder
 
 app = typer.Typer(no_args_is_help=True, help=messages.text("cli.profile", messages.spoken(os.environ)))
@@ -186,7 +187,7 @@ def _examined(found: Found) -> dict[str, Any]:
             "request": query.request.hex(" ").upper(),
             "points": list(query.points),
             "period_ms": query.period_ms,
-            "bus_ms": _bus_ms(profile, query),
+            "bus_ms": _bus_ms(asker, query),
         }
         for query in asker.queries()
     ]
@@ -203,12 +204,11 @@ def _examined(found: Found) -> dict[str, Any]:
     }
 
 
-def _bus_ms(profile: Profile, query: Query) -> float | None:
-    """How long a question keeps a serial bus busy; None where that cannot be said from the profile alone."""
-    if profile.protocol != "modbus":
-        return None
-    asked, held = modbus.parse_rtu(query.request), pace(profile.link)
-    return held.line.ms(held.modbus(asked.function, asked.count))
+def _bus_ms(asker: Driver, query: Query) -> float | None:
+    """How long a question keeps a serial bus busy at the first rate of the profile; None for what speaks unasked."""
+    link = asker.profile.link
+    mode = f"{link.baud[0]}-8{link.parity}{link.stopbits}"
+    return busload.query_ms(asker, query, Port("bus", mode=mode), mode) if query.request else None
 
 
 def _titled(profile: Profile) -> Profile:

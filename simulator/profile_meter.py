@@ -14,13 +14,12 @@ from pathlib import Path
 from drivers import specimen
 from drivers.plan import extent
 from drivers.profile import Profile
-from simulator.meters import Listener, Port
+from simulator.meters import Port
 from simulator.modbus_meters import ILLEGAL_ADDRESS, ILLEGAL_FUNCTION, ILLEGAL_VALUE, RtuMeter, TcpMeter
-from simulator.site import SerialBus, serve_connection
+from simulator.site import TURNAROUND_MS, alone, serve_connection
 
 BITS = (1, 2)
 MOST_BITS = 2000
-TURNAROUND_MS = 5
 
 
 class ProfileMeter:
@@ -107,13 +106,8 @@ async def over_tcp(profile: Profile, unit: int, host: str = "127.0.0.1") -> Asyn
 async def over_serial(profile: Profile, unit: int, link: Path) -> AsyncIterator[tuple[ProfileMeter, str]]:
     """Such a meter on a pseudo terminal linked at ``link``: the meter, and its place (the path)."""
     meter = ProfileMeter(profile, unit)
-    listeners: tuple[Listener, ...] = (RtuMeter(meter),)
-    bus = SerialBus(Port("meter", True, TURNAROUND_MS), listeners, link)
-    bus.open()
-    try:
-        yield meter, str(link)
-    finally:
-        bus.close()
+    with alone(RtuMeter(meter), link) as place:
+        yield meter, place
 
 
 def _packed(bits: bytes) -> bytes:

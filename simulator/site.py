@@ -9,7 +9,7 @@ import socket
 import sys
 import time
 import tty
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from edge.clock import SystemClock
@@ -21,6 +21,7 @@ from simulator.world import World
 BURST_S = 0.004
 """Silence that ends a frame: 3.5 characters at 9600 baud."""
 READ_SIZE = 4096
+TURNAROUND_MS = 5
 HEAD = 6
 """Bytes of a reply that come at once."""
 
@@ -90,6 +91,17 @@ async def serve_connection(
                 writer.write(reply)
             await writer.drain()
     writer.close()
+
+
+@contextlib.contextmanager
+def alone(listener: Listener, link: Path) -> Iterator[str]:
+    """One meter on a pseudo terminal of its own, in the running loop: its path."""
+    bus = SerialBus(Port("meter", True, TURNAROUND_MS), (listener,), link)
+    bus.open()
+    try:
+        yield str(link)
+    finally:
+        bus.close()
 
 
 class Site:

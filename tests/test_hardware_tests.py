@@ -14,6 +14,7 @@ from drivers import builtin, profile_file, replay
 from drivers.driver import driver
 from drivers.profile import digest
 from drivers.site import Device
+from protocols.errors import ProtocolError
 from simulator.profile_meter import over_tcp
 
 ROOT = Path(__file__).parent.parent
@@ -42,7 +43,8 @@ def place() -> Iterator[str]:
 
 
 def run(folder: Path, place: str, profile: str, *more: str) -> subprocess.CompletedProcess[str]:
-    options = ("--port", f"tcp:{place}", "--profile", profile, "--address", "3")
+    where = ("--port", f"tcp:{place}", "--address", "3") if place else ()
+    options = (*where, "--profile", profile)
     outputs = ("--report", str(folder / "reports"), "--vectors", str(folder / "vectors"), "-p", "no:cacheprovider")
     command = [sys.executable, "-m", "pytest", "-q", "hardware-tests", *options, *outputs, *more]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
@@ -78,6 +80,19 @@ def test_a_display_that_shows_another_number_fails_that_check_alone(place: str, 
     assert len(rows) == 1 and rows[0].startswith("| the display shows the same | failed: energy_import: read")
 
 
+@pytest.mark.parametrize("profile", ["dlt645-2007-single-phase", "cjt188-water"])
+def test_answers_in_several_frames_and_other_wordings_are_kept_whole(profile: str, tmp_path: Path) -> None:
+    done = run(tmp_path, "", profile)
+    assert done.returncode == 0, done.stdout
+    [held] = json.loads((tmp_path / "vectors" / f"{profile}.json").read_text())
+    replays(held)
+
+
+def test_a_data_logger_is_not_asked(tmp_path: Path) -> None:
+    done = run(tmp_path, "127.0.0.1:1", "hj212-cems")
+    assert done.returncode != 0 and "speaks unasked" in done.stdout
+
+
 def test_captured_exchanges_are_replayed_as_they_were_found() -> None:
     for path in sorted((ROOT / "tests" / "vectors" / "captured").glob("*.json")):
         for held in json.loads(path.read_text("utf-8")):
@@ -95,5 +110,10 @@ def replays(held: dict[str, object]) -> None:
     exchanges = held["exchanges"]
     assert isinstance(exchanges, list) and exchanges
     for one in exchanges:
+        if "error" in one:
+            with pytest.raises(ProtocolError) as caught:
+                replay.values(asker, bytes.fromhex(one["request"]), bytes.fromhex(one["response"]))
+            assert caught.value.code == one["error"]
+            continue
         values = replay.values(asker, bytes.fromhex(one["request"]), bytes.fromhex(one["response"]))
         assert {point: None if value is None else str(value) for point, value in values.items()} == one["values"]

@@ -48,6 +48,8 @@ def test_test_reads_the_proofs_and_counts_the_bus_time() -> None:
     results = json.loads(run("test", *IDS, "--json"))["profiles"]
     assert [result["id"] for result in results] == list(IDS) and all(result["ok"] for result in results)
     sdm = next(result for result in results if result["id"] == "eastron-sdm630")
+    unasked = {result["id"] for result in results if result["bus_ms"] is None}
+    assert unasked == {name for name in IDS if name.startswith("hj212")}
     assert sdm["bus_ms"] == pytest.approx(sum(one["bus_ms"] for one in sdm["requests"]), abs=0.01)
     assert "good" in run("test", "eastron-sdm630")
 
