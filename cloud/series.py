@@ -14,6 +14,8 @@ The rules:
   the count again: readings that go on from one another (``cloud/doubt.py``), a register that says how or by which meter
   is counted (``part``), or a configuration that names another meter. Then every interval the step touches is
   ``suspect`` and has no consumption, or the count ends at its last reading and begins anew at the next.
+- A register that fell by a few of its steps (a meter that saved it a moment before its power failed) is waited for: it
+  stands, and time goes on; what is closed meanwhile is ``estimated``.
 - A register that the meter kept itself for an instant (``recall``) is booked there while nothing later is; it neither
   begins a count nor proves one.
 - A reading that is dated before the one ahead of it (UTC stepped back) is booked where the series stands, in order:
@@ -32,6 +34,8 @@ from drivers.quantity import EXACT, scaled
 LATE_MS = 1_000
 """A clock that is being slewed may date a reading this much before the one ahead of it."""
 LONGEST_GAP_MS = 400 * 86_400_000
+SLIP_STEPS = 10
+"""A register may fall by so many of its steps, as after a power cut, and is waited for: no stretch begins."""
 MOST_GLIDES = 4
 """How often a run of readings is tried as a whole: a boundary or two lie in it, or it is not worth trying."""
 
@@ -145,7 +149,10 @@ class Series:
         if position - self.position > LONGEST_GAP_MS:
             self._break(position, register, "unexplained", far=True)
         elif growth is None:
-            self._hesitate(Candidate(position, register))
+            if self._slipped(value):
+                self._stand(position, value)
+            else:
+                self._hesitate(Candidate(position, register))
             return False
         else:
             self._cross(position, register, *growth)
@@ -290,6 +297,22 @@ class Series:
         self.ignored += 1
         self._raise("backwards-ignored" if value < self.last.value else "jump-ignored")
         self._changed = True
+
+    def _slipped(self, value: Decimal) -> bool:
+        """Whether a register fell by a few of its steps only."""
+        fall = EXACT.subtract(self.last.value, value)
+        return ZERO < fall <= EXACT.multiply(self.rules.resolution, Decimal(SLIP_STEPS))
+
+    def _stand(self, position: int, value: Decimal) -> None:
+        """The register stands while the meter comes up to it again: time goes on, and nothing is counted."""
+        self.doubt = None
+        while self.end <= position:
+            if self.quality == "measured":
+                self.quality = "estimated"
+            self._close(self.last, self.rules)
+            self._begin(self.end, self.last, "estimated")
+        self.position = position
+        self._ignore(value)
 
     def _hesitate(self, candidate: Candidate) -> None:
         """A reading that cannot follow: it is ignored, unless it proves the ones before it."""

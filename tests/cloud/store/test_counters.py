@@ -62,8 +62,28 @@ def test_a_meter_that_shows_zero_while_it_starts_loses_nothing() -> None:
 def test_a_register_that_went_back_a_little_is_waited_for() -> None:
     """After a power cut a meter may stand where it last saved: it counts again once it is past the register known."""
     rows, turns = run([(0, 500_000), (600, 499_998), (660, 499_999), (720, 500_003), (900, 500_004)])
-    assert [(row.consumption, row.ignored) for row in rows] == [(Decimal("0.04"), 2), (Decimal(0), 0)]
+    assert [(row.consumption, row.ignored, row.quality) for row in rows] == [
+        (Decimal("0.04"), 2, "measured"),
+        (Decimal(0), 0, "measured"),
+    ]
     assert turns == []
+
+
+def test_a_meter_that_forgot_a_little_and_stands_still_is_no_reset() -> None:
+    """A weekend without load behind a power cut: the register is a step lower, and stays there for hours."""
+    still = [(at, 499_999) for at in range(60, 7_200, 60)]
+    rows, turns = run([(0, 500_000), *still, (7_200, 500_001), (7_210, 500_003)])
+    assert turns == []
+    assert [row.consumption for row in rows] == [Decimal(0)] * 7 + [CENT, Decimal("0.02")]
+    assert {row.quality for row in rows[:8]} == {"estimated"}
+    assert {row.state for row in rows[:8]} == {"backwards-ignored"}
+    assert sum(row.ignored for row in rows) == len(still)
+
+
+def test_eleven_steps_are_more_than_a_meter_forgets() -> None:
+    for steps, kinds in ((10, []), (11, ["unexplained"])):
+        _, turns = run([(0, 500_000), *((at, 500_000 - steps) for at in range(60, 600, 60))])
+        assert [turn.kind for turn in turns] == kinds
 
 
 def test_what_goes_on_from_itself_long_enough_is_a_new_stretch() -> None:
