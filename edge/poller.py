@@ -61,7 +61,7 @@ class Poller:
         self.port, self._bus, self._clock, self._desk, self._log = port, bus, clock, desk, log
         self._drivers = {number: driver for number, _, driver in devices}
         self._names = {number: device.id for number, device, _ in devices}
-        self._talks = Talks(port, devices)
+        self._talks = Talks(port, devices, learned)
         self._learned = learned
         self._beyond: deque[tuple[int, int, bytes]] = deque()
         self._past = Past([(number, driver) for number, _, driver in devices], learned.last_answers())

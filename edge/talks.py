@@ -6,16 +6,21 @@ from drivers.driver import Driver
 from drivers.reading import Exchange
 from drivers.site import Device, Port
 from edge.bus import Talk
+from edge.learned import Learned
 
 BEYOND_FACTOR = 3
 """A twin answers within so many turnarounds, if it answers."""
+PROBE_FACTOR, SHORTEST_PROBE_MS = 3, 200
+"""A meter that is set aside is waited for so many times as long as 99 of 100 of its answers took, and at least so long:
+what dead meters cost falls with what is known of them.
+"""
 
 
 class Talks:
     """The questions of one port's devices."""
 
-    def __init__(self, port: Port, devices: Sequence[tuple[int, Device, Driver]]) -> None:
-        self._port = port
+    def __init__(self, port: Port, devices: Sequence[tuple[int, Device, Driver]], learned: Learned) -> None:
+        self._port, self._memories = port, learned.memories
         self._devices = {number: (device, driver) for number, device, driver in devices}
         self._alone: set[int] = set()
         self.counters = [
@@ -33,18 +38,19 @@ class Talks:
         entry, driver = self._devices[device]
         link, framed = driver.profile.link, self._framed(driver)
         closely = not framed and (suspect or device not in self._alone)
+        limit = link.timeout_ms if back_off is None else self._probe_ms(device)
         return Talk(
             device=device,
             query=query,
             request=request,
             recogniser=driver.recogniser,
-            timeout_ms=link.timeout_ms,
+            timeout_ms=limit,
             guard_ms=0 if framed else link.guard_ms,
-            late_ms=self.late_ms(device),
+            late_ms=0 if framed else 2 * link.timeout_ms - limit,
             mode=(entry.mode or self._port.mode) if self._port.device is not None else "",
             follow_up=driver.follow_up,
             again=back_off is None,
-            beyond_ms=min(link.timeout_ms, BEYOND_FACTOR * link.turnaround_ms) if closely else 0,
+            beyond_ms=self._beyond_ms(device) if closely else 0,
         )
 
     def answered(self, exchange: Exchange) -> None:
@@ -60,13 +66,17 @@ class Talks:
         """How long an answer of the device may take to begin."""
         return self._devices[device][1].profile.link.timeout_ms
 
-    def late_ms(self, device: int) -> int:
-        """How long after that it may still come. Modbus TCP needs no such quarantine: what is given up there ends with
-        its connection.
-        """
-        driver = self._devices[device][1]
-        return 0 if self._framed(driver) else driver.profile.link.timeout_ms
+    def _probe_ms(self, device: int) -> int:
+        """How long a meter that is set aside is waited for."""
+        limit, measured = self.timeout_ms(device), self._memories[device].turnaround()
+        return limit if measured is None else min(limit, max(SHORTEST_PROBE_MS, PROBE_FACTOR * measured[1]))
+
+    def _beyond_ms(self, device: int) -> int:
+        """How long to listen for a twin, which is mostly of the same model."""
+        link, measured = self._devices[device][1].profile.link, self._memories[device].turnaround()
+        return min(link.timeout_ms, BEYOND_FACTOR * (link.turnaround_ms if measured is None else measured[1]))
 
     def _framed(self, driver: Driver) -> bool:
+        """Modbus TCP needs no rest and no quarantine: what is given up there ends with its connection."""
         tcp = self._port.tcp is not None and self._port.framing != "rtu"
         return tcp and driver.profile.protocol == "modbus"

@@ -225,3 +225,91 @@ def test_a_slow_line_has_time_for_a_long_reply():
         return await bus.run(Talk(1, 0, asked, modbus.RtuRecogniser, 500, 20, 500))
 
     assert run([pieces], work, slow).reply == whole
+
+
+def more(request, reply):
+    """Two frames more, each to a question of its own."""
+    return {1: modbus.Request(1, 3, 1, 1).rtu(), 2: modbus.Request(1, 3, 2, 1).rtu()}.get(len(reply) // 7)
+
+
+def test_an_answer_of_several_frames_is_asked_for_until_it_is_whole():
+    async def work(bus, wire, clock):
+        return await bus.run(talk(1, follow_up=more)), [at for what, at in wire.log if what == "write"]
+
+    exchange, asked = run([[(50, reply(1, n))] for n in (7, 8, 9)], work)
+    assert (exchange.fault, exchange.at_ms) == (0, 1050)
+    assert exchange.reply == reply(1, 7) + reply(1, 8) + reply(1, 9) and exchange.request == request(1)
+    assert [after - before for before, after in itertools.pairwise(asked)] == [70, 70]
+
+
+def test_an_answer_that_breaks_off_in_the_middle_is_none():
+    async def work(bus, wire, clock):
+        return await bus.run(talk(1, follow_up=more))
+
+    exchange = run([[(50, reply(1, 7))], []], work)
+    assert (exchange.fault, exchange.reply) == (SILENT, b"")
+
+
+def test_a_meter_that_always_has_more_is_not_believed():
+    async def work(bus, wire, clock):
+        return await bus.run(talk(1, follow_up=lambda request, reply: request))
+
+    assert run([[(50, reply(1, 7))]] * 100, work).fault == DAMAGED
+
+
+def test_the_line_is_set_for_each_question_and_only_when_that_changes():
+    async def work(bus, wire, clock):
+        for mode in ("", "2400-8E1", "2400-8E1", ""):
+            await bus.run(talk(1, mode=mode))
+        return [mode for what, mode in wire.log if what == "mode"]
+
+    assert run([[(50, reply(1, 7))]] * 4, work) == ["9600-8N1", "2400-8E1", "9600-8N1"]
+
+
+def test_a_late_answer_that_has_come_lets_the_meter_be_asked_again_at_once():
+    async def work(bus, wire, clock):
+        await bus.run(talk(1, 100))
+        await bus.run(talk(2))
+        owed = bus.owed_until(1)
+        await bus.run(talk(1, 200))
+        return owed, [sign.kind for sign in bus.signs()], [at for what, at in wire.log if what == "write"]
+
+    owed, signs, asked = run([[(540, reply(1, 100))], [(50, reply(2, 1))], [(50, reply(1, 200))]], work)
+    assert (owed, signs) == (0, ["late"]) and asked[2] - asked[1] < 100
+
+
+def test_a_second_answer_is_a_sign_and_no_value():
+    async def work(bus, wire, clock):
+        exchanges = [await bus.run(talk(1, 100)), await bus.run(talk(2))]
+        return [(one.fault, one.reply) for one in exchanges], [(sign.kind, sign.device) for sign in bus.signs()]
+
+    told, signs = run([[(50, reply(1, 7)), (65, reply(1, 8))], [(50, reply(2, 9))]], work)
+    assert told == [(0, reply(1, 7)), (0, reply(2, 9))] and signs == [("second-answer", 1)]
+
+
+def test_a_first_answer_is_listened_beyond_and_spoiled_by_another():
+    async def work(bus, wire, clock):
+        return await bus.run(talk(1, beyond_ms=150))
+
+    assert run([[(50, reply(1, 7)), (150, reply(1, 8))]], work).fault == DAMAGED
+    assert run([[(50, reply(1, 7))]], work).reply == reply(1, 7)
+
+
+def test_another_masters_request_in_the_way_spoils_the_answer():
+    other = modbus.Request(1, 3, 500, 1).rtu()
+
+    async def work(bus, wire, clock):
+        return await bus.run(talk(1, 100)), [sign.kind for sign in bus.signs()]
+
+    exchange, signs = run([[(20, other), (60, reply(1, 500))]], work)
+    assert exchange.fault == DAMAGED and signs == ["foreign-request"]
+
+
+def test_a_silent_connection_that_has_answered_is_made_anew_within_the_question():
+    async def work(bus, wire, clock):
+        first = await bus.run(talk(1, late_ms=0, again=True))
+        second = await bus.run(talk(1, 9, late_ms=0, again=True))
+        return first.fault, second.reply, [sign.kind for sign in bus.signs()]
+
+    script = [[(50, reply(1, 1))], [], [(50, reply(1, 2))]]
+    assert run(script, work, TCP) == (0, reply(1, 2), ["reopened"])

@@ -40,3 +40,13 @@ def test_before_the_first_block_the_room_is_not_known(box, kit, monkeypatch):
 def test_every_fault_has_a_name():
     for name in FAULTS.values():
         assert messages.text(f"edge.status.fault.{name}", "zh")
+
+
+@pytest.mark.parametrize("language", ["zh", "en"])
+def test_what_is_wrong_with_a_port_is_said_with_its_remedy(box, kit, monkeypatch, language):
+    monkeypatch.setenv("TANMETER_LANG", language)
+    held = told(box, kit)
+    for code in ("BUS-111", "BUS-112", "BUS-113", "BUS-114", "BUS-115", "MTR-202"):
+        held["ports"][0]["troubles"] = [{"code": code, "since": 0, "detail": "M-1: twice", "sure": code != "BUS-115"}]
+        (line,) = [line for line in commands._lines(held) if code in line]
+        assert messages.text(code, language) in line and messages.remedy(code, language) in line and "M-1" in line
