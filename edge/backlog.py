@@ -60,9 +60,9 @@ class Backlog:
         """
         newest: dict[str, int] = {}
         for raw in recorded:
-            stamp = self.driver.stamp(ASK_NOTHING, raw)
-            cn = self.driver.packet(raw).cn
-            newest[cn] = max(newest.get(cn, 0), stamp or 0)
+            stamp, cn = self.driver.stamp(ASK_NOTHING, raw), self.driver.packet(raw).cn
+            if stamp is not None and since is not None and stamp <= since:
+                newest[cn] = max(newest.get(cn, 0), stamp)
         for query in self.driver.queries():
             cn, period = self.driver.command(query), query.period_ms
             if cn not in HISTORY:

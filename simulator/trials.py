@@ -31,6 +31,8 @@ DEAD_S = 1.0
 ROUNDING_MS = 20
 """A reply is dated by the agent within this of when the meter gave it; meters are asked seconds apart."""
 VERIFY_FAILED = 4
+MINUTE_S = 90
+"""A minute's mean is told when the minute is over, and on its way for a while."""
 GRAMME = Decimal("0.001")
 HOUR_MS = 3_600_000
 
@@ -268,13 +270,17 @@ async def mass(stage: Stage) -> Flow:
     """
     midnight, (point, register) = _midnight(), MASS
     asked = {"device": LOGGER, "point": point, "from": _iso(midnight)}
-    booked = (await stage.asking.get("/v1/intervals", **asked))["data"]
-    if not booked:
-        raise DemoFailed(f"{LOGGER}.{point}: found no interval, expected some since midnight")
+
+    async def some() -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = (await stage.asking.get("/v1/intervals", **asked))["data"]
+        return [entry for entry in found if entry["consumption"] is not None]
+
+    await stage.until(some, f"{LOGGER} has told a minute of today", MINUTE_S)
+    booked = await some()
     newest = max(instant(entry["register_end"]["at"]) for entry in booked)
     spans = [span for path in (stage.past_truth, stage.live_truth) for span in spoken(path, LOGGER, register)]
     expected, covered = _covered(spans, midnight, newest)
-    consumed = reduce(EXACT.add, (Decimal(entry["consumption"] or 0) for entry in booked), Decimal(0))
+    consumed = reduce(EXACT.add, (Decimal(entry["consumption"]) for entry in booked), Decimal(0))
     flow = Flow(LOGGER, point, booked[0]["unit"], expected.quantize(GRAMME), consumed.quantize(GRAMME))
     if abs(flow.booked - flow.expected) > GRAMME * (1 + covered // HOUR_MS) or not flow.booked:
         raise DemoFailed(f"{LOGGER}: found {flow.booked} {flow.unit} booked, expected {flow.expected} {flow.unit}")
