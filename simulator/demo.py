@@ -24,7 +24,7 @@ INTERRUPTED = 130
 WATCH_S = 1.0
 NOTICED_S = 0.3
 """A process that has just died can be told apart from one that does not answer after this."""
-BACK_FILL_S = 60
+BACK_FILL_S = 180
 Say = Callable[..., None]
 
 
