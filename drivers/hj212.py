@@ -89,6 +89,7 @@ class Hj212Driver:
         stack = StackGas(device.stack, options.flow)
         points = _with(plan.selected(device, profile, where), profile, _marks)
         heard = _with(_with(points, profile, _inputs), profile, _marks)
+        _check_units(options, profile.points, where)
         ratios = {point.id: _ratio(point, options, stack.constants, where) for point in heard}
         queries = _queries(device, profile, points, options, where)
         return cls(profile, device.address, points, heard, queries, options, stack, zone, ratios)
@@ -240,6 +241,15 @@ def _check_stack(stack: Stack | None, where: str) -> None:
         value = getattr(stack, name, Decimal(1))
         if not (value.is_finite() and value > 0):
             raise ConfigError(f"{where}.stack.{name}", str(value), "a number above 0")
+
+
+def _check_units(options: Options, points: tuple[Point, ...], where: str) -> None:
+    """Every unit is one of a factor of the model, or of its total."""
+    known = {code for point in points if point.factor is not None for code in _codes(point.factor)}
+    for name in options.units:
+        if name.removesuffix(f"-{TOTAL}") not in known:
+            expected = "a factor of its model: " + ", ".join(sorted(known))
+            raise ConfigError(f"{where}.options.units", repr(name), expected)
 
 
 def _queries(

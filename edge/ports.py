@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Sequence
 
+from msgspec.structs import replace
+
 from drivers.driver import Driver
 from drivers.installation import UNASKED
 from drivers.site import Device, Port
@@ -33,7 +35,8 @@ def owner(
     wires, listen = ways
     if port.listen is None and not any(driver.profile.protocol in UNASKED for _, _, driver in devices):
         return Poller(port, Bus(wires(port), port, clock), devices, learned, clock=clock, desk=desk, log=log)
-    ears = listen(port, None if port.listen is not None else wires(port), clock)
+    mode = next((device.mode for _, device, _ in devices if device.mode is not None), port.mode)
+    ears = listen(replace(port, mode=mode), None if port.listen is not None else wires(port), clock)
     return Receiver(port, ears, [(number, driver) for number, _, driver in devices], clock=clock, desk=desk, log=log)
 
 

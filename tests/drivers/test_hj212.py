@@ -136,6 +136,7 @@ def test_units_are_those_of_the_site() -> None:
     [
         ({"options": {"crcs": "modbus"}}, "did you mean 'crc'"),
         ({"options": {"periods": {"2081": "1m"}}}, "options.periods"),
+        ({"options": {"units": {"a05011": "%"}}}, "a factor of its model"),
         ({"options": {"periods": {"2051": "often"}}}, "a duration"),
         ({"points": ("co3",)}, "points"),
         ({"stack": Stack(Decimal(0))}, "stack.area_m2"),
