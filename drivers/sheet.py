@@ -13,13 +13,15 @@ from typing import Any, get_args, get_origin, get_type_hints
 import msgspec
 
 from drivers import cell, profile_checks, toml
-from drivers.profile import Point, Profile, Proof
+from drivers.profile import Link, Point, Profile, Proof
 from protocols.errors import ConfigError
 
 POINTS, MODEL, PROOF = "points", "model", "proof"
 KEY, VALUE = "key", "value"
 REQUEST = "request"
 """What may be empty in a proof: a data logger speaks unasked."""
+FREE = ("period", "link", "identify", "options")
+"""What a model need not say."""
 FIRST = 2
 """The row of the first entry: the first row holds the headings."""
 
@@ -59,6 +61,23 @@ def columns(kind: type[msgspec.Struct]) -> tuple[str, ...]:
 def hint(kind: type[msgspec.Struct], key: str) -> Any:
     """The type of the field in a column; KeyError when there is none."""
     return _fields(kind)[key]
+
+
+def model_hint(key: str) -> Any:
+    """The type of a value of the model's data, by its key; KeyError when there is none."""
+    return _hint(Profile, _path(key))
+
+
+def unfilled(table: Table) -> Iterator[tuple[str, str]]:
+    """The keys of the model's data that a sheet does not hold, each with what holds without it."""
+    held = {row[0] for row in table.rows}
+    defaults = {f"link.{field.encode_name}": field.default for field in msgspec.structs.fields(Link)}
+    defaults |= {
+        field.encode_name: field.default for field in msgspec.structs.fields(Profile) if field.name == "period"
+    }
+    for key, _ in _keys(Profile):
+        if key not in held and key.partition(".")[0] in FREE:
+            yield key, cell.write(defaults.get(key, ""), key.removeprefix("link."))
 
 
 def profile(given: Sequence[Table], file: str) -> Profile:
@@ -155,7 +174,7 @@ def _model(table: Table, file: str) -> dict[str, Any]:
         if not key.strip() or (not text and not key.strip().endswith(f".{REQUEST}")):
             continue
         place = f"{file}: {table.place(row, VALUE)}"
-        path = re.sub(r"\[(\d+)\]", r".\1", key.strip()).split(".")
+        path = _path(key.strip())
         try:
             _put(built, path, cell.read(text, _hint(Profile, path)))
         except LookupError as error:
@@ -164,6 +183,11 @@ def _model(table: Table, file: str) -> dict[str, Any]:
         except ValueError as error:
             raise ConfigError(place, repr(text), str(error)) from error
     return {key: _lists(value) for key, value in built.items()}
+
+
+def _path(key: str) -> list[str]:
+    """``products[0].brand`` as its steps."""
+    return re.sub(r"\[(\d+)\]", r".\1", key).split(".")
 
 
 def _lists(value: Any) -> Any:

@@ -8,6 +8,7 @@ import csv
 import io
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,8 @@ LISTED = 500
 """Rows that get drop-downs, beyond those that are filled."""
 WIDEST = 40
 MODEL_KEYS = (sheet.KEY, sheet.VALUE)
+DEFAULT = "#default"
+"""A third column of the model's sheet: what holds where nothing is filled in. It is not read."""
 NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?")
 
 
@@ -167,6 +170,8 @@ def _fill(page: Any, table: Table, language: Language) -> None:
     from openpyxl.styles import Alignment, Font
 
     columns = _all_columns(table)
+    if table.name == MODEL:
+        table = replace(table, columns=columns, rows=_model_rows(table))
     for number, key in enumerate(columns, 1):
         heading = page.cell(1, number, _heading(key, language))
         heading.font, heading.alignment = Font(bold=True), Alignment(wrap_text=True, vertical="top")
@@ -178,16 +183,21 @@ def _fill(page: Any, table: Table, language: Language) -> None:
     for number, key in enumerate(columns):
         longest = max([len(key), *(len(row[number]) for row in table.rows if number < len(row))])
         page.column_dimensions[sheet.letters(number)].width = min(WIDEST, longest + 3)
-    for number, offered in _offers(table, columns):
-        _drop_down(page, sheet.letters(number), offered, len(table.rows))
+    for place, offered in _offers(table, columns):
+        _drop_down(page, place, offered)
 
 
 def _all_columns(table: Table) -> tuple[str, ...]:
     """The filled columns first, then every other that a row of this sheet may fill."""
     if table.name == MODEL:
-        return table.columns
+        return (*table.columns, DEFAULT)
     every = sheet.columns(Point if table.name == POINTS else Proof)
     return (*table.columns, *(key for key in every if key not in table.columns))
+
+
+def _model_rows(table: Table) -> tuple[tuple[str, ...], ...]:
+    """What the model says, then what it could say, with what holds otherwise."""
+    return (*((*row, "") for row in table.rows), *((key, "", default) for key, default in sheet.unfilled(table)))
 
 
 def _heading(key: str, language: Language) -> str:
@@ -210,17 +220,21 @@ def _set(target: Any, text: str, numeric: bool) -> None:
         target.value, target.data_type = text, "s"
 
 
-def _offers(table: Table, columns: Sequence[str]) -> Iterator[tuple[int, tuple[str, ...]]]:
-    """The columns with few values, and these."""
+def _offers(table: Table, columns: Sequence[str]) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """The cells that take one of few values, and these."""
     if table.name == POINTS:
         for number, key in enumerate(columns):
             if offered := cell.choices(sheet.hint(Point, key)):
-                yield number, offered
+                yield f"{sheet.letters(number)}2:{sheet.letters(number)}{len(table.rows) + LISTED}", offered
+    if table.name == MODEL:
+        for number, row in enumerate(table.rows, 2):
+            if offered := cell.choices(sheet.model_hint(row[0])):
+                yield f"B{number}", offered
 
 
-def _drop_down(page: Any, letter: str, offered: Sequence[str], rows: int) -> None:
+def _drop_down(page: Any, place: str, offered: Sequence[str]) -> None:
     from openpyxl.worksheet.datavalidation import DataValidation
 
     rule = DataValidation(type="list", formula1='"' + ",".join(offered) + '"', allow_blank=True)
-    rule.add(f"{letter}2:{letter}{rows + LISTED}")
+    rule.add(place)
     page.add_data_validation(rule)

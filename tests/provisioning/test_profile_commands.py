@@ -83,6 +83,10 @@ def test_the_workbook_helps_whoever_fills_it_in(tmp_path: Path) -> None:
     points = load_workbook(tmp_path / "s.xlsx")["points"]
     offered = {rule.formula1 for rule in points.data_validations.dataValidation}
     assert any("f32" in text and "u16" in text for text in offered) and any("ABCD" in text for text in offered)
+    model = load_workbook(tmp_path / "s.xlsx")["model"]
+    assert {"modbus,dlt645" in rule.formula1 for rule in model.data_validations.dataValidation} == {True, False}
+    unfilled = {row[0].value: row[2].value for row in model.iter_rows(min_row=2) if not row[1].value}
+    assert unfilled["link.forbidden"] is None and unfilled["link.readable_gaps"] == "no" and unfilled["period"] == "60s"
     assert points["A1"].value == "id" and points.freeze_panes == "B2"
 
 
