@@ -5,6 +5,7 @@ PDU (Modbus messaging on TCP/IP 1.0b, 3.1.3). PDUs: Modbus application protocol 
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 from protocols.errors import Damaged, Mismatched, OtherFraming, ProtocolError, Refused
 from protocols.recogniser import quote, verdict
@@ -29,6 +30,9 @@ MOST = {1: 2000, 2: 2000, 3: 125, 4: 125}
 
 LIMIT = 2048
 """Bytes kept to explain a failure."""
+
+KNOWN = 1024
+"""Requests that are known taken apart: a box asks the same ones again and again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,12 +122,14 @@ def split_tcp(raw: bytes) -> tuple[int, int, bytes]:
     return int.from_bytes(raw[:2]), raw[6], raw[7:]
 
 
+@lru_cache(KNOWN)
 def parse_rtu(raw: bytes) -> Request:
     """The request that was recorded; Damaged when it is none."""
     unit, pdu = split_rtu(raw)
     return parse_pdu(unit, pdu)
 
 
+@lru_cache(KNOWN)
 def parse_tcp(raw: bytes) -> Request:
     """The request that was recorded, whatever its transaction id; Damaged when it is none."""
     _, unit, pdu = split_tcp(raw)
