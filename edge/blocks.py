@@ -12,7 +12,7 @@ from random import Random
 from drivers.query import Values
 from drivers.reading import Exchange
 from edge import sealer
-from edge.clock import Clock
+from edge.clock import Clock, together
 from edge.config import EdgeConfig
 from edge.log import Log
 from edge.outbox import DiskFull, Outbox
@@ -71,7 +71,8 @@ class Blocks:
 
     def off_by(self) -> int:
         """How far the clock has stepped since the block began (ms)."""
-        return self._clock.utc_ms() - self.believed()
+        mono, utc = together(self._clock)
+        return utc - (self.open.utc + mono - self.open.mono)
 
     # ---- its life
 
@@ -94,13 +95,13 @@ class Blocks:
 
     def begin(self, until: int | None) -> None:
         """The first block of this start, with the event that bounds the downtime."""
-        chain, now = self._outbox.chain(), self._clock.utc_ms()
+        chain, (mono, now) = self._outbox.chain(), together(self._clock)
         number, _ = self._config.in_force.name
         self._boot, self._last = self._outbox.begin(number), until
         events = [Event(EventKind.BOOT, chain.last_utc or now, now, f"start {self._boot}")]
         if number != chain.configuration:
             events.append(Event(EventKind.CONFIGURATION, now, now, f"{chain.configuration} -> {number}"))
-        self._open(1, self._clock.mono_ms(), now, events)
+        self._open(1, mono, now, events)
         self._log("info", "boot", boot=self._boot, epoch=chain.link.epoch, seq=chain.link.seq, configuration=number)
 
     def put(self, slot: int, exchange: Exchange, held: Values) -> None:
@@ -140,7 +141,8 @@ class Blocks:
         ``pending``: (device, query, slot) that come later, under their slots when ``carry``.
         """
         mono = self.open.mono + end - self.open.utc
-        utc = self._clock.utc_ms() - (self._clock.mono_ms() - mono)
+        now_mono, now_utc = together(self._clock)
+        utc = now_utc - (now_mono - mono)
         early, self._early = self._early, []
         carried = {(exchange.device, exchange.query, slot) for slot, exchange, _ in early if slot != UNPLACED}
         closing = Closing(self.open, End(mono, end, self._clock.state()), carried.union(pending))

@@ -14,6 +14,7 @@ UNKNOWN, INFORMATIVE, SYNCHRONISED = 0, 1, 2
 UNSYNCHRONISED_BIT = 0x40
 WORST_ERROR_MS = 16_000
 """What the kernel itself says when nobody disciplines the clock."""
+TRIES = 5
 
 
 class Clock(Protocol):
@@ -30,6 +31,19 @@ class Clock(Protocol):
 
     async def sleep(self, seconds: float) -> None:
         """Wait."""
+
+
+def together(clock: Clock) -> tuple[int, int]:
+    """Monotonic and UTC ms of one instant: of a few tries the one in which least time passed between the readings."""
+    found = []
+    for _ in range(TRIES):
+        before, utc = clock.mono_ms(), clock.utc_ms()
+        passed = clock.mono_ms() - before
+        found.append((passed, before, utc))
+        if passed <= 1:
+            break
+    _, mono, utc = min(found)
+    return mono, utc
 
 
 class SystemClock:
