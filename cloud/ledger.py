@@ -3,10 +3,12 @@
 import hashlib
 import sqlite3
 from collections.abc import Iterable
+from datetime import UTC, datetime
 
 from cloud import interval_rows, memory_rows
 from cloud.booking import Changes
 from cloud.ingest import UNKNOWN_CONFIGURATION, Finding, Head, Notice, Opened
+from cloud.intervals import Register
 from cloud.series import Turn
 from protocols.record.answer import Answer
 from protocols.record.block import GAPS
@@ -177,5 +179,9 @@ class Ledger:
 
 def _told(turn: Turn) -> str:
     """The registers a turn is about, each with the block that holds it."""
-    before, after = (f"{one.value:f} (UTC {one.at}, {one.epoch}/{one.seq})" for one in (turn.before, turn.after))
-    return f"{turn.device}.{turn.point}: found {after} after {before}"
+    return f"{turn.device}.{turn.point}: found {_register(turn.after)} after {_register(turn.before)}"
+
+
+def _register(found: Register) -> str:
+    at = datetime.fromtimestamp(found.at / 1000, UTC).isoformat(timespec="seconds")
+    return f"{found.value:f} ({at}, {found.epoch}/{found.seq})"

@@ -904,7 +904,9 @@ def test_a_count_that_begins_again_within_the_day_holds(collector: Store, box: B
     report = verify(packed(collector, closed))
     assert report.statement == closed
     assert {turn.kind for turn in report.gateways[0].turns} == {"reset"}
-    assert [incident.kind for incident in collector.incidents()] == ["reset", "reset"]
+    told = collector.incidents()
+    assert [incident.kind for incident in told] == ["reset", "reset"]
+    assert any("M-01.energy_import: found 0.17 (2026-09-2" in incident.detail for incident in told)
 
 
 def test_a_ratio_register_that_changed_within_the_day_is_known_to_the_pack(collector: Store) -> None:
