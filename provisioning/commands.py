@@ -44,7 +44,8 @@ def init(
     port: Annotated[
         list[str] | None,
         typer.Option(
-            help="name=rs485-1,device=/dev/serial/by-id/…,mode=9600-8E1 or name=tcp-1,tcp=host:502; repeatable"
+            help="name=rs485-1,device=/dev/serial/by-id/…,mode=9600-8E1 or name=tcp-1,tcp=host:502 "
+            "or name=logger-1,listen=0.0.0.0:9001; repeatable"
         ),
     ] = None,
     device: Annotated[

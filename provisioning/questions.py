@@ -11,7 +11,8 @@ from protocols.messages import Language, text
 from provisioning.site_file import Wishes
 
 ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-PLACE = re.compile(r"/.+|[^/:\s]+:[0-9]{1,5}")
+LISTEN = "listen="
+PLACE = re.compile(rf"/.+|({LISTEN})?[^/:=\s]+:[0-9]{{1,5}}")
 MODE = re.compile(r"[1-9][0-9]{2,6}-[78][NEO][12]")
 ROLES = ("purchased", "sub", "flue-gas")
 
@@ -30,6 +31,8 @@ def ask(wishes: Wishes, language: Language) -> Wishes:
 
 def _port(language: Language, number: int) -> str:
     place = _prompt("site.ask.port", language, _fits(PLACE))
+    if place.startswith(LISTEN):
+        return f"name=logger-{number},{place}"
     if not place.startswith("/"):
         return f"name=tcp-{number},tcp={place}"
     mode = _prompt("site.ask.mode", language, _fits(MODE), default="9600-8E1")

@@ -9,8 +9,8 @@ from zoneinfo import ZoneInfo, available_timezones
 from drivers import site as sites
 from protocols.errors import ConfigError
 
-PORT_KEYS = ("name", "device", "mode", "tcp", "framing", "tls_ca", "tls_cert", "tls_key", "tls_name")
-DEVICE_KEYS = ("id", "profile", "port", "address", "name", "serial", "role", "parent", "period")
+PORT_KEYS = ("name", "device", "mode", "tcp", "listen", "framing", "tls_ca", "tls_cert", "tls_key", "tls_name")
+DEVICE_KEYS = ("id", "profile", "port", "address", "name", "serial", "role", "parent", "period", "mode")
 RATIO_KEYS = ("from", "ct", "pt")
 
 

@@ -51,6 +51,15 @@ def test_a_box_from_options(tmp_path: Path) -> None:
     assert sites.multiplier(site.device[0], box.newest.valid_from) == 80
 
 
+def test_a_data_logger_and_a_meter_with_line_settings_of_its_own_from_options(tmp_path: Path) -> None:
+    logger = "id=S-01,profile=hj212-cems,port=logger-1,address=88888880000001,role=flue-gas"
+    ports = ("--port", PORT, "--port", "name=logger-1,listen=0.0.0.0:9001")
+    result = run("init", "--id", "S-1", *ports, "--device", METER + ",mode=9600-8N1", "--device", logger)
+    assert result.exit_code == 0, result.output
+    source = (tmp_path / "box" / "site.toml").read_text("utf-8")
+    assert 'listen = "0.0.0.0:9001"' in source and 'mode = "9600-8N1"' in source
+
+
 def test_a_box_from_a_file_and_a_key(tmp_path: Path, site: bytes, technician: PrivateKey) -> None:
     (tmp_path / "my.toml").write_bytes(site)
     key = tmp_path / "key"

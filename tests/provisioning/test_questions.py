@@ -26,3 +26,19 @@ def test_an_answer_that_does_not_fit_is_asked_for_again() -> None:
         assert f"“{wrong}” does not fit" in done.output
     source = compose(found[0], 1_795_000_000_000).decode()
     assert 'id = "S-7"' in source and 'ct = "400/5"' in source and 'mode = "9600-8N1"' in source
+
+
+def test_a_port_for_data_loggers_can_be_asked_for() -> None:
+    found: list[Wishes] = []
+    app = typer.Typer()
+
+    @app.command()
+    def go() -> None:
+        found.append(ask(Wishes("S-7", "Works", "Asia/Shanghai", "", "zh", "", (), ()), "en"))
+
+    answers = ("lauschen=0.0.0.0:9001", "listen=0.0.0.0:9001", "n")
+    logger = ("S-01", "hj212-cems", "88888880000001", "flue-gas", "", "", "n")
+    done = CliRunner().invoke(app, input="\n".join(answers + logger) + "\n")
+    assert done.exit_code == 0, done.output
+    assert "“lauschen=0.0.0.0:9001” does not fit" in done.output
+    assert 'listen = "0.0.0.0:9001"' in compose(found[0], 1_795_000_000_000).decode()
