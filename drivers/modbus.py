@@ -38,7 +38,7 @@ class ModbusDriver:
     def of(cls, device: Device, profile: Profile, framing: Literal["modbus-tcp", "rtu"], where: str) -> "ModbusDriver":
         """The driver of a device; ConfigError for an address that is not 1..247 (over TCP also 0 and 255)."""
         unit = _unit(device.address, framing, where)
-        points = _with_factors(plan.selected(device, profile, where), profile)
+        points = plan.selected(device, profile, where)
         queries: list[Query] = []
         riding: set[str] = set()
         for period_ms, due in plan.periods(points, device, profile).items():
@@ -138,12 +138,6 @@ def _raw(point: Point, payload: bytes, at: int) -> int | Decimal | None:
         return None
     raw = number(field, kind)
     return raw if raw is None or point.bit is None else int(raw) >> point.bit & 1
-
-
-def _with_factors(points: tuple[Point, ...], profile: Profile) -> tuple[Point, ...]:
-    """These points and those that they are multiplied by, in the profile's order."""
-    wanted = {point.id for point in points} | {point.scale_by for point in points}
-    return tuple(point for point in profile.points if point.id in wanted)
 
 
 def _parts(asked: modbus.Request, points: tuple[Point, ...]) -> tuple[Part, ...]:

@@ -32,13 +32,19 @@ class Span:
 
 
 def selected(device: Device, profile: Profile, where: str) -> tuple[Point, ...]:
-    """The points asked of a device, in the profile's order; ConfigError for one the model does not have."""
+    """The points asked of a device, in the profile's order, and those that their values cannot be told without: the
+    flag that must be 0, the factor. ConfigError for one the model does not have.
+    """
     known = {point.id for point in profile.points}
     for index, name in enumerate(device.points):
         if name not in known:
             expected = f"a point of {profile.id}: " + ", ".join(sorted(known))
             raise ConfigError(f"{where}.points[{index}]", repr(name), expected)
-    return tuple(point for point in profile.points if not device.points or point.id in device.points)
+    if not device.points:
+        return profile.points
+    named = [point for point in profile.points if point.id in device.points]
+    wanted = {other for point in named for other in (point.id, point.flag, point.scale_by)}
+    return tuple(point for point in profile.points if point.id in wanted)
 
 
 def periods(points: Iterable[Point], device: Device, profile: Profile) -> dict[int, list[Point]]:

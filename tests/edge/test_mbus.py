@@ -6,9 +6,12 @@ from decimal import Decimal
 from pathlib import Path
 from random import Random
 
+from cloud.store import Store
 from drivers.columns import Layouts, replay_track
 from drivers.replay import replay_chunk
 from edge import config
+from protocols.record import invite
+from protocols.record.answer import Answer
 from simulator.mbus_meters import MbusMeter
 from simulator.ports import SerialPort
 from simulator.rs485 import Pair
@@ -16,6 +19,7 @@ from simulator.stations import Station, spread
 from simulator.truth import TruthLog
 
 MODE = "2400-8E1"
+HOUR = 3_600_000
 
 
 @dataclass(frozen=True)
@@ -89,3 +93,25 @@ def test_two_meters_by_address_and_by_number(box, kit, tmp_path):
             assert sorted(by_track) == sorted((reading.point, reading.value) for reading in readings)
     assert len(energies) >= 18 and len(set(energies)) == len(energies)
     assert set(energies) <= served
+    booked, verdicts = taken_in(made, tmp_path, world.start + HOUR)
+    assert [verdict.answer for verdict in verdicts] == [Answer.STORED] * len(made.blocks())
+    consumed = [row.interval for row in booked if row.interval.point == "energy_heat"]
+    assert {(interval.unit, interval.quality) for interval in consumed} == {("kWh", "measured")}
+    assert sum(interval.readings for interval in consumed) >= 18
+    assert all(interval.consumption > 0 for interval in consumed)
+
+
+def taken_in(made, folder, now):
+    """Enrol the box with a new collector and send it everything: what is booked, and the answers."""
+    store = Store(folder / "collector.db", made.collector)
+    code = invite.make(Random(2).randbytes(9), made.collector.spki)
+    store.create_invite(code, None, now + HOUR, now)
+    enrolment = (made.state / config.ENROLMENT).read_bytes()
+    store.enrol(code.format(), enrolment, made.envelopes[0], list(made.profiles.values()), now)
+    outbox = made.outbox()
+    frames = [outbox.batch(0, seq, 1, 1)[0].frame for seq in range(outbox.chain().link.seq)]
+    outbox.close()
+    verdicts = [verdict for frame in frames for verdict in store.append([frame], now)[0]]
+    booked = store.intervals()
+    store.close()
+    return booked, verdicts
