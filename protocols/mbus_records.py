@@ -8,6 +8,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Context, Decimal
+from functools import lru_cache
 from math import isfinite
 from typing import Any
 
@@ -21,6 +22,9 @@ from protocols.recogniser import quote
 
 EXACT = Context(prec=400)
 """Wide enough for any number of a record: never rounds."""
+
+KEPT = 64
+"""Telegrams remembered: after each frame of an answer it is asked what follows, and then all are read once more."""
 
 LOW_FIRST, HIGH_FIRST = 0x72, 0x76
 """CI of data in records with a header, low or high byte first."""
@@ -138,6 +142,7 @@ class Telegram:
     makers: bytes
 
 
+@lru_cache(KEPT)
 def telegram(frame: Frame) -> Telegram:
     """The telegram in a frame; Refused for a meter's error report, Impossible for what is no data in records, for a
     record that is cut off and for a telegram that is encrypted.
