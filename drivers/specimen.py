@@ -22,8 +22,9 @@ RATIO = "0.9"
 
 
 def held(profile: Profile) -> dict[str, tuple[int | float, Decimal]]:
-    """Every point with a raw number that it can hold and what that is worth in its unit."""
-    raws = {point.id: raw(point, place) for place, point in enumerate(profile.points)}
+    """Every point with a raw number that it can hold and what that is worth in its unit; what casts doubt is 0."""
+    doubts = {point.flag for point in profile.points}
+    raws = {point.id: 0 if point.id in doubts else raw(point, place) for place, point in enumerate(profile.points)}
     return {point.id: (raws[point.id], _worth(point, profile, raws)) for point in profile.points}
 
 

@@ -1,12 +1,15 @@
 """What a profile's points become: requests within the limits of the model, and how many are owed."""
 
+from decimal import Decimal
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from drivers import plan, profile, profile_file
+from drivers import builtin, plan, profile, profile_file
 from drivers.driver import Query, driver
 from drivers.profile import Point, Profile
+from drivers.quantity import quality
 from drivers.site import Device
 
 
@@ -95,6 +98,19 @@ def test_a_block_is_asked_where_it_beats_its_items() -> None:
     held = Profile(1, "m", profile.Text("", ""), "dlt645", "electricity", profile.Source("", "doc-only"), (), three, ())
     assert plan.dlt645_identifiers(three, held) == ("0201FF00",)
     assert plan.dlt645_identifiers(three[1:2], held) == ("02010200",)
+
+
+@pytest.mark.parametrize(
+    ("name", "address", "point", "flag"),
+    [("siemens-pac3200", "1", "energy_import", "energy_import_t2"), ("mbus-heat", "17", "energy_heat", "error")],
+)
+def test_a_point_is_asked_with_the_flag_by_which_it_counts(name: str, address: str, point: str, flag: str) -> None:
+    held = profile_file.load(builtin.builtin(name))
+    asker = driver(Device(id="D", profile=name, port="bus", address=address, points=(point,)), held)
+    [query] = asker.queries()
+    assert set(query.points) == {point, flag}
+    assert quality(held.point(point), {point: Decimal(5), flag: Decimal(0)}) == "measured"
+    assert quality(held.point(point), {point: Decimal(5), flag: Decimal(1)}) == "suspect"
 
 
 @given(

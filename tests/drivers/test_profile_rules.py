@@ -32,6 +32,12 @@ def test_a_counter_says_where_it_rolls_over_and_how_fast_it_can_be(model: Profil
 
 
 @every_profile
+def test_an_electricity_meter_has_the_energy_that_is_booked(model: Profile) -> None:
+    if model.medium == "electricity":
+        assert model.point("energy_import").kind == "counter"
+
+
+@every_profile
 def test_a_ratio_in_the_meter_puts_what_it_scales_in_doubt(model: Profile) -> None:
     for point in model.points:
         if point.id.startswith(("ct_", "pt_")):
