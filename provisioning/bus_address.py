@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from drivers.site import Port
+from drivers.site import HIGHEST_PORT, Port
 from edge.wire import Wire
 from protocols import cjt188, dlt645
 from protocols.cjt188 import Order
@@ -65,10 +65,12 @@ def questions(protocols: tuple[Spoken, ...]) -> Iterator[Question]:
 
 
 def port(place: str, mode: str) -> Port:
-    """A serial port by its path, or ``host:port`` of a transparent serial server; ConfigError for a wrong mode."""
+    """A serial port by its path, or ``host:port`` of a transparent serial server; ConfigError otherwise."""
     if re.fullmatch(r"[1-9][0-9]{2,6}-[78][NEO][12]", mode) is None:
         raise ConfigError("--mode", repr(mode), "a mode like 2400-8E1")
-    if re.fullmatch(r"[^/:\s]+:[0-9]{1,5}", place):
+    if match := re.fullmatch(r"[^/:\s]+:([0-9]{1,5})", place):
+        if not 1 <= int(match[1]) <= HIGHEST_PORT:
+            raise ConfigError("PORT", repr(place), "host:port, the port 1 to 65535")
         return Port(name="at-hand", tcp=place, framing="rtu", mode=mode)
     return Port(name="at-hand", device=place, mode=mode)
 

@@ -77,6 +77,7 @@ def test_nobody_on_the_line_is_silence_and_no_port_is_told(tmp_path: Path) -> No
         assert isinstance(run(place, "--mode", "9600-8N1", "--timeout-ms", "50").exception, Silent)
     assert isinstance(run(str(tmp_path / "none"), "--mode", "9600-8N1").exception, PortGone)
     assert isinstance(run(str(tmp_path / "none"), "--mode", "9600").exception, ConfigError)
+    assert isinstance(run("127.0.0.1:99999").exception, ConfigError)
 
 
 class TwoAtOnce:
