@@ -58,6 +58,8 @@ def _check_point(point: Point, ids: list[str], where: str) -> None:
     for key, value in (("min", point.min), ("max", point.max)):
         if value is not None and not value.is_finite():
             raise ConfigError(f"{where}.{key}", str(value), "a finite number")
+    if point.min is not None and point.max is not None and point.min > point.max:
+        raise ConfigError(f"{where}.max", str(point.max), f"min ({point.min}) or more")
     named = [("affects", other) for other in point.affects]
     named += [("inputs", other) for other in point.inputs.values()]
     named += [(key, other) for key, other in (("flag", point.flag), ("of", point.of)) if other is not None]

@@ -265,6 +265,12 @@ def test_a_factor_that_cannot_be_one_is_named_by_its_path(old: str, new: str, pa
     assert message in str(caught.value)
 
 
+def test_limits_that_no_value_can_keep_are_refused() -> None:
+    source = builtin.builtin("eastron-sdm630").replace(b"min = 0, max = 500", b"min = 500, max = 0", 1)
+    with pytest.raises(ConfigError, match=r"points\[0\]\.max: found 0, expected min \(500\) or more"):
+        profile_file.load(source)
+
+
 def test_what_a_point_is_multiplied_by_is_asked_with_it() -> None:
     meter = Device(id="M", profile="acme", port="p", address="1", points=("u",))
     held = driver(meter, profile_file.load(FACTORED.encode()))
