@@ -13,6 +13,7 @@ import typer
 from edge import config, control
 from edge.clock import SystemClock
 from protocols import messages
+from protocols.errors import PortGone
 
 app = typer.Typer(no_args_is_help=True, help=messages.text("cli.edge", messages.language(os.environ.get("LANG"))))
 
@@ -75,12 +76,17 @@ def _lines(held: dict[str, Any]) -> list[str]:
 
 def _port(port: dict[str, Any]) -> list[str]:
     """A port, and below it what is wrong with it and what to do."""
-    lines = ["  " + _say("port", **port | {"busy": f"{port['busy']:.1%}"}).rstrip()]
+    lines = ["  " + _say("port", name=port["name"], busy=f"{port['busy']:.1%}")]
+    if port["gone"]:
+        lines.append("    " + _say("gone", detail=port["gone"], **_remedied(PortGone.code)))
     for trouble in port["troubles"]:
-        what, fix = messages.text(trouble["code"], _language()), messages.remedy(trouble["code"], _language())
         sure = _say("trouble.sure" if trouble["sure"] else "trouble.likely")
-        lines.append("    " + _say("trouble", **trouble | {"what": what, "fix": fix, "sure": sure}))
+        lines.append("    " + _say("trouble", **trouble | {"sure": sure} | _remedied(trouble["code"])))
     return lines
+
+
+def _remedied(code: str) -> dict[str, str]:
+    return {"code": code, "what": messages.text(code, _language()), "fix": messages.remedy(code, _language())}
 
 
 def _device(device: dict[str, Any]) -> list[str]:
@@ -90,8 +96,14 @@ def _device(device: dict[str, Any]) -> list[str]:
     first = _say("device", id=device["id"], profile=device["profile"], seen=seen, answered=device["answered"])
     return [
         f"  {first}  {faults}".rstrip(),
-        *(f"    {item['point']} {item['value']} {item['unit']}" for item in device["values"]),
+        *(f"    {_value(item)}" for item in device["values"]),
     ]
+
+
+def _value(item: dict[str, Any]) -> str:
+    """A point and what was last read of it: a dash where the meter has no value, no unit where it is a number."""
+    value = "-" if item["value"] is None else item["value"]
+    return f"{item['point']} {value} {'' if item['unit'] == '1' else item['unit']}".rstrip()
 
 
 def _say(name: str, /, **known: object) -> str:

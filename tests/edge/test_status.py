@@ -50,3 +50,23 @@ def test_what_is_wrong_with_a_port_is_said_with_its_remedy(box, kit, monkeypatch
         held["ports"][0]["troubles"] = [{"code": code, "since": 0, "detail": "M-1: twice", "sure": code != "BUS-115"}]
         (line,) = [line for line in commands._lines(held) if code in line]
         assert messages.text(code, language) in line and messages.remedy(code, language) in line and "M-1" in line
+
+
+@pytest.mark.parametrize("language", ["zh", "en"])
+def test_a_port_that_is_gone_is_said_with_its_code_and_remedy(box, kit, monkeypatch, language):
+    monkeypatch.setenv("TANMETER_LANG", language)
+    held = told(box, kit)
+    held["ports"][0]["gone"] = "/dev/x: not there"
+    (line,) = [line for line in commands._lines(held) if "/dev/x: not there" in line]
+    assert "BUS-106" in line and messages.remedy("BUS-106", language) in line
+
+
+def test_a_value_that_the_meter_does_not_have_is_a_dash_and_a_number_has_no_unit(box, kit, monkeypatch):
+    monkeypatch.setenv("TANMETER_LANG", "en")
+    held = told(box, kit)
+    held["devices"][0]["values"] = [
+        {"point": "volume", "value": None, "unit": "m3"},
+        {"point": "power_factor", "value": "0.943", "unit": "1"},
+    ]
+    lines = [line.strip() for line in commands._lines(held)]
+    assert "volume - m3" in lines and "power_factor 0.943" in lines
