@@ -15,7 +15,7 @@ from edge.clock import SystemClock
 from protocols import messages
 from protocols.errors import PortGone
 
-app = typer.Typer(no_args_is_help=True, help=messages.text("cli.edge", messages.language(os.environ.get("LANG"))))
+app = typer.Typer(no_args_is_help=True, help=messages.text("cli.edge", messages.spoken(os.environ)))
 
 STATE = Path("/var/lib/tanmeter")
 State = Annotated[Path, typer.Option("--state", envvar="TANMETER_STATE", help="the box's folder")]

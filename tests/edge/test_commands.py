@@ -28,6 +28,10 @@ def tanmeter(*arguments):
     )
 
 
+def test_the_help_begins_in_the_language_that_was_asked_for():
+    assert "the gateway: run, status, doctor" in tanmeter("--help").stdout
+
+
 def test_status_without_an_agent_is_exit_five(tmp_path):
     said = tanmeter("status", "--state", tmp_path)
     assert said.returncode == 5 and said.stderr.startswith("SYN-502") and "tanmeter edge run" in said.stderr
