@@ -29,6 +29,7 @@ WIDEST = 40
 MODEL_KEYS = (sheet.KEY, sheet.VALUE)
 DEFAULT = "#default"
 """A third column of the model's sheet: what holds where nothing is filled in. It is not read."""
+SEPARATORS = (",", ";", "\t")
 NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?")
 
 
@@ -51,7 +52,8 @@ def write(path: Path, tables: Sequence[Table], language: Language) -> None:
 
 
 def _read_csv(data: bytes, path: Path) -> tuple[Table, ...]:
-    rows = list(csv.reader(io.StringIO(_text(data, path))))
+    text = _text(data, path)
+    rows = list(csv.reader(io.StringIO(text), delimiter=_separator(text)))
     model = [(number, row) for number, row in enumerate(rows, 1) if row and row[0].startswith("#")]
     rest = [(number, row) for number, row in enumerate(rows, 1) if any(row) and not row[0].startswith("#")]
     if not rest:
@@ -62,6 +64,12 @@ def _read_csv(data: bytes, path: Path) -> tuple[Table, ...]:
         _table(MODEL, MODEL_KEYS, entries, ""),
         _table(POINTS, _columns(headings, POINTS), [(number, tuple(row)) for number, row in points], ""),
     )
+
+
+def _separator(text: str) -> str:
+    """What stands between the cells: some spreadsheets write ``;`` or a tab, told by the line of headings."""
+    headings = next((line for line in text.splitlines() if line.strip() and not line.startswith("#")), "")
+    return max(SEPARATORS, key=headings.count)
 
 
 def _text(data: bytes, path: Path) -> str:

@@ -1,5 +1,6 @@
 """tanmeter profile: what a person types, and what comes back."""
 
+import csv
 import json
 from pathlib import Path
 
@@ -120,6 +121,17 @@ def test_a_csv_as_a_chinese_excel_writes_it_is_read(tmp_path: Path) -> None:
     text = (tmp_path / "s.csv").read_text("utf-8-sig")
     (tmp_path / "gbk.csv").write_bytes(text.encode("gb18030"))
     assert "安科瑞" in run("new", "--from", tmp_path / "gbk.csv")
+
+
+@pytest.mark.parametrize("separator", [";", "\t"])
+def test_a_csv_with_other_separators_is_read(tmp_path: Path, separator: str) -> None:
+    run("sheet", "acrel-adl400", "--out", tmp_path / "s.csv")
+    with (tmp_path / "s.csv").open(encoding="utf-8-sig", newline="") as held:
+        rows = list(csv.reader(held))
+    with (tmp_path / "other.csv").open("w", encoding="utf-8-sig", newline="") as held:
+        csv.writer(held, delimiter=separator).writerows(rows)
+    run("new", "--from", tmp_path / "other.csv", "--out", tmp_path / "s.toml")
+    assert profile_file.load((tmp_path / "s.toml").read_bytes()) == profile_file.load(builtin.builtin("acrel-adl400"))
 
 
 def test_a_sheet_without_proofs_and_titles_gets_them(tmp_path: Path) -> None:
