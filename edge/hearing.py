@@ -19,6 +19,8 @@ LATE_FACTOR = 2
 """Where one meter was late by so much, all may be late by twice as much,"""
 FOREIGN_MS = 1000
 """After another master's request answers that look like second ones may be its own."""
+LIKELY = 3
+"""An answer that is later than so many times the quarantine of its question belongs to another one."""
 LATEST_MS = 10_000
 """but it is not waited for longer than this."""
 
@@ -103,15 +105,23 @@ class Hearing:
 
     def _late(self, data: bytes, now: int) -> bytes:
         """These bytes without an answer to a question that was given up."""
-        for owed in reversed(self._owed):
+        for owed in self._owed:
             if (frame := owed.recogniser.feed(data)) is not None:
                 self._owed.remove(owed)
-                late = now - owed.given_up
+                late = self._lateness_of(owed, now)
                 self._lateness = min(LATEST_MS, max(self._lateness, LATE_FACTOR * late))
                 self._tail = b""
                 self.signs.append(Sign(LATE, owed.device, f"{late} ms after its time limit"))
                 return data.replace(frame, b"", 1)
         return data
+
+    def _lateness_of(self, owed: _Owed, now: int) -> int:
+        """How late an answer is (ms): to the oldest question that is owed, a meter answers in order, or, where that is
+        longer ago than such an answer is likely, to the newest, for the oldest was lost.
+        """
+        if now - owed.given_up <= LIKELY * (owed.until - owed.given_up):
+            return now - owed.given_up
+        return now - max([owed.given_up, *(other.given_up for other in self._owed if other.device == owed.device)])
 
     def _second(self, data: bytes) -> bytes:
         """The second answer in these bytes to the question that was answered last, if there is one."""

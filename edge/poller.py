@@ -20,7 +20,7 @@ from edge.schedule import Job, Schedule
 from edge.sealer import UNPLACED
 from edge.talks import Talks
 from edge.watch import Trouble, Watch
-from protocols.errors import PortGone, ProtocolError, Refused, WrongMeter
+from protocols.errors import PortGone, ProtocolError, Refused, SecondMaster, WrongMeter
 from protocols.record.chunk import BACK_OFF, DAMAGED, IMPOSSIBLE, OVERRUN, PORT_GONE, REFUSED, SILENT
 
 
@@ -277,7 +277,8 @@ class Poller:
             if exchange.fault not in (PORT_GONE, OVERRUN, BACK_OFF):
                 self.schedule.alive(job.device)
             return False
-        self.schedule.failed(job.device, now, spent)
+        if exchange.fault == SILENT or not self.watch.named(SecondMaster.code):
+            self.schedule.failed(job.device, now, spent)  # what another master destroyed is not the meter's fault
         self.schedule.hold(job.device, owed := self._bus.owed_until(job.device))
         free = max(now, owed, self.schedule.back_off_until(job.device) or 0)
         need = free - now + self._talks.timeout_ms(job.device)

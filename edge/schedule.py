@@ -15,8 +15,10 @@ from heapq import heapify, heappop, heappush
 from protocols.record.chunk import BACK_OFF, OVERRUN
 
 LONGEST_BACK_OFF_MS = 300_000
-DEAD_SHARE = 0.04
-"""Of the port's time, in the long run; with what they may take at once they stay below a twentieth of an hour."""
+DEAD_AFTER = 2
+"""Failures in a row after which a meter counts as dead, and its probes against the share of the dead."""
+DEAD_SHARE = 0.03
+"""Of the port's time, in the long run; with what they may take at once they stay below a twentieth of half an hour."""
 DEAD_ALLOWANCE_MS = 5_000
 """What probes of dead meters may take at once, before their share of the time counts."""
 BOOKED_MS = 900_000
@@ -92,7 +94,8 @@ class Schedule:
         for device, _ in self._waiting:
             trouble = self._trouble.get(device)
             until = max(trouble.until if trouble else 0, self._held.get(device, 0))
-            delays.append(max(until - mono, 1000 if trouble and self._over_budget(mono) else 0))
+            over = trouble is not None and trouble.failures >= DEAD_AFTER and self._over_budget(mono)
+            delays.append(max(until - mono, 1000 if over else 0))
         return max(0, min(delays))
 
     def missed(self) -> list[Missed]:
@@ -143,7 +146,8 @@ class Schedule:
     def failed(self, device: int, mono: int, spent_ms: int) -> None:
         """The device was silent or not understood, which took ``spent_ms`` of the port's time."""
         trouble = self._trouble.setdefault(device, _Trouble(0, mono))
-        self._dead_ms, self._dead_at = self._debt(mono) + spent_ms, mono
+        if trouble.failures >= DEAD_AFTER:
+            self._dead_ms, self._dead_at = self._debt(mono) + spent_ms, mono
         trouble.until = mono + min(LONGEST_BACK_OFF_MS, 1000 << min(trouble.failures, 16))
         trouble.failures += 1
 
@@ -183,12 +187,14 @@ class Schedule:
         trouble, held = self._trouble, self._held
         if not trouble and not held:
             return self._waiting
-        over = self._over_budget(mono)
-        return [
-            key
-            for key in self._waiting
-            if held.get(key[0], 0) <= mono and (key[0] not in trouble or (not over and trouble[key[0]].until <= mono))
-        ]
+        return [key for key in self._waiting if held.get(key[0], 0) <= mono and self._lively(key[0], mono)]
+
+    def _lively(self, device: int, mono: int) -> bool:
+        """Whether a device may be asked as far as its own failures go."""
+        trouble = self._trouble.get(device)
+        if trouble is None:
+            return True
+        return trouble.until <= mono and (trouble.failures < DEAD_AFTER or not self._over_budget(mono))
 
     def _over_budget(self, mono: int) -> bool:
         return self._debt(mono) > DEAD_ALLOWANCE_MS

@@ -112,6 +112,10 @@ class Watch:
             self._name(CORRUPT, device, detail, now)
         self._end_old(now)
 
+    def named(self, code: str) -> bool:
+        """Whether this fault of the port is named now."""
+        return any(held == code for held, _ in self._troubles)
+
     def suspect(self, device: int, now: int) -> bool:
         """Whether this device may have a twin: after its answers somebody else may speak."""
         seen = self._seen.get((hearing.SECOND_ANSWER, device))

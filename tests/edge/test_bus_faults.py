@@ -15,7 +15,7 @@ from protocols.record.block import EventKind
 from simulator.network import Endpoint, TcpEnd
 from simulator.ports import SerialPort
 from simulator.rs485 import Noise, Pair
-from simulator.stations import Mood, OtherMaster, Station, spread, steady
+from simulator.stations import Mood, OtherMaster, Station, mostly, spread, steady
 
 MODE = "9600-8N1"
 
@@ -179,6 +179,42 @@ def test_a_noisy_line_names_nobody_and_loses_little(box, kit):
     for device in range(3):
         got, due = answered(made, device)
         assert got >= 0.99 * due
+
+
+def test_meters_with_every_bad_habit_never_give_each_others_values(box, kit):
+    """Noise, lost and half answers, answers around the time limit, meters that start anew, a dead one that returns."""
+    made = box(kit.serial_port(), *(kit.sdm(n, "bus", "5s") for n in range(1, 7)))
+    world = kit.world(made, {})
+
+    def hang(pair):
+        late = mostly(spread(20, 60), spread(700, 1500), 0.1)
+        moods = [
+            Mood(lost=0.1),
+            Mood(cut=0.1),
+            Mood(),
+            Mood(restless_ms=1500, reboot_ms=3000),
+            Mood(dead=True),
+            Mood(),
+        ]
+        for unit, mood in enumerate(moods, 1):
+            Station(pair, Unit(unit, own=unit), MODE, late, mood)
+        return moods
+
+    on_pair(world, hang, Noise(flipped=0.001, strays=0.5))
+
+    async def come_back(world):
+        await asyncio.sleep(1800)
+        world.stations[4].dead = False
+
+    world.run(3600, come_back)
+    held = readings(made)
+    assert {device: {value for other, value in held if other == device} for device in range(6)} == {
+        device: {(device + 1) * 1000 + 0x48} for device in range(6)
+    }
+    for device in (0, 1, 2, 3, 5):
+        got, due = answered(made, device)
+        assert got >= 0.5 * due, device
+    assert not [event for event in bus_events(made) if "BUS-115" in event]
 
 
 def test_an_unplugged_adapter_is_named_and_taken_again(box, kit):
