@@ -39,11 +39,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """One run a device: the real one, or a simulated meter of each profile."""
     if "device" in metafunc.fixturenames:
         about_registers = metafunc.definition.get_closest_marker("modbus") is not None
-        wanted = [
-            one
-            for one in _wanted(metafunc.config)
-            if not (about_registers and one.simulated and one.profile.protocol != "modbus")
-        ]
+        wanted = [one for one in _wanted(metafunc.config) if not about_registers or one.profile.protocol == "modbus"]
         metafunc.parametrize("device", wanted, indirect=True, ids=[one.title.replace(" ", "-") for one in wanted])
 
 
@@ -97,6 +93,8 @@ def _wanted(config: pytest.Config) -> Iterator[Wanted]:
             raise pytest.UsageError(f"--profile {name}: {error}") from error
         if profile.protocol == "hj212" and named:
             raise pytest.UsageError(f"{name}: a data logger speaks unasked; look at its record, not at its port")
+        if unknown := readings.keys() - {point.id for point in profile.points}:
+            raise pytest.UsageError(f"--reading {min(unknown)}: no point of {profile.id}: tanmeter profile show {name}")
         if place:
             yield Wanted(
                 profile, source, config.getoption("--address"), place, config.getoption("--mode"), "", readings

@@ -74,6 +74,8 @@ def test_counters_do_not_run_backwards(device: DeviceAtHand) -> None:
 
 
 def test_the_display_shows_the_same(device: DeviceAtHand) -> None:
+    if not device.readings and not device.wanted.simulated:
+        pytest.skip("nothing was typed in with --reading")
     for point, typed in device.readings.items():
         [query] = [query for query in device.queries() if point in query.points][:1]
         value = device.values(query.request)[point]

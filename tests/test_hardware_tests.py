@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -15,10 +16,16 @@ from drivers.driver import driver
 from drivers.profile import digest
 from drivers.site import Device
 from protocols.errors import ProtocolError
+from simulator.cjt188_meters import Cjt188Meter, water
+from simulator.pipes import within
 from simulator.profile_meter import over_tcp
+from simulator.site import alone
+from simulator.truth import TruthLog
+from simulator.world import World
 
 ROOT = Path(__file__).parent.parent
 MODEL = "chint-ddsu666"
+WATER = "78330020231101"
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +47,28 @@ def place() -> Iterator[str]:
     loop.call_soon_threadsafe(done.set)
     thread.join(5)
     loop.close()
+
+
+@contextmanager
+def water_meter(folder: Path) -> Iterator[str]:
+    """The path of a serial line with a simulated water meter of the number WATER."""
+    meter = Cjt188Meter("D", WATER, water(), within(World(7), "W-01"), TruthLog(folder / "truth.jsonl"))
+    loop, ready, done = asyncio.new_event_loop(), threading.Event(), asyncio.Event()
+
+    async def serve() -> None:
+        with alone(meter, folder / "line"):
+            ready.set()
+            await done.wait()
+
+    thread = threading.Thread(target=loop.run_until_complete, args=(serve(),))
+    thread.start()
+    ready.wait(5)
+    try:
+        yield str(folder / "line")
+    finally:
+        loop.call_soon_threadsafe(done.set)
+        thread.join(5)
+        loop.close()
 
 
 def run(folder: Path, place: str, profile: str, *more: str) -> subprocess.CompletedProcess[str]:
@@ -78,6 +107,26 @@ def test_a_display_that_shows_another_number_fails_that_check_alone(place: str, 
     run(tmp_path, place, MODEL, "--reading", "energy_import=1.5")
     rows = [line for line in report(tmp_path).splitlines() if line.startswith("| ") and "failed" in line]
     assert len(rows) == 1 and rows[0].startswith("| the display shows the same | failed: energy_import: read")
+
+
+def test_without_a_reading_the_display_is_not_compared_and_the_report_says_so(place: str, tmp_path: Path) -> None:
+    assert run(tmp_path, place, MODEL).returncode == 0
+    text = report(tmp_path)
+    assert text.startswith(f"# {MODEL}: incomplete") and "| the display shows the same | skipped" in text
+
+
+def test_a_reading_of_no_point_is_refused_at_once(place: str, tmp_path: Path) -> None:
+    done = run(tmp_path, place, MODEL, "--reading", "energy_imprt=1")
+    assert done.returncode != 0 and "--reading energy_imprt: no point of" in done.stdout + done.stderr
+
+
+def test_what_is_about_registers_is_not_asked_of_a_meter_without_them(tmp_path: Path) -> None:
+    with water_meter(tmp_path) as serial:
+        where = ("--port", serial, "--mode", "2400-8N1", "--address", WATER, "--reading", "status=0")
+        done = run(tmp_path, "", "cjt188-water", *where)
+    assert done.returncode == 0, done.stdout
+    text = report(tmp_path)
+    assert text.startswith("# cjt188-water: passed") and "skipped" not in text
 
 
 @pytest.mark.parametrize("profile", ["dlt645-2007-single-phase", "cjt188-water"])
