@@ -28,6 +28,8 @@ NETWORK_LONGEST_MS = 2000
 """The same on TCP, and how long such a reply may take in all."""
 QUIET_MS = 50
 """Quiet before another meter is asked, beside the 3.5 characters that end a frame."""
+HANDED_MS = 5
+"""What a port may take to hand over what has come."""
 BABBLE_MS = 2000
 """How much longer than the quarantine a line may babble before the question is given up."""
 FOREIGN_MS = 500
@@ -170,12 +172,19 @@ class Bus:
 
     async def _take_stray(self) -> None:
         """Take what came while nobody asked, and notice that a port was closed meanwhile."""
+        give_up = self._clock.mono_ms() + QUIET_MS
         try:
-            while stray := await self._wire.read(0):
+            while self._clock.mono_ms() <= give_up and (stray := await self._wire.read(0)):
                 self._overhear(stray)
+                if self._line:  # somebody may be in the middle of a frame
+                    self._foreign_until = max(self._foreign_until, self._clock.mono_ms() + round(self._silence_ms()))
         except PortGone as error:
             self._note_hanging_up(error)
             await self.close()
+
+    def _silence_ms(self) -> float:
+        """The silence that ends a frame, and what a port may take to hand its last characters over."""
+        return 3.5 * self._char_ms + HANDED_MS
 
     def _overhear(self, data: bytes) -> bool:
         """Explain bytes that are no answer; whether another master has asked. Nobody else speaks in a Modbus TCP

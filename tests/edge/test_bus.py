@@ -313,3 +313,34 @@ def test_a_silent_connection_that_has_answered_is_made_anew_within_the_question(
 
     script = [[(50, reply(1, 1))], [], [(50, reply(1, 2))]]
     assert run(script, work, TCP) == (0, reply(1, 2), ["reopened"])
+
+
+def test_nobody_is_asked_into_a_frame_that_somebody_else_has_begun():
+    other = modbus.Request(9, 3, 0, 1).rtu()
+
+    async def work(bus, wire, clock):
+        await bus.run(talk(1))
+        await asyncio.sleep(0.1)
+        now = clock.mono_ms()
+        wire.coming = [(now - 1, other[:3]), (now + 3, other[3:])]
+        wire.log.clear()
+        await bus.run(talk(1))
+        (asked,) = [at for what, at in wire.log if what == "write"]
+        return asked - now, [sign.kind for sign in bus.signs()]
+
+    waited, signs = run([[(50, reply(1, 7))], [(50, reply(1, 8))]], work)
+    assert waited >= 500 and signs == ["foreign-request"]
+
+
+def test_a_port_that_never_stops_handing_over_is_given_up():
+    async def work(bus, wire, clock):
+        await bus.run(talk(1))
+
+        async def read(max_wait_s):
+            await asyncio.sleep(0.001)
+            return b"\x55"
+
+        wire.read = read
+        return await asyncio.wait_for(bus.run(talk(1)), 30)
+
+    assert run([[(50, reply(1, 7))]], work).fault == OVERRUN
