@@ -52,9 +52,16 @@ def doctor(state: State = STATE, as_json: Json = False) -> None:
             name = messages.text(f"edge.doctor.{check.name}", _language(), port=check.subject)
             verdict = messages.text("edge.doctor.ok" if check.ok else "edge.doctor.bad", _language())
             typer.echo(f"[{verdict}] {name}: {check.code} {check.found}".replace(":  ", ": "))
-            if check.code:
-                typer.echo(f"    → {messages.remedy(check.code, _language())}")
+            if not check.ok:
+                typer.echo(f"    → {_doctors_remedy(check.name, check.code)}")
     raise typer.Exit(next((check.exit_code for check in checks if not check.ok), 0))
+
+
+def _doctors_remedy(name: str, code: str) -> str:
+    """What to do: as the code of the error says, else as the check has it of its own."""
+    if code:
+        return messages.remedy(code, _language())
+    return messages.text(f"edge.doctor.{name}_remedy", _language())
 
 
 def _lines(held: dict[str, Any]) -> list[str]:

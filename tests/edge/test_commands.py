@@ -9,8 +9,9 @@ from io import StringIO
 from pathlib import Path
 
 import pytest
+import typer
 
-from edge import control
+from edge import commands, control, doctor
 from edge.clock import Alarm, SystemClock
 from edge.log import to_stream
 from protocols.errors import UnreachableError
@@ -55,6 +56,20 @@ def test_doctor_names_each_fault_and_its_remedy(box, kit):
     assert "/dev/does-not-exist: not there" in told.stdout and "BUS-106" in told.stdout and "→" in told.stdout
     assert "site enrol" in told.stdout
     assert told.returncode in (3, 8), "the first fault that is left: the clock of this box, or the port"
+
+
+@pytest.mark.parametrize(("language", "word"), [("zh", "NTP"), ("en", "NTP")])
+def test_a_clock_that_nobody_keeps_has_a_remedy_though_no_code(language, word, monkeypatch, capsys, tmp_path):
+    monkeypatch.setenv("TANMETER_LANG", language)
+    adrift = doctor.Check("clock", "", False, "source 0", "", 8)
+
+    async def examine(state, clock):
+        return [adrift]
+
+    monkeypatch.setattr(doctor, "examine", examine)
+    with pytest.raises(typer.Exit):
+        commands.doctor(tmp_path)
+    assert word in capsys.readouterr().out.partition("→")[2]
 
 
 @pytest.mark.parametrize(("period", "code"), [("1s", "CFG-103"), ("60s", "")])
