@@ -4,6 +4,7 @@ import io
 import json
 import logging
 import os
+import re
 import sys
 from importlib import import_module
 from typing import Annotated, Any, TextIO
@@ -121,7 +122,7 @@ def standard_input() -> TextIO:
 
 def one_frame(frames: list[str]) -> list[str]:
     """The frames; bytes that were pasted without quotes are one frame."""
-    return [" ".join(frames)] if all(len(text.removeprefix("0x")) <= 2 for text in frames) else frames
+    return [" ".join(frames)] if all(re.fullmatch("(0[xX])?.{0,2}[hH]?", text) for text in frames) else frames
 
 
 def main() -> None:

@@ -106,11 +106,13 @@ def _octets(line: str) -> bytes:
 
 
 def _from_hex(line: str) -> bytes:
-    """Bytes of a line; separators are white space and ``,:;-``, and ``0x`` may stand before any of them."""
-    tokens = re.sub("0[xX]", " ", line).replace("\ufeff", "").translate(SEPARATORS).split()
+    """Bytes of a line; separators are white space and ``,:;-``; ``0x``, ``\\x`` before and H behind a byte."""
+    tokens = (
+        re.sub(r"0[xX]|\\x|(?<=\b[0-9a-fA-F]{2})[hH]\b", " ", line).replace("\ufeff", "").translate(SEPARATORS).split()
+    )
     text = "".join(token.zfill(2) if len(token) == 1 else token for token in tokens)
     if wrong := re.search("[^0-9a-fA-F]", text):
-        raise Damaged(f"character {wrong.group()!r}, expected hex digits")
+        raise Damaged(f"character {wrong.group()!r}, expected hex digits", cause="cause.not_hex")
     if len(text) % 2 or not text:
         raise Damaged(f"{len(text)} hex digits, expected two for each byte of a frame")
     return bytes.fromhex(text)

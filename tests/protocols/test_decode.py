@@ -78,6 +78,8 @@ def test_registers_are_words_and_coils_are_bits() -> None:
         f"  \t{ENERGY}\r\n",
         ENERGY.replace(" ", ":"),
         ENERGY.replace("00", "0"),
+        " ".join(f"{pair}H" for pair in ENERGY.split()),
+        "".join(f"\\x{pair}" for pair in ENERGY.split()),
     ],
 )
 def test_hex_as_people_write_it(line: str) -> None:
@@ -98,6 +100,11 @@ def test_a_line_that_is_no_frame(line: str, said: str) -> None:
     told: Any = explain(line)
     assert (told["ok"], told["protocol"], told["error"]["code"]) == (False, None, "BUS-102")
     assert any(part in told["error"]["message"] for part in said.split("|"))
+
+
+def test_a_line_with_more_than_the_frame_is_told_what_to_leave_out() -> None:
+    told: Any = explain(f"12:03:55 RX {ENERGY}")
+    assert told["ok"] is False and "no RX or TX" in told["error"]["cause"]
 
 
 @pytest.mark.parametrize(
