@@ -19,8 +19,6 @@ LATE_FACTOR = 2
 """Where one meter was late by so much, all may be late by twice as much,"""
 FOREIGN_MS = 1000
 """After another master's request answers that look like second ones may be its own."""
-LIKELY = 3
-"""An answer that is later than so many times the quarantine of its question belongs to another one."""
 LATEST_MS = 10_000
 """but it is not waited for longer than this."""
 
@@ -116,11 +114,10 @@ class Hearing:
         return data
 
     def _lateness_of(self, owed: _Owed, now: int) -> int:
-        """How late an answer is (ms): to the oldest question that is owed, a meter answers in order, or, where that is
-        longer ago than such an answer is likely, to the newest, for the oldest was lost.
+        """How late an answer is at least (ms): after the newest question that its device owes, the older may be lost.
+
+        Were it counted from the oldest, each lost answer would make the quarantine longer, and that the next one.
         """
-        if now - owed.given_up <= LIKELY * (owed.until - owed.given_up):
-            return now - owed.given_up
         return now - max([owed.given_up, *(other.given_up for other in self._owed if other.device == owed.device)])
 
     def _second(self, data: bytes) -> bytes:
