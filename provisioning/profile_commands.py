@@ -10,12 +10,13 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
-from drivers import builtin, busload, compose, profile_file, profile_text, proof, sheet
+from drivers import builtin, busload, compose, profile_file, profile_text, proof, sheet, vocabulary
 from drivers.driver import Driver
 from drivers.profile import Identify, Profile, Text, digest
 from drivers.query import Query
 from drivers.site import Port
 from protocols import messages
+from protocols.errors import ConfigError
 from provisioning import folder
 
 app = typer.Typer(no_args_is_help=True, help=messages.text("cli.profile", messages.spoken(os.environ)))
@@ -88,6 +89,7 @@ def new(
     from provisioning import workbook
 
     read = sheet.profile(workbook.read(source), str(source))
+    _conventional(read, str(source))
     made = compose.proved(_titled(read), str(source))
     proof.prove(made, str(source))
     written = profile_text.text(made).encode()
@@ -177,9 +179,20 @@ def _marks(identify: Identify) -> str:
     return ", ".join(filter(None, (words, *ranges)))
 
 
+def _conventional(profile: Profile, name: str) -> None:
+    """ConfigError for a point of a conventional name in a unit that its quantity is not counted in: 度, v, KWH."""
+    for index, point in enumerate(profile.points):
+        known = vocabulary.units(point.id)
+        if known and point.unit not in known:
+            raise ConfigError(
+                f"{name}: points[{index}].unit ({point.id})", repr(point.unit), f"one of {', '.join(known)}"
+            )
+
+
 def _examined(found: Found) -> dict[str, Any]:
     """The result of ``test``; ConfigError when a proof does not come out."""
     profile = found.profile
+    _conventional(profile, found.name)
     proof.prove(profile, found.name)
     asker = proof.asker(profile, profile.proof[0])
     asked: list[dict[str, Any]] = [

@@ -123,6 +123,15 @@ def test_a_csv_as_a_chinese_excel_writes_it_is_read(tmp_path: Path) -> None:
     assert "安科瑞" in run("new", "--from", tmp_path / "gbk.csv")
 
 
+def test_a_unit_in_which_nobody_counts_the_quantity_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "acme.toml").write_text(builtin.builtin("acrel-adl400").decode().replace('unit = "kWh"', 'unit = "度"'))
+    with pytest.raises(ConfigError, match=r"\(energy_total\): found '度', expected one of kWh, MWh"):
+        run("test", tmp_path / "acme.toml")
+    run("sheet", tmp_path / "acme.toml", "--out", tmp_path / "s.csv")
+    with pytest.raises(ConfigError, match="found '度'"):
+        run("new", "--from", tmp_path / "s.csv")
+
+
 @pytest.mark.parametrize("separator", [";", "\t"])
 def test_a_csv_with_other_separators_is_read(tmp_path: Path, separator: str) -> None:
     run("sheet", "acrel-adl400", "--out", tmp_path / "s.csv")
