@@ -20,6 +20,7 @@ from protocols.errors import ConfigError, Damaged, Impossible, Mismatched, Refus
 THREE_PHASE = profile_file.load(builtin.builtin("dlt645-2007-three-phase"))
 ACREL = profile_file.load(builtin.builtin("acrel-adl400"))
 SDM630 = profile_file.load(builtin.builtin("eastron-sdm630"))
+DTSU666 = profile_file.load(builtin.builtin("chint-dtsu666"))
 
 
 def meter(model: Profile, address: str, framing: str = "rtu", points: tuple[str, ...] = ()) -> Driver:
@@ -144,11 +145,10 @@ def test_word_orders_are_what_their_letters_say(kind: str, data: bytes) -> None:
 
 @given(st.floats(allow_nan=True, allow_infinity=True), st.integers(1, 28))
 def test_a_float_is_the_exact_number_its_bits_say_whatever_the_context(value: float, digits: int) -> None:
-    held = profile_file.load(builtin.builtin("chint-dtsu666"))
     request = modbus.Request(1, 3, 0x2044, 2).rtu()
     body = pack(">f", value) if abs(value) < 3e38 else pack(">f", float("nan"))
     with localcontext(prec=digits):
-        values = replay.values(meter(held, "1"), request, modbus.frame_rtu(1, bytes([3, 4]) + body))
+        values = replay.values(meter(DTSU666, "1"), request, modbus.frame_rtu(1, bytes([3, 4]) + body))
     if abs(value) < 3e38:
         exact = number(body, "f32")
         assert isinstance(exact, Decimal) and values["frequency"] is not None
