@@ -66,6 +66,7 @@ class Poller:
         self._beyond: deque[tuple[int, int, bytes]] = deque()
         self._past = Past([(number, driver) for number, _, driver in devices], learned.last_answers())
         self._identities = Identities(devices)
+        self._undecoded: set[tuple[int, int]] = set()
         self.watch = Watch()
         self._openings = 0
         self.schedule = Schedule(
@@ -301,9 +302,16 @@ class Poller:
         try:
             return exchange, values(self._drivers[exchange.device], exchange.request, exchange.reply), 0
         except ProtocolError as error:
-            self._log("debug", "undecoded", device=exchange.device, why=str(error))
+            self._puzzled(exchange, str(error))
             reason = error.reason if isinstance(error, Refused) else 0
             return replace(exchange, reply=b"", fault=error.fault), {}, reason
         except Exception as error:  # noqa: BLE001 - the outermost loop: a fault of one driver must not stop the port
             self._log("error", "driver_failed", device=exchange.device, why=repr(error))
             return replace(exchange, reply=b"", fault=IMPOSSIBLE), {}, 0
+
+    def _puzzled(self, exchange: Exchange, why: str) -> None:
+        """Say why an answer is refused or cannot be: aloud the first time of each question, else only when asked."""
+        question = exchange.device, exchange.query
+        level = "debug" if question in self._undecoded else "warning"
+        self._undecoded.add(question)
+        self._log(level, "undecoded", device=self._names[exchange.device], port=self.port.name, why=why)

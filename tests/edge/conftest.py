@@ -103,6 +103,8 @@ class World:
     step_ms: int = 0
     agents: list[Agent] = field(default_factory=list)
     logged: list[tuple[str, dict[str, object]]] = field(default_factory=list)
+    levels: list[tuple[str, str]] = field(default_factory=list)
+    """Event and level, in step with ``logged``."""
 
     def run(self, seconds: float, during: Callable[["World"], Any] | None = None, **options: Any) -> None:
         """Start an agent, let so much time pass, stop it; ``during`` is a coroutine function run beside it."""
@@ -118,7 +120,7 @@ class World:
                 self.transport,
                 Random(1),
                 durable=False,
-                log=lambda level, event, **known: self.logged.append((event, known)),
+                log=self._log,
                 **options,
             )
             self.agents.append(agent)
@@ -135,6 +137,10 @@ class World:
         finally:
             loop.close()
         self.start = clock.utc_ms() + 5_000
+
+    def _log(self, level: str, event: str, **known: object) -> None:
+        self.logged.append((event, known))
+        self.levels.append((event, level))
 
 
 class StepClock(SimClock):

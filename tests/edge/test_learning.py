@@ -90,6 +90,17 @@ def test_noise_and_silences_change_nothing_in_what_is_asked(box, kit):
     assert len(set(asked)) == 1
 
 
+def test_why_an_answer_cannot_be_taken_is_said_aloud_once(box, kit):
+    made = box(kit.serial_port(), kit.sdm(1, "bus"))
+    meter, _ = refusing(kit, *range(0x48, 0x4A))
+    world = kit.world(made, {"bus": meter})
+    world.run(25)
+    said = [known for event, known in world.logged if event == "undecoded"]
+    assert said[0]["device"] == "M-1" and said[0]["port"] == "bus" and "refused" in str(said[0]["why"])
+    levels = [level for event, level in world.levels if event == "undecoded"]
+    assert levels[0] == "warning" and set(levels[1:]) == {"debug"}
+
+
 def test_a_meter_that_refuses_a_point_is_asked_the_others(box, kit):
     made = box(kit.serial_port(), kit.meter(1, "bus", "eastron-sdm630", POINTS))
     meter, asked = refusing(kit, 12)
