@@ -92,13 +92,17 @@ def new(
     _conventional(read, str(source))
     made = compose.proved(_titled(read), str(source))
     proof.prove(made, str(source))
+    claimed, made = made.source.verified, _unproven(made)
     written = profile_text.text(made).encode()
     profile_file.load(written, str(source))
     if out is None:
         typer.echo(written.decode(), nl=False)
-        return
-    folder.write(out, written)
-    _say("profile.new.done", id=made.id, points=len(made.points), proofs=len(made.proof), file=out)
+    else:
+        folder.write(out, written)
+        _say("profile.new.done", id=made.id, points=len(made.points), proofs=len(made.proof), file=out)
+    if claimed != made.source.verified:
+        told = _text("profile.new.unproven", id=made.id, claimed=claimed, verified=made.source.verified)
+        typer.echo(told, err=out is None)
 
 
 @app.command("sheet")
@@ -222,6 +226,21 @@ def _bus_ms(asker: Driver, query: Query) -> float | None:
     link = asker.profile.link
     mode = f"{link.baud[0]}-8{link.parity}{link.stopbits}"
     return busload.query_ms(asker, query, Port("bus", mode=mode), mode) if query.request else None
+
+
+def _unproven(profile: Profile) -> Profile:
+    """The profile as ``doc-only``, unless it reads a device just as ours of that id: else nobody has checked it."""
+    if profile.id in builtin.builtin_ids():
+        ours = profile_file.load(builtin.builtin(profile.id), profile.id)
+        if _reading(profile) == _reading(ours):
+            return profile
+    source = msgspec.structs.replace(profile.source, verified="doc-only")
+    return msgspec.structs.replace(profile, source=source)
+
+
+def _reading(profile: Profile) -> tuple[object, ...]:
+    """What a check of a profile was about: by these the bytes of a device become values."""
+    return profile.protocol, profile.options, profile.points
 
 
 def _titled(profile: Profile) -> Profile:

@@ -132,6 +132,32 @@ def test_a_unit_in_which_nobody_counts_the_quantity_is_refused(tmp_path: Path) -
         run("new", "--from", tmp_path / "s.csv")
 
 
+@pytest.mark.parametrize("claimed", ["simulator", "bench", "field"])
+@pytest.mark.parametrize(("ours", "theirs"), [("#id,acrel-adl400", "#id,acme"), ("frequency", "frequency_grid")])
+def test_what_reads_otherwise_than_ours_is_written_as_doc_only(
+    tmp_path: Path, ours: str, theirs: str, claimed: str
+) -> None:
+    run("sheet", "acrel-adl400", "--out", tmp_path / "s.csv")
+    text = (
+        (tmp_path / "s.csv").read_text("utf-8-sig").replace("#source.verified,simulator", f"#source.verified,{claimed}")
+    )
+    (tmp_path / "s.csv").write_text(text.replace(ours, theirs), "utf-8")
+    told = run("new", "--from", tmp_path / "s.csv", "--out", tmp_path / "s.toml")
+    assert f"verified = {claimed}" in told and "written as doc-only" in told
+    assert profile_file.load((tmp_path / "s.toml").read_bytes()).source.verified == "doc-only"
+    printed = CliRunner().invoke(app, ["new", "--from", str(tmp_path / "s.csv")])
+    assert printed.stdout == (tmp_path / "s.toml").read_text("utf-8") and "doc-only" in printed.stderr
+
+
+def test_a_profile_that_reads_as_ours_keeps_how_far_ours_was_checked(tmp_path: Path) -> None:
+    run("sheet", "acrel-adl400", "--out", tmp_path / "s.csv")
+    text = (tmp_path / "s.csv").read_text("utf-8-sig").replace("#link.turnaround_ms,50", "#link.turnaround_ms,80")
+    (tmp_path / "s.csv").write_text(text, "utf-8")
+    assert "doc-only" not in run("new", "--from", tmp_path / "s.csv", "--out", tmp_path / "s.toml")
+    made = profile_file.load((tmp_path / "s.toml").read_bytes())
+    assert (made.source.verified, made.link.turnaround_ms) == ("simulator", 80)
+
+
 @pytest.mark.parametrize("separator", [";", "\t"])
 def test_a_csv_with_other_separators_is_read(tmp_path: Path, separator: str) -> None:
     run("sheet", "acrel-adl400", "--out", tmp_path / "s.csv")
