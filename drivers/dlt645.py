@@ -45,16 +45,17 @@ class Dlt645Driver:
         """The plan: fastest period first, then in the profile's order."""
         return self.plan
 
-    def history(self, days: int, hours: int = 0) -> tuple[bytes, ...]:
-        """The requests for what the meter froze at the last midnights and full hours, oldest first, as far as it keeps
-        them; none for what the profile, or this device's choice of points, has no freeze of.
+    def history(self, days: int, hours: int, hour: int) -> tuple[tuple[str, bytes], ...]:
+        """What the meter froze at the last midnights and full hours, oldest first, as far as it keeps them: the series
+        and the request of each; none of a series that the profile, or this device's choice of points, does not have.
+        ``hour``: the full hours since midnight.
         """
         causes = {str(point.block)[2:4] for point in self.points if point.of is not None}
+        ages = {DAILY: [24 * back + hour for back in range(min(days, DEEPEST[DAILY]))]}
+        ages[HOURLY] = [*range(min(hours, DEEPEST[HOURLY]))]
+        found = [(-age, cause, back) for cause in causes & ages.keys() for back, age in enumerate(ages[cause], 1)]
         return tuple(
-            dlt645.read_request(self.address, frozen_time(cause, back))
-            for cause, most in ((DAILY, days), (HOURLY, hours))
-            if cause in causes
-            for back in range(min(most, DEEPEST[cause]), 0, -1)
+            (cause, dlt645.read_request(self.address, frozen_time(cause, back))) for _, cause, back in sorted(found)
         )
 
     def asked(self, request: bytes) -> Asked | Frozen:

@@ -1,13 +1,14 @@
 """What a meter itself kept while nobody read it (pure): asked for oldest first, before it is read again.
 
-A meter that was not read over a midnight, because the box was down or the meter silent, is asked what it froze at the
-midnights since: registers of the past must be on record before the first one of today. These answers are beyond the
-plan. A meter that refuses, or that keeps silent to such questions while it answers others, is left alone with them.
+A meter that was not read for a while, because the box was down or the meter silent, is asked what it froze at the
+midnights since, and at the full hours of the last two days: registers of the past must be on record before the first
+one of today, in order of time. These answers are beyond the plan. A series that the meter refuses is not asked on; a
+meter that keeps silent to such questions while it answers others is left alone with them.
 """
 
 from collections import deque
 from collections.abc import Iterable, Mapping
-from datetime import UTC, date, datetime, tzinfo
+from datetime import UTC, datetime, tzinfo
 from typing import Protocol, runtime_checkable
 
 from drivers.driver import Driver
@@ -18,6 +19,9 @@ OUTAGE_MS = 1_800_000
 PERIODS = 2
 """And not less than so many periods of the meter's fastest question."""
 MOST_DAYS = 62
+MOST_HOURS = 48
+"""At 2400 baud an hour's register takes a second, and the first reading of today waits; further back midnights do."""
+HOUR_MS = 3_600_000
 MOST_FAILURES = 3
 
 
@@ -30,8 +34,8 @@ class Keeper(Protocol):
     def queries(self) -> tuple[Query, ...]:
         """The plan."""
 
-    def history(self, days: int) -> tuple[bytes, ...]:
-        """The requests for what it kept at the last midnights, oldest first."""
+    def history(self, days: int, hours: int, hour: int) -> tuple[tuple[str, bytes], ...]:
+        """What it kept at the last midnights and full hours, oldest first: the series and the request of each."""
 
 
 class Past:
@@ -44,7 +48,7 @@ class Past:
             for number, driver in self._keepers.items()
         }
         self._last = {number: at for number, at in last.items() if number in self._keepers}
-        self._waiting: dict[int, deque[bytes]] = {}
+        self._waiting: dict[int, deque[tuple[str, bytes]]] = {}
         self._failures: dict[int, int] = {}
 
     def read(self, device: int, now: int) -> None:
@@ -53,26 +57,35 @@ class Past:
             self._last[device] = now
 
     def missed(self, device: int, now: int) -> bool:
-        """Whether the device, which has just answered, was not read over a midnight: then its past comes first."""
+        """Whether the device, which has just answered, was not read for long: then what it kept comes first."""
         last = self._last.get(device)
         if device in self._waiting or last is None or now - last <= self._gaps[device]:
             return device in self._waiting
         keeper = self._keepers[device]
-        days = (_day(now, keeper.zone) - _day(last, keeper.zone)).days
-        if days > 0 and (requests := keeper.history(min(days, MOST_DAYS))):
+        then, today = _local(last, keeper.zone), _local(now, keeper.zone)
+        days = (today.date() - then.date()).days
+        hours = now // HOUR_MS - last // HOUR_MS
+        if requests := keeper.history(min(days, MOST_DAYS), min(hours, MOST_HOURS), today.hour):
             self._waiting[device], self._failures[device] = deque(requests), 0
         return device in self._waiting
 
     def question(self, device: int) -> bytes | None:
         """What to ask of the device's past next; None when nothing is missing."""
         waiting = self._waiting.get(device)
-        return waiting[0] if waiting else None
+        return waiting[0][1] if waiting else None
 
     def answered(self, device: int) -> None:
-        """The answer is on record, or the meter does not keep what was asked for: on to the next."""
+        """The answer is on record, or tells that nothing was kept then: on to the next."""
         waiting = self._waiting[device]
         waiting.popleft()
         if not waiting:
+            self._over(device)
+
+    def refused(self, device: int) -> None:
+        """The meter does not keep this series: nothing more of it is asked."""
+        (series, _), *others = self._waiting[device]
+        self._waiting[device] = deque(other for other in others if other[0] != series)
+        if not self._waiting[device]:
             self._over(device)
 
     def failed(self, device: int) -> bool:
@@ -89,5 +102,5 @@ class Past:
         del self._last[device]
 
 
-def _day(at: int, zone: tzinfo) -> date:
-    return datetime.fromtimestamp(at / 1000, UTC).astimezone(zone).date()
+def _local(at: int, zone: tzinfo) -> datetime:
+    return datetime.fromtimestamp(at / 1000, UTC).astimezone(zone)

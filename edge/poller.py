@@ -167,7 +167,9 @@ class Poller:
         if exchange.fault in (SILENT, DAMAGED):
             if self._past.failed(job.device):
                 self._log("warning", "past_given_up", port=self.port.name, device=self._names[job.device])
-        elif exchange.fault in (0, REFUSED, IMPOSSIBLE):
+        elif exchange.fault == REFUSED:
+            self._past.refused(job.device)
+        elif exchange.fault in (0, IMPOSSIBLE):
             self._past.answered(job.device)
         return exchange, held
 

@@ -193,7 +193,7 @@ def asked(held: Driver) -> Iterator[bytes]:
             yield from smaller(held, query.request)
     history = getattr(held, "history", None)
     if history is not None:
-        yield from history(62, 48)
+        yield from (request for _, request in history(62, 48, 12))
     if (question := identify.request(held)) is not None:
         yield question
 

@@ -109,9 +109,9 @@ def test_a_daily_freeze_is_time_values_and_time_again(simulated: Dlt645Meter) ->
 
 def test_the_past_is_asked_for_oldest_first_as_deep_as_it_is_kept(simulated: Dlt645Meter) -> None:
     held = meter()
-    requests = held.history(3, hours=2)
+    requests = [request for _, request in held.history(3, hours=14, hour=12)]
     assert [dlt645.parse_request(one)[1] for one in requests] == [
-        "05060003", "05060002", "05060001", "05040002", "05040001",
+        "05060003", "05060002", "0504000E", "0504000D", "05060001", *(f"050400{back:02X}" for back in range(12, 0, -1)),
     ]  # fmt: skip
     stamps = []
     for request in requests:
@@ -119,10 +119,11 @@ def test_the_past_is_asked_for_oldest_first_as_deep_as_it_is_kept(simulated: Dlt
         assert all(value is not None for value in replay.values(held, request, reply).values())
         stamps.append(held.stamp(request, reply))
     midnight = NOON - 12 * HOUR_MS
-    assert stamps == [midnight - 2 * DAY_MS, midnight - DAY_MS, midnight, NOON - HOUR_MS, NOON]
-    assert len(held.history(100)) == 62 and len(held.history(0, 999)) == 254
-    assert meter(points=("energy_import",)).history(7, 7) == ()
-    assert len(meter(points=("energy_import", "energy_import_hourly")).history(7, 7)) == 7
+    hours = [midnight + hour * HOUR_MS for hour in range(-1, 13)]
+    assert stamps == sorted([midnight - 2 * DAY_MS, midnight - DAY_MS, midnight, *hours])
+    assert len(held.history(100, 0, 0)) == 62 and len(held.history(0, 999, 0)) == 254
+    assert meter(points=("energy_import",)).history(7, 7, 0) == ()
+    assert len(meter(points=("energy_import", "energy_import_hourly")).history(7, 7, 0)) == 7
 
 
 def test_a_freeze_in_between_is_noticed() -> None:

@@ -8,6 +8,7 @@ from random import Random
 from cloud import course
 from drivers.replay import replay_chunk
 from edge import config
+from protocols.dlt645_frame import Frame
 from simulator.dlt645_meters import Dlt645Meter
 from simulator.electricity import behind
 from simulator.ports import SerialPort
@@ -75,6 +76,49 @@ def test_a_box_that_was_down_over_three_midnights_asks_for_them_first(box, kit, 
     assert all(seq <= first_live for seq, point, _, _ in after if point == "energy_import_daily")
     last_live = len([1 for entry in after if entry[1] == "energy_import"])
     assert 30 <= last_live <= 31
+
+
+def test_the_hours_of_the_last_two_days_come_between_the_midnights_in_order_of_time(box, kit, tmp_path):
+    made, world = site(box, kit, tmp_path, points=[*POINTS, "energy_import_hourly"])
+    world.run(HOUR)
+    before = len(made.blocks())
+    world.start = back = EVENING + 3 * DAY_MS + 3 * 3_600_000
+    world.run(HOUR / 2)
+    after = [entry for entry in readings(made) if entry[0] >= before]
+    hours = [back - hour * 3_600_000 for hour in reversed(range(48))]
+    found = [(value, at) for _, point, value, at in after if point == "energy_import_hourly"]
+    assert found == [(world.register(at), at) for at in hours]
+    kept = [at for _, point, _, at in after if point.startswith("energy_import_")]
+    seqs = [seq for seq, point, _, _ in after if point.startswith("energy_import_")]
+    assert len(kept) == 48 + 4 and max(seqs) <= min(seq for seq, point, _, _ in after if point == "energy_import")
+
+
+def test_a_series_that_the_meter_refuses_is_not_asked_on(box, kit, tmp_path):
+    made, world = site(box, kit, tmp_path, points=[*POINTS, "energy_import_hourly"])
+    world.run(HOUR)
+    before = len(made.blocks())
+    world.start = EVENING + 2 * DAY_MS + 5 * 3_600_000
+    wires, asked = world.wires, []
+
+    def without_hours(port, clock):
+        end = wires(port, clock)
+        meter = end._pair.listeners[0]._meter
+        hear = meter.hear
+
+        def refuse(data, at):
+            if data[-4:-2] != b"\x37\x38":
+                return hear(data, at)
+            asked.append(data)
+            return [Frame(NUMBER, 0xD1, b"\x02").to_bytes()]
+
+        meter.hear = refuse
+        return end
+
+    world.wires = without_hours
+    world.run(HOUR / 2)
+    after = [entry for entry in readings(made) if entry[0] >= before]
+    assert frozen(after) == [(world.register(at), at) for at in midnights(0, 1, 2)]
+    assert len(asked) <= 3
 
 
 def test_a_meter_that_was_silent_over_a_midnight_is_asked_for_it(box, kit, tmp_path):
