@@ -99,17 +99,23 @@ def decode(
     ] = None,
     protocol: Annotated[str, typer.Option(metavar="auto|…", help="how to read it; auto takes what fits")] = "auto",
 ) -> None:
-    """Say what a frame means: hex (or a packet of text) in, one JSON object a line out. Exit 3 unless all are good."""
+    """Say what a frame means: hex (or a packet of text) in, one JSON object a line out. Exit 3 unless all are good.
+
+    Without any frame, exit 2.
+    """
     from protocols.decode import PROTOCOLS, explain
 
     if protocol not in PROTOCOLS:
         raise typer.BadParameter(f"found {protocol!r}, expected one of {', '.join(PROTOCOLS)}")
-    good = True
+    good: bool | None = None
     for line in one_frame(frames) if frames else standard_input():
         if line.strip():
             result = explain(line, protocol, language())
-            good &= bool(result["ok"])
+            good = bool(result["ok"]) and good is not False
             typer.echo(json.dumps(result, ensure_ascii=False))
+    if good is None:
+        typer.echo(messages.text("cli.nothing", language()), err=True)
+        raise typer.Exit(2)
     raise typer.Exit(0 if good else 3)
 
 

@@ -340,6 +340,17 @@ def test_bytes_pasted_without_quotes_are_one_frame() -> None:
     assert len(CliRunner().invoke(app, ["decode", ENERGY, ENERGY]).output.splitlines()) == 2
 
 
+@pytest.mark.parametrize(("frames", "lines"), [([""], ""), ([" ", ""], ""), ([], ""), ([], "\n \n")])
+def test_nothing_to_decode_is_a_wrong_use(frames: list[str], lines: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from typer.testing import CliRunner
+
+    from tanmeter import app
+
+    monkeypatch.setenv("TANMETER_LANG", "en")
+    ran = CliRunner().invoke(app, ["decode", *frames], input=lines)
+    assert (ran.exit_code, ran.stdout) == (2, "") and "nothing to decode" in ran.stderr
+
+
 def test_a_line_that_fits_nothing_says_what_may_be_the_matter() -> None:
     told: Any = explain("12 34 56")
     assert (told["ok"], told["protocol"]) == (False, None)
