@@ -97,7 +97,12 @@ def decode(
         list[str] | None,
         typer.Argument(help="frames in hex, or one frame byte by byte; without any, one a line on standard input"),
     ] = None,
-    protocol: Annotated[str, typer.Option(metavar="auto|…", help="how to read it; auto takes what fits")] = "auto",
+    protocol: Annotated[
+        str,
+        typer.Option(
+            metavar="auto|cjt188|dlt645|hj212|mbus|modbus-rtu|modbus-tcp", help="how to read it; auto takes what fits"
+        ),
+    ] = "auto",
 ) -> None:
     """Say what a frame means: hex (or a packet of text) in, one JSON object a line out. Exit 3 unless all are good.
 

@@ -355,3 +355,12 @@ def test_a_line_that_fits_nothing_says_what_may_be_the_matter() -> None:
     told: Any = explain("12 34 56")
     assert (told["ok"], told["protocol"]) == (False, None)
     assert "--protocol" in told["error"]["cause"] and "hj212" not in told["error"]["message"]
+
+
+def test_the_help_names_every_protocol() -> None:
+    import typer
+
+    from tanmeter import app
+
+    (option,) = [one for one in typer.main.get_command(app).commands["decode"].params if one.name == "protocol"]  # type: ignore[attr-defined]
+    assert tuple(str(option.metavar).split("|")) == PROTOCOLS
