@@ -14,6 +14,7 @@ from typing import Literal
 
 from protocols.errors import Damaged, Mismatched, ProtocolError, Refused
 from protocols.recogniser import quote, verdict
+from protocols.stream import Stream
 
 START, END, PREAMBLE = 0x68, 0x16, 0xFE
 READ, READ_ADDRESS = 0x01, 0x03
@@ -102,35 +103,11 @@ class Parser:
     """
 
     def __init__(self) -> None:
-        self._buffer = bytearray()
-        self._starts: list[int] = []
+        self._stream = Stream(_claimed_end, bytes([START]), keep=0)
 
     def feed(self, data: bytes) -> list[tuple[Frame, bytes]]:
         """Each frame completed by ``data``, with its bytes from 68 to 16."""
-        known = len(self._buffer)
-        self._buffer += data
-        self._starts += [known + index for index, byte in enumerate(data) if byte == START]
-        complete, waiting = [], []
-        for start in self._starts:
-            end = self._claimed_end(start)
-            if end > len(self._buffer):
-                waiting.append(start)
-            else:
-                complete.append((end, start))
-        found = [bytes(self._buffer[start:end]) for end, start in sorted(complete)]
-        self._forget(waiting)
-        return [(frame, raw) for raw in found if (frame := _sound(raw))]
-
-    def _claimed_end(self, start: int) -> int:
-        """Where a frame at ``start`` ends; past the buffer when more bytes are needed to tell."""
-        size = len(self._buffer)
-        return start + OVERHEAD + self._buffer[start + 10] if start + 10 < size else size + 1
-
-    def _forget(self, waiting: list[int]) -> None:
-        """Drop what no frame can begin in any more: at most one frame's length is ever kept."""
-        cut = waiting[0] if waiting else len(self._buffer)
-        del self._buffer[:cut]
-        self._starts = [start - cut for start in waiting]
+        return [(frame, raw) for raw in self._stream.feed(data) if (frame := _sound(raw))]
 
 
 def read_request(meter_type: int, address: str, order: Order = "901F", serial: int = 0) -> bytes:
@@ -230,6 +207,12 @@ def _question(identifier: str, order: Order, serial: int) -> bytes:
 
 def _preceded(frame: Frame) -> bytes:
     return bytes([PREAMBLE] * 4) + frame.to_bytes()
+
+
+def _claimed_end(buffer: bytearray, start: int) -> int:
+    """Where a frame at ``start`` ends; past the buffer when more bytes are needed to tell."""
+    size = len(buffer)
+    return start + OVERHEAD + buffer[start + 10] if start + 10 < size else size + 1
 
 
 def _sound(raw: bytes) -> Frame | None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from protocols.errors import Damaged
 from protocols.recogniser import quote
+from protocols.stream import Stream
 
 START, END, PREAMBLE = 0x68, 0x16, 0xFE
 REPLY, ERROR, MORE, FUNCTION = 0x80, 0x40, 0x20, 0x1F
@@ -95,37 +96,11 @@ class Parser:
     """
 
     def __init__(self) -> None:
-        self._buffer = bytearray()
-        self._starts: list[int] = []
+        self._stream = Stream(_claimed_end, bytes([START]), keep=0)
 
     def feed(self, data: bytes) -> list[tuple[Frame, bytes]]:
         """Each frame completed by ``data``, with its bytes from 68 to 16."""
-        known = len(self._buffer)
-        self._buffer += data
-        self._starts += [known + index for index, byte in enumerate(data) if byte == START]
-        complete, waiting = [], []
-        for start in self._starts:
-            end = self._claimed_end(start)
-            if end > len(self._buffer):
-                waiting.append(start)
-            elif end:
-                complete.append((end, start))
-        found = [bytes(self._buffer[start:end]) for end, start in sorted(complete)]
-        self._forget(waiting)
-        return [(frame, raw) for raw in found if (frame := _sound(raw))]
-
-    def _claimed_end(self, start: int) -> int:
-        """Where a frame at ``start`` ends; 0 when none can, past the buffer when more bytes are needed to tell."""
-        size = len(self._buffer)
-        if start + 7 < size and self._buffer[start + 7] != START:
-            return 0
-        return start + OVERHEAD + self._buffer[start + 9] if start + 9 < size else size + 1
-
-    def _forget(self, waiting: list[int]) -> None:
-        """Drop what no frame can begin in any more: at most one frame's length is ever kept."""
-        cut = waiting[0] if waiting else len(self._buffer)
-        del self._buffer[:cut]
-        self._starts = [start - cut for start in waiting]
+        return [(frame, raw) for raw in self._stream.feed(data) if (frame := _sound(raw))]
 
 
 def refusal(frame: Frame) -> str:
@@ -135,6 +110,14 @@ def refusal(frame: Frame) -> str:
     return f"meter {frame.address} refused (control {frame.control:02X}), error word {word:02X}: " + (
         ", ".join(named) or "no bit set"
     )
+
+
+def _claimed_end(buffer: bytearray, start: int) -> int:
+    """Where a frame at ``start`` ends; 0 when none can, past the buffer when more bytes are needed to tell."""
+    size = len(buffer)
+    if start + 7 < size and buffer[start + 7] != START:
+        return 0
+    return start + OVERHEAD + buffer[start + 9] if start + 9 < size else size + 1
 
 
 def _sound(raw: bytes) -> Frame | None:

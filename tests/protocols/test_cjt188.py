@@ -121,7 +121,7 @@ def test_a_parser_keeps_no_more_than_one_frame_of_noise() -> None:
     parser = Parser()
     for _ in range(1000):
         parser.feed(b"\x68\xff\x00" * 40)
-    assert len(parser._buffer) <= 268
+    assert len(parser._stream._buffer) <= 268
 
 
 @pytest.mark.parametrize(
