@@ -3,17 +3,20 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo -n)
-TEST_PACKAGES := socat mbpoll
+TEST_PACKAGES := socat mbpoll mosquitto strace
 WORKERS ?= 2
 
+TIER ?= pull
+
 .DEFAULT_GOAL := help
-.PHONY: help setup packages demo test check bench docs wheel clean
+.PHONY: help setup packages demo test check bench prove docs wheel clean
 
 help:
 	@echo "make demo   set up and run the whole system on this machine"
 	@echo "make test   set up and run the tests"
 	@echo "make check  ruff, mypy --strict, import rules"
 	@echo "make bench  the figures in the README"
+	@echo "make prove  the promises under faults, as one table; TIER=nightly or release takes longer"
 
 setup: $(VENV)/.ready
 
@@ -46,6 +49,9 @@ check: setup
 
 bench: setup
 	@$(BIN)/python -m benchmarks
+
+prove: setup packages
+	@$(BIN)/python -m proofs --tier $(TIER) --workers $(WORKERS)
 
 docs: setup
 	$(BIN)/python docs/generate.py

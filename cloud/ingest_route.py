@@ -12,7 +12,7 @@ from cloud.problem import Problem
 from drivers import site as sites
 from protocols.errors import EncodingError, EnrolmentError
 from protocols.record import answer, cbor, cose, shape, siteconfig
-from protocols.record.answer import Answer, Verdict
+from protocols.record.answer import Answer, Answers, Verdict
 
 CBOR = "application/cbor"
 MOST_PROFILES = 64
@@ -69,7 +69,7 @@ async def blocks(collector: Collector, data: bytes) -> Response:
     """POST /v1/blocks: a batch in, a verdict for each block and the newest receipt out, after the commit."""
     frames = answer.decode_batch(data)
     verdicts, receipt = await collector.writer.append(frames)
-    return Response(answer.encode_answers(verdicts, receipt), status_of(verdicts), media_type=CBOR)
+    return Response(answer.encode_answers(Answers(verdicts, receipt)), status_of(verdicts), media_type=CBOR)
 
 
 async def enrolments(collector: Collector, data: bytes) -> Response:

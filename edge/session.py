@@ -35,7 +35,8 @@ def understand(sent: Sequence[Stored], status: int, body: bytes, gateway: bytes,
     if status not in ANSWERED:
         raise UnreachableError(f"status {status}, expected verdicts: {_shown(body)}")
     try:
-        verdicts, envelope = decode_answers(body)
+        answers = decode_answers(body)
+        verdicts, envelope = answers.verdicts, answers.receipt
         receipt = None if envelope is None else open_receipt(envelope, collector)
     except (RecordError, ValueError) as error:
         raise UnreachableError(f"status {status} without an answer of the enrolled collector: {error}") from error

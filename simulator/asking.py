@@ -63,7 +63,7 @@ class Asking:
         """What it says to these blocks."""
         batch = answer.encode_batch([transport.pack(block) for block in blocks])
         reply = await self._client.post("/v1/blocks", content=batch, headers={"content-type": answer.BATCH_TYPE})
-        return answer.decode_answers(reply.content)[0]
+        return answer.decode_answers(reply.content).verdicts
 
     async def close(self) -> None:
         """Let go of the connections."""

@@ -35,17 +35,35 @@ class Verdict:
     detail: str
 
 
-def encode_answers(verdicts: Sequence[Verdict], receipt: bytes | None) -> bytes:
-    """One verdict a block of the batch, in its order, and the newest receipt envelope, if there is one."""
-    written = [[int(verdict.answer), verdict.wanted, verdict.code, verdict.detail] for verdict in verdicts]
-    return cbor.encode({0: written, 1: receipt})
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What comes back for a batch: a verdict a block in its order, and the newest receipt envelope, if there is one.
+
+    ``settled``: the newest receipt of level 2, if there is one. ``pause_ms``: how long the collector asks a back-fill
+    to wait before its next batch; a live block does not wait. The receipts are not yet verified.
+    """
+
+    verdicts: tuple[Verdict, ...]
+    receipt: bytes | None = None
+    settled: bytes | None = None
+    pause_ms: int = 0
 
 
-def decode_answers(data: bytes) -> tuple[tuple[Verdict, ...], bytes | None]:
-    """The verdicts and the receipt envelope, which is not yet verified; EncodingError."""
-    verdicts, receipt = shape.fields(cbor.decode(data), 2, "answers")
-    envelope = None if receipt is None else shape.octets(receipt, "answers receipt")
-    return tuple([_verdict(value) for value in shape.array(verdicts, "answers")]), envelope
+def encode_answers(answers: Answers) -> bytes:
+    """As it travels."""
+    written = [[int(verdict.answer), verdict.wanted, verdict.code, verdict.detail] for verdict in answers.verdicts]
+    return cbor.encode({0: written, 1: answers.receipt, 2: answers.settled, 3: answers.pause_ms})
+
+
+def decode_answers(data: bytes) -> Answers:
+    """What came back; EncodingError."""
+    verdicts, receipt, settled, pause = shape.fields(cbor.decode(data), 4, "answers")
+    return Answers(
+        tuple([_verdict(value) for value in shape.array(verdicts, "answers")]),
+        _envelope(receipt, "answers receipt"),
+        _envelope(settled, "answers settled receipt"),
+        shape.unsigned(pause, "answers pause"),
+    )
 
 
 def encode_batch(frames: Sequence[bytes]) -> bytes:
@@ -75,3 +93,7 @@ def _verdict(value: Any) -> Verdict:
         shape.text(code, "answer code"),
         shape.text(detail, "answer detail"),
     )
+
+
+def _envelope(value: Any, what: str) -> bytes | None:
+    return None if value is None else shape.octets(value, what)

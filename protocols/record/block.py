@@ -50,6 +50,7 @@ class EventKind(IntEnum):
     DISK = 8
     BUS_FAULT = 9
     UPDATE = 10
+    CORRECTION = 11
 
 
 GAPS = frozenset({EventKind.SHUTDOWN, EventKind.POWER_LOSS, EventKind.GAP, EventKind.DISK})

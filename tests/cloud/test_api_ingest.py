@@ -27,7 +27,7 @@ def send(house: Any, *frames: bytes) -> Any:
 
 
 def answers(response: Any) -> list[Answer]:
-    return [verdict.answer for verdict in decode_answers(response.content)[0]]
+    return [verdict.answer for verdict in decode_answers(response.content).verdicts]
 
 
 def test_a_batch_is_stored_and_receipted_and_held_the_second_time(house: Any, rig: Any, midnight: int) -> None:
@@ -36,7 +36,7 @@ def test_a_batch_is_stored_and_receipted_and_held_the_second_time(house: Any, ri
     first, second = send(house, *frames), send(house, *frames)
     assert (first.status_code, answers(first)) == (200, [Answer.STORED] * 3)
     assert (second.status_code, answers(second)) == (200, [Answer.HELD] * 3)
-    receipt = open_receipt(decode_answers(first.content)[1] or b"", house.key.public)
+    receipt = open_receipt(decode_answers(first.content).receipt or b"", house.key.public)
     assert (receipt.gateway, receipt.next_seq, receipt.head) == (rig.id, 3, rig.previous)
 
 
@@ -44,7 +44,7 @@ def test_a_gap_is_409_and_says_what_is_wanted(house: Any, rig: Any, midnight: in
     rig.enrol(house.store, house.key)
     frames = list(rig.history(midnight, midnight + 3 * QUARTER, QUARTER))
     response = send(house, frames[0], frames[2])
-    verdicts, _ = decode_answers(response.content)
+    verdicts = decode_answers(response.content).verdicts
     assert response.status_code == 409
     assert [verdict.answer for verdict in verdicts] == [Answer.STORED, Answer.GAP]
     assert verdicts[1].wanted == 1

@@ -21,7 +21,7 @@ from edge.transport import Response
 from protocols import dlt645, modbus
 from protocols.errors import PortGone, UnreachableError
 from protocols.record import transport
-from protocols.record.answer import Answer, Verdict, decode_batch, encode_answers
+from protocols.record.answer import Answer, Answers, Verdict, decode_batch, encode_answers
 from protocols.record.block import Chunk, Header, open_block
 from protocols.record.cose import PrivateKey
 from protocols.record.enrolment import Enrolment, sign_enrolment
@@ -218,7 +218,9 @@ class Collector:
         if path == "/v1/configs":
             self.configs += 1
             return Response(200, b"")
-        return Response(200, encode_answers([self._take(frame) for frame in decode_batch(body)], self.receipt()))
+        return Response(
+            200, encode_answers(Answers(tuple([self._take(frame) for frame in decode_batch(body)]), self.receipt()))
+        )
 
     async def close(self) -> None:
         pass

@@ -11,7 +11,7 @@ from edge.session import understand
 from edge.transport import Response
 from protocols.errors import UnreachableError
 from protocols.record import transport
-from protocols.record.answer import Answer, Verdict, decode_answers, encode_answers
+from protocols.record.answer import Answer, Answers, Verdict, decode_answers, encode_answers
 from protocols.record.block import EventKind, open_header
 from protocols.record.cose import PrivateKey
 from protocols.record.receipt import Receipt, sign_receipt
@@ -86,7 +86,7 @@ def test_after_a_minutes_outage_the_link_is_found_within_two_seconds(site):
         Response(200, b""),
         Response(204, b""),
         Response(500, b"oops"),
-        Response(200, encode_answers([Verdict(Answer.STORED, 1, "", "")], None)),
+        Response(200, encode_answers(Answers((Verdict(Answer.STORED, 1, "", ""),)))),
     ],
 )
 def test_an_answer_that_is_not_the_collectors_settles_nothing(site, strange):
@@ -254,9 +254,9 @@ def test_a_conflict_that_no_receipt_bears_out_is_an_objection_and_gives_nothing_
         answer = await real(path, body, content_type)
         if path != BLOCKS:
             return answer
-        count = len(decode_answers(answer.body)[0])
+        count = len(decode_answers(answer.body).verdicts)
         verdicts = [Verdict(Answer.CONFLICT, 0, "SIG-603", "another block")] * count
-        return Response(409, encode_answers(verdicts, old))
+        return Response(409, encode_answers(Answers(tuple(verdicts), old)))
 
     async def mend(world):
         await asyncio.sleep(170)
@@ -283,7 +283,7 @@ def test_a_refusal_that_no_receipt_bears_out_is_sent_again(site):
         if path != BLOCKS or altered:
             return await real(path, body, content_type)
         altered.append(len(collector.held))
-        return Response(200, encode_answers([Verdict(Answer.REFUSED, 1, "SIG-602", "impossible")], old))
+        return Response(200, encode_answers(Answers((Verdict(Answer.REFUSED, 1, "SIG-602", "impossible"),), old)))
 
     collector.post = post
     world.run(119)
@@ -365,7 +365,7 @@ SENT = [Stored(0, 0, b"a"), Stored(0, 1, b"b")]
 
 
 def answers(*kinds, receipt=None):
-    return encode_answers([Verdict(kind, 1, "X", "why") for kind in kinds], receipt)
+    return encode_answers(Answers(tuple([Verdict(kind, 1, "X", "why") for kind in kinds]), receipt))
 
 
 def test_the_verdicts_must_be_as_many_as_the_blocks():

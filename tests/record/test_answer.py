@@ -12,6 +12,7 @@ from protocols.record import cbor
 from protocols.record.answer import (
     MOST_BLOCKS,
     Answer,
+    Answers,
     Verdict,
     decode_answers,
     decode_batch,
@@ -24,9 +25,12 @@ verdicts = st.builds(
 )
 
 
-@given(st.lists(verdicts, max_size=6), st.none() | st.binary(max_size=100))
-def test_answers_are_read_as_they_were_given(given_: list[Verdict], receipt: bytes | None) -> None:
-    assert decode_answers(encode_answers(given_, receipt)) == (tuple(given_), receipt)
+envelopes = st.none() | st.binary(max_size=100)
+
+
+@given(st.builds(Answers, st.lists(verdicts, max_size=6).map(tuple), envelopes, envelopes, st.integers(0, 2**63 - 1)))
+def test_answers_are_read_as_they_were_given(given_: Answers) -> None:
+    assert decode_answers(encode_answers(given_)) == given_
 
 
 @given(st.lists(st.binary(max_size=300), min_size=1, max_size=MOST_BLOCKS))
@@ -41,7 +45,7 @@ def test_any_bytes_are_read_or_refused(data: bytes) -> None:
     with contextlib.suppress(EncodingError):
         assert encode_batch(decode_batch(data)) == data
     with contextlib.suppress(EncodingError):
-        assert encode_answers(*decode_answers(data)) == data
+        assert encode_answers(decode_answers(data)) == data
 
 
 def test_a_batch_has_a_limit() -> None:
@@ -60,18 +64,21 @@ def test_a_wrong_batch_is_refused(data: str) -> None:
 
 
 WRONG: dict[str, Any] = {
-    "not a map": [[], None],
-    "no receipt": {0: []},
-    "a third field": {0: [], 1: None, 2: 0},
-    "receipt a text": {0: [], 1: "receipt"},
-    "answer 5": {0: [[5, None, "", ""]], 1: None},
-    "answer negative": {0: [[-1, None, "", ""]], 1: None},
-    "answer null": {0: [[None, None, "", ""]], 1: None},
-    "answer of three": {0: [[0, None, ""]], 1: None},
-    "wanted negative": {0: [[2, -1, "", ""]], 1: None},
-    "code bytes": {0: [[4, None, b"SIG-601", ""]], 1: None},
-    "detail null": {0: [[4, None, "SIG-601", None]], 1: None},
-    "verdicts null": {0: None, 1: None},
+    "not a map": [[], None, None, 0],
+    "no receipt": {0: [], 2: None, 3: 0},
+    "no pause": {0: [], 1: None, 2: None},
+    "a fifth field": {0: [], 1: None, 2: None, 3: 0, 4: 0},
+    "receipt a text": {0: [], 1: "receipt", 2: None, 3: 0},
+    "settled a number": {0: [], 1: None, 2: 2, 3: 0},
+    "pause negative": {0: [], 1: None, 2: None, 3: -1},
+    "answer 5": {0: [[5, None, "", ""]], 1: None, 2: None, 3: 0},
+    "answer negative": {0: [[-1, None, "", ""]], 1: None, 2: None, 3: 0},
+    "answer null": {0: [[None, None, "", ""]], 1: None, 2: None, 3: 0},
+    "answer of three": {0: [[0, None, ""]], 1: None, 2: None, 3: 0},
+    "wanted negative": {0: [[2, -1, "", ""]], 1: None, 2: None, 3: 0},
+    "code bytes": {0: [[4, None, b"SIG-601", ""]], 1: None, 2: None, 3: 0},
+    "detail null": {0: [[4, None, "SIG-601", None]], 1: None, 2: None, 3: 0},
+    "verdicts null": {0: None, 1: None, 2: None, 3: 0},
 }
 
 

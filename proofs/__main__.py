@@ -1,0 +1,90 @@
+"""``python -m proofs [PART ...]``: run the parts of the proof, two at a time, and print one table.
+
+A part is a module of this folder with ``prove(tier, seed)``, which yields lines. Exit code 1 when a line does not hold.
+"""
+
+import argparse
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from importlib import import_module
+from pathlib import Path
+
+from proofs.line import Line, Tier
+
+PARTS = ("simulation", "power_cuts", "kills", "bytes", "faults")
+"""The longest first."""
+ROOT = Path(__file__).parent.parent
+SEED = 20260101
+
+
+def main() -> int:
+    """Run, print, and say by the exit code whether all of it holds."""
+    asked = _arguments()
+    if asked.only:
+        for line in import_module(f"proofs.{asked.only}").prove(Tier(asked.tier), asked.seed):
+            print(line.to_json(), flush=True)
+        return 0
+    began = time.monotonic()
+    with ThreadPoolExecutor(asked.workers) as workers:
+        found = list(workers.map(lambda part: _part(part, asked.tier, asked.seed), asked.parts or PARTS))
+    lines = [line for part in found for line in part]
+    print(_head(asked.tier, asked.seed, time.monotonic() - began))
+    print("\n".join(table(lines)))
+    failed = [line for line in lines if line.faults]
+    for line in failed:
+        print(f"\nFAILED {line.part}: {line.name} (seed {line.seed})")
+        print("\n".join(f"  {fault}" for fault in line.faults))
+    print(f"\n{len(lines) - len(failed)} of {len(lines)} lines hold")
+    return 1 if failed else 0
+
+
+def table(lines: Sequence[Line]) -> list[str]:
+    """The lines as a table of Markdown."""
+    rows = [
+        "| part | tried | how often | violations | faults fired | figures | seed |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for line in lines:
+        fired = ", ".join(f"{fault} {count:,}" for fault, count in line.fired.items())
+        verdict = f"{line.violations:,} (a control: must not be 0)" if line.control else f"{line.violations:,}"
+        name = f"**{line.name}**" if line.faults else line.name
+        rows.append(f"| {line.part} | {name} | {line.tried:,} | {verdict} | {fired} | {line.figures} | {line.seed} |")
+    return rows
+
+
+def _part(part: str, tier: str, seed: int) -> list[Line]:
+    """The lines of a part, run in a process of its own; a part that breaks is a line that fails."""
+    began = time.monotonic()
+    command = [sys.executable, "-m", "proofs", "--only", part, "--tier", tier, "--seed", str(seed)]
+    ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    lines = [Line.from_json(text) for text in ran.stdout.splitlines() if text.startswith("{")]
+    if ran.returncode or not lines:
+        told = tuple(ran.stderr.splitlines()[-12:])
+        lines.append(Line(part, "the part itself ended", seed, 1, 1, found=told))
+    print(f"{part}: {len(lines)} lines in {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
+    return lines
+
+
+def _head(tier: str, seed: int, took: float) -> str:
+    commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True).stdout.strip()
+    changed = subprocess.run(["git", "status", "--porcelain"], cwd=ROOT, capture_output=True, text=True).stdout.strip()
+    where = f"Python {platform.python_version()}, {platform.machine()}, Linux {platform.release()}"
+    return f"tier {tier}, seed {seed}, commit {commit or '?'}{' (changed)' if changed else ''}, {where}, {took:.0f} s\n"
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m proofs", description=__doc__)
+    parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(PARTS))
+    parser.add_argument("--tier", choices=[str(tier) for tier in Tier], default=str(Tier.PULL))
+    parser.add_argument("--seed", type=int, default=SEED)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--only", choices=PARTS, help="one part, its lines as JSON")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
