@@ -1,1 +1,1 @@
-"""What anyone can run to see the promises kept: ``make prove``. Outside the house, like ``benchmarks``: it uses all rooms."""
+"""What anyone can run to see the promises kept: ``make prove``. Outside the house, like ``benchmarks``."""
