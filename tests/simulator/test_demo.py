@@ -36,10 +36,13 @@ class Running:
     def line(self, holds: str) -> str:
         """Read on until a line holds this."""
         assert self.process.stdout is not None
+        said = []
         for line in self.process.stdout:
+            said.append(line)
             if holds in line:
                 return line
-        raise AssertionError(f"ended without saying {holds!r}: {self.process.communicate()}")
+        _, errors = self.process.communicate()
+        raise AssertionError(f"ended ({self.process.returncode}) without saying {holds!r}: {''.join(said)}{errors}")
 
     def children(self) -> list[int]:
         """Every process that works in the folder, but not the demo itself."""
