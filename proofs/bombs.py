@@ -1,0 +1,248 @@
+"""Bombs: what a stranger or the thief of a key can send to a running collector, and what it costs it."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import cbor2
+import httpx
+import zstandard
+
+from edge.config import COLLECTOR, load_collector
+from proofs.gateway import Gateway
+from proofs.line import Line
+from protocols.record import block, cbor, transport
+from protocols.record.answer import decode_answers, encode_batch
+from protocols.record.block import Chunk, Counters, Header, Track
+from protocols.record.cose import PublicKey
+from protocols.record.receipt import open_receipt
+from provisioning.enrol import enrol
+
+PART = "bytes"
+MOST_GROWTH = 64 << 20
+MOST_CPU_S = 0.25
+START_S = 30.0
+TIMES = 3
+MEBI = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What one request cost the collector: seconds of processor, bytes its largest memory grew by, and the answer."""
+
+    cpu_s: float
+    growth: int
+    status: int
+
+
+class Target:
+    """A running collector."""
+
+    def __init__(self, process: "subprocess.Popen[str]", url: str) -> None:
+        self._process, self.url = process, url
+
+    def cost(self, send: Callable[[str], int]) -> Cost:
+        """Send, and see what it took."""
+        cpu, memory = self._cpu_s(), self._peak()
+        status = send(self.url)
+        return Cost(self._cpu_s() - cpu, self._peak() - memory, status)
+
+    def alive(self) -> bool:
+        """Whether it still answers."""
+        return self._process.poll() is None and httpx.get(f"{self.url}v1/health", timeout=10).status_code == 200
+
+    def _cpu_s(self) -> float:
+        fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def _peak(self) -> int:
+        lines = Path(f"/proc/{self._process.pid}/status").read_text().splitlines()
+        (line,) = [line for line in lines if line.startswith("VmHWM")]
+        return int(line.split()[1]) * 1024
+
+
+def prove(folder: Path, seed: int, gateway: Gateway) -> Iterator[Line]:
+    """Each bomb three times: what a stranger can send, then what the key of an enrolled gateway can sign."""
+    with target(folder / "bombed") as collector:
+        code = invite(folder / "bombed")
+        enrol(gateway.state, code, collector.url.rstrip("/"))
+        held = load_collector(gateway.state / COLLECTOR)
+        assert held is not None, "it has just been enrolled"
+        for at in range(len(gateway.frames) - 1):  # warm, and with a chain whose next link a bomb can be
+            collector.cost(_post("v1/blocks", encode_batch([gateway.frames[at]])))
+        yield _thrown(collector, dict(_bombs(gateway.frames[0])), "bombs and oversize bodies", seed)
+        yield _thrown(collector, dict(_signed(gateway, held.key)), "bombs signed by an enrolled gateway", seed)
+
+
+def invite(data: Path) -> str:
+    """A one-time code of the collector with this folder."""
+    command = [sys.executable, "-m", "tanmeter", "cloud", "invite", "--data", str(data)]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def _thrown(collector: Target, bombs: dict[str, Callable[[str], int]], title: str, seed: int) -> Line:
+    cpu, most, violations, tried, found = 0.0, 0, 0, 0, list[str]()
+    for name, send in bombs.items():
+        for _ in range(TIMES):
+            cost, tried = collector.cost(send), tried + 1
+            cpu, most = max(cpu, cost.cpu_s), max(most, cost.growth)
+            wrong = cost.cpu_s > MOST_CPU_S or cost.growth > MOST_GROWTH or cost.status >= 500
+            if wrong or not collector.alive():
+                violations += 1
+                found.append(f"{name}: {cost}")
+    figures = f"at most {cpu * 1000:.0f} ms of processor, {most / MEBI:.0f} MiB"
+    return Line(PART, title, seed, tried, violations, dict.fromkeys(bombs, TIMES), figures=figures, found=tuple(found))
+
+
+@contextmanager
+def target(data: Path) -> Iterator[Target]:
+    """A collector of its own, started as anybody starts it."""
+    command = [sys.executable, "-m", "tanmeter", "cloud", "serve", "--data", str(data), "--port", "0"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env={**os.environ, "TANMETER_LANG": "en"})
+    try:
+        assert process.stderr is not None
+        url = process.stderr.readline().rpartition(" ")[2].strip()
+        held, limit = Target(process, url), time.monotonic() + START_S
+        while not held.alive():
+            if time.monotonic() > limit:
+                raise SystemExit("the collector did not answer")
+        yield held
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _bombs(frame: bytes) -> Iterator[tuple[str, Callable[[str], int]]]:
+    """What is sent, each with its name."""
+    zeros = zstandard.ZstdCompressor(level=19).compress(bytes(512 * MEBI))
+    unstated = _unstated(64 * MEBI)
+    yield "zstd frame that states 512 MiB", _post("v1/blocks", encode_batch([zeros]))
+    yield "zstd frame that states nothing and holds 64 MiB", _post("v1/blocks", encode_batch([unstated]))
+    yield "64 frames of a full MiB", _post("v1/blocks", encode_batch([_full(frame)] * 64))
+    yield "frame with a window of 2 GiB", _post("v1/blocks", encode_batch([_wide()]))
+    yield "body of 100 MiB", _post("v1/blocks", bytes(100 * MEBI))
+    yield "body without end", _endless
+    yield "a million empty frames", _post("v1/blocks", b"\x40" * MEBI)
+    yield "nested arrays", _post("v1/configs", b"\x81" * (MEBI - 1) + b"\x80")
+    yield "array that claims 2^36 items", _post("v1/configs", b"\x9b" + (1 << 36).to_bytes(8))
+    yield "decimal fraction of a thousand million digits", _post("v1/configs", _decimal())
+    yield "a million small items", _post("v1/enrolments", b"\x9a" + (MEBI - 5).to_bytes(4) + bytes(MEBI - 5))
+    yield "profiles without number", _post("v1/configs", cbor.encode({0: b"x", 1: [b""] * 200_000}))
+    yield "JSON where bytes are meant", _post("v1/blocks", json.dumps([[]] * 200_000).encode())
+    yield "query of 60 kB", lambda url: httpx.get(f"{url}v1/intervals?gateway={'0' * 60_000}", timeout=30).status_code
+
+
+class Thief:
+    """Who has a gateway's key and signs what he likes, each time in the next place of its chain."""
+
+    def __init__(self, gateway: Gateway, collector: PublicKey) -> None:
+        self._key, self._collector, self._known = gateway.config.key, collector, gateway.frames[0]
+        self._header = block.open_header(transport.unpack(gateway.frames[-1]).envelope, self._key.public)
+
+    def blocks(self, contents: list[list[Chunk]]) -> Callable[[str], int]:
+        """Sends blocks of these chunks, one after another in one batch."""
+
+        def send(url: str) -> int:
+            header, frames = self._next(url), list[bytes]()
+            for chunks in contents:
+                sealed = block.seal(header, chunks, self._key)
+                frames.append(_squeezed(sealed.envelope, sealed.chunks))
+                header = replace(header, seq=header.seq + 1, previous=sealed.hash)
+            return _post("v1/blocks", encode_batch(frames))(url)
+
+        return send
+
+    def padded(self, chunks: list[Chunk]) -> Callable[[str], int]:
+        """Sends a block with its leaves many times over: more than it has signed."""
+
+        def send(url: str) -> int:
+            sealed = block.seal(self._next(url), chunks, self._key)
+            leaves = sealed.chunks * (900_000 // len(b"".join(sealed.chunks)))
+            return _post("v1/blocks", encode_batch([_squeezed(sealed.envelope, leaves)]))(url)
+
+        return send
+
+    def _next(self, url: str) -> Header:
+        held = httpx.post(f"{url}v1/blocks", content=encode_batch([self._known]), timeout=30)
+        receipt = open_receipt(decode_answers(held.content).receipt or b"", self._collector)
+        return replace(self._header, epoch=receipt.epoch, seq=receipt.next_seq, previous=receipt.head)
+
+
+def _signed(gateway: Gateway, collector: PublicKey) -> Iterator[tuple[str, Callable[[str], int]]]:
+    """Blocks as large as a frame may be, and as laborious."""
+    thief, digest = Thief(gateway, collector), gateway.config.installation.digests[0]
+    request = gateway.config.installation.drivers[0].queries()[0].request
+
+    def chunk(device: int, *tracks: Track) -> Chunk:
+        counters = Counters.of(tracks, ())
+        return Chunk(device, digest, tracks, (), counters, None, device.to_bytes(16))
+
+    def same(request: bytes, count: int, reply: bytes) -> Track:
+        return Track.of(request, [0] * count, [reply] * count)
+
+    many = chunk(0, same(request, 300_000, b"\x68"))
+    kinds = chunk(0, *[same(number.to_bytes(4), 1, bytes(8)) for number in range(30_000)])
+    yield "a track of 300,000 replies of a byte", thief.blocks([[many]])
+    yield "replies of 110 kB", thief.blocks([[chunk(0, same(request, 8, bytes(110_000)))]])
+    yield "30,000 kinds of question", thief.blocks([[kinds]])
+    yield "4,096 devices", thief.blocks([[chunk(number) for number in range(4_096)]])
+    yield "leaves over and over", thief.padded([chunk(0, same(request, 8, bytes(100)))])
+    yield "24 blocks of 300,000 replies", thief.blocks([[many]] * 24)
+    yield "16 blocks of 30,000 kinds", thief.blocks([[kinds]] * 16)
+
+
+def _squeezed(envelope: bytes, leaves: Sequence[bytes]) -> bytes:
+    return zstandard.ZstdCompressor(level=3).compress(b"".join((envelope, *leaves)))
+
+
+def _post(path: str, body: bytes) -> Callable[[str], int]:
+    def send(url: str) -> int:
+        try:
+            return httpx.post(f"{url}{path}", content=body, timeout=30).status_code
+        except (httpx.WriteError, httpx.ReadError, httpx.RemoteProtocolError):
+            return 413  # hung up on before the end of the body: its refusal could not be read
+
+    return send
+
+
+def _endless(url: str) -> int:
+    """Chunks for as long as they are taken; 413 when that was less than 32 MiB, else 599."""
+    at, sent, piece = urlsplit(url), 0, b"10000\r\n" + bytes(65_536) + b"\r\n"
+    with socket.create_connection((str(at.hostname), int(at.port or 0)), timeout=10) as connection:
+        try:
+            connection.sendall(b"POST /v1/blocks HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
+            while sent < 64 * MEBI:
+                connection.sendall(piece)
+                sent += len(piece)
+        except OSError:
+            pass
+    return 413 if sent < 32 * MEBI else 599
+
+
+def _unstated(size: int) -> bytes:
+    packer = zstandard.ZstdCompressor(level=19).compressobj()
+    return packer.compress(bytes(size)) + packer.flush()
+
+
+def _full(frame: bytes) -> bytes:
+    """As much as a frame may hold, an honest envelope at its head."""
+    data = zstandard.ZstdDecompressor().decompress(frame)
+    return zstandard.ZstdCompressor(level=1).compress(data + bytes(MEBI - len(data)))
+
+
+def _wide() -> bytes:
+    widest = zstandard.ZstdCompressionParameters.from_level(19, window_log=31, enable_ldm=False)
+    packer = zstandard.ZstdCompressor(compression_params=widest).compressobj()
+    return packer.compress(b"x" * 1000) + packer.flush()
+
+
+def _decimal() -> bytes:
+    return cbor2.dumps({0: cbor2.CBORTag(4, [1_000_000_000, 1]), 1: []})
