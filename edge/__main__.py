@@ -13,18 +13,27 @@ from edge import config, control
 from edge.adapters import Adapters
 from edge.agent import Agent
 from edge.clock import SystemClock
-from edge.log import to_stderr
+from edge.log import Log, to_stderr
+from edge.notify import Manager
 from edge.transport import HttpTransport, transport
+from edge.watchdog import attend
 from edge.wire import wire
 from protocols import messages
 from protocols.errors import TanmeterError
 
+DOOR_RETRY_S = 30.0
+
 
 async def run(state: Path, language: messages.Language, least: str) -> None:
     """Run the agent and its local door until SIGTERM or SIGINT."""
-    stop = asyncio.Event()
+    stop, manager = asyncio.Event(), Manager(os.environ, os.getpid())
+
+    def ended() -> None:
+        stop.set()
+        manager.tell("STOPPING=1", f"STATUS={messages.text('edge.service.stopping', language)}")
+
     for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        asyncio.get_running_loop().add_signal_handler(number, ended)
 
     def link() -> HttpTransport | None:
         return transport(state / config.COLLECTOR)
@@ -36,8 +45,39 @@ async def run(state: Path, language: messages.Language, least: str) -> None:
     await agent.ready(running)
     if running.done():
         return await running
-    async with control.serve(state / config.SOCKET, {"status": agent.status}):
-        return await running
+    beside = [
+        asyncio.ensure_future(work)
+        for work in (
+            attend(manager, agent.vigil, partial(agent.vigil.told, language), log),
+            _answer(state / config.SOCKET, {"status": agent.status}, log),
+        )
+    ]
+    try:
+        return await _first(running, beside)
+    finally:
+        for task in beside:
+            task.cancel()
+        await asyncio.gather(*beside, return_exceptions=True)
+
+
+async def _first(running: "asyncio.Future[None]", beside: "list[asyncio.Task[None]]") -> None:
+    """Wait for the agent; what runs beside it ends only by failing, and then so does the process."""
+    await asyncio.wait((running, *beside), return_when=asyncio.FIRST_COMPLETED)
+    for task in beside:
+        if task.done():
+            task.result()
+    await running
+
+
+async def _answer(door: Path, commands: control.Commands, log: Log) -> None:
+    """Hold the local door open; a disk that cannot be written must not end the measuring."""
+    while True:
+        try:
+            async with control.serve(door, commands):
+                await asyncio.Event().wait()
+        except OSError as error:
+            log("warning", "door", path=str(door), why=str(error.strerror))
+        await asyncio.sleep(DOOR_RETRY_S)
 
 
 def main(state: str, least: str) -> int:

@@ -27,6 +27,7 @@ from edge.recorder import Entry, Recorder
 from edge.software import installed
 from edge.sync import Sync
 from edge.transport import Transport
+from edge.watchdog import Vigil
 from edge.wire import Wire
 from protocols.errors import ConfigError
 from protocols.record.block import EventKind
@@ -74,6 +75,7 @@ class Agent:
         self._started = clock.mono_ms()
         self._outbox: Outbox | None = None
         self._begun = asyncio.Event()
+        self.vigil = Vigil(clock)
 
     async def run(self, stop: asyncio.Event, until_utc_ms: int | None = None) -> None:
         """Read, record and deliver until ``stop`` is set or UTC reaches ``until_utc_ms``; then seal and return.
@@ -110,6 +112,7 @@ class Agent:
             self._assemble(config, outbox)
             self._blocks.recover()
             self._blocks.begin(until)
+            self.vigil.watch(self._recorder, self._blocks, self._pollers)
             return outbox
         except DiskFull as error:
             self._full_why = str(error)

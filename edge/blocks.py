@@ -51,7 +51,7 @@ class Blocks:
         self._clock, self._random, self._log = clock, random, log
         self._length = config.installation.site.block_ms
         self._plan = config.plan()
-        self._boot = self._bytes = 0
+        self._boot = self._bytes = self._ended = self._sealed = 0
         self._early: list[tuple[int, Exchange, Values]] = []
         self._last: int | None = None
         self.open: OpenBlock
@@ -117,6 +117,11 @@ class Blocks:
         """Whether it should be closed before its time."""
         return self._bytes > LARGEST
 
+    @property
+    def moves(self) -> tuple[int, bool]:
+        """How many were sealed, and whether one waits for it."""
+        return self._sealed, self._ended > self._sealed
+
     def note(self, kind: EventKind, start: int, end: int, detail: str) -> None:
         """Write an event into the open block, as long as there are not too many."""
         if len(self.open.events) < MOST_EVENTS:
@@ -144,6 +149,7 @@ class Blocks:
         now_mono, now_utc = together(self._clock)
         utc = now_utc - (now_mono - mono)
         early, self._early = self._early, []
+        self._ended += 1
         carried = {(exchange.device, exchange.query, slot) for slot, exchange, _ in early if slot != UNPLACED}
         closing = Closing(self.open, End(mono, end, self._clock.state()), carried.union(pending))
         carried = carried.union(pending if carry else ())
@@ -156,6 +162,7 @@ class Blocks:
         """End the last block now; ``pending``: slots that come no more."""
         end = self.believed()
         self.end = end + 1
+        self._ended += 1
         early, self._early = self._early, []
         for entry in early:
             self.put(*entry)
@@ -178,6 +185,7 @@ class Blocks:
         link = (await call(outbox.chain)).link
         sealed = sealer.close(block, end, records, closing.pending, link=link, salt=self._salt, signer=self._config.key)
         await call(lambda: outbox.seal(block, sealed, link, end.utc))
+        self._sealed += 1
         self._log("debug", "sealed", epoch=link.epoch, seq=link.seq, exchanges=len(records))
         return sealed
 

@@ -20,6 +20,7 @@ from edge.schedule import Job, Schedule
 from edge.sealer import UNPLACED
 from edge.talks import Talks
 from edge.watch import Trouble, Watch
+from edge.watchdog import STEP_MS, Pulse
 from protocols.errors import PortGone, ProtocolError, Refused, SecondMaster, WrongMeter
 from protocols.record.chunk import BACK_OFF, DAMAGED, IMPOSSIBLE, OVERRUN, PORT_GONE, REFUSED, SILENT
 
@@ -57,8 +58,10 @@ class Poller:
         clock: Clock,
         desk: Desk,
         log: Log,
+        pulse: Pulse,
     ) -> None:
-        self.port, self._bus, self._clock, self._desk, self._log = port, bus, clock, desk, log
+        self.port, self.pulse, self.name = port, pulse, port.name
+        self._bus, self._clock, self._desk, self._log = bus, clock, desk, log
         self._drivers = {number: driver for number, _, driver in devices}
         self._names = {number: device.id for number, device, _ in devices}
         self._talks = Talks(port, devices, learned)
@@ -118,7 +121,9 @@ class Poller:
     async def run(self) -> None:
         """Ask until stopped."""
         while not self._stopping:
+            self.pulse.rest()
             await self._desk.room()
+            self.pulse.within(STEP_MS)
             now, mono = self._desk.now(), self._clock.mono_ms()
             job = None if self._desk.paused else self.schedule.next(now, mono)
             self._put_missed(mono)
@@ -126,8 +131,19 @@ class Poller:
                 await self._ask(job, mono)
                 await self._ask_beyond()
             else:
-                await self._alarm.wait(None if self._desk.paused else self.schedule.delay_ms(now, mono) / 1000)
+                await self._rest(now, mono)
         await self._bus.close()
+        self.pulse.rest()
+
+    async def _rest(self, now: int, mono: int) -> None:
+        """Wait until something is due, or until rung while nothing may be asked."""
+        if self._desk.paused:
+            self.pulse.rest()
+            await self._alarm.wait()
+        else:
+            delay_ms = self.schedule.delay_ms(now, mono)
+            self.pulse.within(delay_ms)
+            await self._alarm.wait(delay_ms / 1000)
 
     def _put_missed(self, mono: int) -> None:
         for missed in self.schedule.missed():

@@ -14,6 +14,7 @@ from edge.listening import Ears
 from edge.log import Log
 from edge.poller import Desk, Poller
 from edge.receiver import Receiver
+from edge.watchdog import Pulse, Watched
 from edge.wire import Wire
 
 Owner = Poller | Receiver
@@ -32,12 +33,14 @@ def owner(
     log: Log,
 ) -> Owner:
     """The owner of a port with these devices (number, entry, driver); ``ways``: how it is reached, and listened to."""
-    wires, listen = ways
+    (wires, listen), pulse = ways, Pulse(clock)
     if port.listen is None and not any(driver.profile.protocol in UNASKED for _, _, driver in devices):
-        return Poller(port, Bus(wires(port), port, clock), devices, learned, clock=clock, desk=desk, log=log)
+        bus = Bus(Watched(wires(port), pulse), port, clock)
+        return Poller(port, bus, devices, learned, clock=clock, desk=desk, log=log, pulse=pulse)
     mode = next((device.mode for _, device, _ in devices if device.mode is not None), port.mode)
     ears = listen(replace(port, mode=mode), None if port.listen is not None else wires(port), clock)
-    return Receiver(port, ears, [(number, driver) for number, _, driver in devices], clock=clock, desk=desk, log=log)
+    heard = [(number, driver) for number, _, driver in devices]
+    return Receiver(port, ears, heard, clock=clock, desk=desk, log=log, pulse=pulse)
 
 
 def told(port: Owner, clock: Clock, started: int) -> dict[str, object]:

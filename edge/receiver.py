@@ -24,6 +24,7 @@ from edge.loggers import Device, Line
 from edge.poller import Desk
 from edge.schedule import Job
 from edge.sealer import UNPLACED
+from edge.watchdog import Pulse
 from protocols.errors import Impossible, Mismatched, PortGone, ProtocolError
 from protocols.hj212 import Found, Packet
 from protocols.hj212_requests import DATA_ANSWER, REQUEST_ANSWER, RESULT, acknowledgement
@@ -54,8 +55,10 @@ class Receiver:
         clock: Clock,
         desk: Desk,
         log: Log,
+        pulse: Pulse,
     ) -> None:
-        self.port, self._ears, self._clock, self._desk, self._log = port, ears, clock, desk, log
+        self.port, self.pulse, self.name = port, pulse, port.name
+        self._ears, self._clock, self._desk, self._log = ears, clock, desk, log
         self._devices: dict[str, Device] = {}
         for number, driver in devices:
             assert isinstance(driver, Hj212Driver), "a port that is listened to has devices that speak unasked"
@@ -154,9 +157,12 @@ class Receiver:
                 await self._lose(repr(error))
         await self._answer_last()
         await self._ears.close()
+        self.pulse.rest()
 
     async def _step(self) -> None:
+        self.pulse.rest()
         await self._desk.room()
+        self.pulse.within(self._wait_s() * 1000 + REOPEN_MS)
         if not self._open and not await self._reopen():
             return
         await self._answer()

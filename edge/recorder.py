@@ -51,6 +51,11 @@ class Recorder:
         self._put += 1
         self._alarm.ring()
 
+    @property
+    def moves(self) -> tuple[int, bool]:
+        """How much was committed so far, and whether anything waits for it."""
+        return self._done, self._put > self._done
+
     async def settled(self) -> None:
         """Return when everything put before is committed; waits while the disk is full."""
         wanted = self._put
