@@ -22,6 +22,7 @@ ROOMS = {
     "bus": "provisioning.bus_commands:app",
     "edge": "edge.commands:app",
     "cloud": "cloud.commands:app",
+    "unit": "provisioning.unit_commands:app",
     "account": "cloud.evidence_commands:account",
     "evidence": "cloud.evidence_commands:evidence",
     "sim": "simulator.commands:sim",

@@ -1,0 +1,73 @@
+"""The systemd units of gateway and collector, filled in for this installation; put in place on a box or in an image."""
+
+import os
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+
+from protocols.errors import ConfigError
+
+UNITS = Path("etc/systemd/system")
+USERS = Path("etc/sysusers.d")
+HIDDEN = ("/home/", "/root/", "/run/user/", "/tmp/", "/var/tmp/")
+"""What ProtectHome and PrivateTmp keep from a service."""
+STATE = Path("/var/lib")
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """A service: its unit file by name, the user it runs as, what that user is, and its folder."""
+
+    name: str
+    user: str
+    about: str
+    folder: Path
+
+    def text(self, program: Path, folder: Path | None = None) -> str:
+        """The unit file; ConfigError unless the folder is one below /var/lib, where systemd makes it."""
+        held = folder or self.folder
+        if held.parent != STATE or not held.name:
+            raise ConfigError("the folder of the service", str(held), f"a folder in {STATE}, as StateDirectory wants")
+        template = files("provisioning").joinpath("systemd", f"{self.name}.service").read_text("utf-8")
+        return template.format(program=program, folder=held, user=self.user, directory=held.name)
+
+    def users(self) -> str:
+        """The sysusers.d file that makes its user."""
+        return f'u {self.user} - "{self.about}" {self.folder}\n'
+
+
+EDGE = Unit("tanmeter-edge", "tanmeter", "tanmeter gateway", STATE / "tanmeter")
+CLOUD = Unit("tanmeter-cloud", "tanmeter-collector", "tanmeter collector", STATE / "tanmeter-collector")
+
+
+def install(unit: Unit, program: Path, folder: Path | None, root: Path) -> tuple[Path, ...]:
+    """Put the unit and its user's file in place below ``root``; which files those are.
+
+    ConfigError when the service could not see the program, or the files cannot be written.
+    """
+    if str(program).startswith(HIDDEN):
+        raise ConfigError(
+            "the program of the service", str(program), "one outside /home, /root and /tmp: /opt/tanmeter"
+        )
+    made = {
+        root / UNITS / f"{unit.name}.service": unit.text(program, folder),
+        root / USERS / f"{unit.name}.conf": unit.users(),
+    }
+    for path, text in made.items():
+        _place(path, text)
+    return tuple(made)
+
+
+def _place(path: Path, text: str) -> None:
+    """Write the file whole."""
+    aside = path.with_name(f".{path.name}.new")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with aside.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        aside.chmod(0o644)
+        aside.replace(path)
+    except OSError as error:
+        raise ConfigError(str(path), str(error.strerror), "a place that this user may write: run it as root") from error
