@@ -75,7 +75,7 @@ def gateway(gateway: GatewayId, held: Held, asked: Annotated[Nothing, Query()]) 
         {
             "device": entry.device, "point": entry.point, "value": decimal(entry.value), "unit": entry.unit,
             "primary_value": decimal(entry.primary_value), "quality": entry.quality, "at": iso(entry.at),
-            "epoch": entry.epoch, "seq": entry.seq,
+            "dated": entry.dated, "epoch": entry.epoch, "seq": entry.seq,
         }
         for entry in held.store.latest(row.id)
     ]  # fmt: skip

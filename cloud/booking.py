@@ -9,7 +9,7 @@ from typing import TypeVar, cast
 import numpy as np
 
 from cloud.ingest import Content, Replayed
-from cloud.intervals import INTERVAL_MS, datable
+from cloud.intervals import INTERVAL_MS
 from cloud.running import Memory, Moved, Running, Samples, Seat
 from drivers.columns import Table
 from drivers.installation import Installation
@@ -140,13 +140,16 @@ class Book:
             self._desks = {number: Desk(seat) for number, seat in self._running.seats.items()}
 
     def book(self, header: Header, content: Content) -> None:
-        """Everything a block says."""
+        """Everything a dated block says."""
         self.configure(content.installation, header.utc[0])
-        dated = datable(header.utc)
+        self.show(header, content)
         for replayed in content.chunks:
-            self._answer(self._desks[replayed.chunk.device], header, replayed)
-            if dated:
-                self._count(header, replayed)
+            self._count(header, replayed)
+
+    def show(self, header: Header, content: Content) -> None:
+        """The newest replies of a block, and no more: of one that is undated nothing is booked."""
+        for replayed in content.chunks:
+            self._answer(content.installation.site.device[replayed.chunk.device].id, header, replayed)
 
     def take(self) -> Changes:
         """The rows that are new or changed since the last call."""
@@ -155,11 +158,11 @@ class Book:
         self._answered, self._power = {}, {}
         return changes
 
-    def _answer(self, desk: Desk, header: Header, replayed: Replayed) -> None:
+    def _answer(self, device: str, header: Header, replayed: Replayed) -> None:
         for track, table in zip(replayed.chunk.tracks, replayed.tables, strict=True):
             at = max(track.times)
             kind = "" if track.request else " ".join([point.id for point in table.points])
-            key = (desk.device.id, track.request, kind)
+            key = (device, track.request, kind)
             known = self._answered.get(key)
             if known is None or known[2] is not header or at >= known[1]:
                 self._answered[key] = (track, at, header)

@@ -3,6 +3,8 @@
 - It lasts a day at most, but for what it declares as a gap.
 - UTC runs as monotonic time does, but for a declared step.
 - Within a boot monotonic time touches the block before, and so does UTC, but for a declared step.
+- A correction is the only one of its block, by a clock that knows the time; it leads from the end of the block before
+  to the block's own start.
 - A new boot has a higher number and a boot event that spans from the end of the block before to its own start.
 - The configuration number is not below that of a block that was booked.
 - What was due is what the signed plan owes in that time, for every device, and more only where a device speaks unasked;
@@ -18,6 +20,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
+from cloud.dating import UNKNOWN
 from cloud.intervals import EARLIEST_UTC_MS
 from drivers.installation import Installation
 from drivers.plan import due_bounds
@@ -57,6 +60,7 @@ def check(before: Course | None, header: Header) -> None:
     """What a header must keep to after the block before, None where that is not known; ChainError."""
     _check_length(header)
     _check_clocks(header)
+    _check_correction(before, header)
     if before is None:
         if (header.epoch, header.seq) == (0, 0) and not _has(header, EventKind.BOOT):
             raise ChainError("found the first block of all without a boot event")
@@ -128,6 +132,23 @@ def _check_clocks(header: Header) -> None:
     apart = abs((header.utc[1] - header.utc[0]) - (header.mono[1] - header.mono[0]))
     if apart > CLOCKS_APART_MS and not _has(header, EventKind.CLOCK_STEP):
         raise ChainError(f"found UTC and monotonic time {apart} ms apart over the block, expected a clock step event")
+
+
+def _check_correction(before: Course | None, header: Header) -> None:
+    """A correction says what the end of the block before was by the clock that has come."""
+    found = [event for event in header.events if event.kind == EventKind.CORRECTION]
+    if not found:
+        return
+    if len(found) > 1 or header.clock.state == UNKNOWN or min(header.utc) < EARLIEST_UTC_MS:
+        raise ChainError(
+            f"found {len(found)} corrections by a clock of state {header.clock.state}, expected one by a good one"
+        )
+    within = before is not None and (before.epoch, before.boot) == (header.epoch, header.boot)
+    start = before.utc if within and before is not None else found[0].start
+    if max(abs(found[0].start - start), abs(found[0].end - header.utc[0])) > CLOCKS_APART_MS:
+        raise ChainError(
+            f"found a correction from {found[0].start} to {found[0].end}, expected one from {start} to {header.utc[0]}"
+        )
 
 
 def _check_touching(before: Course, header: Header) -> None:

@@ -78,10 +78,13 @@ class Opened:
             yield from part.frames
 
 
-def open_frames(sealed: Sealed, key: cose.PublicKey, installation: Installation) -> Opened:
-    """Verify a block against its gateway's key and replay it; SignatureError, EncodingError, ChainError."""
+def open_frames(sealed: Sealed, key: cose.PublicKey, installation: Installation, start: int) -> Opened:
+    """Verify a block against its gateway's key and replay it; SignatureError, EncodingError, ChainError.
+
+    ``start``: when it began (UTC ms), which is not what it believed where a correction has dated it.
+    """
     header, chunks = block.open_block(sealed, key)
-    parts = tuple(_part(header, chunk, leaf, installation) for chunk, leaf in zip(chunks, sealed.chunks, strict=True))
+    parts = tuple(_part(start, chunk, leaf, installation) for chunk, leaf in zip(chunks, sealed.chunks, strict=True))
     return Opened(sealed, header, key, installation, parts)
 
 
@@ -121,9 +124,8 @@ def find(opened: Opened, device: str, point: str, at: int) -> tuple[Frame, Readi
     return None
 
 
-def _part(header: Header, chunk: Chunk, leaf: bytes, installation: Installation) -> Part:
+def _part(start: int, chunk: Chunk, leaf: bytes, installation: Installation) -> Part:
     driver = installation.driver(chunk.device, chunk.device_digest)
-    start = header.utc[0]
     answered = [
         _frame(installation, chunk, start + at, track.request, reply)
         for track in chunk.tracks

@@ -180,6 +180,17 @@ class Examiner:
         head = _after(trust.head, opened, booked=True)
         return Finding(stored, Opened(opened.hash, header, content), head, _notices(trust.head, header, now))
 
+    def again(self, key: cose.PublicKey, holdings: Holdings, frame: bytes) -> Opened:
+        """A block that was taken before, opened and replayed anew; RecordError, ProtocolError when it is damaged."""
+        sealed = transport.unpack(frame)
+        header = block.open_header(sealed.envelope, key)
+        block.check_root(header, sealed.chunks)
+        if (config := holdings.configuration(header.configuration[0])) is None:
+            raise ChainError(f"found configuration {header.configuration[0]}, expected one that is held")
+        chunks = block.open_chunks(header, sealed.chunks)
+        content = Content(config[1], tuple([self._replay(config[1], chunk) for chunk in chunks]))
+        return Opened(sealed.hash, header, content)
+
     def _content(self, head: Head, header: Header, leaves: tuple[bytes, ...], installation: Installation) -> Content:
         course.check(head.course, header)
         chunks = block.open_chunks(header, leaves)

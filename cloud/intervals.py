@@ -192,11 +192,6 @@ def rules(installation: Installation, device: int) -> dict[str, Rules]:
     return {point.id: _rules(entry, point, periods[point.id]) for point in points if point.of is None}
 
 
-def datable(utc: tuple[int, int]) -> bool:
-    """Whether a block's readings can be placed in time; if not, the next that can carry the register forward."""
-    return min(utc) >= EARLIEST_UTC_MS
-
-
 def meter_of(device: Device) -> str:
     """What tells one instrument from another in a signed configuration."""
     return "/".join((device.profile, device.address, device.serial))

@@ -24,7 +24,7 @@ MOST_INCIDENTS = 1000
 
 
 class Tally:
-    """What the blocks of a batch add to the health of their gateway."""
+    """What the blocks of a batch add to the health of their gateway. ``utc``: of the newest one that is dated."""
 
     def __init__(self) -> None:
         self.blocks = self.refused_blocks = self.readings = self.gaps = 0
@@ -37,7 +37,6 @@ class Tally:
             self.refused_blocks += 1
             return
         self.blocks += 1
-        self.utc = opened.header.utc
         self.readings += opened.content.readings
         self.gaps += sum([event.kind in GAPS for event in opened.header.events])
         for replayed in opened.content.chunks:
@@ -63,7 +62,7 @@ class Ledger:
         else:
             new = True
         if new and gateway is not None and opened is not None:
-            self._tell(gateway, opened, finding.notices)
+            self._tell_all(gateway, opened, finding.notices)
         if finding.head is not None and opened is not None:
             self._block(opened, None if opened.content else f"{verdict.code}: {verdict.detail}", frame)
 
@@ -75,7 +74,7 @@ class Ledger:
         )
         memory_rows.keep(self._db, gateway, moved)
         for turn in moved.turns:
-            self._incident(gateway, turn.kind, (turn.after.epoch, turn.after.seq), _told(turn))
+            self.tell(gateway, turn.kind, (turn.after.epoch, turn.after.seq), _told(turn))
         self._db.executemany(
             "INSERT OR REPLACE INTO latest VALUES (?,?,?,?,?,?,?,?,?)",
             [
@@ -151,11 +150,12 @@ class Ledger:
         self._kept.add(gateway if signed else None)
         return done.rowcount == 1
 
-    def _tell(self, gateway: bytes, opened: Opened, notices: Iterable[Notice]) -> None:
+    def _tell_all(self, gateway: bytes, opened: Opened, notices: Iterable[Notice]) -> None:
         for notice in notices:
-            self._incident(gateway, notice.kind, (opened.header.epoch, opened.header.seq), notice.detail)
+            self.tell(gateway, notice.kind, (opened.header.epoch, opened.header.seq), notice.detail)
 
-    def _incident(self, gateway: bytes, kind: str, place: tuple[int, int], detail: str) -> None:
+    def tell(self, gateway: bytes, kind: str, place: tuple[int, int], detail: str) -> None:
+        """An incident: what somebody must look into."""
         self._told.add(gateway)
         self._db.execute(
             "INSERT INTO incidents (gateway, at, kind, epoch, seq, detail) VALUES (?,?,?,?,?,?)",

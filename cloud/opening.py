@@ -39,7 +39,7 @@ def open_stored(store: Store, gateway: Gateway, epoch: int, seq: int) -> Found |
     if installation is None:
         return Found(row, sealed, None, (Check("configuration", f"{row.config_number}: not held"),))
     try:
-        opened = open_frames(sealed, gateway.key, installation)
+        opened = open_frames(sealed, gateway.key, installation, row.utc_start)
     except TanmeterError as error:
         return Found(row, sealed, None, (explain(error),))
     return Found(

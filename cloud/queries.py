@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable, Iterator
 from decimal import Decimal
 from typing import Any
 
-from cloud import interval_rows, memory_rows
+from cloud import dated_rows, interval_rows, memory_rows
 from cloud.enrolments import Enrolments
 from cloud.intervals import INTERVAL_MS
 from cloud.rows import Block, Counts, EventRow, Incident, IntervalRow, Latest, Power, Quarantined, Sum
@@ -55,11 +55,11 @@ class Queries(Enrolments):
             return [Block(*row) for row in rows]
 
     def blocks_between(self, gateway: bytes, start: int, end: int) -> list[Block]:
-        """The blocks that overlap [start, end) (UTC ms), in chain order."""
+        """The blocks that overlap [start, end) (UTC ms), in chain order; of no other block is it known whether."""
         with self.reading() as db:
             rows = db.execute(
                 f"SELECT {BLOCK_COLUMNS} FROM blocks WHERE gateway = ? AND utc_start < ? AND utc_end > ?"
-                " ORDER BY epoch, seq",
+                f" AND NOT {dated_rows.PENDING} ORDER BY epoch, seq",
                 (gateway, end, start),
             )
             return [Block(*row) for row in rows]
@@ -69,7 +69,7 @@ class Queries(Enrolments):
         with self.reading() as db:
             row = db.execute(
                 f"SELECT {BLOCK_COLUMNS} FROM blocks WHERE gateway = ? AND utc_end <= ? AND ingest_seq <= ?"
-                " AND fault IS NULL ORDER BY epoch DESC, seq DESC LIMIT 1",
+                f" AND fault IS NULL AND NOT {dated_rows.PENDING} ORDER BY epoch DESC, seq DESC LIMIT 1",
                 (gateway, at, _END if as_of is None else as_of),
             ).fetchone()
             return Block(*row) if row else None
@@ -79,7 +79,7 @@ class Queries(Enrolments):
         with self.reading() as db:
             rows = db.execute(
                 "SELECT DISTINCT config_number FROM blocks WHERE gateway = ? AND utc_start < ? AND utc_end > ?"
-                " AND fault IS NULL",
+                f" AND fault IS NULL AND NOT {dated_rows.PENDING}",
                 (gateway, end, start),
             )
             return frozenset(number for (number,) in rows)
@@ -140,6 +140,11 @@ class Queries(Enrolments):
             )
             return [interval_rows.row(row) for row in rows]
 
+    def dating_places(self, gateway: bytes, places: set[tuple[int, int]]) -> set[tuple[int, int]]:
+        """The blocks (epoch, seq) from which those of these that came undated have their time."""
+        with self.reading() as db:
+            return dated_rows.needed(db, gateway, places)
+
     def setting_places(self, gateway: bytes, before: tuple[int, int]) -> list[tuple[int, int]]:
         """The block (epoch, seq) that each setting was last read in, of those before a block."""
         with self.reading() as db:
@@ -176,14 +181,18 @@ class Queries(Enrolments):
         newest: dict[tuple[bytes, str, str], Latest] = {}
         with self.reading() as db:
             rows = db.execute(
-                "SELECT gateway, device, request, config_number, at, reply, epoch, seq FROM latest"
-                f" {where} ORDER BY gateway, device, at",
+                "SELECT gateway, device, request, config_number, at, reply, epoch, seq,"
+                " NOT EXISTS (SELECT 1 FROM undated AS u WHERE u.gateway = latest.gateway AND u.epoch = latest.epoch"
+                " AND u.seq = latest.seq AND u.by_seq IS NULL)"
+                f" FROM latest {where} ORDER BY gateway, device, epoch, seq, at",
                 values,
             ).fetchall()
-            for held, device, request, number, at, reply, epoch, seq in rows:
+            for held, device, request, number, at, reply, epoch, seq, dated in rows:
                 config = self.config(db, held, number)
                 assert config is not None, "a reply is kept only under a configuration that is held"
-                for value in _values(self.installed(db, config), (held, device, request, at, reply, epoch, seq)):
+                for value in _values(
+                    self.installed(db, config), (held, device, request, at, reply, epoch, seq, bool(dated))
+                ):
                     newest[held, device, value.point] = value
         return list(newest.values())
 
@@ -273,7 +282,7 @@ def _quarantined(row: tuple[Any, ...]) -> Quarantined:
 
 def _values(installation: Installation, answered: tuple[Any, ...]) -> Iterator[Latest]:
     """What a reply says, point by point."""
-    gateway, device, request, at, reply, epoch, seq = answered
+    gateway, device, request, at, reply, *rest = answered
     number = next(index for index, entry in enumerate(installation.site.device) if entry.id == device)
     entry, driver = installation.site.device[number], installation.drivers[number]
     for reading in replay(driver, request, reply, at, number):
@@ -282,7 +291,7 @@ def _values(installation: Installation, answered: tuple[Any, ...]) -> Iterator[L
         if primary is not None and not point.primary:
             primary = EXACT.multiply(primary, multiplier(entry, at))
         yield Latest(
-            gateway, device, point.id, point.unit, point.kind, reading.value, primary, reading.quality, at, epoch, seq
+            gateway, device, point.id, point.unit, point.kind, reading.value, primary, reading.quality, at, *rest
         )
 
 

@@ -126,7 +126,10 @@ class Sum:
 
 @dataclass(frozen=True, slots=True)
 class Latest:
-    """The newest value of a point. ``primary_value`` has CT x PT applied where the meter reads before them."""
+    """The newest value of a point. ``primary_value`` has CT x PT applied where the meter reads before them.
+
+    ``dated``: False when the box did not know the time, which nothing has told since: ``at`` is then what it believed.
+    """
 
     gateway: bytes
     device: str
@@ -139,6 +142,7 @@ class Latest:
     at: int
     epoch: int
     seq: int
+    dated: bool = True
 
 
 @dataclass(frozen=True, slots=True)

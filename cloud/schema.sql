@@ -45,6 +45,17 @@ CREATE TABLE IF NOT EXISTS blocks (
 );
 CREATE INDEX IF NOT EXISTS blocks_time ON blocks (gateway, utc_start);
 
+-- Blocks whose clock did not know the time. `by_seq`: the block that has dated it, whose UTC its row in `blocks` then has.
+CREATE TABLE IF NOT EXISTS undated (
+    gateway BLOB NOT NULL, epoch INTEGER NOT NULL, seq INTEGER NOT NULL, boot INTEGER NOT NULL, by_seq INTEGER,
+    PRIMARY KEY (gateway, epoch, seq)
+) WITHOUT ROWID;
+
+-- The end of the last dated block of a gateway by both clocks: from here the next one's UTC is judged.
+CREATE TABLE IF NOT EXISTS dated (
+    gateway BLOB PRIMARY KEY, epoch INTEGER NOT NULL, boot INTEGER NOT NULL, mono INTEGER NOT NULL, utc INTEGER NOT NULL
+) WITHOUT ROWID;
+
 CREATE TABLE IF NOT EXISTS quarantine (
     id INTEGER PRIMARY KEY, gateway BLOB, at INTEGER NOT NULL, code TEXT NOT NULL, reason TEXT NOT NULL,
     signed INTEGER NOT NULL, epoch INTEGER, seq INTEGER, hash BLOB NOT NULL UNIQUE, frame BLOB NOT NULL

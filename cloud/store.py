@@ -5,16 +5,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cloud import ingest, memory_rows
+from cloud import dated_rows, dating, ingest, memory_rows
 from cloud.archive import Archive
 from cloud.booking import Book
+from cloud.dating import Line
 from cloud.enrolments import GATEWAY_COLUMNS
-from cloud.ingest import Examiner, Finding, Head, Trust
+from cloud.ingest import Examiner, Finding, Head, Opened, Trust
 from cloud.ledger import Ledger, Tally
 from cloud.queries import NEWEST_RECEIPT
 from cloud.rows import Gateway
 from drivers.installation import Installation
-from protocols.errors import EnrolmentError
+from protocols.errors import EnrolmentError, TanmeterError
 from protocols.record.answer import Answer, Verdict
 from protocols.record.cose import PublicKey, Signer
 from protocols.record.receipt import RECEIVED, Receipt
@@ -30,6 +31,7 @@ class Desk:
     key: PublicKey
     head: Head
     book: Book
+    last: Line | None
 
 
 class Store(Archive):
@@ -75,8 +77,7 @@ class Store(Archive):
             if finding.head is not None and finding.opened is not None:
                 head = finding.head
                 tally.add(finding.opened)
-                if finding.opened.content is not None:
-                    desk.book.book(finding.opened.header, finding.opened.content)
+                tally.utc = self._book(db, ledger, desk, holdings, finding.opened) or tally.utc
         if gateway.revoked:
             return tuple(verdicts), None
         if head == desk.head:
@@ -84,9 +85,40 @@ class Store(Archive):
             return tuple(verdicts), bytes(envelope)
         ledger.book(gateway.id, desk.book.take())
         ledger.move(gateway.id, head, tally)
+        if desk.last is not None:
+            dated_rows.keep_last(db, gateway.id, desk.last)
         desk.head = head
         receipt = Receipt(gateway.id, head.epoch, head.next_seq, head.hash, RECEIVED, now)
         return tuple(verdicts), self.issue(db, receipt)
+
+    def _book(
+        self, db: sqlite3.Connection, ledger: Ledger, desk: Desk, holdings: "_Held", opened: Opened
+    ) -> tuple[int, int] | None:
+        """Book a block that has come into the chain, when it was; its UTC where it is dated.
+
+        Before it comes what it dates: those blocks are read from the file again, where they may have lain for weeks.
+        """
+        header, content = opened.header, opened.content
+        if content is None:
+            return None
+        if not dating.is_dated(desk.last, header):
+            dated_rows.add(db, header)
+            desk.book.show(header, content)
+            return None
+        if (line := dating.correction(header)) is not None:
+            for seq in dated_rows.pending(db, header.gateway, line):
+                try:
+                    earlier = self._examiner.again(desk.key, holdings, holdings.frame(line.epoch, seq))
+                except TanmeterError as error:
+                    ledger.tell(header.gateway, "damaged", (line.epoch, seq), f"{error.code} {error}")
+                    continue
+                dated = line.date(earlier.header)
+                assert earlier.content is not None, "what is opened again has its content"
+                desk.book.book(dated, earlier.content)
+                dated_rows.date(db, dated, header.seq)
+        desk.book.book(header, content)
+        desk.last = dating.end_of(header)
+        return header.utc
 
     def _desk(self, db: sqlite3.Connection, gateway: Gateway) -> Desk:
         """The running accounts of a gateway, read again when another process has moved its chain."""
@@ -96,7 +128,7 @@ class Store(Archive):
             book = Book(memory_rows.load(db, gateway.id))
             if (config := self.config(db, gateway.id, gateway.config_number)) is not None:
                 book.configure(self.installed(db, config))
-            desk = self._desks[gateway.id] = Desk(gateway.key, head, book)
+            desk = self._desks[gateway.id] = Desk(gateway.key, head, book, dated_rows.last(db, gateway.id))
         return desk
 
 
@@ -112,6 +144,13 @@ class _Held:
             "SELECT hash FROM blocks WHERE gateway = ? AND epoch = ? AND seq = ?", (self._gateway, epoch, seq)
         ).fetchone()
         return bytes(row[0]) if row else None
+
+    def frame(self, epoch: int, seq: int) -> bytes:
+        """The frame of a block that is held."""
+        (frame,) = self._db.execute(
+            "SELECT frame FROM blocks WHERE gateway = ? AND epoch = ? AND seq = ?", (self._gateway, epoch, seq)
+        ).fetchone()
+        return bytes(frame)
 
     def issued(self, receipt: bytes) -> bool:
         row = self._db.execute("SELECT 1 FROM receipts WHERE gateway = ? AND hash = ?", (self._gateway, receipt))

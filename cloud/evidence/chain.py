@@ -9,10 +9,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 
-from cloud import course
+from cloud import course, dating
 from cloud.course import Course
+from cloud.dating import Line
 from cloud.evidence.identity import Identity, checking
-from cloud.intervals import Interval, datable
+from cloud.intervals import Interval
 from cloud.running import Memory, Running, Samples, is_counted
 from cloud.series import Turn
 from drivers.installation import Installation
@@ -27,6 +28,8 @@ from protocols.record.receipt import Receipt, open_receipt
 BLOCKS = "blocks.cborseq"
 Place = tuple[int, int]
 """Epoch and seq of a block."""
+Heard = list[tuple[int, tuple[int, list[tuple[Point, Samples]]]]]
+"""Of each device (its number) how many readings a block holds, and those that are booked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +43,14 @@ class Before:
 
 @dataclass(frozen=True, slots=True)
 class Booked:
-    """A block that was booked: the number of its configuration, and from when to when it goes (UTC ms)."""
+    """A block that was booked: the number of its configuration, and from when to when it goes (UTC ms).
+
+    ``shift_ms``: what a correction added to the UTC that the block itself says.
+    """
 
     configuration: int
     utc: tuple[int, int]
+    shift_ms: int = 0
 
 
 @dataclass(slots=True)
@@ -66,6 +73,11 @@ class Walked:
     turns: list[Turn] = field(default_factory=list)
     files: set[str] = field(default_factory=set)
 
+    def shift_of(self, epoch: int, seq: int) -> int:
+        """What a correction added to the UTC (ms) of a block."""
+        booked = self.booked.get((epoch, seq))
+        return booked.shift_ms if booked is not None else 0
+
 
 def walk(identity: Identity, files: Mapping[str, bytes], collector: cose.PublicKey) -> Walked:
     """Check and book all blocks of a gateway, in the order of their chain; EvidenceError names the block."""
@@ -85,6 +97,8 @@ class _Walk:
         self.identity, self.files, self.collector = identity, files, collector
         self.walked, self.books = Walked(identity, files=set(identity.files)), Running(Memory())
         self.before: Before | None = None
+        self.last: Line | None = None
+        self.undated: list[Place] = []
 
     def step(self, index: int, frame: bytes) -> None:
         """The next block; EvidenceError."""
@@ -127,11 +141,32 @@ class _Walk:
         heard = [(chunk.device, replayed(installation, header, chunk)) for chunk in chunks]
         self.walked.exchanges += sum(chunk.counters.answered for chunk in chunks)
         self.walked.readings += sum(count for _, (count, _) in heard)
-        self.walked.booked[header.epoch, header.seq] = Booked(number, header.utc)
+        if not dating.is_dated(self.last, header):
+            self.undated.append((header.epoch, header.seq))
+            return
+        if (line := dating.correction(header)) is not None:
+            self._date(line)
+        self._enter(header, installation, heard)
+
+    def _date(self, line: Line) -> None:
+        """Book the undated blocks of this boot by the line of time that a correction has brought."""
+        waiting, self.undated = self.undated, []
+        for place in waiting:
+            sealed = transport.unpack(self.walked.frames[place])
+            header, chunks = block.open_block(sealed, self.identity.key)
+            if line.holds(header):
+                installation = self.identity.configurations[header.configuration[0]][1]
+                dated = line.date(header)
+                heard = [(chunk.device, replayed(installation, dated, chunk)) for chunk in chunks]
+                self._enter(dated, installation, heard, dated.utc[0] - header.utc[0])
+
+    def _enter(self, header: Header, installation: Installation, heard: Heard, shift_ms: int = 0) -> None:
+        """Book a dated block."""
+        self.walked.booked[header.epoch, header.seq] = Booked(header.configuration[0], header.utc, shift_ms)
         self.books.configure(installation, header.utc[0])
-        if datable(header.utc):
-            for device, (_, samples) in heard:
-                self.books.hear(device, samples, header)
+        for device, (_, samples) in heard:
+            self.books.hear(device, samples, header)
+        self.last = dating.end_of(header)
 
     def _check_place(self, header: Header) -> None:
         """seq rises by one and prev matches; an epoch begins with the enrolment or a receipt; ChainError."""

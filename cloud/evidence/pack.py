@@ -88,14 +88,16 @@ def _gateway(store: Store, gateway: Gateway, wanted: Statement) -> Iterator[tupl
 def _blocks(store: Store, gateway: Gateway, wanted: Statement) -> Iterator[tuple[Block, bytes]]:
     """From the block before the period's first register to the one behind its last, as far as the version knew them.
 
-    Where a setting ended a stretch, what the meters said of their settings before is in it.
+    Where a setting ended a stretch, what the meters said of their settings before is in it; where a block was dated
+    later, what dates it.
     """
     places = list(_places(store, gateway, wanted))
     if not places:
         return
     known = 0
     first = min([*places, *_setting_places(store, gateway, wanted, min(places))])
-    for row, frame in store.frames(gateway.id, first, max(places)):
+    found = {first, max(places)} | store.dating_places(gateway.id, {*places, first})
+    for row, frame in store.frames(gateway.id, min(found), max(found)):
         if row.ingest_seq <= wanted.as_of:
             known += 1
             yield row, frame

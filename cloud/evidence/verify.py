@@ -312,14 +312,14 @@ def _frame(walked: Walked, device: str, point: str, register: Register) -> Frame
     sealed = transport.unpack(walked.frames[register.epoch, register.seq])
     header, chunks = block.open_block(sealed, walked.identity.key)
     installation = walked.identity.configurations[header.configuration[0]][1]
-    at = period.instant(register.at)
+    at, start = period.instant(register.at), header.utc[0] + walked.shift_of(register.epoch, register.seq)
     for chunk in chunks:
         if installation.site.device[chunk.device].id != device:
             continue
         driver = installation.drivers[chunk.device]
         for track in chunk.tracks:
             for time, reply in zip(track.times, track.replies(), strict=True):
-                for reading in replay(driver, track.request, reply, header.utc[0] + time, chunk.device):
+                for reading in replay(driver, track.request, reply, start + time, chunk.device):
                     names = (reading.point, driver.profile.point(reading.point).of)
                     if reading.at == at and point in names and reading.value is not None:
                         value = str(statement.plain(reading.value))

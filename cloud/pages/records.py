@@ -18,6 +18,7 @@ from protocols.record.block import Header
 from protocols.record.chunk import Counters
 
 FLAGGED = "flagged"
+UNDATED = "undated"
 """Shown for a value that is kept, but does not count as its meter says."""
 ROWS = 12
 """Exchanges of a device shown before one asks for all."""
@@ -146,7 +147,7 @@ def values(
             title(point, lang) if (point := points.get(row.device, {}).get(row.point)) else row.point,
             row.value,
             row.unit,
-            row.quality if point is None else _quality(point, row.quality, said[row.device]),
+            row.quality if point is None else _quality(point, row.quality, said[row.device], row.dated),
             row.at,
             f"/blocks/{gateway.id.hex()}/{row.epoch}/{row.seq}?at={row.at}&device={row.device}#d-{row.device}",
             row.seq,
@@ -168,8 +169,13 @@ def _points(installation: Installation) -> dict[str, dict[str, Point]]:
     }
 
 
-def _quality(point: Point, quality: str, said: Mapping[str, Decimal | None]) -> str:
-    """The quality, or that the point's flag says that the value does not count. ``said``: the values beside it."""
+def _quality(point: Point, quality: str, said: Mapping[str, Decimal | None], dated: bool = True) -> str:
+    """The quality, or that the point's flag says that the value does not count, or that nobody knows when it was read.
+
+    ``said``: the values beside it.
+    """
+    if quality == "measured" and not dated:
+        return UNDATED
     return FLAGGED if point.flag is not None and quality == "suspect" and said.get(point.flag) != 0 else quality
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cloud.intervals import INTERVAL_MS, Interval, Rules, datable, rules
+from cloud.intervals import INTERVAL_MS, Interval, Rules, rules
 from cloud.series import Series
 from drivers.installation import install
 from drivers.quantity import EXACT
@@ -239,11 +239,6 @@ def test_rules_come_from_the_signed_configuration(make_site: Any, box: Any) -> N
     assert held.ratios == ((1_767_196_800_000, Decimal(80)), (1_790_784_000_000, Decimal(1000)))
     assert held.multiplier(0) == 1
     assert rules(installation, 1)["energy_import"].ratios == ()
-
-
-def test_a_box_that_does_not_know_the_time_is_not_dated() -> None:
-    assert datable((T0, T0 + 1))
-    assert not datable((0, 60_000))
 
 
 @given(st.lists(st.integers(1, 40), min_size=2, max_size=12), st.integers(0, 11), st.booleans())

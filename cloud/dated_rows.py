@@ -1,0 +1,69 @@
+"""What the collector remembers of time: its gateways' undated blocks, and where the last dated one ended."""
+
+import sqlite3
+
+from cloud.dating import Line
+from protocols.record.block import Header
+
+PENDING = (
+    "EXISTS (SELECT 1 FROM undated AS u WHERE u.gateway = blocks.gateway AND u.epoch = blocks.epoch"
+    " AND u.seq = blocks.seq AND u.by_seq IS NULL)"
+)
+"""Of a row of ``blocks``: it is undated still."""
+
+
+def last(db: sqlite3.Connection, gateway: bytes) -> Line | None:
+    """The end of the last dated block; None before the first."""
+    row = db.execute("SELECT epoch, boot, mono, utc FROM dated WHERE gateway = ?", (gateway,)).fetchone()
+    return Line(*row) if row else None
+
+
+def keep_last(db: sqlite3.Connection, gateway: bytes, line: Line) -> None:
+    """Remember where the last dated block ended."""
+    values = (gateway, line.epoch, line.boot, line.mono, line.utc)
+    db.execute("INSERT OR REPLACE INTO dated VALUES (?,?,?,?,?)", values)
+
+
+def add(db: sqlite3.Connection, header: Header) -> None:
+    """A block that is undated."""
+    place = (header.gateway, header.epoch, header.seq, header.boot)
+    db.execute("INSERT INTO undated (gateway, epoch, seq, boot) VALUES (?,?,?,?)", place)
+
+
+def pending(db: sqlite3.Connection, gateway: bytes, line: Line) -> list[int]:
+    """The seq of every block of this boot and epoch that is undated still, in chain order."""
+    rows = db.execute(
+        "SELECT seq FROM undated WHERE gateway = ? AND epoch = ? AND boot = ? AND by_seq IS NULL ORDER BY seq",
+        (gateway, line.epoch, line.boot),
+    )
+    return [seq for (seq,) in rows]
+
+
+def date(db: sqlite3.Connection, header: Header, by_seq: int) -> None:
+    """A block has been dated by another one: ``header`` says the UTC that it has now."""
+    place = (header.gateway, header.epoch, header.seq)
+    db.execute("UPDATE undated SET by_seq = ? WHERE gateway = ? AND epoch = ? AND seq = ?", (by_seq, *place))
+    db.execute(
+        "UPDATE blocks SET utc_start = ?, utc_end = ? WHERE gateway = ? AND epoch = ? AND seq = ?",
+        (*header.utc, *place),
+    )
+
+
+def needed(db: sqlite3.Connection, gateway: bytes, places: set[tuple[int, int]]) -> set[tuple[int, int]]:
+    """The blocks that date those of these which came undated: the one with the correction, and the dated one before."""
+    found: set[tuple[int, int]] = set()
+    for epoch, seq in places:
+        row = db.execute(
+            "SELECT by_seq FROM undated WHERE gateway = ? AND epoch = ? AND seq = ?", (gateway, epoch, seq)
+        ).fetchone()
+        if row is None or row[0] is None:
+            continue
+        before = db.execute(
+            "SELECT epoch, seq FROM blocks WHERE gateway = ?1 AND (epoch, seq) < (?2, ?3) AND fault IS NULL"
+            " AND NOT EXISTS (SELECT 1 FROM undated AS u"
+            " WHERE u.gateway = ?1 AND u.epoch = blocks.epoch AND u.seq = blocks.seq)"
+            " ORDER BY epoch DESC, seq DESC LIMIT 1",
+            (gateway, epoch, seq),
+        ).fetchone()
+        found |= {(epoch, row[0])} | ({tuple(before)} if before else set())
+    return found
