@@ -1,6 +1,8 @@
 """The collector as a process: one port, one line when it is ready, a clean end."""
 
+import asyncio
 import errno
+import os
 import signal
 import socket
 import sys
@@ -10,9 +12,12 @@ from pathlib import Path
 
 import uvicorn
 
+from cloud import log
 from cloud.app import create_app
 from cloud.collector import Collector, now_ms
 from cloud.config import create_key, open_store
+from cloud.notify import Manager
+from cloud.watchdog import attend
 from cloud.writer import Writer
 from protocols import messages
 from protocols.errors import ConfigError
@@ -23,9 +28,10 @@ GRACE_S = 5
 class Server(uvicorn.Server):
     """uvicorn that says where it listens once it does, and returns after a signal so that the store is closed."""
 
-    def __init__(self, config: uvicorn.Config, ready: str) -> None:
+    def __init__(self, config: uvicorn.Config, ready: str, manager: Manager, writer: Writer) -> None:
         super().__init__(config)
-        self._ready = ready
+        self._ready, self._manager, self._writer = ready, manager, writer
+        self._attending: asyncio.Task[None] | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Listen, then tell."""
@@ -33,6 +39,14 @@ class Server(uvicorn.Server):
         if self.started:
             sys.stderr.write(self._ready + "\n")
             sys.stderr.flush()
+            self._attending = asyncio.create_task(attend(self._manager, self._writer))
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Say so, then let those who are being served have their answers."""
+        if self._attending is not None:
+            self._attending.cancel()
+        self._manager.tell("STOPPING=1")
+        await super().shutdown(sockets)
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -47,6 +61,7 @@ class Server(uvicorn.Server):
 
 def serve(data: Path, host: str, port: int, language: messages.Language) -> None:
     """Serve until SIGTERM or SIGINT; ConfigError when the port is taken or the folder cannot be used."""
+    log.begin()
     listener = listen(host, port)
     key = create_key(data)
     with listener, open_store(data, key) as store:
@@ -55,6 +70,7 @@ def serve(data: Path, host: str, port: int, language: messages.Language) -> None
             config = uvicorn.Config(
                 create_app(Collector(store, key, writer)),
                 access_log=False,
+                log_config=None,
                 log_level="warning",
                 server_header=False,
                 timeout_graceful_shutdown=GRACE_S,
@@ -63,7 +79,8 @@ def serve(data: Path, host: str, port: int, language: messages.Language) -> None
             )
             shown = f"[{host}]" if ":" in host else host
             address = f"http://{shown}:{listener.getsockname()[1]}/"
-            Server(config, messages.text("cloud.ready", language, address=address)).run([listener])
+            ready = messages.text("cloud.ready", language, address=address)
+            Server(config, ready, Manager(os.environ, os.getpid()), writer).run([listener])
         finally:
             writer.close()
 

@@ -46,6 +46,7 @@ class Writer:
     def __init__(self, append: Callable[[Sequence[Sequence[bytes]]], Sequence[Any]]) -> None:
         self._append = append
         self._jobs: queue.Queue[Job | None] = queue.Queue(MOST_WAITING)
+        self._put_so_far = self._done = 0
         self._thread = threading.Thread(target=self._work, name="writer", daemon=True)
         self._thread.start()
 
@@ -53,6 +54,11 @@ class Writer:
     def waiting(self) -> int:
         """Jobs not yet begun."""
         return self._jobs.qsize()
+
+    @property
+    def moves(self) -> tuple[int, bool]:
+        """How many jobs are done so far, and whether one waits for it."""
+        return self._done, self._put_so_far > self._done
 
     async def append(self, frames: Sequence[bytes]) -> Any:
         """The outcome of ``append`` for these frames, committed; Problem 503 when too much waits."""
@@ -75,7 +81,11 @@ class Writer:
             self._jobs.put_nowait(job)
         except queue.Full:
             raise problem.overloaded() from None
-        return await job.outcome
+        self._put_so_far += 1
+        try:
+            return await job.outcome
+        finally:
+            self._done += 1
 
     def _work(self) -> None:
         held: Job | None = None

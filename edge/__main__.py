@@ -13,7 +13,7 @@ from edge import config, control
 from edge.adapters import Adapters
 from edge.agent import Agent
 from edge.clock import SystemClock
-from edge.log import Log, to_stderr
+from edge.log import Calm, Log, last_words, to_stderr
 from edge.notify import Manager
 from edge.transport import HttpTransport, transport
 from edge.watchdog import attend
@@ -38,9 +38,10 @@ async def run(state: Path, language: messages.Language, least: str) -> None:
     def link() -> HttpTransport | None:
         return transport(state / config.COLLECTOR)
 
-    log = to_stderr(language, least)
+    clock = SystemClock()
+    log = Calm(to_stderr(language, least, config.site_id(state)), clock.mono_ms)
     wires = partial(wire, adapters=Adapters(state / config.ADAPTERS))
-    agent = Agent(state, SystemClock(), wires, link(), SystemRandom(), log=log, enrolled=link)
+    agent = Agent(state, clock, wires, link(), SystemRandom(), log=log, enrolled=link)
     running = asyncio.ensure_future(agent.run(stop))
     await agent.ready(running)
     if running.done():
@@ -87,8 +88,7 @@ def main(state: str, least: str) -> int:
     try:
         asyncio.run(run(Path(state), language, least))
     except TanmeterError as error:
-        sys.stderr.write(f"{error.code} {messages.text(error.code, language)}: {error}\n")
-        sys.stderr.write(f"→ {messages.remedy(error.code, language)}\n")
+        last_words(error, language)
         return error.exit_code
     return 0
 

@@ -82,6 +82,14 @@ class EdgeConfig:
         )
 
 
+def site_id(state: Path) -> str:
+    """The id of the site this box was set up for, for its log; empty when that cannot be read."""
+    try:
+        return open_enrolment((state / ENROLMENT).read_bytes()).site_id
+    except (OSError, RecordError):
+        return ""
+
+
 def load(state: Path) -> EdgeConfig:
     """What the state folder holds; ConfigError names the file that is wrong."""
     key = keys.load(state / KEY)

@@ -1,14 +1,20 @@
 """What the agent says while it runs: one JSON line an event, or a sentence for a person at a terminal."""
 
-import json
+import os
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Protocol, TextIO
 
 from protocols import messages
+from protocols.errors import TanmeterError
+from protocols.logline import LEVELS, journals, line, priority
 
-LEVELS = ("debug", "info", "warning", "error")
+SUBJECTS = ("port", "device", "fault", "state")
+"""What tells one event from another of the same kind."""
+BURST, WINDOW_MS = 5, 600_000
+"""So often in this time an event is told; a meter that comes and goes must not fill the disk."""
+MOST_KNOWN = 512
 
 
 class Log(Protocol):
@@ -23,9 +29,17 @@ def silent(level: str, event: str, **known: object) -> None:
 
 
 def to_stream(
-    stream: TextIO, language: messages.Language, least: str = "info", now: Callable[[], datetime] | None = None
+    stream: TextIO,
+    language: messages.Language,
+    least: str = "info",
+    now: Callable[[], datetime] | None = None,
+    *,
+    site: str = "",
+    journal: bool = False,
 ) -> Log:
-    """A log to this stream: sentences when it is a terminal, else JSON lines with the keys ts, level, code, msg."""
+    """A log to this stream: sentences when it is a terminal, else JSON lines with the keys ts, level, code, msg, site,
+    meter and port; for the ``journal`` with the priority instead of the time.
+    """
     human, lowest = stream.isatty(), LEVELS.index(least)
 
     def say(level: str, event: str, **known: object) -> None:
@@ -34,16 +48,56 @@ def to_stream(
         at = now() if now is not None else datetime.now(UTC)
         text = messages.text(f"edge.log.{event}", language, **known)
         if human:
-            line = f"{at.astimezone():%H:%M:%S} {text}"
+            again = f" (+{known['repeated']})" if "repeated" in known else ""
+            told = f"{at.astimezone():%H:%M:%S} {text}{again}"
         else:
-            told = {"ts": at.isoformat(timespec="milliseconds"), "level": level, "code": event, "msg": text, **known}
-            line = json.dumps(told, ensure_ascii=False, default=str)
-        stream.write(line + "\n")
+            named = {"meter" if name == "device" else name: value for name, value in known.items()}
+            told = line(level, event, text, ({"site": site} if site else {}) | named, None if journal else at)
+        stream.write(told + "\n")
         stream.flush()
 
     return say
 
 
-def to_stderr(language: messages.Language, least: str = "info") -> Log:
+def to_stderr(language: messages.Language, least: str = "info", site: str = "") -> Log:
     """The log of a running agent."""
-    return to_stream(sys.stderr, language, least)
+    return to_stream(sys.stderr, language, least, site=site, journal=_journalled())
+
+
+def last_words(error: TanmeterError, language: messages.Language) -> None:
+    """What ended the process, and the one next action."""
+    said = (
+        f"{error.code} {messages.text(error.code, language)}: {error}",
+        f"→ {messages.remedy(error.code, language)}",
+    )
+    for told in said:
+        sys.stderr.write(f"{priority('error') if _journalled() else ''}{told}\n")
+
+
+def _journalled() -> bool:
+    held = os.fstat(sys.stderr.fileno())
+    return journals(os.environ.get("JOURNAL_STREAM"), held.st_dev, held.st_ino)
+
+
+class Calm:
+    """A log that tells an event BURST times a window, then counts; the first of the next window says how many."""
+
+    def __init__(self, log: Log, mono_ms: Callable[[], int]) -> None:
+        self._log, self._mono_ms = log, mono_ms
+        self._known: dict[tuple[object, ...], tuple[int, int]] = {}
+
+    def __call__(self, level: str, event: str, **known: object) -> None:
+        """Say it, or count it. What was asked for with debug is always said."""
+        if level == "debug":
+            return self._log(level, event, **known)
+        now, key = self._mono_ms(), (event, *(known.get(name) for name in SUBJECTS))
+        began, count = self._known.pop(key, (now, 0))
+        if now - began >= WINDOW_MS:
+            swallowed, began, count = max(0, count - BURST), now, 0
+            known |= {"repeated": swallowed} if swallowed else {}
+        self._known[key] = (began, count + 1)
+        if len(self._known) > MOST_KNOWN:
+            self._known.pop(next(iter(self._known)))
+        if count < BURST:
+            self._log(level, event, **known)
+        return None

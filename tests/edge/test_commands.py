@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -13,7 +14,7 @@ import typer
 
 from edge import commands, control, doctor
 from edge.clock import Alarm, SystemClock
-from edge.log import to_stream
+from edge.log import Calm, to_stream
 from protocols.errors import UnreachableError
 
 TANMETER = Path(sys.executable).with_name("tanmeter")
@@ -178,3 +179,37 @@ def test_the_agents_process_loads_nothing_it_does_not_need():
     loaded = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True).stdout
     for name in ("numpy", "fastapi", "rich", "typer", "pydantic", "httpx", "serial", "sqlalchemy"):
         assert f"'{name}'" not in loaded, f"found {name} in the agent's process"
+
+
+def test_the_journal_has_the_time_already_and_wants_the_priority():
+    stream = StringIO()
+    log = to_stream(stream, "en", "info", site="S-1", journal=True)
+    log("warning", "undecoded", device="M-01", port="bus", why="odd")
+    priority, told = stream.getvalue()[:3], json.loads(stream.getvalue()[3:])
+    assert priority == "<4>" and "ts" not in told
+    assert (told["site"], told["meter"], told["port"], told["code"]) == ("S-1", "M-01", "bus", "undecoded")
+
+
+def test_a_meter_that_comes_and_goes_all_day_does_not_fill_the_log():
+    now, stream = 0, StringIO()
+    log = Calm(to_stream(stream, "en", "info"), lambda: now)
+    for now in range(0, 86_400_000, 1000):
+        log("warning", "bus_fault", port="bus", fault="BUS-106", why=f"gone at {now}")
+        log("info", "bus_fault_over", port="bus", fault="BUS-106", why="back")
+        if now == 43_200_000:
+            log("error", "bus_fault", port="other", fault="BUS-106", why="its own affair")
+    lines = [json.loads(line) for line in stream.getvalue().splitlines()]
+    assert len(lines) <= 2 * 5 * 24 * 6 + 1 and len(stream.getvalue()) < 400_000
+    assert sum(line.get("repeated", 0) + 1 for line in lines if line.get("port") == "bus") >= 2 * (86_400 - 600)
+    assert [line["why"] for line in lines if line["port"] == "other"] == ["its own affair"]
+
+
+def test_a_log_under_the_journal_is_known_by_its_stream(tmp_path):
+    with (tmp_path / "log").open("w+") as stream:
+        held = os.fstat(stream.fileno())
+        code = "from edge.log import to_stderr; to_stderr('en')('info', 'stopped')"
+        for journal in (f"{held.st_dev}:{held.st_ino}", "1:1"):
+            environment = {**os.environ, "JOURNAL_STREAM": journal}
+            subprocess.run([sys.executable, "-c", code], stderr=stream, env=environment, check=True)
+        first, second = (tmp_path / "log").read_text().splitlines()
+    assert first.startswith('<6>{"level"') and second.startswith('{"ts"')
