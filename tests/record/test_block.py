@@ -177,7 +177,7 @@ WRONG_HEADERS: dict[str, tuple[int, Any]] = {
     "chunks root wrong": (11, [2, bytes(32)]),
     "events null": (12, None),
     "event kind 0": (12, [[0, 0, 0, ""]]),
-    "event kind 11": (12, [[11, 0, 0, ""]]),
+    "event kind 12": (12, [[12, 0, 0, ""]]),
     "event of three": (12, [[1, 0, 0]]),
     "event detail bytes": (12, [[1, 0, 0, b""]]),
     "custody 4": (13, 4),
