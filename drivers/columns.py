@@ -1,37 +1,33 @@
-"""Replay of a whole track at once with numpy: the collector's fast way to the very values that drivers.replay gives.
+"""Replay of whole tracks at once with numpy: the collector's fast way to the very values that drivers.replay gives.
 
-A track is taken at once only when every reply has the length, the constant bytes and the checksum of a plain answer;
-then the number families make its columns (drivers/families.py). Any other goes through the driver reply by reply, so
-that both ways accept, refuse and decode the same.
+Tracks are taken at once only when every reply has the length, the constant bytes and the checksum of a plain answer
+(drivers/layouts.py); then the number families make their columns (drivers/families.py). Any other goes through the
+driver reply by reply, so that both ways accept, refuse and decode the same.
 """
 
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
+from itertools import chain
 from math import ceil, floor, inf, nextafter
-from typing import TypeVar, overload
+from typing import overload
 
 import numpy as np
-from fastcrc.crc16 import modbus as crc16
 from numpy.typing import NDArray
 
-from drivers import families, plan, replay
-from drivers.dlt645 import Dlt645Driver
+from drivers import layouts as laid
+from drivers import replay
 from drivers.driver import Driver
-from drivers.families import Bytes, Family, Mask, Matrix, Numbers, Part
-from drivers.modbus import ModbusDriver
+from drivers.families import Mask, Matrix, Numbers
+from drivers.layouts import Layout, Layouts
 from drivers.profile import Point
 from drivers.quantity import EXACT, limited, scaled
 from drivers.query import Values
 from drivers.reading import Quality
-from protocols import dlt645, modbus
 from protocols.record.block import Track
 
-Kind = TypeVar("Kind", bound=Hashable)
-
-KEPT = 8192
-"""Layouts kept before all are dropped: enough for two thousand meters."""
+__all__ = ["Column", "Layouts", "Table", "joined", "replay_track", "replay_tracks"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +81,7 @@ class Table(Sequence[Column]):
     """
 
     times: tuple[int, ...]
-    layout: "Layout"
+    layout: Layout
     matrices: Sequence[Matrix]
     stamps: tuple[int, ...] | None = None
 
@@ -136,89 +132,59 @@ class Table(Sequence[Column]):
         return (self[index] for index in self.layout.counters)
 
 
-class Layouts:
-    """What is known of the tracks seen so far, so that it is worked out once; hold one for a thread."""
-
-    def __init__(self) -> None:
-        self._known: dict[tuple[Driver, bytes, int], Layout] = {}
-
-    def of(self, driver: Driver, request: bytes, length: int) -> "Layout":
-        """Where in the replies of this length the points of this request lie; ProtocolError for a request of no use."""
-        key = (driver, request, length)
-        if (layout := self._known.get(key)) is None:
-            layout = _layout(driver, request, length)
-            if len(self._known) >= KEPT:
-                self._known.clear()
-            self._known[key] = layout
-        return layout
-
-
 def replay_track(driver: Driver, track: Track, layouts: Layouts) -> Table:
     """Every value of a track; ProtocolError, the same that replay raises, when a reply is not what a driver records."""
-    layout = layouts.of(driver, track.request, track.reply_length)
-    matrices = layout.read(track.columns, len(track.times))
-    if matrices is not None:
+    return replay_tracks([(driver, track)], layouts)[0]
+
+
+def replay_tracks(tracks: Sequence[tuple[Driver, Track]], layouts: Layouts) -> list[Table]:
+    """Every value of each track, in the order given; those that are alike are read together. ProtocolError."""
+    alike: dict[tuple[Driver, bytes, int, int], list[int]] = {}
+    for index, (driver, track) in enumerate(tracks):
+        alike.setdefault((driver, track.request, track.reply_length, len(track.times)), []).append(index)
+    tables: dict[int, Table] = {}
+    for (driver, request, length, count), held in alike.items():
+        layout = layouts.of(driver, request, length)
+        matrices = layout.read([tracks[index][1].columns for index in held], count)
+        for place, index in enumerate(held):
+            track = tracks[index][1]
+            if matrices is None:
+                tables[index] = _read(driver, track, layout)
+            else:
+                tables[index] = Table(track.times, layout, _rows(matrices, slice(place * count, (place + 1) * count)))
+    return [tables[index] for index in range(len(tables))]
+
+
+def joined(tables: Sequence[Table]) -> Table:
+    """One table of the rows of several that have one layout and no stamps."""
+    if len(tables) == 1:
+        return tables[0]
+    matrices: list[Matrix] = []
+    for parts in zip(*[table.matrices for table in tables], strict=True):
+        numbers = np.concatenate([numbers for numbers, _ in parts])
+        if all(valid is None for _, valid in parts):
+            matrices.append((numbers, None))
+        else:
+            masks = [np.ones(part.shape, np.bool_) if valid is None else valid for part, valid in parts]
+            matrices.append((numbers, np.concatenate(masks)))
+    return Table(tuple(chain.from_iterable([table.times for table in tables])), tables[0].layout, matrices)
+
+
+def _rows(matrices: Sequence[Matrix], rows: slice) -> list[Matrix]:
+    return [(numbers[rows], None if valid is None else valid[rows]) for numbers, valid in matrices]
+
+
+def _read(driver: Driver, track: Track, layout: Layout) -> Table:
+    """A track by itself: one that is not plain keeps none of those like it from being read at once."""
+    if (matrices := layout.read([track.columns], len(track.times))) is not None:
         return Table(track.times, layout, matrices)
     replies = track.replies()
     rows = [replay.values(driver, track.request, reply) for reply in replies]
     if not layout.fixed:
-        layout = _found_layout(driver, rows, track.reply_length)
+        layout = laid.found(driver, rows, track.reply_length)
     stamps = [driver.stamp(track.request, reply) for reply in replies]
     dated = tuple([stamp for stamp in stamps if stamp is not None])
     return Table(track.times, layout, _one_by_one(layout, rows), dated if len(dated) == len(stamps) else None)
-
-
-@dataclass(frozen=True, slots=True)
-class Layout:
-    """Where the points of a request lie in replies of one length.
-
-    ``places``: family and column in its matrix, for each point. A plain answer begins with ``head`` and passes
-    ``check``; ``plain`` is false when none has this length.
-    """
-
-    points: tuple[Point, ...]
-    scales: tuple[Decimal, ...]
-    places: tuple[tuple[int, int], ...]
-    families: tuple[Family, ...]
-    length: int
-    plain: bool
-    head: bytes
-    check: Callable[[bytes], bool]
-    counters: tuple[int, ...]
-    fixed: bool = True
-    """Whether the request alone tells the points; else the replies do."""
-
-    def read(self, columns: bytes, count: int) -> list[Matrix] | None:
-        """The numbers of every reply; None when one of them is no plain answer."""
-        if not self.plain:
-            return None
-        rows = np.zeros((count, self.length + 1), np.uint8)
-        rows[:, :-1] = np.frombuffer(columns, np.uint8).reshape(self.length, count).T
-        if not self._sound(rows.tobytes()):
-            return None
-        matrices = []
-        for family in self.families:
-            if (matrix := family.read(rows)) is None:
-                return None
-            matrices.append(matrix)
-        return matrices
-
-    def _sound(self, rows: bytes) -> bool:
-        head, size, length, check = self.head, len(self.head), self.length, self.check
-        for start in range(0, len(rows), length + 1):
-            if rows[start : start + size] != head or not check(rows[start : start + length]):
-                return False
-        return True
-
-
-@dataclass(frozen=True, slots=True)
-class Read:
-    """Points whose numbers only the driver knows."""
-
-    dtype: type[np.generic]
-
-    def read(self, rows: Bytes) -> None:
-        """Never at once."""
 
 
 def _exact(number: int | float) -> int | Decimal:
@@ -239,108 +205,6 @@ def _one_by_one(layout: Layout, rows: Sequence[Values]) -> list[Matrix]:
     return [(numbers, valid) for numbers, valid in matrices]
 
 
-def _layout(driver: Driver, request: bytes, length: int) -> Layout:
-    if isinstance(driver, ModbusDriver):
-        return _modbus_layout(driver, request, length)
-    if isinstance(driver, Dlt645Driver):
-        return _dlt645_layout(driver, request, length)
-    return Layout((), (), (), (), length, False, b"", _always, (), fixed=False)
-
-
-def _found_layout(driver: Driver, rows: Sequence[Values], length: int) -> Layout:
-    """The layout of replies that were read one by one: every point that one of them holds, exact steps of its scale."""
-    held = {point_id for values in rows for point_id in values}
-    points = tuple(point for point in driver.profile.points if point.id in held)
-    places, groups = _grouped([point.type in ("f32", "f64") for point in points])
-    found = [Read(np.float64 if real else np.int64) for real, _ in groups]
-    counters = tuple(index for index, point in enumerate(points) if point.kind == "counter")
-    scales = tuple(_step(point) for point in points)
-    return Layout(points, scales, places, tuple(found), length, False, b"", _always, counters, fixed=False)
-
-
-def _step(point: Point) -> Decimal:
-    """What every value of a point is a whole number of."""
-    return point.scale.scaleb(-len((point.digits or "").partition(".")[2]))
-
-
-def _modbus_layout(driver: ModbusDriver, request: bytes, length: int) -> Layout:
-    parts = driver.parts(request)
-    tcp = driver.framing == "modbus-tcp"
-    asked = modbus.parse_tcp(request) if tcp else modbus.parse_rtu(request)
-    head = bytes([asked.unit, asked.function, asked.width])
-    if tcp:
-        head = request[:4] + (3 + asked.width).to_bytes(2) + head
-    plain = modbus.reply_length_tcp(asked) if tcp else modbus.reply_length_rtu(asked)
-    factors = {point.id: (point, at) for point, at in parts}
-    places, groups = _grouped([_kind(point, factors) for point, _ in parts])
-    found = [_family(kind, [parts[i] for i in held], factors, (len(head), length)) for kind, held in groups]
-    return Layout(
-        tuple(point for point, _ in parts),
-        tuple(driver.steps[point.id] for point, _ in parts),
-        places,
-        tuple(found),
-        length,
-        length == plain,
-        head,
-        _always if tcp else _crc_right,
-        tuple(index for index, (point, _) in enumerate(parts) if point.kind == "counter"),
-    )
-
-
-def _kind(point: Point, factors: Mapping[str, Part]) -> tuple[str, ...]:
-    """What makes Modbus points one family: their coding, and that of what they are multiplied by."""
-    if point.scale_by is None:
-        return (families.kind_of(point),)
-    factor, _ = factors[point.scale_by]
-    powers = (str(factor.min), str(factor.max)) if point.scale_mode == "exponent" else ()
-    return (families.kind_of(point), families.kind_of(factor), *powers)
-
-
-def _family(kind: tuple[str, ...], parts: Sequence[Part], factors: Mapping[str, Part], span: tuple[int, int]) -> Family:
-    """The family of Modbus points; ``span``: where the payload begins, and the zero byte behind it."""
-    numbers = families.registers(kind[0], parts, *span)
-    if len(kind) == 1:
-        return numbers
-    by = families.registers(kind[1], [factors[str(point.scale_by)] for point, _ in parts], *span)
-    return families.Multiplied(numbers, by, (int(kind[2]), int(kind[3])) if len(kind) > 2 else None)
-
-
-def _dlt645_layout(driver: Dlt645Driver, request: bytes, length: int) -> Layout:
-    asked = driver.asked(request)
-    size = max(0, length - dlt645.OVERHEAD - 4)
-    head = request.lstrip(bytes([dlt645.PREAMBLE]))[:14]
-    head = head[:8] + bytes([dlt645.READ | dlt645.REPLY, 4 + size & 0xFF]) + head[10:14]
-    first = asked.parts[0][0]
-    width = plan.width(first)
-    kinds = ["digits" if at + width <= size else "missing" for _, at in asked.parts]
-    places, groups = _grouped(kinds)
-    spots = [[14 + asked.parts[i][1] for i in held] if kind == "digits" else [] for kind, held in groups]
-    found = [families.items(len(held), first.signed, width, at) for (_, held), at in zip(groups, spots, strict=True)]
-    unit = Decimal(1).scaleb(-len(str(first.digits).partition(".")[2]))
-    return Layout(
-        tuple(point for point, _ in asked.parts),
-        tuple(EXACT.multiply(unit, point.scale) for point, _ in asked.parts),
-        places,
-        tuple(found),
-        length,
-        size <= 0xFF - 4 and asked.fits(size),
-        head,
-        _sum_right,
-        tuple(index for index, (point, _) in enumerate(asked.parts) if point.kind == "counter"),
-    )
-
-
-def _grouped(kinds: Sequence[Kind]) -> tuple[tuple[tuple[int, int], ...], list[tuple[Kind, list[int]]]]:
-    """Each point's family and column, and each family's kind with its points."""
-    groups: dict[Kind, list[int]] = {}
-    places = []
-    for index, kind in enumerate(kinds):
-        held = groups.setdefault(kind, [])
-        places.append((list(groups).index(kind), len(held)))
-        held.append(index)
-    return tuple(places), list(groups.items())
-
-
 def _bounds(point: Point, scale: Decimal, real: bool) -> tuple[int | float | None, int | float | None]:
     """The least and the greatest number whose value is within the point's limits."""
     low = None if point.min is None else Fraction(point.min) / Fraction(scale)
@@ -357,17 +221,3 @@ def _float_below(value: Fraction) -> float:
     except OverflowError:
         return nextafter(inf, 0) if value > 0 else -inf
     return near if Fraction(near) <= value else nextafter(near, -inf)
-
-
-def _crc_right(frame: bytes) -> bool:
-    """A frame with its CRC behind it has the CRC 0."""
-    return not crc16(frame)
-
-
-def _sum_right(frame: bytes) -> bool:
-    return frame[-1] == dlt645.END and sum(frame[:-2]) & 0xFF == frame[-2]
-
-
-def _always(_: bytes) -> bool:
-    """On TCP the fixed bytes are all there is to check."""
-    return True

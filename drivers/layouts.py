@@ -1,0 +1,213 @@
+"""Where the points of a request lie in replies of one length, and how all of them are read at once with numpy."""
+
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import TypeVar
+
+import numpy as np
+from fastcrc.crc16 import modbus as crc16
+
+from drivers import families, plan
+from drivers.dlt645 import Dlt645Driver
+from drivers.driver import Driver
+from drivers.families import Bytes, Family, Matrix, Part
+from drivers.modbus import ModbusDriver
+from drivers.profile import Point
+from drivers.quantity import EXACT
+from drivers.query import Values
+from protocols import dlt645, modbus
+
+Kind = TypeVar("Kind", bound=Hashable)
+
+KEPT = 8192
+"""Layouts kept before all are dropped: enough for two thousand meters."""
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Where the points of a request lie in replies of one length.
+
+    ``places``: family and column in its matrix, for each point. A plain answer begins with ``head`` and passes
+    ``check``; ``plain`` is false when none has this length.
+    """
+
+    points: tuple[Point, ...]
+    scales: tuple[Decimal, ...]
+    places: tuple[tuple[int, int], ...]
+    families: tuple[Family, ...]
+    length: int
+    plain: bool
+    head: bytes
+    check: Callable[[bytes], bool]
+    counters: tuple[int, ...]
+    fixed: bool = True
+    """Whether the request alone tells the points; else the replies do."""
+
+    def read(self, tracks: Sequence[bytes], count: int) -> list[Matrix] | None:
+        """The numbers of every reply of these tracks, each of ``count`` replies column by column; None when one of the
+        replies is no plain answer.
+        """
+        if not self.plain:
+            return None
+        rows = np.zeros((len(tracks) * count, self.length + 1), np.uint8)
+        laid = np.frombuffer(b"".join(tracks), np.uint8).reshape(len(tracks), self.length, count)
+        rows.reshape(len(tracks), count, -1)[:, :, :-1] = laid.transpose(0, 2, 1)
+        if not self._sound(rows.tobytes()):
+            return None
+        matrices = []
+        for family in self.families:
+            if (matrix := family.read(rows)) is None:
+                return None
+            matrices.append(matrix)
+        return matrices
+
+    def _sound(self, rows: bytes) -> bool:
+        head, size, length, check = self.head, len(self.head), self.length, self.check
+        for start in range(0, len(rows), length + 1):
+            if rows[start : start + size] != head or not check(rows[start : start + length]):
+                return False
+        return True
+
+
+class Layouts:
+    """What is known of the tracks seen so far, so that it is worked out once; hold one for a thread."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[Driver, bytes, int], Layout] = {}
+
+    def of(self, driver: Driver, request: bytes, length: int) -> Layout:
+        """Where in the replies of this length the points of this request lie; ProtocolError for a request of no use."""
+        key = (driver, request, length)
+        if (layout := self._known.get(key)) is None:
+            layout = _layout(driver, request, length)
+            if len(self._known) >= KEPT:
+                self._known.clear()
+            self._known[key] = layout
+        return layout
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """Points whose numbers only the driver knows."""
+
+    dtype: type[np.generic]
+
+    def read(self, rows: Bytes) -> None:
+        """Never at once."""
+
+
+def found(driver: Driver, rows: Sequence[Values], length: int) -> Layout:
+    """The layout of replies that were read one by one: every point that one of them holds, exact steps of its scale."""
+    held = {point_id for values in rows for point_id in values}
+    points = tuple(point for point in driver.profile.points if point.id in held)
+    places, groups = _grouped([point.type in ("f32", "f64") for point in points])
+    read = [Read(np.float64 if real else np.int64) for real, _ in groups]
+    counters = tuple(index for index, point in enumerate(points) if point.kind == "counter")
+    scales = tuple(_step(point) for point in points)
+    return Layout(points, scales, places, tuple(read), length, False, b"", _always, counters, fixed=False)
+
+
+def _step(point: Point) -> Decimal:
+    """What every value of a point is a whole number of."""
+    return point.scale.scaleb(-len((point.digits or "").partition(".")[2]))
+
+
+def _layout(driver: Driver, request: bytes, length: int) -> Layout:
+    if isinstance(driver, ModbusDriver):
+        return _modbus_layout(driver, request, length)
+    if isinstance(driver, Dlt645Driver):
+        return _dlt645_layout(driver, request, length)
+    return Layout((), (), (), (), length, False, b"", _always, (), fixed=False)
+
+
+def _modbus_layout(driver: ModbusDriver, request: bytes, length: int) -> Layout:
+    parts = driver.parts(request)
+    tcp = driver.framing == "modbus-tcp"
+    asked = modbus.parse_tcp(request) if tcp else modbus.parse_rtu(request)
+    head = bytes([asked.unit, asked.function, asked.width])
+    if tcp:
+        head = request[:4] + (3 + asked.width).to_bytes(2) + head
+    plain = modbus.reply_length_tcp(asked) if tcp else modbus.reply_length_rtu(asked)
+    factors = {point.id: (point, at) for point, at in parts}
+    places, groups = _grouped([_kind(point, factors) for point, _ in parts])
+    found = [_family(kind, [parts[i] for i in held], factors, (len(head), length)) for kind, held in groups]
+    return Layout(
+        tuple(point for point, _ in parts),
+        tuple(driver.steps[point.id] for point, _ in parts),
+        places,
+        tuple(found),
+        length,
+        length == plain,
+        head,
+        _always if tcp else _crc_right,
+        tuple(index for index, (point, _) in enumerate(parts) if point.kind == "counter"),
+    )
+
+
+def _kind(point: Point, factors: Mapping[str, Part]) -> tuple[str, ...]:
+    """What makes Modbus points one family: their coding, and that of what they are multiplied by."""
+    if point.scale_by is None:
+        return (families.kind_of(point),)
+    factor, _ = factors[point.scale_by]
+    powers = (str(factor.min), str(factor.max)) if point.scale_mode == "exponent" else ()
+    return (families.kind_of(point), families.kind_of(factor), *powers)
+
+
+def _family(kind: tuple[str, ...], parts: Sequence[Part], factors: Mapping[str, Part], span: tuple[int, int]) -> Family:
+    """The family of Modbus points; ``span``: where the payload begins, and the zero byte behind it."""
+    numbers = families.registers(kind[0], parts, *span)
+    if len(kind) == 1:
+        return numbers
+    by = families.registers(kind[1], [factors[str(point.scale_by)] for point, _ in parts], *span)
+    return families.Multiplied(numbers, by, (int(kind[2]), int(kind[3])) if len(kind) > 2 else None)
+
+
+def _dlt645_layout(driver: Dlt645Driver, request: bytes, length: int) -> Layout:
+    asked = driver.asked(request)
+    size = max(0, length - dlt645.OVERHEAD - 4)
+    head = request.lstrip(bytes([dlt645.PREAMBLE]))[:14]
+    head = head[:8] + bytes([dlt645.READ | dlt645.REPLY, 4 + size & 0xFF]) + head[10:14]
+    first = asked.parts[0][0]
+    width = plan.width(first)
+    kinds = ["digits" if at + width <= size else "missing" for _, at in asked.parts]
+    places, groups = _grouped(kinds)
+    spots = [[14 + asked.parts[i][1] for i in held] if kind == "digits" else [] for kind, held in groups]
+    found = [families.items(len(held), first.signed, width, at) for (_, held), at in zip(groups, spots, strict=True)]
+    unit = Decimal(1).scaleb(-len(str(first.digits).partition(".")[2]))
+    return Layout(
+        tuple(point for point, _ in asked.parts),
+        tuple(EXACT.multiply(unit, point.scale) for point, _ in asked.parts),
+        places,
+        tuple(found),
+        length,
+        size <= 0xFF - 4 and asked.fits(size),
+        head,
+        _sum_right,
+        tuple(index for index, (point, _) in enumerate(asked.parts) if point.kind == "counter"),
+    )
+
+
+def _grouped(kinds: Sequence[Kind]) -> tuple[tuple[tuple[int, int], ...], list[tuple[Kind, list[int]]]]:
+    """Each point's family and column, and each family's kind with its points."""
+    groups: dict[Kind, list[int]] = {}
+    places = []
+    for index, kind in enumerate(kinds):
+        held = groups.setdefault(kind, [])
+        places.append((list(groups).index(kind), len(held)))
+        held.append(index)
+    return tuple(places), list(groups.items())
+
+
+def _crc_right(frame: bytes) -> bool:
+    """A frame with its CRC behind it has the CRC 0."""
+    return not crc16(frame)
+
+
+def _sum_right(frame: bytes) -> bool:
+    return frame[-1] == dlt645.END and sum(frame[:-2]) & 0xFF == frame[-2]
+
+
+def _always(_: bytes) -> bool:
+    """On TCP the fixed bytes are all there is to check."""
+    return True
