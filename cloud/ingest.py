@@ -25,19 +25,18 @@ A block that lies in the future, or opens a new epoch, is booked all the same, a
 know when it was received.
 """
 
-import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from cloud import course
 from cloud.course import Course
-from drivers.columns import Layouts, Table, replay_track
-from drivers.driver import Driver
+from cloud.reader import Reader, Replayed, Signed
 from drivers.installation import Installation
 from protocols.errors import ChainError, ConflictError, EnrolmentError, ProtocolError, RecordError, TanmeterError
 from protocols.record import block, cose, transport
 from protocols.record.answer import Answer, Verdict
-from protocols.record.block import Chunk, Header
+from protocols.record.block import Header
 
 UNKNOWN_CONFIGURATION = "CFG-102"
 FUTURE_MS = 86_400_000
@@ -90,14 +89,6 @@ class Holdings(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Replayed:
-    """One chunk with its tracks as tables, in the same order."""
-
-    chunk: Chunk
-    tables: tuple[Table, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class Content:
     """What a good block says, ready to be booked."""
 
@@ -146,23 +137,26 @@ def kid(frame: bytes) -> bytes | None:
 
 
 class Examiner:
-    """Examines frames. It remembers where points lie in replies: one for a thread."""
+    """Examines frames: one for a thread."""
 
     def __init__(self) -> None:
-        self._layouts = Layouts()
+        self._reader = Reader()
+
+    def expect(self, frames: Sequence[bytes]) -> None:
+        """These frames, all of one gateway, are examined next in this order: they may be read together."""
+        self._reader.expect(frames)
 
     def examine(self, trust: Trust, holdings: Holdings, frame: bytes, now: int) -> Finding:
         """The answer to a frame received at ``now`` (UTC ms). Whatever the frame holds, this does not raise."""
         try:
-            opened, leaves = _open(trust, frame)
+            signed = self._open(trust, holdings, frame)
         except TanmeterError as error:
             return Finding(_refused(error))
+        opened, header = Opened(signed.hash, signed.header), signed.header
         if (elsewhere := _place(trust.head, holdings, opened)) is not None:
             return elsewhere
-        header = opened.header
         try:
-            chunks = transport.split(leaves, header.chunks[0])
-            block.check_root(header, chunks)
+            items = signed.items() if signed.chunks is None else []
         except RecordError as error:
             return Finding(_refused(error), opened)
         number, digest = header.configuration
@@ -172,7 +166,10 @@ class Examiner:
         try:
             if digest != config[0]:
                 raise ChainError(f"configuration {number}: found {digest.hex()}, expected {config[0].hex()}")
-            content = self._content(trust.head, header, chunks, config[1])
+            course.check(trust.head.course, header)
+            chunks = block.open_items(header, items) if signed.chunks is None else signed.chunks
+            course.check_plan(header, chunks, config[1])
+            content = Content(config[1], signed.replayed or self._reader.replay(config[1], chunks))
         except (RecordError, ProtocolError) as error:
             head = _after(trust.head, opened, booked=False)
             return Finding(_refused(error, header.seq + 1), opened, head, _notices(trust.head, header, now))
@@ -182,35 +179,23 @@ class Examiner:
 
     def again(self, key: cose.PublicKey, holdings: Holdings, frame: bytes) -> Opened:
         """A block that was taken before, opened and replayed anew; RecordError, ProtocolError when it is damaged."""
-        sealed = transport.unpack(frame)
-        header = block.open_header(sealed.envelope, key)
-        block.check_root(header, sealed.chunks)
-        if (config := holdings.configuration(header.configuration[0])) is None:
-            raise ChainError(f"found configuration {header.configuration[0]}, expected one that is held")
-        chunks = block.open_chunks(header, sealed.chunks)
-        content = Content(config[1], tuple([self._replay(config[1], chunk) for chunk in chunks]))
-        return Opened(sealed.hash, header, content)
+        signed = Signed.of(frame, key)
+        if (config := holdings.configuration(signed.header.configuration[0])) is None:
+            raise ChainError(f"found configuration {signed.header.configuration[0]}, expected one that is held")
+        chunks = block.open_items(signed.header, signed.items())
+        return Opened(signed.hash, signed.header, Content(config[1], self._reader.replay(config[1], chunks)))
 
-    def _content(self, head: Head, header: Header, leaves: tuple[bytes, ...], installation: Installation) -> Content:
-        course.check(head.course, header)
-        chunks = block.open_chunks(header, leaves)
-        course.check_plan(header, chunks, installation)
-        return Content(installation, tuple([self._replay(installation, chunk) for chunk in chunks]))
-
-    def _replay(self, installation: Installation, chunk: Chunk) -> Replayed:
-        driver: Driver = installation.drivers[chunk.device]
-        return Replayed(chunk, tuple([replay_track(driver, track, self._layouts) for track in chunk.tracks]))
-
-
-def _open(trust: Trust, frame: bytes) -> tuple[Opened, bytes]:
-    """The signed header of a frame, and its chunks unread; RecordError, EnrolmentError."""
-    envelope, leaves = transport.unwrap(frame)
-    if trust.revoked:
-        raise EnrolmentError(f"gateway {trust.gateway.hex()} is revoked")
-    header = block.open_header(envelope, trust.key)
-    if header.gateway != trust.gateway:
-        raise ChainError(f"found gateway {header.gateway.hex()}, expected {trust.gateway.hex()}: the key's own")
-    return Opened(hashlib.sha256(envelope).digest(), header), leaves
+    def _open(self, trust: Trust, holdings: Holdings, frame: bytes) -> Signed:
+        """A block with its signed header; RecordError, EnrolmentError."""
+        if trust.revoked:
+            transport.unwrap(frame)
+            raise EnrolmentError(f"gateway {trust.gateway.hex()} is revoked")
+        signed = self._reader.open(frame, trust.key, holdings.configuration)
+        if signed.header.gateway != trust.gateway:
+            raise ChainError(
+                f"found gateway {signed.header.gateway.hex()}, expected {trust.gateway.hex()}: the key's own"
+            )
+        return signed
 
 
 def _place(head: Head, holdings: Holdings, opened: Opened) -> Finding | None:

@@ -69,6 +69,7 @@ class Store(Archive):
             return tuple([_stranger(ledger, frame) for frame in frames]), None
         desk, holdings, tally = self._desk(db, gateway), _Held(self, db, gateway.id), Tally()
         head, verdicts = desk.head, list[Verdict]()
+        self._examiner.expect(frames)
         for frame in frames:
             trust = Trust(gateway.id, desk.key, gateway.revoked, head)
             finding = self._examiner.examine(trust, holdings, frame, now)

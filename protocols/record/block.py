@@ -26,6 +26,7 @@ __all__ = [
     "open_block",
     "open_chunks",
     "open_header",
+    "open_items",
     "seal",
 ]
 
@@ -161,6 +162,13 @@ def open_chunks(header: Header, leaves: Sequence[bytes]) -> tuple[Chunk, ...]:
     return chunks
 
 
+def open_items(header: Header, items: Sequence[tuple[bytes, Any]]) -> tuple[Chunk, ...]:
+    """As ``open_chunks``, for leaves that ``cbor.cut`` has decoded; EncodingError, ChainError."""
+    chunks = tuple([Chunk.of_item(leaf, value) for leaf, value in items])
+    _check_together(header, chunks)
+    return chunks
+
+
 def open_header(envelope: bytes, key: cose.PublicKey) -> Header:
     """The header of an envelope signed by this key; SignatureError, EncodingError, ChainError."""
     return _header(cose.open1(envelope, key, BLOCK_TYPE, BLOCK_AAD))
@@ -218,7 +226,7 @@ def _written(header: Header) -> dict[int, Any]:
 
 
 def _header(payload: bytes) -> Header:
-    version, *values = shape.fields(cbor.decode(payload), 16, "header")
+    version, *values = shape.fields(cbor.decode_to_shape(payload), 16, "header")
     shape.version(version, "header")
     gateway, epoch, seq, previous, boot, mono, utc, clock, site, software, chunks, events, custody, counter, tree = (
         values
@@ -284,7 +292,7 @@ def _events(value: Any) -> tuple[Event, ...]:
 def _event(value: Any) -> Event:
     kind, start, end, detail = shape.array(value, "event", 4)
     if shape.unsigned(kind, "event kind", max(EventKind)) == 0:
-        raise ChainError("event kind: found 0, expected 1 to 10")
+        raise ChainError("event kind: found 0, expected 1 to 11")
     return Event(kind, shape.instant(start, "event"), shape.instant(end, "event"), shape.text(detail, "event detail"))
 
 

@@ -23,24 +23,26 @@ def encode(value: Any) -> bytes:
 
 def decode(data: bytes) -> Any:
     """The one item in ``data``; EncodingError when it is not the permitted way to write it, or more follows."""
-    try:
-        value = cbor2.loads(
-            data,
-            allow_indefinite=False,
-            allow_duplicate_keys=False,
-            max_depth=DEEPEST,
-            tag_hook=_refuse_tag,
-            semantic_decoders=_TAGS,
-        )
-    except (cbor2.CBORError, TypeError) as error:
-        raise EncodingError(f"found bytes that are not permitted CBOR: {_reason(error)}") from error
+    value = _loads(data)
     _check(value, DEEPEST)
+    check_written(value, data)
+    return value
+
+
+def decode_to_shape(data: bytes) -> Any:
+    """As ``decode``, for whoever holds every part of the item to a type, a range and its keys: here it is not done."""
+    value = _loads(data)
+    check_written(value, data)
+    return value
+
+
+def check_written(value: Any, data: bytes) -> None:
+    """Check that ``data`` is the one way to write ``value``, which was read from it; EncodingError."""
     again = cbor2.dumps(value)
     if again != data:
         raise EncodingError(
             f"found {_excerpt(data, again)}, expected the shortest way to write it and nothing after it"
         )
-    return value
 
 
 def sequence(data: bytes) -> list[tuple[Any, bytes]]:
@@ -52,21 +54,26 @@ def split(data: bytes, most: int | None = None) -> list[bytes]:
     """The bytes of each item of a sequence, found but not yet held to the rules; EncodingError when it breaks off, or
     has more than ``most`` items.
     """
+    return [item for item, _ in cut(data, most)]
+
+
+def cut(data: bytes, most: int | None = None) -> list[tuple[bytes, Any]]:
+    """As ``split``, each with what it says; that, too, is not held to the rules."""
     stream = io.BytesIO(data)
     decoder = cbor2.CBORDecoder(
         stream, allow_indefinite=False, max_depth=DEEPEST, tag_hook=_refuse_tag, semantic_decoders=_TAGS
     )
-    items: list[bytes] = []
+    items: list[tuple[bytes, Any]] = []
     start = 0
     while start < len(data):
         if len(items) == most:
             raise EncodingError(f"found more than {most} items, expected at most {most}")
         try:
-            decoder.decode()
+            value = decoder.decode()
         except (cbor2.CBORError, TypeError) as error:
             raise EncodingError(f"item {len(items)} at byte {start}: {_reason(error)}") from error
         end = stream.tell()
-        items.append(data[start:end])
+        items.append((data[start:end], value))
         start = end
     return items
 
@@ -86,6 +93,20 @@ def byte_string(data: bytes, start: int) -> tuple[bytes, int]:
     if width and (length < 24 or (width > 1 and length < 1 << (4 * width))):
         raise EncodingError(f"found a length of {length} written in {width} bytes, expected the shortest way")
     return data[first : first + length], first + length
+
+
+def _loads(data: bytes) -> Any:
+    try:
+        return cbor2.loads(
+            data,
+            allow_indefinite=False,
+            allow_duplicate_keys=False,
+            max_depth=DEEPEST,
+            tag_hook=_refuse_tag,
+            semantic_decoders=_TAGS,
+        )
+    except (cbor2.CBORError, TypeError) as error:
+        raise EncodingError(f"found bytes that are not permitted CBOR: {_reason(error)}") from error
 
 
 def _check(value: Any, depth: int) -> None:

@@ -94,15 +94,23 @@ class Chunk:
     @classmethod
     def from_bytes(cls, data: bytes) -> Self:
         """The chunk in a leaf; EncodingError on its form, ChainError when its counts do not add up."""
-        device, digest, tracks, faults, counters, clock, salt = shape.fields(cbor.decode(data), 7, "chunk")
+        return cls._of(cbor.decode_to_shape(data))
+
+    @classmethod
+    def of_item(cls, data: bytes, value: Any) -> Self:
+        """The chunk in a leaf that ``cbor.cut`` has found to say ``value``; EncodingError, ChainError."""
+        cbor.check_written(value, data)
+        return cls._of(value)
+
+    @classmethod
+    def _of(cls, value: Any) -> Self:
+        device, digest, tracks, faults, counters, clock, salt = shape.fields(value, 7, "chunk")
         chunk = cls(
             shape.unsigned(device, "chunk device"),
             shape.octets(digest, "chunk device digest", 16),
             tuple([_track(track) for track in shape.array(tracks, "chunk tracks")]),
             tuple([_fault(fault) for fault in shape.array(faults, "chunk faults")]),
-            Counters(
-                *[shape.unsigned(count, "chunk counters") for count in shape.array(counters, "chunk counters", 6)]
-            ),
+            _counters(counters),
             None if clock is None else _clock(clock),
             shape.octets(salt, "chunk salt", 16),
         )
@@ -112,10 +120,11 @@ class Chunk:
 
 def check(chunk: Chunk) -> None:
     """The counts against the exchanges and faults they count, and one track a request and length; ChainError."""
-    kinds = {(track.request, track.reply_length) for track in chunk.tracks}
-    if len(kinds) != len(chunk.tracks):
+    if len({(track.request, track.reply_length) for track in chunk.tracks}) != len(chunk.tracks):
         raise ChainError(f"device {chunk.device}: found a request and reply length in two tracks, expected them in one")
     found, counted = chunk.counters, Counters.of(chunk.tracks, chunk.faults)
+    if found == counted:
+        return
     if found.asked != found.answered + found.silent + found.damaged + found.refused:
         raise ChainError(
             f"device {chunk.device}: found {found}, expected asked = answered + silent + damaged + refused"
@@ -161,8 +170,7 @@ def _differences(times: Sequence[int]) -> list[int]:
 def _track(value: Any) -> Track:
     request, length, times, columns = shape.fields(value, 4, "track")
     shape.unsigned(length, "track reply length")
-    for time in shape.array(times, "track times"):
-        shape.integer(time, "track times")
+    shape.integers(times, "track times")
     shape.octets(columns, "track columns")
     if not times or not length:
         raise EncodingError(
@@ -171,6 +179,10 @@ def _track(value: Any) -> Track:
     if len(columns) != length * len(times):
         raise EncodingError(f"track: found {len(columns)} bytes, expected {len(times)} replies of {length}")
     return Track(shape.octets(request, "track request"), length, tuple(accumulate(times)), columns)
+
+
+def _counters(value: Any) -> Counters:
+    return Counters(*[shape.unsigned(count, "chunk counters") for count in shape.array(value, "chunk counters", 6)])
 
 
 def _fault(value: Any) -> Fault:

@@ -150,15 +150,14 @@ def open1(envelope: bytes, key: PublicKey, content_type: str, aad: bytes) -> byt
 
     The protected header must be, byte for byte, the one this key writes: nothing is chosen by what the envelope says.
     """
-    protected = _protected(key.algorithm, key.kid, content_type)
-    head = _head(protected)
+    head, context = _opening(key.algorithm, key.kid, content_type, aad)
     if not envelope.startswith(head):
         _explain(envelope, key, content_type)
-    payload, end = cbor.byte_string(envelope, len(head))
-    signature, end = cbor.byte_string(envelope, end)
+    payload, behind = cbor.byte_string(envelope, len(head))
+    signature, end = cbor.byte_string(envelope, behind)
     if end != len(envelope):
         raise EncodingError(f"found {len(envelope) - end} bytes after the envelope, expected none")
-    key.verify(signature, sig_structure(protected, aad, payload))
+    key.verify(signature, context + envelope[len(head) : behind])
     return payload
 
 
@@ -194,6 +193,12 @@ def sig_structure(protected: bytes, aad: bytes, payload: bytes) -> bytes:
 
 
 @lru_cache(maxsize=4096)
+def _opening(algorithm: int, kid: bytes, content_type: str, aad: bytes) -> tuple[bytes, bytes]:
+    """What stands before the payload in an envelope, and in the bytes that its signature is made over."""
+    protected = _protected(algorithm, kid, content_type)
+    return _head(protected), sig_structure(protected, aad, b"")[:-1]
+
+
 def _protected(algorithm: int, kid: bytes, content_type: str) -> bytes:
     return cbor.encode({1: algorithm, 4: kid, 16: content_type})
 

@@ -8,12 +8,13 @@ HIGHEST = (1 << 63) - 1
 """The largest integer of a record: what a database and every language can hold."""
 LAST_UTC_MS = 253_402_300_799_999
 """The end of the year 9999."""
+_INTEGERS = {int}
 
 
 def fields(value: Any, count: int, what: str) -> list[Any]:
-    """The values of a map whose keys are exactly 0..count-1."""
-    if type(value) is not dict or len(value) != count or next(reversed(value), count - 1) != count - 1:
-        found = f"keys {sorted(value)}" if type(value) is dict else _kind(value)
+    """The values of a map whose keys are exactly the integers 0..count-1, in rising order."""
+    if type(value) is not dict or list(value) != list(range(count)) or set(map(type, value)) != _INTEGERS:
+        found = f"keys {list(value)}" if type(value) is dict else _kind(value)
         raise EncodingError(f"{what}: found {found}, expected a map with the keys 0..{count - 1}")
     return list(value.values())
 
@@ -31,6 +32,15 @@ def integer(value: Any, what: str) -> int:
     if type(value) is not int or not -HIGHEST - 1 <= value <= HIGHEST:
         raise EncodingError(f"{what}: found {_number(value)}, expected an integer of 64 bits with its sign")
     return value
+
+
+def integers(value: Any, what: str) -> list[int]:
+    """An array of integers of either sign that fit 64 bits with their sign."""
+    items = array(value, what)
+    if items and (set(map(type, items)) != _INTEGERS or min(items) < -HIGHEST - 1 or max(items) > HIGHEST):
+        for item in items:
+            integer(item, what)
+    return items
 
 
 def unsigned(value: Any, what: str, most: int = HIGHEST) -> int:

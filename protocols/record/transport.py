@@ -1,5 +1,7 @@
 """A block on disk and on the wire: one zstd frame of the CBOR sequence envelope, chunk, chunk, ..."""
 
+from typing import Any
+
 import zstandard
 
 from protocols.errors import EncodingError
@@ -37,11 +39,13 @@ def unwrap(frame: bytes, limit: int = LIMIT) -> tuple[bytes, bytes]:
     return data[:end], data[end:]
 
 
-def split(chunks: bytes, count: int) -> tuple[bytes, ...]:
-    """The ``count`` chunks that follow a signed envelope; EncodingError, as soon as they are something else."""
+def cut(chunks: bytes, count: int) -> list[tuple[bytes, Any]]:
+    """The ``count`` chunks that follow a signed envelope, each with what it says, which is not yet held to the rules;
+    EncodingError, as soon as they are something else.
+    """
     if chunks and not chunks.startswith(_CHUNK_HEAD):
         raise EncodingError(f"found {chunks[:1].hex()} after the envelope, expected a7: a chunk")
-    return tuple(cbor.split(chunks, min(count, MOST_CHUNKS)))
+    return cbor.cut(chunks, min(count, MOST_CHUNKS))
 
 
 def _decompress(frame: bytes, limit: int) -> bytes:

@@ -7,8 +7,9 @@ from typing import Any
 
 from cloud.booking import Book
 from cloud.evidence.chain import replayed
-from cloud.ingest import Content, Replayed
+from cloud.ingest import Content
 from cloud.intervals import Interval
+from cloud.reader import Replayed
 from cloud.running import Memory, Running
 from drivers.columns import Layouts, replay_track
 from drivers.driver import Driver

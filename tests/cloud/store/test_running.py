@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from cloud import interval_rows, memory_rows
 from cloud.booking import Book
 from cloud.evidence.chain import replayed
-from cloud.ingest import Content, Replayed
+from cloud.ingest import Content
 from cloud.intervals import INTERVAL_MS, Interval
+from cloud.reader import Replayed
 from cloud.running import Memory, Running
 from drivers.columns import Layouts, replay_track
 from drivers.installation import Installation, install

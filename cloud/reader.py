@@ -1,0 +1,115 @@
+"""Reads the blocks of a gateway, several at once, before it is their turn to be examined. Pure.
+
+What is read of a block depends on nothing but the block, the key and the configuration it names: it may be read ahead,
+and whether the block is taken is found out one by one (``cloud/ingest.py``). What cannot be read ahead is read when it
+is examined, and then it is found out why. Nothing is looked into before the signature over it, or the root above it,
+has been checked.
+"""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, Self
+
+from drivers.columns import Layouts, Table, replay_tracks
+from drivers.installation import Installation
+from protocols.errors import ProtocolError, RecordError
+from protocols.record import block, transport
+from protocols.record.block import Chunk, Header
+from protocols.record.cose import PublicKey
+
+AHEAD_BYTES = 1 << 20
+"""Where so many bytes of chunks have been read ahead, no more are: what one block can have."""
+
+Configurations = Callable[[int], tuple[bytes, Installation] | None]
+"""The digest of the configuration of a number, and what it means; None when it is not held."""
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """One chunk with its tracks as tables, in the same order."""
+
+    chunk: Chunk
+    tables: tuple[Table, ...]
+
+
+@dataclass(slots=True)
+class Signed:
+    """A block whose envelope is signed. ``leaves``: the bytes behind it, which may be anything.
+
+    ``chunks``: what they say, once they are known to be under the root; ``replayed``: that with its values, by the
+    configuration which the header names. None: not read ahead.
+    """
+
+    hash: bytes
+    header: Header
+    leaves: bytes
+    chunks: tuple[Chunk, ...] | None = None
+    replayed: tuple[Replayed, ...] | None = None
+
+    @classmethod
+    def of(cls, frame: bytes, key: PublicKey) -> Self:
+        """The block in a frame, its chunks not looked into; RecordError."""
+        envelope, leaves = transport.unwrap(frame)
+        return cls(hashlib.sha256(envelope).digest(), block.open_header(envelope, key), leaves)
+
+    def items(self) -> list[tuple[bytes, Any]]:
+        """The chunks' bytes, once they are known to be under the root, each with what it says; RecordError."""
+        items = transport.cut(self.leaves, self.header.chunks[0])
+        block.check_root(self.header, [leaf for leaf, _ in items])
+        return items
+
+
+class Reader:
+    """Reads blocks. It remembers where points lie in replies: one for a thread."""
+
+    def __init__(self) -> None:
+        self._layouts = Layouts()
+        self._coming: list[bytes] = []
+        self._ahead: dict[bytes, Signed] = {}
+
+    def expect(self, frames: Sequence[bytes]) -> None:
+        """These frames, all of one gateway, will be opened next, in this order."""
+        self._coming, self._ahead = list(reversed(frames)), {}
+
+    def open(self, frame: bytes, key: PublicKey, configurations: Configurations) -> Signed:
+        """The block in a frame, with what could be read of it; RecordError when this key has not signed it."""
+        if frame not in self._ahead and frame in self._coming[-1:]:
+            self._read_ahead(key, configurations)
+        return self._ahead.pop(frame, None) or Signed.of(frame, key)
+
+    def replay(self, installation: Installation, chunks: Sequence[Chunk]) -> tuple[Replayed, ...]:
+        """The values of the chunks of a block; ChainError for a device that is not there, ProtocolError."""
+        return self._replay([(installation, chunks)])[0]
+
+    def _read_ahead(self, key: PublicKey, configurations: Configurations) -> None:
+        """Read the next frames as far as it goes. What does not read is opened by itself, and then says why."""
+        size, known = 0, list[tuple[Signed, Installation, tuple[Chunk, ...]]]()
+        while self._coming and size < AHEAD_BYTES:
+            frame = self._coming.pop()
+            with suppress(RecordError):
+                signed = self._ahead[frame] = Signed.of(frame, key)
+                size += len(signed.leaves)
+                signed.chunks = block.open_items(signed.header, signed.items())
+                number, digest = signed.header.configuration
+                if (config := configurations(number)) is not None and config[0] == digest:
+                    known.append((signed, config[1], signed.chunks))
+        with suppress(RecordError, ProtocolError):
+            for (signed, *_), replayed in zip(known, self._replay([part[1:] for part in known]), strict=True):
+                signed.replayed = replayed
+
+    def _replay(self, parts: Sequence[tuple[Installation, Sequence[Chunk]]]) -> list[tuple[Replayed, ...]]:
+        """The values of the chunks of several blocks; ChainError, ProtocolError."""
+        tracks = [
+            (installation.driver(chunk.device, chunk.device_digest), track)
+            for installation, chunks in parts
+            for chunk in chunks
+            for track in chunk.tracks
+        ]
+        tables = iter(replay_tracks(tracks, self._layouts))
+        return [
+            tuple([Replayed(chunk, tuple(islice(tables, len(chunk.tracks)))) for chunk in chunks])
+            for _, chunks in parts
+        ]
