@@ -3,25 +3,27 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from itertools import repeat
-from typing import TypeVar, cast
+from itertools import compress, groupby, repeat
+from typing import cast
 
 import numpy as np
 
-from cloud.ingest import Content, Replayed
+from cloud.glide import Place
+from cloud.ingest import Content
 from cloud.intervals import INTERVAL_MS
+from cloud.reader import Replayed
 from cloud.running import Memory, Moved, Running, Samples, Seat
-from drivers.columns import Table
+from drivers.columns import Table, joined
 from drivers.installation import Installation
 from drivers.profile import Point
 from drivers.quantity import limited, scaled
 from drivers.site import multiplier
 from protocols.record.block import Header, Track
 
-T = TypeVar("T")
-
 POWER = "power"
 """What every profile calls the total active power."""
+MOST_READINGS = 200_000
+"""Readings that wait at most: tens of bytes each."""
 KILOWATTS = {"W": 0.001, "kW": 1.0, "MW": 1000.0}
 
 
@@ -64,11 +66,17 @@ class Changes:
 
 
 class Lane:
-    """Which columns of a track are booked, gathered by the matrix they lie in."""
+    """Which columns of a track are booked, gathered by the matrix they lie in.
+
+    ``even``: they are plain readings of counters, ``points``, so that several blocks can be booked at once.
+    """
 
     def __init__(self, table: Table, wanted: Callable[[Point], bool]) -> None:
         layout = table.layout
         chosen = [index for index, point in enumerate(layout.points) if wanted(point)]
+        self.points = [layout.points[index].id for index in chosen]
+        counters = all(layout.points[index].kind == "counter" and layout.points[index].of is None for index in chosen)
+        self.even = layout.fixed and counters
         families = sorted({layout.places[index][0] for index in chosen})
         self._groups = []
         for family in families:
@@ -78,23 +86,39 @@ class Lane:
                 (family, places, [(index, layout.points[index], layout.scales[index]) for index in held])
             )
 
-    def samples(self, table: Table, times: list[int]) -> Iterator[tuple[Point, Samples]]:
+    def samples(self, table: Table, times: list[int], places: Sequence[Place] = ()) -> Iterator[tuple[Point, Samples]]:
         """The readings of each column that are neither absent nor suspect, of a rate None in their place; nothing where
-        there are none.
+        there are none. ``places``: the block of each row, where they are of several.
         """
         dated = table.stamps is not None
-        for family, places, columns in self._groups:
+        for family, spots, columns in self._groups:
             numbers, valid = table.matrices[family]
-            rows = numbers[:, places].T.tolist()
-            masks = repeat(None) if valid is None else valid[:, places].T.tolist()
+            rows = numbers[:, spots].T.tolist()
+            masks = repeat(None) if valid is None else valid[:, spots].T.tolist()
             for (index, point, scale), raws, mask in zip(columns, rows, masks, strict=False):
                 counting = _counting(table, index, raws, scale, mask)
                 if point.kind == "rate":
                     yield point, Samples(times, _or_none(raws, counting), scale, dated)
                 elif counting is None:
-                    yield point, Samples(times, raws, scale, dated)
+                    yield point, Samples(times, raws, scale, dated, places)
                 elif any(counting):
-                    yield point, Samples(_kept(times, counting), _kept(raws, counting), scale, dated)
+                    kept = [list(compress(values, counting)) for values in (times, raws, places)]
+                    yield point, Samples(kept[0], kept[1], scale, dated, kept[2])
+
+
+@dataclass(slots=True)
+class Run:
+    """The tracks of one kind over several blocks, with the time (UTC ms) and the block of each of their replies."""
+
+    counted: Lane
+    power: Lane
+    tables: list[Table]
+    times: list[int]
+    places: list[Place]
+
+
+Said = tuple[Header, Replayed]
+"""A device in a block."""
 
 
 class Desk:
@@ -118,6 +142,30 @@ class Desk:
     def _lanes_of(self, table: Table) -> tuple[Lane, Lane]:
         return Lane(table, lambda point: point.id in self._points), Lane(table, _is_power)
 
+    def even(self, replayed: Replayed) -> bool:
+        """Whether nothing is booked of a chunk but plain readings of counters, in order of time."""
+        for track, table in zip(replayed.chunk.tracks, replayed.tables, strict=True):
+            if not table.layout.fixed or table.stamps is not None or list(track.times) != sorted(track.times):
+                return False
+            if not self.lanes(track, table)[0].even:
+                return False
+        return True
+
+    def runs(self, parts: Sequence[Said]) -> list[Run] | None:
+        """The tracks of even chunks kind by kind; None where a counter is in tracks of several kinds."""
+        found: dict[tuple[bytes, int], Run] = {}
+        for header, replayed in parts:
+            start, place = header.utc[0], (header.epoch, header.seq)
+            for track, table in zip(replayed.chunk.tracks, replayed.tables, strict=True):
+                key = (track.request, track.reply_length)
+                if (run := found.get(key)) is None:
+                    run = found[key] = Run(*self.lanes(track, table), [], [], [])
+                run.tables.append(table)
+                run.times += [start + at for at in track.times]
+                run.places += [place] * len(track.times)
+        points = [point for run in found.values() for point in run.counted.points]
+        return list(found.values()) if len(points) == len(set(points)) else None
+
     def kilowatts(self, point: Point, start: int) -> float:
         """What turns a power as read in the quarter of an hour from ``start`` into kW on the primary side."""
         if start != self._multiplier[0]:
@@ -126,13 +174,15 @@ class Desk:
 
 
 class Book:
-    """Books blocks in chain order."""
+    """Books blocks in chain order. They wait to be entered together, until the rows are asked for."""
 
     def __init__(self, memory: Memory) -> None:
         self._running = Running(memory)
         self._desks: dict[int, Desk] = {}
         self._answered: dict[tuple[str, bytes, str], tuple[Track, int, Header]] = {}
         self._power: dict[tuple[str, str, int], Heap] = {}
+        self._waiting: list[tuple[Header, Content]] = []
+        self._readings = 0
 
     def configure(self, installation: Installation, at: int = 0) -> None:
         """Go on under this configuration, whose first block began ``at`` (UTC ms)."""
@@ -141,10 +191,11 @@ class Book:
 
     def book(self, header: Header, content: Content) -> None:
         """Everything a dated block says."""
-        self.configure(content.installation, header.utc[0])
         self.show(header, content)
-        for replayed in content.chunks:
-            self._count(header, replayed)
+        self._waiting.append((header, content))
+        self._readings += content.readings
+        if self._readings > MOST_READINGS:
+            self._enter()
 
     def show(self, header: Header, content: Content) -> None:
         """The newest replies of a block, and no more: of one that is undated nothing is booked."""
@@ -153,10 +204,36 @@ class Book:
 
     def take(self) -> Changes:
         """The rows that are new or changed since the last call."""
+        self._enter()
         answered = [_answered(key, *found) for key, found in self._answered.items()]
         changes = Changes(self._running.take(), answered, self._power)
         self._answered, self._power = {}, {}
         return changes
+
+    def _enter(self) -> None:
+        """Enter what waits. What follows one another under one configuration is entered device by device."""
+        waiting, self._waiting, self._readings = self._waiting, [], 0
+        for _, group in groupby(waiting, key=lambda block: id(block[1].installation)):
+            blocks = list(group)
+            self.configure(blocks[0][1].installation, blocks[0][0].utc[0])
+            said: dict[int, list[Said]] = {}
+            for header, content in blocks:
+                for replayed in content.chunks:
+                    said.setdefault(replayed.chunk.device, []).append((header, replayed))
+            for number, parts in said.items():
+                self._device(self._desks[number], number, parts)
+
+    def _device(self, desk: Desk, number: int, parts: Sequence[Said]) -> None:
+        """What a device said in blocks that follow one another. Where nothing is booked of several of them but its
+        counters, each from one kind of track, they are entered together, to the same rows as one by one.
+        """
+        for even, group in groupby(parts, key=lambda said: desk.even(said[1])):
+            stretch = list(group)
+            if even and len(stretch) > 1 and (runs := desk.runs(stretch)) is not None:
+                self._follow(desk, number, runs)
+            else:
+                for header, replayed in stretch:
+                    self._count(desk, header, replayed)
 
     def _answer(self, device: str, header: Header, replayed: Replayed) -> None:
         for track, table in zip(replayed.chunk.tracks, replayed.tables, strict=True):
@@ -167,9 +244,8 @@ class Book:
             if known is None or known[2] is not header or at >= known[1]:
                 self._answered[key] = (track, at, header)
 
-    def _count(self, header: Header, replayed: Replayed) -> None:
-        """Hand over what is counted; heap the power."""
-        desk = self._desks[replayed.chunk.device]
+    def _count(self, desk: Desk, header: Header, replayed: Replayed) -> None:
+        """Hand over what is counted in one block; heap the power."""
         heard: list[tuple[Point, Samples]] = []
         for track, table in zip(replayed.chunk.tracks, replayed.tables, strict=True):
             counted, power = desk.lanes(track, table)
@@ -178,6 +254,14 @@ class Book:
             for point, samples in power.samples(table, times):
                 self._heap(desk, point, samples)
         self._running.hear(replayed.chunk.device, heard, header)
+
+    def _follow(self, desk: Desk, number: int, runs: Sequence[Run]) -> None:
+        """The same over several blocks."""
+        for run in runs:
+            table = joined(run.tables)
+            self._running.follow(number, list(run.counted.samples(table, run.times, run.places)))
+            for point, samples in run.power.samples(table, run.times):
+                self._heap(desk, point, samples)
 
     def _heap(self, desk: Desk, point: Point, samples: Samples) -> None:
         times, raws = samples.times, cast("Sequence[int | float]", samples.raws)
@@ -212,10 +296,6 @@ def _counting(
 
 def _exact(raw: int | float) -> int | Decimal:
     return raw if isinstance(raw, int) else Decimal(raw)
-
-
-def _kept(values: Sequence[T], counting: Sequence[bool]) -> list[T]:
-    return [value for value, counts in zip(values, counting, strict=True) if counts]
 
 
 def _or_none(raws: Sequence[int | float], counting: Sequence[bool] | None) -> Sequence[int | float | None]:

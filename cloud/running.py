@@ -15,6 +15,7 @@ from operator import itemgetter
 from typing import NamedTuple, cast
 
 from cloud.doubt import Doubt
+from cloud.glide import Place
 from cloud.intervals import KINDS, NEAR_MS, Interval, Register, Rules, State, meter_of, rules
 from cloud.rates import Rate
 from cloud.series import Series, Turn
@@ -35,13 +36,14 @@ Raw = int | float | Decimal
 class Samples(NamedTuple):
     """Readings of one point: a value is raw x scale, or without a scale the Decimal itself.
 
-    ``dated``: the times (UTC ms) are the device's own.
+    ``dated``: the times (UTC ms) are the device's own. ``places``: the block of each, where they are of several.
     """
 
     times: Sequence[int]
     raws: Sequence[Raw | None]
     scale: Decimal | None
     dated: bool
+    places: Sequence[Place] = ()
 
     @property
     def plain(self) -> bool:
@@ -183,6 +185,14 @@ class Running:
             else:
                 _count(account, counted.get(name, []), cuts.get(name, []), header)
 
+    def follow(self, device: int, heard: Heard) -> None:
+        """What a device said over several blocks: plain readings of counters that are booked, each point once."""
+        seat = self.seats[device]
+        for point, samples in heard:
+            series = self._account(seat, point.id)
+            assert isinstance(series, Series) and samples.scale is not None, "a counter's raw numbers"
+            series.feed(samples.times, cast("Sequence[int | float]", samples.raws), samples.scale, samples.places)
+
     def take(self) -> Moved:
         """What is new or changed since the last call."""
         intervals = [row for series in self._series.values() for row in series.take()]
@@ -235,9 +245,10 @@ class Running:
 def _count(series: Series, heard: Heard, cuts: Sequence[Cut], header: Header) -> None:
     """Feed a counter in order of time; what a setting changed comes before a reading of the same instant."""
     if len(heard) == 1 and not cuts and heard[0][1].plain:
-        times, raws, scale, _ = heard[0][1]
-        assert scale is not None, "plain samples have a scale"
-        series.feed(times, cast("Sequence[int | float]", raws), scale, header.epoch, header.seq)
+        samples = heard[0][1]
+        assert samples.scale is not None, "plain samples have a scale"
+        places = [(header.epoch, header.seq)] * len(samples.times)
+        series.feed(samples.times, cast("Sequence[int | float]", samples.raws), samples.scale, places)
         return
     steps: list[tuple[int, int, str, Cut | Step]] = [(cut.at, 1, cut.point, cut) for cut in cuts]
     for point, samples in heard:

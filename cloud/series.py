@@ -23,11 +23,13 @@ The rules:
 - A series after a gap of more than 400 days begins its own count.
 """
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from cloud.doubt import Candidate, Doubt, follow
+from cloud.glide import Place, Raw, breaks, even
 from cloud.intervals import HOUR_MS, SLACK_MS, STATES, ZERO, Interval, Quality, Register, Rules, State
 from drivers.quantity import EXACT, scaled
 
@@ -36,8 +38,6 @@ LATE_MS = 1_000
 LONGEST_GAP_MS = 400 * 86_400_000
 SLIP_STEPS = 10
 """A register may fall by so many of its steps, as after a power cut, and is waited for: no stretch begins."""
-MOST_GLIDES = 4
-"""How often a run of readings is tried as a whole: a boundary or two lie in it, or it is not worth trying."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +91,7 @@ class Series:
         self._adjust = 0
         self._closed: list[Interval] = []
         self._changed = False
-        self._raw: int | float | None = None
+        self._raw: Raw | None = None
         self._scale = ZERO
         self._slack: float | None = None
         self._reference = (0, 0)
@@ -127,15 +127,21 @@ class Series:
             self.multiplier, self.end = rules.multiplier(self.start), rules.cut(self.start)
         self._changed = True
 
-    def feed(self, times: Sequence[int], raws: Sequence[int | float], scale: Decimal, epoch: int, seq: int) -> None:
-        """Some valid readings of one block, by rising time (UTC ms); a value is raw x scale."""
-        tries = MOST_GLIDES
-        for index in range(len(times)):
-            if tries and self._glide(times[index:], raws[index:], scale, epoch, seq):
-                return
-            tries = max(tries - 1, 0)
-            if self.add(times[index], scaled(_exact(raws[index]), scale), epoch, seq):
-                self._remember(raws[index], scale)
+    def feed(self, times: Sequence[int], raws: Sequence[Raw], scale: Decimal, places: Sequence[Place]) -> None:
+        """Some valid readings, by rising time (UTC ms) within a block, and the block of each; a value is raw x scale.
+
+        The same as ``add`` for each of them.
+        """
+        at, ends = 0, list[int]()
+        while at < len(times):
+            if self._raw is not None and scale == self._scale:
+                ends = ends or breaks(times, raws, self._slack)
+                if (end := self._glide(times, raws, at, ends[bisect_right(ends, at)])) > at:
+                    self._reference, at = places[end - 1], end
+                    continue
+            if self.add(times[at], scaled(_exact(raws[at]), scale), *places[at]):
+                self._remember(raws[at], scale)
+            at += 1
 
     def add(self, at: int, value: Decimal, epoch: int, seq: int) -> bool:
         """One valid reading (UTC ms, in the point's unit) and the block that holds it; whether it was taken."""
@@ -258,23 +264,23 @@ class Series:
         self._adjust = interval.expected - self.rules.expected(interval.start, interval.end)
         self.configure(rules, at)
 
-    def _glide(self, times: Sequence[int], raws: Sequence[int | float], scale: Decimal, epoch: int, seq: int) -> bool:
-        """The same as ``add`` for each where nothing happens: inside the interval, in order, slowly rising."""
+    def _glide(self, times: Sequence[int], raws: Sequence[Raw], at: int, end: int) -> int:
+        """The same as ``add`` for readings from ``at`` on, as long as they are inside the open interval; between ``at``
+        and ``end`` there is no break. Returns the first that was not taken.
+        """
         before = self._raw
-        if before is None or scale != self._scale or times[0] < self.position or times[-1] >= self.end:
-            return False
-        grown = raws[-1] - before
-        if raws[0] < before or (self._slack is not None and grown > self._slack):
-            return False
-        if len(raws) > 1 and list(raws) != sorted(raws):
-            return False
-        self._raw, self._last, self._reference = raws[-1], None, (epoch, seq)
-        self.position = times[-1]
-        self.readings += len(times)
-        self._changed = True
-        return True
+        if before is None or times[at] < self.position or not even(raws[at] - before, self._slack):
+            return at
+        if times[end - 1] >= self.end:
+            end = bisect_left(times, self.end, at, end)
+        if end > at:
+            self._raw, self._last = raws[end - 1], None
+            self.position = times[end - 1]
+            self.readings += end - at
+            self._changed = True
+        return end
 
-    def _remember(self, raw: int | float, scale: Decimal) -> None:
+    def _remember(self, raw: Raw, scale: Decimal) -> None:
         """What ``_glide`` goes on from. A rise it lets pass is one that ``growth`` would, in no time at all."""
         self._raw = raw
         if scale != self._scale:
@@ -438,5 +444,5 @@ class Series:
         )
 
 
-def _exact(raw: int | float) -> int | Decimal:
+def _exact(raw: Raw) -> int | Decimal:
     return raw if isinstance(raw, int) else Decimal(raw)
