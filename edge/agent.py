@@ -20,11 +20,11 @@ from edge.listening import ears
 from edge.log import Log, silent
 from edge.notebook import Notebook
 from edge.outbox import DiskFull, Outbox
-from edge.ports import Listen, Owner, owner, told
+from edge.ports import Listen, Owner, owner
 from edge.recall import recall
 from edge.receiver import Receiver
 from edge.recorder import Entry, Recorder
-from edge.software import installed
+from edge.standing import Running
 from edge.sync import Sync
 from edge.transport import Transport
 from edge.watchdog import Vigil
@@ -379,57 +379,20 @@ class Agent:
         """The agent as JSON."""
         if self._outbox is None:
             return {"state": "disk-full", "why": self._full_why}
-        chain = await self._recorder.call(self._outbox.chain)
-        counts = await self._recorder.call(self._outbox.counts)
-        site, clock = self._config.installation.site, self._clock.state()
-        number, digest = self._config.in_force.name
-        version, software = installed()
-        return {
-            "site": site.site.id,
-            "gateway": self._config.gateway.hex(),
-            "state": "disk-full" if self.paused else "running",
-            "why": self._full_why,
-            "since": self._full_since,
-            "now": self._clock.utc_ms(),
-            "boot": chain.boot,
-            "epoch": chain.link.epoch,
-            "next_seq": chain.link.seq,
-            "configuration": {"number": number, "sha256": digest.hex()},
-            "software": {"version": version, "sha256": software.hex()},
-            "clock": {
-                "source": clock.source,
-                "state": clock.state,
-                "error_ms": clock.error_ms,
-                "last_sync": clock.last_sync_s,
-            },
-            "outbox": {name: getattr(counts, name) for name in counts.__slots__},
-            "exchanges": self._ledger.committed,
-            "ports": [told(port, self._clock, self._started) for port in self._pollers],
-            "devices": [
-                {**self._ledger.status(number), "back_off_ms": self._back_off(number)}
-                for number in range(len(site.device))
-            ],
-            "sync": self._sync_status(),
-        }
-
-    def _back_off(self, device: int) -> int:
-        until = next((at for p in self._pollers if (at := p.schedule.back_off_until(device)) is not None), 0)
-        return max(0, until - self._clock.mono_ms())
-
-    def _sync_status(self) -> dict[str, object]:
-        if self._sync is None or self._config.collector is None:
-            return {"state": "not enrolled"}
-        standing, receipt = self._sync.standing, self._sync.standing.receipt
-        return {
-            "url": self._config.collector.url,
-            "state": standing.state,
-            "error": standing.error,
-            "batches": standing.batches,
-            "blocks": standing.blocks,
-            "receipt": None
-            if receipt is None
-            else {"epoch": receipt.epoch, "next_seq": receipt.next_seq, "level": receipt.level, "at": receipt.at},
-        }
+        running = Running(
+            self._config,
+            self._clock,
+            self._outbox,
+            self._recorder,
+            self._blocks,
+            self._ledger,
+            self._pollers,
+            None if self._sync is None else self._sync.standing,
+            self._started,
+            self._full_since,
+            self._full_why,
+        )
+        return await running.status()
 
 
 async def _set_within(event: asyncio.Event, seconds: float) -> bool:

@@ -2,8 +2,9 @@
 
 import asyncio
 import contextlib
+from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from random import Random
 
@@ -40,6 +41,8 @@ class Standing:
     receipt: Receipt | None = None
     batches: int = 0
     blocks: int = 0
+    results: Counter[str] = field(default_factory=Counter)
+    """How often each state came of an attempt."""
 
 
 class Sync:
@@ -176,6 +179,8 @@ class Sync:
 
     def _say(self, state: str, error: str) -> None:
         changed = state != self.standing.state
+        if state != "idle":
+            self.standing.results[state] += 1
         self.standing.state, self.standing.error = state, error
         if changed and state != "delivering":
             self._log("info" if state == "idle" else "warning", "sync", state=state, why=error)

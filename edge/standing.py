@@ -1,0 +1,91 @@
+"""What a running agent says of itself, as JSON: for status, metrics, doctor and the support bundle."""
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from edge.blocks import Blocks
+from edge.clock import Clock
+from edge.config import EdgeConfig
+from edge.ledger import Ledger
+from edge.outbox import Outbox
+from edge.ports import Owner, told
+from edge.recorder import Recorder
+from edge.software import installed
+from edge.sync import Standing
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """The parts of an agent that has its store. ``full_since``: UTC ms, while readings are stopped, and why."""
+
+    config: EdgeConfig
+    clock: Clock
+    outbox: Outbox
+    recorder: Recorder
+    blocks: Blocks
+    ledger: Ledger
+    ports: Sequence[Owner]
+    sync: Standing | None
+    started: int
+    full_since: int | None
+    full_why: str
+
+    async def status(self) -> dict[str, object]:
+        """Everything that is known now."""
+        chain = await self.recorder.call(self.outbox.chain)
+        counts = await self.recorder.call(self.outbox.counts)
+        site, clock = self.config.installation.site, self.clock.state()
+        number, digest = self.config.in_force.name
+        version, software = installed()
+        return {
+            "site": site.site.id,
+            "gateway": self.config.gateway.hex(),
+            "state": "disk-full" if self.recorder.full else "running",
+            "why": self.full_why,
+            "since": self.full_since,
+            "now": self.clock.utc_ms(),
+            "up_s": (self.clock.mono_ms() - self.started) // 1000,
+            "boot": chain.boot,
+            "epoch": chain.link.epoch,
+            "next_seq": chain.link.seq,
+            "configuration": {"number": number, "sha256": digest.hex()},
+            "software": {"version": version, "sha256": software.hex()},
+            "clock": {
+                "source": clock.source,
+                "state": clock.state,
+                "error_ms": clock.error_ms,
+                "last_sync": clock.last_sync_s,
+                "offset_ms": self.blocks.off_by(),
+            },
+            "outbox": {name: getattr(counts, name) for name in counts.__slots__},
+            "disk_free_bytes": shutil.disk_usage(self.config.state).free,
+            "blocks_sealed": self.blocks.moves[0],
+            "exchanges": self.ledger.committed,
+            "ports": [told(port, self.clock, self.started) for port in self.ports],
+            "devices": [
+                {**self.ledger.status(number), "back_off_ms": self._back_off(number)}
+                for number in range(len(site.device))
+            ],
+            "sync": self._sync(),
+        }
+
+    def _back_off(self, device: int) -> int:
+        until = next((at for p in self.ports if (at := p.schedule.back_off_until(device)) is not None), 0)
+        return max(0, until - self.clock.mono_ms())
+
+    def _sync(self) -> dict[str, object]:
+        if self.sync is None or self.config.collector is None:
+            return {"state": "not enrolled"}
+        standing, receipt = self.sync, self.sync.receipt
+        return {
+            "url": self.config.collector.url,
+            "state": standing.state,
+            "error": standing.error,
+            "batches": standing.batches,
+            "blocks": standing.blocks,
+            "results": dict(standing.results),
+            "receipt": None
+            if receipt is None
+            else {"epoch": receipt.epoch, "next_seq": receipt.next_seq, "level": receipt.level, "at": receipt.at},
+        }
