@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from cloud.booking import Book
-from cloud.ingest import Content, Examiner, Head, Trust
+from cloud.ingest import Beginning, Content, Examiner, Head, Trust
 from cloud.running import Memory
 from cloud.store import Store
 from drivers.columns import Layouts, replay_track
@@ -193,8 +193,8 @@ class _Fresh:
     def held(self, epoch: int, seq: int) -> bytes | None:
         return None
 
-    def issued(self, receipt: bytes) -> bool:
-        return False
+    def beginning(self, epoch: int, previous: bytes) -> Beginning | None:
+        return None
 
     def configuration(self, number: int) -> tuple[bytes, Installation] | None:
         return self._configuration

@@ -18,9 +18,10 @@ from starlette.types import ASGIApp
 from cloud import api_account, api_health, api_record, closing, ingest_route
 from cloud.collector import Collector
 from cloud.guard import Guard
-from cloud.ingest_route import WAYS, described
+from cloud.ingest_route import described
 from cloud.pages import routes
 from cloud.problem import Problem
+from cloud.ways import WAYS
 from protocols.errors import TanmeterError
 
 CLOSE_EVERY_S = 20.0
@@ -43,12 +44,8 @@ def create_app(collector: Collector) -> ASGIApp:
         responses={"4XX": {"description": "A problem (RFC 9457)", "content": {"application/problem+json": {}}}},
     )
     app.state.collector = collector
-    for path, work in (
-        ("/v1/blocks", ingest_route.blocks),
-        ("/v1/enrolments", ingest_route.enrolments),
-        ("/v1/configs", ingest_route.configs),
-    ):
-        app.router.routes.append(Route(path, ingest_route.Intake(work), methods=["POST"]))
+    for path in WAYS:
+        app.router.routes.append(Route(path, ingest_route.Intake(path), methods=["POST"]))
     app.openapi = lambda: _described(app)  # type: ignore[method-assign]
     for router in (api_record.router, api_account.router, api_health.router, routes.router):
         app.include_router(router)

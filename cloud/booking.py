@@ -200,7 +200,8 @@ class Book:
     def show(self, header: Header, content: Content) -> None:
         """The newest replies of a block, and no more: of one that is undated nothing is booked."""
         for replayed in content.chunks:
-            self._answer(content.installation.site.device[replayed.chunk.device].id, header, replayed)
+            device = content.installation.site.device[replayed.chunk.device].id
+            _newest(self._answered, device, header, replayed)
 
     def take(self) -> Changes:
         """The rows that are new or changed since the last call."""
@@ -234,15 +235,6 @@ class Book:
             else:
                 for header, replayed in stretch:
                     self._count(desk, header, replayed)
-
-    def _answer(self, device: str, header: Header, replayed: Replayed) -> None:
-        for track, table in zip(replayed.chunk.tracks, replayed.tables, strict=True):
-            at = max(track.times)
-            kind = "" if track.request else " ".join([point.id for point in table.points])
-            key = (device, track.request, kind)
-            known = self._answered.get(key)
-            if known is None or known[2] is not header or at >= known[1]:
-                self._answered[key] = (track, at, header)
 
     def _count(self, desk: Desk, header: Header, replayed: Replayed) -> None:
         """Hand over what is counted in one block; heap the power."""
@@ -306,6 +298,27 @@ def _or_none(raws: Sequence[int | float], counting: Sequence[bool] | None) -> Se
 
 def _is_power(point: Point) -> bool:
     return point.kind == "gauge" and point.unit in KILOWATTS and point.id == POWER
+
+
+def heard(header: Header, content: Content) -> list[Answered]:
+    """The newest answer to each request of a block by itself, as ``Book`` would find it: for the eye."""
+    newest: dict[tuple[str, bytes, str], tuple[Track, int, Header]] = {}
+    for replayed in content.chunks:
+        _newest(newest, content.installation.site.device[replayed.chunk.device].id, header, replayed)
+    return [_answered(key, *found) for key, found in newest.items()]
+
+
+def _newest(
+    known: dict[tuple[str, bytes, str], tuple[Track, int, Header]], device: str, header: Header, replayed: Replayed
+) -> None:
+    """Put the newest answer of each kind in its place; one of a later block is newer whatever its time."""
+    for track, table in zip(replayed.chunk.tracks, replayed.tables, strict=True):
+        at = max(track.times)
+        kind = "" if track.request else " ".join([point.id for point in table.points])
+        key = (device, track.request, kind)
+        held = known.get(key)
+        if held is None or held[2] is not header or at >= held[1]:
+            known[key] = (track, at, header)
 
 
 def _answered(key: tuple[str, bytes, str], track: Track, at: int, header: Header) -> Answered:

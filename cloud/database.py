@@ -18,7 +18,9 @@ from typing import Self
 
 from protocols.errors import StoreError
 
-SCHEMA = 2
+SCHEMA = 3
+OLDEST_SCHEMA = 2
+"""A file of this schema or a newer one is brought to ours when it is opened, all at once or not at all."""
 BUSY_S = 30.0
 
 
@@ -125,12 +127,18 @@ class Database:
         found = self._writer.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
         if found and ("meta",) not in found:
             raise StoreError(f"{self.path}: found a database that is not a collector's")
-        self._writer.executescript(
-            "BEGIN IMMEDIATE;" + files("cloud").joinpath("schema.sql").read_text("utf-8") + "COMMIT;"
-        )
-        (version,) = self._writer.execute("SELECT value FROM meta WHERE name = 'schema'").fetchone()
-        if version != SCHEMA:
-            raise StoreError(f"{self.path}: found schema {version}, expected {SCHEMA}")
+        steps = ["schema.sql"]
+        if found:
+            (version,) = self._writer.execute("SELECT value FROM meta WHERE name = 'schema'").fetchone()
+            if not OLDEST_SCHEMA <= version <= SCHEMA:
+                raise StoreError(f"{self.path}: found schema {version}, expected {OLDEST_SCHEMA} to {SCHEMA}")
+            steps[:0] = [f"schema_from_{number}.sql" for number in range(version, SCHEMA)]
+        script = "".join([files("cloud").joinpath(name).read_text("utf-8") for name in steps])
+        try:
+            self._writer.executescript(f"BEGIN IMMEDIATE;{script}COMMIT;")
+        except BaseException as error:
+            self._undo(error)
+            raise
 
 
 def _connect(path: Path) -> sqlite3.Connection:

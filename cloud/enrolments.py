@@ -7,6 +7,7 @@ import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
 
+from cloud import receipts
 from cloud.database import Database
 from cloud.rows import Configuration, Gateway
 from drivers.installation import Installation, install
@@ -183,10 +184,7 @@ class Enrolments(Database):
         if self.key is None:
             raise ConfigError(str(self.path), "a store opened without the collector's key", "one opened with it")
         envelope = sign_receipt(receipt, self.key)
-        db.execute(
-            "INSERT OR IGNORE INTO receipts VALUES (?,?,?,?,?,?)",
-            (receipt.gateway, hashlib.sha256(envelope).digest(), receipt.epoch, receipt.next_seq, receipt.at, envelope),
-        )
+        receipts.keep(db, receipt, envelope)
         return envelope
 
     def _try(self, invite: invites.Invite, now: int) -> None:

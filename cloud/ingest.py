@@ -7,9 +7,10 @@ order; the first rule broken decides the answer.
 - The envelope names the enrolled, unrevoked key of this gateway, and is signed by it over these very bytes, with the
   algorithm fixed at enrolment; only then is it decoded: else *refused*.
 - Its place: a seq that is held with the same hash is *already held*; with another hash, or with a predecessor other
-  than the head, it is a *conflict*; a seq ahead of the next one is a *gap*. A later epoch is the next one, begins with
-  seq 0, and names a receipt we issued to this gateway.
+  than the head, it is a *conflict*; a seq ahead of the next one is a *gap*. A later epoch begins with seq 0 and names a
+  receipt we issued to this gateway, or its enrolment; or we have issued a receipt for that epoch or a later one.
 - Its chunks are the ones under the signed root: else *refused*. Until here they are bytes that nobody has looked into.
+  Of a block ahead of the chain they are replayed for its live values, as far as that goes; its turn will come.
 - Its configuration is held (else *refused* with CFG-102: post it and send the block again).
 
 What is now left is the gateway's own word in its right place. If its content cannot be, the block is *refused* and
@@ -22,12 +23,12 @@ quarantined, but keeps its place in the chain, so that it blocks nothing that fo
 - Every reply replays.
 
 A block that lies in the future, or opens a new epoch, is booked all the same, and somebody is told: no verifier could
-know when it was received.
+know when it was received. So is an epoch that begins after a receipt of blocks that are not held any more.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
 
 from cloud import course
 from cloud.course import Course
@@ -81,11 +82,21 @@ class Holdings(Protocol):
     def held(self, epoch: int, seq: int) -> bytes | None:
         """The hash of the block held under this number."""
 
-    def issued(self, receipt: bytes) -> bool:
-        """Whether this is the SHA-256 of a receipt we issued to this gateway."""
+    def beginning(self, epoch: int, previous: bytes) -> "Beginning | None":
+        """What an epoch may begin after: the SHA-256 of a receipt of ours or of the enrolment; None when it may not."""
 
     def configuration(self, number: int) -> tuple[bytes, Installation] | None:
         """The digest of the configuration held under this number, and what it means."""
+
+
+@dataclass(frozen=True, slots=True)
+class Beginning:
+    """What an epoch begins after: the place (epoch, next seq) up to which we once held the chain.
+
+    ``held`` is None when we know only that we took this epoch once: the receipt it names is not here.
+    """
+
+    held: tuple[int, int] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +123,9 @@ class Opened:
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """Why somebody must be told: ``conflict`` or ``fork``, ``clock`` (a block in the future), ``epoch`` (a new one)."""
+    """Why somebody must be told: ``conflict`` or ``fork``, ``clock`` (a block in the future), ``epoch`` (a new one),
+    ``missing`` (it begins after blocks that we receipted once and do not hold).
+    """
 
     kind: str
     detail: str
@@ -120,12 +133,17 @@ class Notice:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """The answer to a frame. ``opened``: the block, when it is signed. ``head``: where the chain stands if it moved."""
+    """The answer to a frame. ``opened``: the block, when it is signed. ``head``: where the chain stands if it moved.
+
+    ``ahead``: the block is the gateway's own word and its turn has not come; its content is there for its live values
+    when it could be replayed.
+    """
 
     verdict: Verdict
     opened: Opened | None = None
     head: Head | None = None
     notices: tuple[Notice, ...] = ()
+    ahead: bool = False
 
 
 def kid(frame: bytes) -> bytes | None:
@@ -152,13 +170,23 @@ class Examiner:
             signed = self._open(trust, holdings, frame)
         except TanmeterError as error:
             return Finding(_refused(error))
-        opened, header = Opened(signed.hash, signed.header), signed.header
-        if (elsewhere := _place(trust.head, holdings, opened)) is not None:
+        opened = Opened(signed.hash, signed.header)
+        elsewhere = _place(trust.head, holdings, opened)
+        if elsewhere is not None and not elsewhere.ahead:
             return elsewhere
         try:
             items = signed.items() if signed.chunks is None else []
         except RecordError as error:
             return Finding(_refused(error), opened)
+        if elsewhere is not None:
+            return replace(elsewhere, opened=replace(opened, content=self._glance(holdings, signed, items)))
+        return self._in_turn(trust, holdings, signed, items, now)
+
+    def _in_turn(
+        self, trust: Trust, holdings: Holdings, signed: Signed, items: Sequence[tuple[bytes, Any]], now: int
+    ) -> Finding:
+        """The answer to the next block of the chain."""
+        opened, header = Opened(signed.hash, signed.header), signed.header
         number, digest = header.configuration
         if (config := holdings.configuration(number)) is None:
             detail = f"found configuration {number} ({digest.hex()}), expected one that was sent here before"
@@ -172,10 +200,12 @@ class Examiner:
             content = Content(config[1], signed.replayed or self._reader.replay(config[1], chunks))
         except (RecordError, ProtocolError) as error:
             head = _after(trust.head, opened, booked=False)
-            return Finding(_refused(error, header.seq + 1), opened, head, _notices(trust.head, header, now))
+            notices = _notices(trust.head, holdings, header, now)
+            return Finding(_refused(error, header.seq + 1), opened, head, notices)
         stored = Verdict(Answer.STORED, header.seq + 1, "", "")
         head = _after(trust.head, opened, booked=True)
-        return Finding(stored, Opened(opened.hash, header, content), head, _notices(trust.head, header, now))
+        notices = _notices(trust.head, holdings, header, now)
+        return Finding(stored, Opened(opened.hash, header, content), head, notices)
 
     def again(self, key: cose.PublicKey, holdings: Holdings, frame: bytes) -> Opened:
         """A block that was taken before, opened and replayed anew; RecordError, ProtocolError when it is damaged."""
@@ -184,6 +214,18 @@ class Examiner:
             raise ChainError(f"found configuration {signed.header.configuration[0]}, expected one that is held")
         chunks = block.open_items(signed.header, signed.items())
         return Opened(signed.hash, signed.header, Content(config[1], self._reader.replay(config[1], chunks)))
+
+    def _glance(self, holdings: Holdings, signed: Signed, items: Sequence[tuple[bytes, Any]]) -> Content | None:
+        """What a block ahead of its chain says, for the eye; None when it cannot be replayed (yet)."""
+        number, digest = signed.header.configuration
+        config = holdings.configuration(number)
+        if config is None or config[0] != digest:
+            return None
+        try:
+            chunks = block.open_items(signed.header, items) if signed.chunks is None else signed.chunks
+            return Content(config[1], signed.replayed or self._reader.replay(config[1], chunks))
+        except (RecordError, ProtocolError):
+            return None
 
     def _open(self, trust: Trust, holdings: Holdings, frame: bytes) -> Signed:
         """A block with its signed header; RecordError, EnrolmentError."""
@@ -217,12 +259,9 @@ def _place(head: Head, holdings: Holdings, opened: Opened) -> Finding | None:
 
 def _place_in_new_epoch(head: Head, holdings: Holdings, opened: Opened) -> Finding | None:
     header = opened.header
-    if header.epoch > head.epoch + 1:
-        error = ChainError(f"found epoch {header.epoch}, expected {head.epoch} or {head.epoch + 1}")
-        return Finding(_refused(error, head.next_seq), opened)
     if header.seq > 0:
         return _gap(0, opened)
-    if not holdings.issued(header.previous):
+    if holdings.beginning(header.epoch, header.previous) is None:
         error = ChainError(
             f"found epoch {header.epoch} after {header.previous.hex()}, expected a receipt this collector issued"
         )
@@ -235,19 +274,29 @@ def _after(head: Head, opened: Opened, *, booked: bool) -> Head:
     return Head(now.epoch, opened.header.seq + 1, opened.hash, now.boot, now.mono, now.configuration, now.utc)
 
 
-def _notices(head: Head, header: Header, now: int) -> tuple[Notice, ...]:
+def _notices(head: Head, holdings: Holdings, header: Header, now: int) -> tuple[Notice, ...]:
     """What somebody must be told of a block that went into the chain: once, where it begins."""
     found = []
     if header.epoch != head.epoch:
-        found.append(Notice("epoch", f"epoch {header.epoch} begins at UTC {header.utc[0]}, after {head.utc}"))
+        found += _epoch_notices(head, header, holdings.beginning(header.epoch, header.previous))
     if max(header.utc) > now + FUTURE_MS and (head.utc is None or head.utc <= now + FUTURE_MS):
         found.append(Notice("clock", f"found UTC {max(header.utc)}, expected none after {now}: when it was received"))
     return tuple(found)
 
 
+def _epoch_notices(head: Head, header: Header, beginning: Beginning | None) -> list[Notice]:
+    held = None if beginning is None else beginning.held
+    unproven = "; the receipt it names is not held" if held is None else ""
+    found = [Notice("epoch", f"epoch {header.epoch} begins at UTC {header.utc[0]}, after {head.utc}{unproven}")]
+    if held is not None and held > (head.epoch, head.next_seq):
+        detail = f"found the chain at {head.epoch}/{head.next_seq}, expected {held[0]}/{held[1]}: once receipted"
+        found.append(Notice("missing", detail))
+    return found
+
+
 def _gap(wanted: int, opened: Opened) -> Finding:
     detail = f"found seq {opened.header.seq}, expected {wanted}"
-    return Finding(Verdict(Answer.GAP, wanted, ChainError.code, detail), opened)
+    return Finding(Verdict(Answer.GAP, wanted, ChainError.code, detail), opened, ahead=True)
 
 
 def _conflict(head: Head, opened: Opened, held: str, kind: str) -> Finding:

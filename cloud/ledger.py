@@ -5,8 +5,8 @@ import sqlite3
 from collections.abc import Iterable
 from datetime import UTC, datetime
 
-from cloud import interval_rows, memory_rows
-from cloud.booking import Changes
+from cloud import ahead, interval_rows, memory_rows
+from cloud.booking import Changes, heard
 from cloud.ingest import UNKNOWN_CONFIGURATION, Finding, Head, Notice, Opened
 from cloud.intervals import Register
 from cloud.series import Turn
@@ -49,9 +49,10 @@ class Ledger:
     """One transaction at ``now`` (UTC ms). Every block and every change of an interval gets the next ingest number."""
 
     def __init__(self, db: sqlite3.Connection, now: int) -> None:
-        self._db, self._now = db, now
+        self.db, self.now = db, now
         self._kept: set[bytes | None] = set()
         self._told: set[bytes] = set()
+        self._ahead: set[bytes] = set()
         (self._ingest_seq,) = db.execute("SELECT value FROM meta WHERE name = 'ingest_seq'").fetchone()
 
     def keep(self, gateway: bytes | None, finding: Finding, frame: bytes) -> None:
@@ -66,23 +67,27 @@ class Ledger:
         if finding.head is not None and opened is not None:
             self._block(opened, None if opened.content else f"{verdict.code}: {verdict.detail}", frame)
 
+    def keep_ahead(self, opened: Opened, frame: bytes) -> None:
+        """A block whose turn has not come, and its live values; the gateway has been heard."""
+        gateway = opened.header.gateway
+        if not ahead.keep(self.db, opened, frame, self.now):
+            return
+        self._ahead.add(gateway)
+        if opened.content is not None:
+            ahead.show(self.db, gateway, heard(opened.header, opened.content))
+        self.db.execute("UPDATE gateways SET received_at = ? WHERE gateway = ?", (self.now, gateway))
+
     def book(self, gateway: bytes, changes: Changes) -> None:
         """What the blocks of a batch changed in the accounts of their gateway."""
         moved = changes.moved
-        self._db.executemany(
+        self.db.executemany(
             interval_rows.UPSERT, [interval_rows.values(gateway, row, self._next()) for row in moved.intervals]
         )
-        memory_rows.keep(self._db, gateway, moved)
+        memory_rows.keep(self.db, gateway, moved)
         for turn in moved.turns:
             self.tell(gateway, turn.kind, (turn.after.epoch, turn.after.seq), _told(turn))
-        self._db.executemany(
-            "INSERT OR REPLACE INTO latest VALUES (?,?,?,?,?,?,?,?,?)",
-            [
-                (gateway, row.device, row.request, row.points, row.config_number, row.at, row.reply, row.epoch, row.seq)
-                for row in changes.answered
-            ],
-        )
-        self._db.executemany(
+        self.db.executemany(_LATEST, ahead.rows(gateway, changes.answered))
+        self.db.executemany(
             "INSERT INTO power VALUES (?,?,?,?,?,?,?) ON CONFLICT DO UPDATE SET total = total + excluded.total,"
             " peak = max(peak, excluded.peak), samples = samples + excluded.samples",
             [(gateway, *place, heap.total, heap.peak, heap.samples) for place, heap in changes.power.items()],
@@ -91,7 +96,7 @@ class Ledger:
     def move(self, gateway: bytes, head: Head, tally: Tally) -> None:
         """The head of a chain, and the gateway's health with it."""
         start, end = tally.utc or (None, None)
-        self._db.execute(
+        self.db.execute(
             "UPDATE gateways SET epoch = ?, next_seq = ?, head = ?, boot = ?, mono = ?, config_number = ?,"
             " block_start = coalesce(?, block_start), block_end = coalesce(?, block_end), received_at = ?,"
             " blocks = blocks + ?, refused_blocks = refused_blocks + ?, readings = readings + ?, gaps = gaps + ?,"
@@ -99,7 +104,7 @@ class Ledger:
             " refused = refused + ? WHERE gateway = ?",
             (
                 *(head.epoch, head.next_seq, head.hash, head.boot, head.mono, head.config_number),
-                *(start, end, self._now, tally.blocks, tally.refused_blocks, tally.readings, tally.gaps),
+                *(start, end, self.now, tally.blocks, tally.refused_blocks, tally.readings, tally.gaps),
                 *tally.counters,
                 gateway,
             ),
@@ -109,13 +114,15 @@ class Ledger:
         """Write down how far the ingest numbers have counted, and let go of what is too much of what was refused."""
         for gateway in self._kept:
             self._bound(gateway)
+        for held in self._ahead:
+            ahead.bound(self.db, held)
         for gateway in self._told:
-            self._db.execute(
+            self.db.execute(
                 "DELETE FROM incidents WHERE gateway = ?1 AND id <="
                 " (SELECT id FROM incidents WHERE gateway = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2)",
                 (gateway, MOST_INCIDENTS),
             )
-        self._db.execute("UPDATE meta SET value = ? WHERE name = 'ingest_seq'", (self._ingest_seq,))
+        self.db.execute("UPDATE meta SET value = ? WHERE name = 'ingest_seq'", (self._ingest_seq,))
 
     def _next(self) -> int:
         self._ingest_seq += 1
@@ -125,27 +132,27 @@ class Ledger:
         header, content = opened.header, opened.content
         place = (header.gateway, header.epoch, header.seq)
         readings, number = 0 if content is None else content.readings, header.configuration[0]
-        self._db.execute(
+        self.db.execute(
             "INSERT INTO blocks (ingest_seq, gateway, epoch, seq, hash, utc_start, utc_end, received_at, config_number,"
             " readings, fault, frame) VALUES (?,?,?,?,?,?,?,?,?,?,?,?)",
-            (self._next(), *place, opened.hash, *header.utc, self._now, number, readings, fault, frame),
+            (self._next(), *place, opened.hash, *header.utc, self.now, number, readings, fault, frame),
         )
         if header.events and content is not None:
             rows = [
                 (*place, number, event.kind, event.start, event.end, event.detail)
                 for number, event in enumerate(header.events)
             ]
-            self._db.executemany("INSERT INTO events VALUES (?,?,?,?,?,?,?,?)", rows)
+            self.db.executemany("INSERT INTO events VALUES (?,?,?,?,?,?,?,?)", rows)
 
     def _quarantine(self, gateway: bytes | None, finding: Finding, frame: bytes) -> bool:
         """Keep refused bytes with the reason; False when the same bytes are there already."""
         verdict, opened = finding.verdict, finding.opened
         signed = finding.head is not None or bool(finding.notices)
         place = (opened.header.epoch, opened.header.seq) if opened is not None else (None, None)
-        done = self._db.execute(
+        done = self.db.execute(
             "INSERT OR IGNORE INTO quarantine (gateway, at, code, reason, signed, epoch, seq, hash, frame)"
             " VALUES (?,?,?,?,?,?,?,?,?)",
-            (gateway, self._now, verdict.code, verdict.detail, signed, *place, hashlib.sha256(frame).digest(), frame),
+            (gateway, self.now, verdict.code, verdict.detail, signed, *place, hashlib.sha256(frame).digest(), frame),
         )
         self._kept.add(gateway if signed else None)
         return done.rowcount == 1
@@ -155,11 +162,11 @@ class Ledger:
             self.tell(gateway, notice.kind, (opened.header.epoch, opened.header.seq), notice.detail)
 
     def tell(self, gateway: bytes, kind: str, place: tuple[int, int], detail: str) -> None:
-        """An incident: what somebody must look into."""
+        """An incident: something a person must look into, and the place in the chain where it is."""
         self._told.add(gateway)
-        self._db.execute(
+        self.db.execute(
             "INSERT INTO incidents (gateway, at, kind, epoch, seq, detail) VALUES (?,?,?,?,?,?)",
-            (gateway, self._now, kind, *place, detail),
+            (gateway, self.now, kind, *place, detail),
         )
 
     def _bound(self, gateway: bytes | None) -> None:
@@ -169,12 +176,20 @@ class Ledger:
             if gateway is None
             else ("signed = 1 AND gateway = ?1", MOST_SIGNED, MOST_SIGNED_BYTES)
         )
-        self._db.execute(
+        self.db.execute(
             "DELETE FROM quarantine WHERE id IN (SELECT id FROM (SELECT id, row_number() OVER newest AS place,"
             f" sum(length(frame)) OVER newest AS bytes FROM quarantine WHERE {where}"
             " WINDOW newest AS (ORDER BY id DESC)) WHERE place > ?2 OR bytes > ?3)",
             (gateway, most, most_bytes),
         )
+
+
+_LATEST = (
+    "INSERT INTO latest VALUES (?,?,?,?,?,?,?,?,?,0) ON CONFLICT DO UPDATE SET config_number = excluded.config_number,"
+    " at = excluded.at, reply = excluded.reply, epoch = excluded.epoch, seq = excluded.seq, ahead = 0"
+    " WHERE ahead = 0 OR (excluded.epoch, excluded.seq) >= (epoch, seq) OR excluded.at > at"
+)
+"""A live value of a block ahead of the chain gives way when the chain comes to that block, or past its time."""
 
 
 def _told(turn: Turn) -> str:

@@ -67,15 +67,14 @@ def _previous(store: Store, gateway: Gateway, row: Block) -> bytes | None:
         return None if frame is None else transport.unpack(frame).hash
     if row.epoch == 0:
         return siteconfig.digest(gateway.enrolment)
-    named = _named_receipt(store, gateway, row)
-    return None if named is None else siteconfig.digest(named)
-
-
-def _named_receipt(store: Store, gateway: Gateway, row: Block) -> bytes | None:
     frame = store.block(gateway.id, row.epoch, row.seq)
     if frame is None:
         return None
-    return store.receipt_named(gateway.id, open_header(transport.unpack(frame).envelope, gateway.key).previous)
+    previous = open_header(transport.unpack(frame).envelope, gateway.key).previous
+    if previous == (enrolment := siteconfig.digest(gateway.enrolment)):
+        return enrolment
+    named = store.receipt_named(gateway.id, previous)
+    return None if named is None else siteconfig.digest(named)
 
 
 def _configuration(store: Store, gateway: Gateway, row: Block) -> bytes | None:

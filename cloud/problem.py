@@ -58,6 +58,8 @@ STATUSES: tuple[tuple[type[TanmeterError], int], ...] = (
 """Which HTTP status tells which of our errors; the first that fits."""
 
 RETRY_AFTER_S = 2
+TAGS = {"zh": "zh-CN", "en": "en"}
+"""The language of a document, as a header names it."""
 
 
 class Problem(Exception):
@@ -119,9 +121,17 @@ def language(scope: Scope) -> messages.Language:
     return messages.language(Headers(scope=scope).get("accept-language"))
 
 
+def document(problem: Problem, path: str, chosen: messages.Language, request: str) -> bytes:
+    """The problem document as it travels, in the reader's language; ``request`` is the id of the request."""
+    return json.dumps(_members(problem, path, chosen, request), ensure_ascii=False).encode("utf-8", "replace")
+
+
 def body(problem: Problem, scope: Scope) -> dict[str, Any]:
     """The members of the problem document, in the reader's language."""
-    chosen = language(scope)
+    return _members(problem, scope.get("path", ""), language(scope), request_id(scope))
+
+
+def _members(problem: Problem, path: str, chosen: messages.Language, request: str) -> dict[str, Any]:
     document: dict[str, Any] = {
         "type": f"/errors#{problem.code}",
         "title": messages.text(problem.code, chosen),
@@ -129,8 +139,8 @@ def body(problem: Problem, scope: Scope) -> dict[str, Any]:
         "code": problem.code,
         "detail": problem.detail,
         "fix": messages.remedy(problem.code, chosen),
-        "instance": quote(scope.get("path", "")),
-        "request_id": request_id(scope),
+        "instance": quote(path),
+        "request_id": request,
     }
     if problem.errors:
         document["errors"] = [dict(entry) for entry in problem.errors]
@@ -139,7 +149,7 @@ def body(problem: Problem, scope: Scope) -> dict[str, Any]:
 
 def response(problem: Problem, scope: Scope) -> Response:
     """The problem as an ASGI answer."""
-    headers = {**problem.headers, "content-language": {"zh": "zh-CN", "en": "en"}[language(scope)]}
+    headers = {**problem.headers, "content-language": TAGS[language(scope)]}
     content = json.dumps(body(problem, scope), ensure_ascii=False).encode("utf-8", "replace")
     return Response(content, problem.status, headers, MEDIA_TYPE)
 

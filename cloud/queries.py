@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable, Iterator
 from decimal import Decimal
 from typing import Any
 
-from cloud import dated_rows, interval_rows, memory_rows
+from cloud import dated_rows, interval_rows, memory_rows, receipts
 from cloud.enrolments import Enrolments
 from cloud.intervals import INTERVAL_MS
 from cloud.rows import Block, Counts, EventRow, Incident, IntervalRow, Latest, Power, Quarantined, Sum
@@ -256,10 +256,9 @@ class Queries(Enrolments):
             return bytes(row[0]) if row else None
 
     def receipt(self, gateway: bytes) -> bytes | None:
-        """The newest receipt issued to a gateway."""
+        """The newest receipt of level 1 issued to a gateway."""
         with self.reading() as db:
-            row = db.execute(NEWEST_RECEIPT, (gateway,)).fetchone()
-            return bytes(row[0]) if row else None
+            return receipts.newest(db, gateway)
 
     def receipt_named(self, gateway: bytes, sha256: bytes) -> bytes | None:
         """The receipt with this hash: what the first block of a later epoch names."""
@@ -270,7 +269,6 @@ class Queries(Enrolments):
             return bytes(row[0]) if row else None
 
 
-NEWEST_RECEIPT = "SELECT envelope FROM receipts WHERE gateway = ? ORDER BY epoch DESC, next_seq DESC, at DESC LIMIT 1"
 _BLOCK = "gateway = ? AND epoch = ? AND seq = ?"
 _END = (1 << 63) - 1
 

@@ -1,7 +1,7 @@
 -- The collector's tables. `gateway` (16 bytes) is the first column of every key that belongs to one; amounts are decimal text; instants UTC ms.
 
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
-INSERT OR IGNORE INTO meta VALUES ('schema', 2), ('ingest_seq', 0);
+INSERT OR IGNORE INTO meta VALUES ('schema', 3), ('ingest_seq', 0);
 
 CREATE TABLE IF NOT EXISTS gateways (
     gateway BLOB PRIMARY KEY,
@@ -72,9 +72,25 @@ CREATE INDEX IF NOT EXISTS incidents_gateway ON incidents (gateway, id);
 CREATE TABLE IF NOT EXISTS receipts (
     gateway BLOB NOT NULL, hash BLOB NOT NULL, epoch INTEGER NOT NULL, next_seq INTEGER NOT NULL,
     at INTEGER NOT NULL, envelope BLOB NOT NULL,
+    -- 2: a second copy held it; `posted`: brought back by its gateway, of what this file has not, or not yet again
+    level INTEGER NOT NULL DEFAULT 1, posted INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (gateway, hash)
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS receipts_newest ON receipts (gateway, epoch, next_seq, at);
+CREATE INDEX IF NOT EXISTS receipts_settled ON receipts (gateway, epoch, next_seq) WHERE level = 2;
+
+-- Signed blocks ahead of their chain, kept until it has come to them. Nothing is booked from here, no receipt covers them.
+CREATE TABLE IF NOT EXISTS ahead (
+    gateway BLOB NOT NULL, epoch INTEGER NOT NULL, seq INTEGER NOT NULL, hash BLOB NOT NULL,
+    received_at INTEGER NOT NULL, frame BLOB NOT NULL,
+    PRIMARY KEY (gateway, epoch, seq, hash)
+);
+
+-- How far a chain was when we signed a receipt for it: a row while it stands behind that, because this file is an older one.
+CREATE TABLE IF NOT EXISTS watermarks (
+    gateway BLOB PRIMARY KEY, epoch INTEGER NOT NULL, next_seq INTEGER NOT NULL, head BLOB NOT NULL,
+    found_at INTEGER NOT NULL
+) WITHOUT ROWID;
 
 CREATE TABLE IF NOT EXISTS events (
     gateway BLOB NOT NULL, epoch INTEGER NOT NULL, seq INTEGER NOT NULL, number INTEGER NOT NULL,
@@ -115,9 +131,11 @@ CREATE TABLE IF NOT EXISTS settings (
 ) WITHOUT ROWID;
 
 -- The newest answer to each request, or of what is said unasked the newest with these points: a live value is replayed from it.
+-- `ahead` 1: of a block that its chain has not come to.
 CREATE TABLE IF NOT EXISTS latest (
     gateway BLOB NOT NULL, device TEXT NOT NULL, request BLOB NOT NULL, points TEXT NOT NULL,
     config_number INTEGER NOT NULL, at INTEGER NOT NULL, reply BLOB NOT NULL, epoch INTEGER NOT NULL, seq INTEGER NOT NULL,
+    ahead INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (gateway, device, request, points)
 ) WITHOUT ROWID;
 

@@ -2,36 +2,30 @@
 
 import sqlite3
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
-from cloud import dated_rows, dating, ingest, memory_rows
+from cloud import ahead, dated_rows, ingest, memory_rows, receipts
 from cloud.archive import Archive
 from cloud.booking import Book
-from cloud.dating import Line
 from cloud.enrolments import GATEWAY_COLUMNS
-from cloud.ingest import Examiner, Finding, Head, Opened, Trust
-from cloud.ledger import Ledger, Tally
-from cloud.queries import NEWEST_RECEIPT
+from cloud.ingest import Beginning, Examiner, Finding, Head
+from cloud.ledger import Ledger
 from cloud.rows import Gateway
+from cloud.taking import Desk, Taking
 from drivers.installation import Installation
-from protocols.errors import EnrolmentError, TanmeterError
+from protocols.errors import ConfigError, EnrolmentError
 from protocols.record.answer import Answer, Verdict
 from protocols.record.cose import PublicKey, Signer
-from protocols.record.receipt import RECEIVED, Receipt
-
-Answered = tuple[tuple[Verdict, ...], bytes | None]
-"""A verdict for each frame of a batch, and the newest receipt of its gateway."""
+from protocols.record.receipt import RECEIVED, Receipt, open_receipt
 
 
-@dataclass(slots=True)
-class Desk:
-    """What is remembered of a gateway between batches; all of it can be read again from the file."""
+class Answered(NamedTuple):
+    """A verdict for each frame of a batch, the newest receipt of its gateway, and the newest one of level 2."""
 
-    key: PublicKey
-    head: Head
-    book: Book
-    last: Line | None
+    verdicts: tuple[Verdict, ...]
+    receipt: bytes | None = None
+    settled: bytes | None = None
 
 
 class Store(Archive):
@@ -63,63 +57,74 @@ class Store(Archive):
                 self._desks.clear()
                 raise
 
+    def remember(self, envelopes: Sequence[bytes], now: int) -> Answered:
+        """Take receipts of ours that a gateway brings back; the newest of what is held, from where it goes on.
+
+        SignatureError, EncodingError unless we signed them all, EnrolmentError for a gateway that is not enrolled here.
+        """
+        if self.key is None:
+            raise ConfigError(str(self.path), "a store opened without the collector's key", "one opened with it")
+        ours = PublicKey(self.key.algorithm, self.key.spki)
+        brought = [(open_receipt(envelope, ours), envelope) for envelope in envelopes]
+        with self.guard:
+            try:
+                with self.writing() as db:
+                    return self._remember(db, brought, now)
+            except BaseException:
+                self._desks.clear()
+                raise
+
+    def _remember(self, db: sqlite3.Connection, brought: Sequence[tuple[Receipt, bytes]], now: int) -> Answered:
+        gateway = _gateway(db, "gateway = ?", (brought[0][0].gateway,))
+        if gateway is None or gateway.revoked or {receipt.gateway for receipt, _ in brought} != {gateway.id}:
+            raise EnrolmentError(f"found receipts of {brought[0][0].gateway.hex()}, expected one gateway enrolled here")
+        desk, ledger = self._desk(db, gateway), Ledger(db, now)
+        for receipt, envelope in brought:
+            if receipts.keep(db, receipt, envelope, posted=True):
+                self._compare(db, ledger, desk, receipt, now)
+        ledger.close()
+        return self._answered(db, gateway, desk, (), now)
+
+    def _compare(self, db: sqlite3.Connection, ledger: Ledger, desk: Desk, receipt: Receipt, now: int) -> None:
+        """What a receipt that this file does not know says of it: it is an older one, or of another chain."""
+        place, at = (receipt.epoch, receipt.next_seq), f"{desk.head.epoch}/{desk.head.next_seq}"
+        if place > (desk.head.epoch, desk.head.next_seq):
+            if receipts.raise_watermark(db, receipt, now):
+                detail = f"found the chain at {at}, expected {place[0]}/{place[1]}: we signed that we held it"
+                ledger.tell(receipt.gateway, "restored", place, detail)
+            desk.watermark = receipts.watermark(db, receipt.gateway)
+            return
+        row = db.execute(_HASH, (receipt.gateway, receipt.epoch, receipt.next_seq - 1)).fetchone()
+        if receipt.next_seq > 0 and (row is None or row[0] != receipt.head):
+            found = "no block" if row is None else row[0].hex()
+            detail = (
+                f"{place[0]}/{place[1] - 1}: found {found}, expected {receipt.head.hex()}: we signed that we held it"
+            )
+            ledger.tell(receipt.gateway, "fork", place, detail)
+
     def _take_in(self, db: sqlite3.Connection, ledger: Ledger, frames: Sequence[bytes], now: int) -> Answered:
         gateway = _gateway_of(db, frames)
         if gateway is None:
-            return tuple([_stranger(ledger, frame) for frame in frames]), None
-        desk, holdings, tally = self._desk(db, gateway), _Held(self, db, gateway.id), Tally()
-        head, verdicts = desk.head, list[Verdict]()
-        self._examiner.expect(frames)
-        for frame in frames:
-            trust = Trust(gateway.id, desk.key, gateway.revoked, head)
-            finding = self._examiner.examine(trust, holdings, frame, now)
-            verdicts.append(finding.verdict)
-            ledger.keep(gateway.id, finding, frame)
-            if finding.head is not None and finding.opened is not None:
-                head = finding.head
-                tally.add(finding.opened)
-                tally.utc = self._book(db, ledger, desk, holdings, finding.opened) or tally.utc
+            return Answered(tuple([_stranger(ledger, frame) for frame in frames]))
+        desk = self._desk(db, gateway)
+        taking = Taking(ledger, self._examiner, gateway, desk, _Held(self, db, gateway.id))
+        before = desk.head
+        verdicts = taking.take(frames)
         if gateway.revoked:
-            return tuple(verdicts), None
-        if head == desk.head:
-            (envelope,) = db.execute(NEWEST_RECEIPT, (gateway.id,)).fetchone()
-            return tuple(verdicts), bytes(envelope)
-        ledger.book(gateway.id, desk.book.take())
-        ledger.move(gateway.id, head, tally)
-        if desk.last is not None:
-            dated_rows.keep_last(db, gateway.id, desk.last)
-        desk.head = head
-        receipt = Receipt(gateway.id, head.epoch, head.next_seq, head.hash, RECEIVED, now)
-        return tuple(verdicts), self.issue(db, receipt)
+            return Answered(verdicts)
+        if desk.head == before:
+            return self._answered(db, gateway, desk, verdicts, now)
+        return Answered(verdicts, self._receipt(db, gateway.id, desk.head, now), desk.settled)
 
-    def _book(
-        self, db: sqlite3.Connection, ledger: Ledger, desk: Desk, holdings: "_Held", opened: Opened
-    ) -> tuple[int, int] | None:
-        """Book a block that has come into the chain, when it was; its UTC where it is dated.
+    def _answered(
+        self, db: sqlite3.Connection, gateway: Gateway, desk: Desk, verdicts: tuple[Verdict, ...], now: int
+    ) -> Answered:
+        """The verdicts with the newest receipt; one is made for a file that came without its receipts."""
+        envelope = receipts.newest(db, gateway.id) or self._receipt(db, gateway.id, desk.head, now)
+        return Answered(verdicts, envelope, desk.settled)
 
-        Before it comes what it dates: those blocks are read from the file again, where they may have lain for weeks.
-        """
-        header, content = opened.header, opened.content
-        if content is None:
-            return None
-        if not dating.is_dated(desk.last, header):
-            dated_rows.add(db, header)
-            desk.book.show(header, content)
-            return None
-        if (line := dating.correction(header)) is not None:
-            for seq in dated_rows.pending(db, header.gateway, line):
-                try:
-                    earlier = self._examiner.again(desk.key, holdings, holdings.frame(line.epoch, seq))
-                except TanmeterError as error:
-                    ledger.tell(header.gateway, "damaged", (line.epoch, seq), f"{error.code} {error}")
-                    continue
-                dated = line.date(earlier.header)
-                assert earlier.content is not None, "what is opened again has its content"
-                desk.book.book(dated, earlier.content)
-                dated_rows.date(db, dated, header.seq)
-        desk.book.book(header, content)
-        desk.last = dating.end_of(header)
-        return header.utc
+    def _receipt(self, db: sqlite3.Connection, gateway: bytes, head: Head, now: int) -> bytes:
+        return self.issue(db, Receipt(gateway, head.epoch, head.next_seq, head.hash, RECEIVED, now))
 
     def _desk(self, db: sqlite3.Connection, gateway: Gateway) -> Desk:
         """The running accounts of a gateway, read again when another process has moved its chain."""
@@ -129,7 +134,11 @@ class Store(Archive):
             book = Book(memory_rows.load(db, gateway.id))
             if (config := self.config(db, gateway.id, gateway.config_number)) is not None:
                 book.configure(self.installed(db, config))
-            desk = self._desks[gateway.id] = Desk(gateway.key, head, book, dated_rows.last(db, gateway.id))
+            waiting, mark = ahead.any_of(db, gateway.id), receipts.watermark(db, gateway.id)
+            settled = receipts.settled(db, gateway.id)
+            desk = self._desks[gateway.id] = Desk(
+                gateway.key, head, book, dated_rows.last(db, gateway.id), waiting, mark, settled
+            )
         return desk
 
 
@@ -141,9 +150,7 @@ class _Held:
         self._configurations: dict[int, tuple[bytes, Installation]] = {}
 
     def held(self, epoch: int, seq: int) -> bytes | None:
-        row = self._db.execute(
-            "SELECT hash FROM blocks WHERE gateway = ? AND epoch = ? AND seq = ?", (self._gateway, epoch, seq)
-        ).fetchone()
+        row = self._db.execute(_HASH, (self._gateway, epoch, seq)).fetchone()
         return bytes(row[0]) if row else None
 
     def frame(self, epoch: int, seq: int) -> bytes:
@@ -153,9 +160,8 @@ class _Held:
         ).fetchone()
         return bytes(frame)
 
-    def issued(self, receipt: bytes) -> bool:
-        row = self._db.execute("SELECT 1 FROM receipts WHERE gateway = ? AND hash = ?", (self._gateway, receipt))
-        return row.fetchone() is not None
+    def beginning(self, epoch: int, previous: bytes) -> Beginning | None:
+        return receipts.beginning(self._db, self._gateway, epoch, previous)
 
     def configuration(self, number: int) -> tuple[bytes, Installation] | None:
         if number not in self._configurations:
@@ -178,13 +184,15 @@ def _gateway_of(db: sqlite3.Connection, frames: Sequence[bytes]) -> Gateway | No
     """The gateway of a batch: that of its first frame which names a known key."""
     for frame in frames:
         if (kid := ingest.kid(frame)) is not None:
-            row = db.execute(
-                f"SELECT {GATEWAY_COLUMNS} FROM gateways WHERE gateway BETWEEN ? AND ?",
-                (kid + bytes(8), kid + b"\xff" * 8),
-            ).fetchone()
-            if row is not None:
-                return Gateway(*row)
+            found = _gateway(db, "gateway BETWEEN ? AND ?", (kid + bytes(8), kid + b"\xff" * 8))
+            if found is not None:
+                return found
     return None
+
+
+def _gateway(db: sqlite3.Connection, where: str, values: tuple[bytes, ...]) -> Gateway | None:
+    row = db.execute(f"SELECT {GATEWAY_COLUMNS} FROM gateways WHERE {where}", values).fetchone()
+    return None if row is None else Gateway(*row)
 
 
 def _stranger(ledger: Ledger, frame: bytes) -> Verdict:
@@ -192,3 +200,6 @@ def _stranger(ledger: Ledger, frame: bytes) -> Verdict:
     verdict = Verdict(Answer.REFUSED, None, error.code, str(error))
     ledger.keep(None, Finding(verdict), frame)
     return verdict
+
+
+_HASH = "SELECT hash FROM blocks WHERE gateway = ? AND epoch = ? AND seq = ?"

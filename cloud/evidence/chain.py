@@ -179,18 +179,20 @@ class _Walk:
             if header.previous != before.hash:
                 raise ChainError(f"found predecessor {header.previous.hex()}, expected {before.hash.hex()}")
             return
-        if before is not None and (header.epoch, header.seq) != (before.place[0] + 1, 0):
+        if before is not None and (header.seq > 0 or header.epoch < before.place[0]):
             found = f"found epoch {header.epoch} seq {header.seq} after epoch {before.place[0]}"
-            raise ChainError(f"{found}, expected seq 0 of the next one")
+            raise ChainError(f"{found}, expected seq 0 of a later one")
         if header.seq == 0:
             self._check_beginning(header)
 
     def _check_beginning(self, header: Header) -> None:
-        """The first block of all names the enrolment, the first of a later epoch a receipt of this gateway."""
+        """The first block of all names the enrolment, the first of a later epoch a receipt of this gateway, or the
+        enrolment where it never had one.
+        """
         enrolment = self.identity.enrolment_digest
         if header.epoch == 0 and header.previous != enrolment:
             raise ChainError(f"found predecessor {header.previous.hex()}, expected the enrolment {enrolment.hex()}")
-        if header.epoch > 0:
+        if header.previous != enrolment:
             name = f"{self.identity.folder}receipts/{header.previous.hex()}.cose"
             with checking(name, "receipt"):
                 envelope = self.files.get(name, b"")

@@ -28,6 +28,9 @@ ES256 = -9
 
 NAMES = {EDDSA: "Ed25519", ES256: "ES256"}
 SIGNATURE_BYTES = 64
+ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
+HALF_ORDER = ORDER >> 1
+"""Of P-256 (FIPS 186-5, D.1.2.3). With s, n - s is a signature too: only the lower one is taken."""
 _SIGN1_OF_FOUR = b"\xd2\x84"
 _EMPTY_MAP = b"\xa0"
 
@@ -134,6 +137,7 @@ class PrivateKey:
         if isinstance(self._key, ed25519.Ed25519PrivateKey):
             return self._key.sign(data)
         r, s = decode_dss_signature(self._key.sign(data, ec.ECDSA(hashes.SHA256())))
+        s = min(s, ORDER - s)
         return r.to_bytes(32) + s.to_bytes(32)
 
 
@@ -157,6 +161,8 @@ def open1(envelope: bytes, key: PublicKey, content_type: str, aad: bytes) -> byt
     signature, end = cbor.byte_string(envelope, behind)
     if end != len(envelope):
         raise EncodingError(f"found {len(envelope) - end} bytes after the envelope, expected none")
+    if key.algorithm == ES256 and int.from_bytes(signature[32:]) > HALF_ORDER:
+        raise SignatureError("found an ES256 signature with the higher s, expected the lower one")
     key.verify(signature, context + envelope[len(head) : behind])
     return payload
 

@@ -165,7 +165,7 @@ class Box:
 
     def deliver(self, store: Store, blocks: int, span: int = MINUTE, **changes: Any) -> None:
         for _ in range(blocks):
-            verdicts, _ = store.append([self.block(span, **changes)], self.utc + 1)
+            verdicts, *_ = store.append([self.block(span, **changes)], self.utc + 1)
             assert [int(verdict.answer) for verdict in verdicts] == [0], verdicts
 
 
@@ -363,7 +363,7 @@ def test_the_end_of_an_epoch_cannot_be_dropped_below_the_receipt_that_the_next_o
     collector: Store, box: Box
 ) -> None:
     """The receipt may be older than the newest block of its epoch; what it names must be there."""
-    _, receipt = collector.append([box.block()], box.utc)
+    _, receipt, _ = collector.append([box.block()], box.utc)
     assert receipt is not None
     box.deliver(collector, 2)
     box.epoch, box.seq, box.previous = 1, 0, hashlib.sha256(receipt).digest()
@@ -389,7 +389,7 @@ def test_a_signed_block_that_cannot_be_is_kept_in_the_chain_and_not_booked(colle
     assert collector.key is not None
     before = box.boot
     frame = box.block(boot=before + 1)
-    verdicts, _ = collector.append([frame], box.utc)
+    verdicts, *_ = collector.append([frame], box.utc)
     assert int(verdicts[0].answer) == 4
     box.boot = before
     box.deliver(collector, 1, events=(Event(EventKind.BOOT, box.utc, box.utc, "again"),), boot=before + 2)
@@ -403,7 +403,7 @@ def test_a_signed_block_that_cannot_be_is_kept_in_the_chain_and_not_booked(colle
 def test_a_block_that_names_another_digest_for_a_configuration_books_nothing(collector: Store, box: Box) -> None:
     own = box.configuration
     box.configuration = (1, bytes(32))
-    verdicts, _ = collector.append([box.block()], box.utc)
+    verdicts, *_ = collector.append([box.block()], box.utc)
     assert int(verdicts[0].answer) == 4
     box.configuration = own
     box.deliver(collector, 10)

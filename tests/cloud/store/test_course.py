@@ -20,7 +20,7 @@ DAY = 24 * HOUR
 
 
 def one(store: Store, frame: bytes, now: int = LATER) -> Verdict:
-    (verdict,), _ = store.append([frame], now)
+    ((verdict,), *_) = store.append([frame], now)
     return verdict
 
 
@@ -174,7 +174,7 @@ def test_a_number_no_database_holds_is_refused_and_takes_no_other_batch_down(
     bad, good = make_box(), make_box()
     bad.enrol(store)
     good.enrol(store)
-    ((refused,), _), ((stored,), _) = store.append_batches([[raw(bad, **changes)], [good.block()]], LATER)
+    ((refused,), *_), ((stored,), *_) = store.append_batches([[raw(bad, **changes)], [good.block()]], LATER)
     assert (refused.answer, refused.code) == (Answer.REFUSED, "REC-601")
     assert stored.answer == Answer.STORED
 
@@ -189,7 +189,7 @@ def test_a_bomb_costs_next_to_nothing(
         body = b"\0" * room if item is None else b"\x9a" + room.to_bytes(4) + item * room
         frame = transport.zstandard.ZstdCompressor(level=19).compress(envelope + body)
         began = time.process_time()
-        verdicts, _ = store.append([frame] * 64, LATER)
+        verdicts, *_ = store.append([frame] * 64, LATER)
         assert time.process_time() - began < 1
         assert {verdict.answer for verdict in verdicts} == {Answer.REFUSED}
     assert one(store, running.block()).answer == Answer.STORED

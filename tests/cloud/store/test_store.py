@@ -18,7 +18,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cloud import ingest_route, keys
+from cloud import keys, ways
 from cloud.enrolments import MOST_TRIES
 from cloud.rows import StatementRow
 from cloud.store import Store
@@ -157,7 +157,7 @@ def test_a_full_disk_keeps_nothing_and_receipts_nothing_until_there_is_room(box:
         store.append(frames, LATER)
     assert (store.counts(), store.receipt(box.id), table(store)) == before
     store._writer.execute("PRAGMA max_page_count = 1000000")
-    verdicts, receipt = store.append(frames, LATER)
+    verdicts, receipt, _ = store.append(frames, LATER)
     assert {verdict.answer for verdict in verdicts} == {Answer.STORED}
     assert receipt is not None
 
@@ -192,7 +192,7 @@ key = PrivateKey.from_pem((folder / "key").read_bytes())
 store = Store(folder / "collector.db", key)
 frames = decode_batch((folder / "frames").read_bytes(), 10_000)
 for at in range(0, len(frames), 3):
-    _, receipt = store.append(frames[at : at + 3], int(sys.argv[2]))
+    _, receipt, _ = store.append(frames[at : at + 3], int(sys.argv[2]))
     print(open_receipt(receipt, key.public).next_seq, flush=True)
 """
 
@@ -257,7 +257,7 @@ def test_batches_of_several_gateways_share_a_commit(store: Store, make_box: Call
     for box in boxes:
         box.enrol(store)
     answers = store.append_batches([[box.block(), box.block()] for box in boxes], LATER)
-    for box, (verdicts, receipt) in zip(boxes, answers, strict=True):
+    for box, (verdicts, receipt, _) in zip(boxes, answers, strict=True):
         assert [verdict.answer for verdict in verdicts] == [Answer.STORED, Answer.STORED]
         assert receipt is not None and store.key is not None
         assert open_receipt(receipt, store.key.public).gateway == box.id  # type: ignore[attr-defined]
@@ -505,12 +505,12 @@ def test_two_boxes_of_one_technician_take_each_its_own_configurations(
     collector = SimpleNamespace(store=store)
     for box in (first, other):
         envelope = box.signed_config(2, box.site + b"# 2\n", siteconfig.digest(box.config))
-        offers = [ingest_route._put(collector, envelope, box.profiles, NOON) for _ in range(2)]  # type: ignore[arg-type]
+        offers = [ways._put(collector, envelope, box.profiles, NOON) for _ in range(2)]  # type: ignore[arg-type]
         assert offers == [True, False]
         assert [config.number for config in store.configurations(box.id)] == [1, 2]
     stray = first.signed_config(3, first.site, b"x" * 32)
     with pytest.raises(ChainError, match="found a configuration after 7878"):
-        ingest_route._put(collector, stray, first.profiles, NOON)  # type: ignore[arg-type]
+        ways._put(collector, stray, first.profiles, NOON)  # type: ignore[arg-type]
 
 
 def test_what_is_refused_is_bounded_in_bytes_and_in_number(

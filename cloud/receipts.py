@@ -1,0 +1,89 @@
+"""The receipts of a gateway, as rows: those we issued, and those it brings back to a collector that was restored."""
+
+import hashlib
+import sqlite3
+from dataclasses import dataclass
+
+from cloud.ingest import Beginning
+from protocols.record.receipt import SETTLED, Receipt
+
+Place = tuple[int, int]
+"""Epoch and next seq."""
+
+
+@dataclass(frozen=True, slots=True)
+class Watermark:
+    """How far a chain was when a receipt was signed for it, while what is held of it stands behind that."""
+
+    place: Place
+    head: bytes
+    found_at: int
+
+
+def keep(db: sqlite3.Connection, receipt: Receipt, envelope: bytes, *, posted: bool = False) -> bool:
+    """Keep a receipt; False when it is there already."""
+    done = db.execute(
+        "INSERT OR IGNORE INTO receipts (gateway, hash, epoch, next_seq, at, envelope, level, posted)"
+        " VALUES (?,?,?,?,?,?,?,?)",
+        (
+            *(receipt.gateway, hashlib.sha256(envelope).digest(), receipt.epoch, receipt.next_seq, receipt.at),
+            *(envelope, receipt.level, posted),
+        ),
+    )
+    return done.rowcount == 1
+
+
+def newest(db: sqlite3.Connection, gateway: bytes) -> bytes | None:
+    """The newest receipt of level 1 that stands for what this file holds; None when it has issued none."""
+    return _envelope(db, f"{_NEWEST} AND level = 1 AND posted = 0 {_FIRST}", gateway)
+
+
+def settled(db: sqlite3.Connection, gateway: bytes) -> bytes | None:
+    """The newest receipt of level 2; None before a second copy holds anything."""
+    return _envelope(db, f"{_NEWEST} AND level = {SETTLED} AND posted = 0 {_FIRST}", gateway)
+
+
+def beginning(db: sqlite3.Connection, gateway: bytes, epoch: int, previous: bytes) -> Beginning | None:
+    """What an epoch may begin after: a receipt of ours, or the enrolment, or we took this epoch once."""
+    row = db.execute(
+        "SELECT epoch, next_seq FROM receipts WHERE gateway = ? AND hash = ?", (gateway, previous)
+    ).fetchone()
+    if row is not None:
+        return Beginning((row[0], row[1]))
+    (enrolment,) = db.execute("SELECT enrolment FROM gateways WHERE gateway = ?", (gateway,)).fetchone()
+    if hashlib.sha256(enrolment).digest() == previous:
+        return Beginning((0, 0))
+    later = "SELECT 1 FROM receipts WHERE gateway = ? AND epoch >= ? AND (epoch, next_seq) > (?, 0) LIMIT 1"
+    return None if db.execute(later, (gateway, epoch, epoch)).fetchone() is None else Beginning(None)
+
+
+def watermark(db: sqlite3.Connection, gateway: bytes) -> Watermark | None:
+    """How far the chain was once; None when it is as far as any receipt that is known here."""
+    row = db.execute("SELECT epoch, next_seq, head, found_at FROM watermarks WHERE gateway = ?", (gateway,)).fetchone()
+    return None if row is None else Watermark((row[0], row[1]), row[2], row[3])
+
+
+def raise_watermark(db: sqlite3.Connection, receipt: Receipt, now: int) -> bool:
+    """Note that the chain was as far as this receipt once; True when it was not known to stand behind anything."""
+    held = watermark(db, receipt.gateway)
+    if held is None or held.place < (receipt.epoch, receipt.next_seq):
+        db.execute(
+            "INSERT INTO watermarks VALUES (?1,?2,?3,?4,?5)"
+            " ON CONFLICT DO UPDATE SET epoch = ?2, next_seq = ?3, head = ?4",
+            (receipt.gateway, receipt.epoch, receipt.next_seq, receipt.head, now),
+        )
+    return held is None
+
+
+def drop_watermark(db: sqlite3.Connection, gateway: bytes) -> None:
+    """The chain has come to it, or gone on from before it for good."""
+    db.execute("DELETE FROM watermarks WHERE gateway = ?", (gateway,))
+
+
+def _envelope(db: sqlite3.Connection, query: str, gateway: bytes) -> bytes | None:
+    row = db.execute(query, (gateway,)).fetchone()
+    return None if row is None else bytes(row[0])
+
+
+_NEWEST = "SELECT envelope FROM receipts WHERE gateway = ?"
+_FIRST = "ORDER BY epoch DESC, next_seq DESC, at DESC LIMIT 1"

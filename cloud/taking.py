@@ -1,0 +1,133 @@
+"""One batch of one gateway, taken in within a transaction: block after block, then what was kept ahead of it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from cloud import ahead, dated_rows, dating, receipts
+from cloud.booking import Book
+from cloud.dating import Line
+from cloud.ingest import UNKNOWN_CONFIGURATION, Content, Examiner, Finding, Head, Holdings, Notice, Trust
+from cloud.ledger import Ledger, Tally
+from cloud.receipts import Watermark
+from cloud.rows import Gateway
+from protocols.errors import TanmeterError
+from protocols.record.answer import Verdict
+from protocols.record.block import Header
+from protocols.record.cose import PublicKey
+
+
+@dataclass(slots=True)
+class Desk:
+    """What is remembered of a gateway between batches; all of it can be read again from the file.
+
+    ``last``: the end of the last dated block. ``ahead``: whether blocks are kept ahead of the chain. ``settled``: the newest receipt of level 2.
+    """
+
+    key: PublicKey
+    head: Head
+    book: Book
+    last: Line | None
+    ahead: bool
+    watermark: Watermark | None
+    settled: bytes | None
+
+
+class Held(Holdings, Protocol):
+    """What is held of a gateway, with the blocks themselves."""
+
+    def frame(self, epoch: int, seq: int) -> bytes:
+        """The frame of a block that is held."""
+
+
+class Taking:
+    """Takes the blocks of a batch. The desk's accounts move with them; ``head`` is where the chain then stands."""
+
+    def __init__(self, ledger: Ledger, examiner: Examiner, gateway: Gateway, desk: Desk, holdings: Held) -> None:
+        self._ledger, self._examiner = ledger, examiner
+        self._gateway, self._desk, self._holdings = gateway, desk, holdings
+        self.head, self._tally = desk.head, Tally()
+
+    def take(self, frames: Sequence[bytes]) -> tuple[Verdict, ...]:
+        """A verdict for each frame. Where the chain has moved, it and its accounts are written down."""
+        self._examiner.expect(frames)
+        verdicts = tuple([self._take(frame).verdict for frame in frames])
+        if self._desk.ahead and self.head != self._desk.head:
+            self._catch_up()
+        if self.head != self._desk.head:
+            self._ledger.book(self._gateway.id, self._desk.book.take())
+            self._ledger.move(self._gateway.id, self.head, self._tally)
+            if self._desk.last is not None:
+                dated_rows.keep_last(self._ledger.db, self._gateway.id, self._desk.last)
+            self._desk.head = self.head
+        return verdicts
+
+    def _take(self, frame: bytes) -> Finding:
+        trust = Trust(self._gateway.id, self._desk.key, self._gateway.revoked, self.head)
+        finding = self._examiner.examine(trust, self._holdings, frame, self._ledger.now)
+        self._ledger.keep(self._gateway.id, finding, frame)
+        if finding.opened is None:
+            return finding
+        if finding.ahead:
+            self._ledger.keep_ahead(finding.opened, frame)
+            self._desk.ahead = True
+        elif finding.head is not None:
+            self.head = finding.head
+            self._tally.add(finding.opened)
+            if finding.opened.content is not None:
+                self._tally.utc = self._book(finding.opened.header, finding.opened.content) or self._tally.utc
+            if self._desk.watermark is not None:
+                self._pass(self._desk.watermark, finding.notices)
+        return finding
+
+    def _book(self, header: Header, content: Content) -> tuple[int, int] | None:
+        """Book a block that has come into the chain, when it was; its UTC where it is dated."""
+        desk = self._desk
+        if not dating.is_dated(desk.last, header):
+            dated_rows.add(self._ledger.db, header)
+            desk.book.show(header, content)
+            return None
+        if (line := dating.correction(header)) is not None:
+            self._date(line, header)
+        desk.book.book(header, content)
+        desk.last = dating.end_of(header)
+        return header.utc
+
+    def _date(self, line: Line, header: Header) -> None:
+        """Book what this block dates: blocks that are read again from the file, where they may have lain for weeks."""
+        db = self._ledger.db
+        for seq in dated_rows.pending(db, header.gateway, line):
+            try:
+                frame = self._holdings.frame(line.epoch, seq)
+                earlier = self._examiner.again(self._desk.key, self._holdings, frame)
+            except TanmeterError as error:
+                self._ledger.tell(header.gateway, "damaged", (line.epoch, seq), f"{error.code} {error}")
+                continue
+            dated = line.date(earlier.header)
+            assert earlier.content is not None, "what is opened again has its content"
+            self._desk.book.book(dated, earlier.content)
+            dated_rows.date(db, dated, header.seq)
+
+    def _catch_up(self) -> None:
+        """Take what was kept ahead and whose turn has come, in order, up to a gap."""
+        for _ in range(ahead.MOST_AT_ONCE):
+            found = ahead.next_of(self._ledger.db, self._gateway.id, self.head)
+            if found is None or self._take(found[1]).verdict.code == UNKNOWN_CONFIGURATION:
+                break
+            ahead.let_go(self._ledger.db, found[0])
+        self._desk.ahead = ahead.any_of(self._ledger.db, self._gateway.id)
+
+    def _pass(self, mark: Watermark, notices: Sequence[Notice]) -> None:
+        """Somebody is told when the chain comes to where it was once and is another one, or has gone past it."""
+        place = (self.head.epoch, self.head.next_seq)
+        if place < mark.place:
+            return
+        found, expected = f"{place[0]}/{place[1]} {self.head.hash.hex()}", f"{mark.place[0]}/{mark.place[1]}"
+        if place > mark.place and "missing" not in {notice.kind for notice in notices}:
+            self._ledger.tell(self._gateway.id, "missing", place, f"found {found}, expected {expected}: once receipted")
+        elif place == mark.place and self.head.hash != mark.head:
+            self._ledger.tell(
+                self._gateway.id, "fork", place, f"found {found}, expected {mark.head.hex()}: once receipted"
+            )
+        receipts.drop_watermark(self._ledger.db, self._gateway.id)
+        self._desk.watermark = None
