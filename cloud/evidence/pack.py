@@ -80,7 +80,7 @@ def _gateway(store: Store, gateway: Gateway, wanted: Statement) -> Iterator[tupl
             yield from _configuration(store, gateway, configuration, folder)
     for row, frame in held:
         if row.epoch > 0 and row.seq == 0:
-            yield _receipt(store, gateway, frame, folder)
+            yield from _receipt(store, gateway, frame, folder)
     if held:
         yield f"{folder}{BLOCKS}", b"".join([cbor.encode(frame) for _, frame in held])
 
@@ -152,10 +152,12 @@ def _configuration(
         yield f"{folder}profiles/{digest.hex()}.toml", source
 
 
-def _receipt(store: Store, gateway: Gateway, frame: bytes, folder: str) -> tuple[str, bytes]:
-    """The receipt that the first block of a later epoch names as its predecessor."""
+def _receipt(store: Store, gateway: Gateway, frame: bytes, folder: str) -> Iterator[tuple[str, bytes]]:
+    """The receipt that the first block of a later epoch names as its predecessor; none where that is the enrolment."""
     named = block.open_header(transport.unpack(frame).envelope, gateway.key).previous
+    if named == siteconfig.digest(gateway.enrolment):
+        return
     envelope = store.receipt_named(gateway.id, named)
     if envelope is None:
         raise AccountError(f"gateway {gateway.id.hex()}: found no receipt {named.hex()}, expected it to be held")
-    return f"{folder}receipts/{named.hex()}.cose", envelope
+    yield f"{folder}receipts/{named.hex()}.cose", envelope
