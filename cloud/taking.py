@@ -21,7 +21,8 @@ from protocols.record.cose import PublicKey
 class Desk:
     """What is remembered of a gateway between batches; all of it can be read again from the file.
 
-    ``last``: the end of the last dated block. ``ahead``: whether blocks are kept ahead of the chain. ``settled``: the newest receipt of level 2.
+    ``last``: the end of the last dated block. ``ahead``: whether blocks are kept ahead of the chain. ``settled``: the
+    newest receipt of level 2.
     """
 
     key: PublicKey

@@ -8,7 +8,7 @@ from random import Random
 
 import zstandard
 
-from cloud.ingest import Examiner, Head, Trust
+from cloud.ingest import Beginning, Examiner, Head, Trust
 from cloud.opening import open_stored
 from drivers.installation import Installation
 from proofs.gateway import Gateway, collector
@@ -73,8 +73,8 @@ class _Holdings:
     def held(self, epoch: int, seq: int) -> bytes | None:
         return None
 
-    def issued(self, receipt: bytes) -> bool:
-        return False
+    def beginning(self, epoch: int, previous: bytes) -> Beginning | None:
+        return None
 
     def configuration(self, number: int) -> tuple[bytes, Installation] | None:
         return (self._digest, self._installation) if number == self._number else None

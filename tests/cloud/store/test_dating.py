@@ -79,7 +79,7 @@ def energy(rows: list[Interval], device: str = "M-01") -> Decimal:
 
 def take(store: Store, frames: list[bytes], now: int, batch: int = 7) -> None:
     for at in range(0, len(frames), batch):
-        verdicts, receipt = store.append(frames[at : at + batch], now)
+        verdicts, receipt, _ = store.append(frames[at : at + batch], now)
         assert {verdict.answer for verdict in verdicts} == {Answer.STORED}, verdicts
         assert receipt is not None
 
@@ -229,7 +229,7 @@ def test_a_correction_that_cannot_be_keeps_its_place_and_dates_nothing(clocked: 
         with Store(store.path.with_name(f"{id(frame)}.db"), store.key) as held:
             box.enrol(held)
             take(held, clocked.frames, clocked.true)
-            (verdict,), _ = held.append([frame], clocked.true)
+            ((verdict,), *_) = held.append([frame], clocked.true)
             assert (verdict.answer, verdict.code, verdict.wanted) == (Answer.REFUSED, "SIG-602", other.seq), verdict
             assert "correction" in verdict.detail and booked(held, box.id) == before
 
