@@ -1,4 +1,4 @@
-"""tanmeter cloud: serve the collector, invite gateways, revoke them, list them."""
+"""tanmeter cloud: serve the collector, invite gateways, revoke them, list them; audit is in a file of its own."""
 
 import json
 import os
@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from cloud import config
+from cloud.audit_command import audit
 from cloud.collector import health, now_ms
 from cloud.rows import Gateway
 from drivers import site as sites
@@ -98,6 +99,9 @@ def gateways(data: Data = config.DATA, as_json: Json = False) -> None:
         state = messages.text(f"page.health.{health(row, now)}", _language())
         place = f"{row.epoch}/{row.next_seq}"
         typer.echo(f"{row.id.hex()}  {row.site}  {state}  {place}  {row.blocks}  {row.readings}  {row.refused_blocks}")
+
+
+app.command()(audit)
 
 
 def _one(rows: list[Gateway], text: str) -> Gateway:

@@ -181,7 +181,7 @@ def box() -> Box:
     return Box()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_box() -> Callable[..., Box]:
     return Box
 

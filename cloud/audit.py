@@ -1,0 +1,297 @@
+"""The audit of a gateway: what is kept of it is made again from its signed bytes, and compared with what is kept.
+
+It goes the way the blocks came: from the enrolment on each is examined and booked by the very code that takes blocks in
+(``cloud/ingest.py``, ``cloud/booking.py``), but from nothing, and nothing that is kept is believed:
+
+- enrolment, configurations and profiles: signatures, digests, their chain, and the columns that repeat them;
+- each block: frame, signature, link, root, configuration, plan, replay, and the columns and events taken from it;
+- intervals, doubts, settings and newest replies: recomputed, and every field compared;
+- the head of the chain and the counts of the gateway; every receipt, and that what it receipts is held.
+
+Of a stretch of time only its blocks are looked at: intervals need all that was before them. What is for the eye alone
+(power) is not compared, nor the sentence of a fault, only its code.
+"""
+
+import hashlib
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from cloud import dating, receipts
+from cloud.audit_rows import Kept
+from cloud.audit_trust import Trusted, trusted
+from cloud.booking import Book
+from cloud.dating import Line
+from cloud.difference import Difference, Differences
+from cloud.ingest import Beginning, Content, Examiner, Finding, Head, Opened, Trust
+from cloud.ledger import Tally
+from cloud.running import Memory
+from drivers.installation import Installation
+from protocols.errors import EncodingError, TanmeterError
+from protocols.record import transport
+from protocols.record.block import Header
+from protocols.record.cose import PublicKey
+from protocols.record.receipt import open_receipt
+
+TOGETHER = 64
+"""Blocks that are read and booked together."""
+COLUMNS = "epoch, seq, hash, utc_start, utc_end, received_at, config_number, readings, fault, frame"
+HEAD = (
+    *("epoch", "next_seq", "head", "boot", "mono", "config_number", "block_start", "block_end"),
+    *("blocks", "refused_blocks", "readings", "gaps", "due", "asked", "answered", "silent", "damaged", "refused"),
+)
+"""What a row of ``gateways`` tells of its chain and its health."""
+Place = tuple[int, int]
+
+
+@dataclass(slots=True)
+class Audited:
+    """What was looked at of one gateway, and everything that is not as it should be."""
+
+    gateway: str
+    blocks: int = 0
+    readings: int = 0
+    intervals: int = 0
+    receipts: int = 0
+    cpu_s: float = 0.0
+    differences: list[Difference] = field(default_factory=list)
+    found: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A row of ``blocks``."""
+
+    epoch: int
+    seq: int
+    hash: bytes
+    utc_start: int
+    utc_end: int
+    received_at: int
+    config_number: int
+    readings: int
+    fault: str | None
+    frame: bytes
+
+    @property
+    def name(self) -> str:
+        """What a block is called."""
+        return f"{self.epoch}/{self.seq}"
+
+
+class Audit:
+    """One gateway in one view of the file. ``told`` is called with the number of blocks each time some are done."""
+
+    def __init__(self, db: sqlite3.Connection, gateway: bytes, told: Callable[[int], None]) -> None:
+        self._db, self._gateway, self._told = db, gateway, told
+        self._is = Differences(gateway.hex())
+        self._audited = Audited(gateway.hex())
+        self._examiner, self._tally = Examiner(), Tally()
+        self._book = Book(Memory())
+        self._last: Line | None = None
+        self._undated: dict[Place, tuple[Row, Header]] = {}
+
+    def run(self, collector: PublicKey | None, span: tuple[int, int] | None = None) -> Audited:
+        """Audit it; ``span``: only the blocks of this time (UTC ms). Without ``collector`` (its key) nothing is said of
+        what its receipts say.
+        """
+        self._trusted = trusted(self._db, self._gateway, self._is)
+        if self._trusted is not None and span is not None:
+            self._part(self._trusted, *span)
+        elif self._trusted is not None:
+            self._whole(self._trusted, collector)
+        self._audited.differences, self._audited.found = self._is.listed, self._is.found
+        return self._audited
+
+    def held(self, epoch: int, seq: int) -> bytes | None:
+        """Nothing that is kept is believed."""
+        return None
+
+    def beginning(self, epoch: int, previous: bytes) -> Beginning | None:
+        """What an epoch may begin after, by the receipts that are kept: they are looked at themselves."""
+        return receipts.beginning(self._db, self._gateway, epoch, previous)
+
+    def configuration(self, number: int) -> tuple[bytes, Installation] | None:
+        """A configuration that has been found to be good."""
+        return None if self._trusted is None else self._trusted.configurations.get(number)
+
+    def _whole(self, trust: Trusted, collector: PublicKey | None) -> None:
+        kept = Kept(self._db, self._gateway, self._is)
+        head = trust.head
+        for rows in self._rows("1", ()):
+            head = self._steps(trust, head, rows, book=True)
+            kept.compare(self._book.take())
+        for row, header in self._undated.values():
+            self._is.same("block", row.name, (row.utc_start, row.utc_end), header.utc)
+        self._audited.intervals = kept.finish()
+        self._heads(head)
+        self._receipts(collector)
+
+    def _part(self, trust: Trusted, start: int, end: int) -> None:
+        found = self._db.execute(
+            "SELECT epoch, seq FROM blocks WHERE gateway = ? AND utc_end > ? AND utc_start < ? ORDER BY epoch, seq",
+            (self._gateway, start, end),
+        ).fetchall()
+        if not found:
+            return
+        head = self._before(trust, found[0])
+        where = "(epoch, seq) >= (?, ?) AND (epoch, seq) <= (?, ?)"
+        for rows in self._rows(where, (*found[0], *found[-1])):
+            head = self._steps(trust, head, rows, book=False)
+
+    def _before(self, trust: Trusted, place: Place) -> Head:
+        """Where the chain stood before a block, by the bytes of the one before it."""
+        row = self._db.execute(
+            "SELECT frame FROM blocks WHERE gateway = ? AND (epoch, seq) < (?, ?)"
+            " ORDER BY epoch DESC, seq DESC LIMIT 1",
+            (self._gateway, *place),
+        ).fetchone()
+        if row is None or place[1] == 0:
+            return trust.head if row is None else Head(place[0] - 1, 0, b"", None, None, 0)
+        try:
+            previous = transport.unpack(row[0]).hash
+        except EncodingError:
+            previous = b""
+        return Head(*place, previous, None, None, 0)
+
+    def _rows(self, where: str, values: tuple[Any, ...]) -> Iterator[list[Row]]:
+        cursor = self._db.execute(
+            f"SELECT {COLUMNS} FROM blocks WHERE gateway = ? AND {where} ORDER BY epoch, seq", (self._gateway, *values)
+        )
+        while rows := cursor.fetchmany(TOGETHER):
+            yield [Row(*row) for row in rows]
+
+    def _steps(self, trust: Trusted, head: Head, rows: list[Row], *, book: bool) -> Head:
+        """Some blocks that follow one another; where the chain then stands."""
+        self._examiner.expect([row.frame for row in rows])
+        for row in rows:
+            finding = self._examine(trust, head, row)
+            if finding.head is None or finding.opened is None:
+                head = Head(row.epoch, row.seq + 1, row.hash, None, None, head.config_number)
+                continue
+            head = finding.head
+            self._columns(row, finding)
+            self._tally.add(finding.opened)
+            if book:
+                self._enter(trust, row, finding.opened)
+        self._audited.blocks += len(rows)
+        self._told(len(rows))
+        return head
+
+    def _examine(self, trust: Trusted, head: Head, row: Row) -> Finding:
+        """What is to be said of a block in its place. One that is not in its place is looked at by itself as well."""
+        finding = self._examiner.examine(Trust(self._gateway, trust.key, False, head), self, row.frame, row.received_at)
+        if finding.head is not None:
+            return finding
+        self._is.told("block", row.name, f"{finding.verdict.code} {finding.verdict.detail}")
+        if finding.opened is None:
+            return finding
+        header = finding.opened.header
+        alone = Head(header.epoch, header.seq, header.previous, None, None, head.config_number)
+        return self._examiner.examine(Trust(self._gateway, trust.key, False, alone), self, row.frame, row.received_at)
+
+    def _columns(self, row: Row, finding: Finding) -> None:
+        """What the row repeats of the block, and its events."""
+        opened = finding.opened
+        assert opened is not None, "a block that is in the chain is signed"
+        header, content = opened.header, opened.content
+        readings = 0 if content is None else content.readings
+        self._audited.readings += readings
+        kept = (
+            row.epoch,
+            row.seq,
+            row.hash,
+            row.config_number,
+            row.readings,
+            row.fault and row.fault.partition(":")[0],
+        )
+        fault = finding.verdict.code or None
+        place = (header.epoch, header.seq)
+        self._is.same("block", row.name, kept, (*place, opened.hash, header.configuration[0], readings, fault))
+        listed = self._db.execute(
+            "SELECT kind, start, end, detail FROM events WHERE gateway = ? AND epoch = ? AND seq = ? ORDER BY number",
+            (self._gateway, row.epoch, row.seq),
+        ).fetchall()
+        events = [(event.kind, event.start, event.end, event.detail) for event in header.events if content is not None]
+        self._is.same("event", row.name, listed, events)
+
+    def _enter(self, trust: Trusted, row: Row, opened: Opened) -> None:
+        """Book a block as it was booked when it came: what a correction dates comes before it."""
+        header, content = opened.header, opened.content
+        if content is None or not dating.is_dated(self._last, header):
+            self._undated[row.epoch, row.seq] = (row, header)
+            if content is not None:
+                self._book.show(header, content)
+            return
+        if (line := dating.correction(header)) is not None:
+            self._date(trust, line)
+        self._entered(row, header, content)
+
+    def _date(self, trust: Trusted, line: Line) -> None:
+        for place, (row, header) in list(self._undated.items()):
+            if not line.holds(header) or row.fault is not None:
+                continue
+            del self._undated[place]
+            try:
+                earlier = self._examiner.again(trust.key, self, row.frame)
+            except TanmeterError as error:
+                self._is.told("block", row.name, f"{error.code} {error}")
+                continue
+            assert earlier.content is not None, "what is opened again has its content"
+            self._entered(row, line.date(header), earlier.content)
+
+    def _entered(self, row: Row, header: Header, content: Content) -> None:
+        self._is.same("block", row.name, (row.utc_start, row.utc_end), header.utc)
+        self._book.book(header, content)
+        self._last, self._tally.utc = dating.end_of(header), header.utc
+
+    def _heads(self, head: Head) -> None:
+        """Where the chain stands, and the health of the gateway."""
+        kept = self._db.execute(
+            f"SELECT {', '.join(HEAD)} FROM gateways WHERE gateway = ?", (self._gateway,)
+        ).fetchone()
+        tally, utc = self._tally, self._tally.utc or (None, None)
+        chain = (head.epoch, head.next_seq, head.hash, head.boot, head.mono, head.config_number)
+        made = (*chain, *utc, tally.blocks, tally.refused_blocks, tally.readings, tally.gaps)
+        for name, found, expected in zip(HEAD, kept, (*made, *tally.counters), strict=True):
+            self._is.same("head", name, found, expected)
+
+    def _receipts(self, collector: PublicKey | None) -> None:
+        """Every receipt as it was signed, and that the block it names is held; but for what a gateway brought back."""
+        rows = self._db.execute(
+            "SELECT hash, epoch, next_seq, at, level, posted, envelope FROM receipts WHERE gateway = ?",
+            (self._gateway,),
+        )
+        for digest, epoch, next_seq, at, level, posted, envelope in rows:
+            name = f"{epoch}/{next_seq}"
+            self._audited.receipts += 1
+            self._is.same("receipt", name, digest, hashlib.sha256(envelope).digest())
+            if collector is None:
+                continue
+            try:
+                receipt = open_receipt(envelope, collector)
+            except TanmeterError as error:
+                self._is.told("receipt", name, f"{error.code} {error}")
+                continue
+            made = (receipt.gateway, receipt.epoch, receipt.next_seq, receipt.at, receipt.level)
+            self._is.same("receipt", name, (self._gateway, epoch, next_seq, at, level), made)
+            if not posted:
+                self._is.same("receipt", name, self._hash_at(receipt.epoch, receipt.next_seq), receipt.head)
+
+    def _hash_at(self, epoch: int, next_seq: int) -> bytes | None:
+        """The hash that the head had when this seq was the next one."""
+        assert self._trusted is not None, "receipts are looked at last"
+        if next_seq == 0:
+            return self._trusted.head.hash
+        row = self._db.execute(
+            "SELECT hash FROM blocks WHERE gateway = ? AND epoch = ? AND seq = ?", (self._gateway, epoch, next_seq - 1)
+        ).fetchone()
+        return None if row is None else bytes(row[0])
+
+
+def gateways(db: sqlite3.Connection, beginning: str = "") -> list[bytes]:
+    """The gateways that are kept anything of, by id; ``beginning``: of their ids in hex."""
+    tables: Iterable[str] = ("gateways", "blocks", "intervals", "configs")
+    rows = db.execute(" UNION ".join(f"SELECT gateway FROM {table}" for table in tables))
+    return sorted(bytes(row[0]) for row in rows if bytes(row[0]).hex().startswith(beginning.lower()))
