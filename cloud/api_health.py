@@ -1,6 +1,7 @@
 """/v1: is it well. Health as JSON, metrics as Prometheus text."""
 
 import shutil
+from dataclasses import asdict
 from importlib.metadata import version
 from typing import Annotated
 
@@ -9,9 +10,12 @@ from starlette.responses import JSONResponse, PlainTextResponse
 
 from cloud.api_record import Nothing
 from cloud.collector import Held, algorithm, health
+from cloud.copier import Standing
 from cloud.pages.render import iso
 
 router = APIRouter(prefix="/v1", tags=["health"])
+LATE_COPY_MS = 60_000
+"""A second copy that has not been whole for so long is an alarm."""
 LOW_DISK = 64 << 20
 """Free bytes below which the collector calls itself degraded."""
 
@@ -22,7 +26,12 @@ def healthy(held: Held, asked: Annotated[Nothing, Query()]) -> JSONResponse:
     counts, now = held.store.counts(), held.now()
     free = shutil.disk_usage(held.store.path.parent).free
     states = [health(row, now) for row in held.store.gateways()]
+    copy, behind = None if held.copier is None else held.copier.standing(), held.store.behind()
     reasons = ["disk"] if free < LOW_DISK else []
+    if copy is not None and (copy.state == "failed" or (copy.state == "behind" and _late(copy, now))):
+        reasons.append("copy")
+    if behind:
+        reasons.append("restored")
     content = {
         "status": "degraded" if reasons else "ok", "reasons": reasons, "version": version("tanmeter"), "now": iso(now),
         "collector": {
@@ -33,8 +42,14 @@ def healthy(held: Held, asked: Annotated[Nothing, Query()]) -> JSONResponse:
         "intervals": counts.intervals, "quarantined": counts.quarantined, "incidents": counts.incidents,
         "gaps": counts.gaps, "received_at": iso(counts.received_at) or None, "as_of_seq": held.store.as_of(),
         "waiting": held.writer.waiting, "disk_free_bytes": free,
+        "copy": {"state": "off"} if copy is None else asdict(copy) | {"copied_at": iso(copy.copied_at) or None},
+        "behind_receipts": [gateway.hex() for gateway in behind],
     }  # fmt: skip
     return JSONResponse(content, headers={"cache-control": "no-store"})
+
+
+def _late(copy: Standing, now: int) -> bool:
+    return copy.copied_at is None or now - copy.copied_at > LATE_COPY_MS
 
 
 @router.get("/metrics")
@@ -49,6 +64,8 @@ def metrics(held: Held, asked: Annotated[Nothing, Query()]) -> PlainTextResponse
         *_metric("tanmeter_collector_quarantined", "gauge", [("", counts.quarantined)]),
         *_metric("tanmeter_collector_incidents", "gauge", [("", counts.incidents)]),
         *_metric("tanmeter_collector_waiting", "gauge", [("", held.writer.waiting)]),
+        *_metric("tanmeter_collector_behind_receipts", "gauge", [("", len(held.store.behind()))]),
+        *_copy_metrics(held),
         *_metric("tanmeter_collector_disk_free_bytes", "gauge", [("", shutil.disk_usage(held.store.path.parent).free)]),
     ]
     rows = [(f'gateway="{row.id.hex()}"', row) for row in held.store.gateways()]
@@ -63,6 +80,16 @@ def metrics(held: Held, asked: Annotated[Nothing, Query()]) -> PlainTextResponse
     lines += _metric("tanmeter_completeness_ratio", "gauge", answered)
     text = "\n".join(lines) + "\n"
     return PlainTextResponse(text, media_type="text/plain; version=0.0.4", headers={"cache-control": "no-store"})
+
+
+def _copy_metrics(held: Held) -> list[str]:
+    if held.copier is None:
+        return []
+    copy = held.copier.standing()
+    return [
+        *_metric("tanmeter_collector_copy_ok", "gauge", [("", int(copy.state != "failed"))]),
+        *_metric("tanmeter_collector_copy_behind_blocks", "gauge", [("", copy.behind)]),
+    ]
 
 
 def _metric(name: str, kind: str, samples: list[tuple[str, int]] | list[tuple[str, float]]) -> list[str]:

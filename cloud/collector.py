@@ -8,6 +8,7 @@ from typing import Annotated
 from fastapi import Depends
 from starlette.requests import Request
 
+from cloud.copier import Copier
 from cloud.rows import Gateway
 from cloud.store import Store
 from cloud.writer import Writer
@@ -33,6 +34,7 @@ class Collector:
     key: PrivateKey
     writer: Writer
     now: Callable[[], int] = now_ms
+    copier: Copier | None = None
 
 
 def _held(request: Request) -> Collector:

@@ -39,11 +39,49 @@ def serve(
     data: Data = config.DATA,
     host: Annotated[str, typer.Option(help="address to listen on")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="port to listen on; 0 picks a free one")] = 8080,
+    copy: Annotated[Path | None, typer.Option(help="folder on another disk for a second copy of all records")] = None,
+    same_disk: Annotated[
+        bool,
+        typer.Option("--copy-on-same-disk", help="let the second copy be on the store's own disk: for a demo only"),
+    ] = False,
 ) -> None:
     """Serve pages and API until SIGTERM or Ctrl-C; one line on standard error says where, once it is ready."""
+    from cloud.serve import Second
     from cloud.serve import serve as run
 
-    run(data, host, port, _language())
+    run(data, host, port, _language(), None if copy is None else Second(copy, same_disk))
+
+
+@app.command()
+def backup(
+    file: Annotated[Path, typer.Argument(help="where to write it; nothing may be there")], data: Data = config.DATA
+) -> None:
+    """Write the collector's store as it stands into one file, while it is served. Its key is not in it."""
+    if file.exists():
+        raise ConfigError(str(file), "something that is there already", "a name that is free")
+    with config.open_store(data, config.open_key(data)) as store:
+        store.back_up(file)
+    typer.echo(messages.text("cloud.backed_up", _language(), file=str(file), size=file.stat().st_size), err=True)
+
+
+@app.command()
+def restore(
+    copy: Annotated[Path, typer.Option(help="the folder that was given to `serve --copy`")],
+    data: Data = config.DATA,
+    damaged: Annotated[
+        bool,
+        typer.Option("--up-to-damage", help="take what stands before a damaged record; gateways send the rest again"),
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Make a collector's store anew from its second copy; its key has to be in the data folder, from its backup."""
+    from cloud.restore import restore as run
+
+    made = run(copy, data / config.STORE, config.open_key(data), up_to_damage=damaged)
+    if as_json:
+        _print(asdict(made))
+        return
+    typer.echo(messages.text("cloud.restored", _language(), **asdict(made)), err=True)
 
 
 @app.command()

@@ -16,9 +16,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from protocols.errors import StoreError
+from protocols.errors import BusyError, StoreError
 
 SCHEMA = 3
+CHECKPOINT_EVERY = 32
+"""Commits between two checkpoints. SQLite's own ones keep to themselves that a sync failed; ours raise it."""
 OLDEST_SCHEMA = 2
 """A file of this schema or a newer one is brought to ours when it is opened, all at once or not at all."""
 BUSY_S = 30.0
@@ -33,6 +35,8 @@ class Database:
         self._pool_guard = threading.Lock()
         self._pool: list[sqlite3.Connection] = []
         self._failed: str | None = None
+        self._serving: int | None = None
+        self._commits = 0
         with _store_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             self._lock = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -44,6 +48,39 @@ class Database:
                 os.close(self._lock)
                 raise
 
+    @property
+    def failed(self) -> str | None:
+        """What the disk failed with: nothing is written any more, the process must end. None while it works."""
+        return self._failed
+
+    def serve_alone(self) -> None:
+        """Be the one process that serves this store, until it is closed; BusyError when there is another."""
+        held = os.open(f"{self.path}.serving", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            os.close(held)
+            raise BusyError(f"{self.path}: another collector serves it, expected none") from error
+        self._serving = held
+
+    def back_up(self, to: Path) -> None:
+        """Write the file as it stands now to ``to``, whole or not at all, while others go on writing; StoreError."""
+        unready = to.with_name(f"{to.name}.unready")
+        with _store_errors(to):
+            unready.unlink(missing_ok=True)
+            target = sqlite3.connect(unready)
+            try:
+                with self.reading() as db:
+                    db.execute("COMMIT")
+                    db.backup(target)
+            finally:
+                target.close()
+            with unready.open("rb") as written:
+                os.fsync(written.fileno())
+            os.link(unready, to)
+            unready.unlink()
+            _sync_folder(to.parent)
+
     def close(self) -> None:
         """Let go of the file. The last one out folds the WAL into the database."""
         with self._pool_guard:
@@ -53,6 +90,8 @@ class Database:
         with self._locked():
             self._writer.close()
         os.close(self._lock)
+        if self._serving is not None:
+            os.close(self._serving)
 
     def __enter__(self) -> Self:
         return self
@@ -76,6 +115,9 @@ class Database:
                 self._writer.execute("BEGIN IMMEDIATE")
                 yield self._writer
                 self._writer.execute("COMMIT")
+                self._commits += 1
+                if self._commits % CHECKPOINT_EVERY == 0:
+                    self._writer.execute("PRAGMA wal_checkpoint(PASSIVE)")
             except BaseException as error:
                 self._undo(error)
                 raise
@@ -146,7 +188,16 @@ def _connect(path: Path) -> sqlite3.Connection:
     writer.execute("PRAGMA journal_mode = WAL")
     writer.execute("PRAGMA synchronous = FULL")
     writer.execute("PRAGMA cache_size = -65536")
+    writer.execute("PRAGMA wal_autocheckpoint = 0")
     return writer
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 @contextmanager

@@ -75,7 +75,7 @@ class Enrolments(Database):
             if known is not None:
                 return self._welcome_back(db, request, enrolment, known)
             db.execute("UPDATE invites SET used_by = ?, used_at = ? WHERE invite = ?", (request.key.id, now, invite.id))
-            _insert_gateway(db, request, enrolment, now)
+            insert_gateway(db, request, enrolment, now)
             _insert_config(
                 db, Configuration(request.key.id, site.number, request.site_config, config, site.valid_from, now)
             )
@@ -269,7 +269,8 @@ def _named(site: SiteConfig, profiles: Sequence[bytes]) -> dict[str, bytes]:
     return {name: brought[digest] for name, digest in site.profiles}
 
 
-def _insert_gateway(db: sqlite3.Connection, request: Enrolment, enrolment: bytes, now: int) -> None:
+def insert_gateway(db: sqlite3.Connection, request: Enrolment, enrolment: bytes, now: int) -> None:
+    """A gateway whose chain begins with its enrolment."""
     db.execute(
         "INSERT INTO gateways (gateway, algorithm, spki, technician_algorithm, technician_spki, site, custody,"
         " enrolment, enrolled_at, epoch, next_seq, head) VALUES (?,?,?,?,?,?,?,?,?,0,0,?)",

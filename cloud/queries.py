@@ -260,13 +260,15 @@ class Queries(Enrolments):
         with self.reading() as db:
             return receipts.newest(db, gateway)
 
+    def behind(self) -> list[bytes]:
+        """The gateways of which less is held than receipts were once signed for: this file is an older one."""
+        with self.reading() as db:
+            return [gateway for (gateway,) in db.execute("SELECT gateway FROM watermarks ORDER BY gateway")]
+
     def receipt_named(self, gateway: bytes, sha256: bytes) -> bytes | None:
         """The receipt with this hash: what the first block of a later epoch names."""
         with self.reading() as db:
-            row = db.execute(
-                "SELECT envelope FROM receipts WHERE gateway = ? AND hash = ?", (gateway, sha256)
-            ).fetchone()
-            return bytes(row[0]) if row else None
+            return receipts.named(db, gateway, sha256)
 
 
 _BLOCK = "gateway = ? AND epoch = ? AND seq = ?"

@@ -35,12 +35,29 @@ def keep(db: sqlite3.Connection, receipt: Receipt, envelope: bytes, *, posted: b
 
 def newest(db: sqlite3.Connection, gateway: bytes) -> bytes | None:
     """The newest receipt of level 1 that stands for what this file holds; None when it has issued none."""
-    return _envelope(db, f"{_NEWEST} AND level = 1 AND posted = 0 {_FIRST}", gateway)
+    row = db.execute(
+        "SELECT envelope FROM receipts WHERE gateway = ? AND level = 1 AND posted = 0"
+        " ORDER BY epoch DESC, next_seq DESC, at DESC LIMIT 1",
+        (gateway,),
+    ).fetchone()
+    return None if row is None else bytes(row[0])
 
 
-def settled(db: sqlite3.Connection, gateway: bytes) -> bytes | None:
-    """The newest receipt of level 2; None before a second copy holds anything."""
-    return _envelope(db, f"{_NEWEST} AND level = {SETTLED} AND posted = 0 {_FIRST}", gateway)
+def settled(db: sqlite3.Connection, gateway: bytes, copied: int) -> bytes | None:
+    """The newest receipt of level 2, of those whose blocks lie in the second copy up to this ingest_seq."""
+    row = db.execute(
+        "SELECT envelope FROM receipts AS r JOIN blocks AS b ON b.gateway = r.gateway AND b.epoch = r.epoch"
+        f" AND b.seq = r.next_seq - 1 WHERE r.gateway = ? AND r.level = {SETTLED} AND r.posted = 0"
+        " AND b.ingest_seq <= ? ORDER BY r.epoch DESC, r.next_seq DESC, r.at DESC LIMIT 1",
+        (gateway, copied),
+    ).fetchone()
+    return None if row is None else bytes(row[0])
+
+
+def named(db: sqlite3.Connection, gateway: bytes, sha256: bytes) -> bytes | None:
+    """The receipt with this hash: what the first block of a later epoch names."""
+    row = db.execute("SELECT envelope FROM receipts WHERE gateway = ? AND hash = ?", (gateway, sha256)).fetchone()
+    return None if row is None else bytes(row[0])
 
 
 def beginning(db: sqlite3.Connection, gateway: bytes, epoch: int, previous: bytes) -> Beginning | None:
@@ -78,12 +95,3 @@ def raise_watermark(db: sqlite3.Connection, receipt: Receipt, now: int) -> bool:
 def drop_watermark(db: sqlite3.Connection, gateway: bytes) -> None:
     """The chain has come to it, or gone on from before it for good."""
     db.execute("DELETE FROM watermarks WHERE gateway = ?", (gateway,))
-
-
-def _envelope(db: sqlite3.Connection, query: str, gateway: bytes) -> bytes | None:
-    row = db.execute(query, (gateway,)).fetchone()
-    return None if row is None else bytes(row[0])
-
-
-_NEWEST = "SELECT envelope FROM receipts WHERE gateway = ?"
-_FIRST = "ORDER BY epoch DESC, next_seq DESC, at DESC LIMIT 1"

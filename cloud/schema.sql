@@ -151,3 +151,46 @@ CREATE TABLE IF NOT EXISTS statements (
     created INTEGER NOT NULL, content BLOB NOT NULL,
     PRIMARY KEY (id, version)
 ) WITHOUT ROWID;
+
+-- What a second copy must hold besides the blocks, in the order in which it came to be: a name, never the thing itself.
+-- `after`: the newest ingest number when it did. Filled by triggers, so that nothing can be forgotten.
+CREATE TABLE IF NOT EXISTS facts (
+    id INTEGER PRIMARY KEY, after INTEGER NOT NULL, kind TEXT NOT NULL, gateway BLOB, number INTEGER, name
+);
+INSERT INTO facts (after, kind, gateway, number, name)
+    SELECT * FROM (
+        SELECT 0, 'profile', NULL, NULL, digest FROM profiles
+        UNION ALL SELECT 0, 'enrolment', gateway, NULL, NULL FROM gateways
+        UNION ALL SELECT 0, 'configuration', gateway, number, NULL FROM configs
+        UNION ALL SELECT value, 'revocation', gateway, NULL, NULL FROM gateways, meta
+            WHERE revoked_at IS NOT NULL AND name = 'ingest_seq'
+        UNION ALL SELECT value, 'statement', NULL, version, id FROM statements, meta WHERE name = 'ingest_seq'
+        UNION ALL SELECT value, 'incident', gateway, id, NULL FROM incidents, meta WHERE name = 'ingest_seq'
+        UNION ALL SELECT value, 'quarantine', gateway, id, NULL FROM quarantine, meta WHERE name = 'ingest_seq' AND signed
+    ) WHERE NOT EXISTS (SELECT 1 FROM facts);
+
+CREATE TRIGGER IF NOT EXISTS facts_enrolment AFTER INSERT ON gateways BEGIN
+    INSERT INTO facts (after, kind, gateway) SELECT value, 'enrolment', new.gateway FROM meta WHERE name = 'ingest_seq';
+END;
+CREATE TRIGGER IF NOT EXISTS facts_revocation AFTER UPDATE OF revoked_at ON gateways WHEN old.revoked_at IS NULL BEGIN
+    INSERT INTO facts (after, kind, gateway) SELECT value, 'revocation', new.gateway FROM meta WHERE name = 'ingest_seq';
+END;
+CREATE TRIGGER IF NOT EXISTS facts_configuration AFTER INSERT ON configs BEGIN
+    INSERT INTO facts (after, kind, gateway, number)
+        SELECT value, 'configuration', new.gateway, new.number FROM meta WHERE name = 'ingest_seq';
+END;
+CREATE TRIGGER IF NOT EXISTS facts_profile AFTER INSERT ON profiles BEGIN
+    INSERT INTO facts (after, kind, name) SELECT value, 'profile', new.digest FROM meta WHERE name = 'ingest_seq';
+END;
+CREATE TRIGGER IF NOT EXISTS facts_statement AFTER INSERT ON statements BEGIN
+    INSERT INTO facts (after, kind, number, name)
+        SELECT value, 'statement', new.version, new.id FROM meta WHERE name = 'ingest_seq';
+END;
+CREATE TRIGGER IF NOT EXISTS facts_incident AFTER INSERT ON incidents BEGIN
+    INSERT INTO facts (after, kind, gateway, number)
+        SELECT value, 'incident', new.gateway, new.id FROM meta WHERE name = 'ingest_seq';
+END;
+CREATE TRIGGER IF NOT EXISTS facts_quarantine AFTER INSERT ON quarantine WHEN new.signed BEGIN
+    INSERT INTO facts (after, kind, gateway, number)
+        SELECT value, 'quarantine', new.gateway, new.id FROM meta WHERE name = 'ingest_seq';
+END;

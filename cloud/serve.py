@@ -7,7 +7,8 @@ import signal
 import socket
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import uvicorn
@@ -16,11 +17,13 @@ from cloud import log
 from cloud.app import create_app
 from cloud.collector import Collector, now_ms
 from cloud.config import create_key, open_store
+from cloud.copier import Copier
 from cloud.notify import Manager
+from cloud.soundness import check
 from cloud.watchdog import attend
 from cloud.writer import Writer
 from protocols import messages
-from protocols.errors import ConfigError
+from protocols.errors import ConfigError, StoreError
 
 GRACE_S = 5
 
@@ -28,9 +31,9 @@ GRACE_S = 5
 class Server(uvicorn.Server):
     """uvicorn that says where it listens once it does, and returns after a signal so that the store is closed."""
 
-    def __init__(self, config: uvicorn.Config, ready: str, manager: Manager, writer: Writer) -> None:
+    def __init__(self, config: uvicorn.Config, ready: str, manager: Manager, collector: Collector) -> None:
         super().__init__(config)
-        self._ready, self._manager, self._writer = ready, manager, writer
+        self._ready, self._manager, self._collector = ready, manager, collector
         self._attending: asyncio.Task[None] | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -39,7 +42,11 @@ class Server(uvicorn.Server):
         if self.started:
             sys.stderr.write(self._ready + "\n")
             sys.stderr.flush()
-            self._attending = asyncio.create_task(attend(self._manager, self._writer))
+            self._attending = asyncio.create_task(attend(self._manager, self._collector.writer))
+
+    async def on_tick(self, counter: int) -> bool:
+        """Whether to end: when asked to, or when the disk has failed, so that nothing is promised on it any more."""
+        return await super().on_tick(counter) or self._collector.store.failed is not None
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Say so, then let those who are being served have their answers."""
@@ -59,30 +66,52 @@ class Server(uvicorn.Server):
                 signal.signal(number, handler)
 
 
-def serve(data: Path, host: str, port: int, language: messages.Language) -> None:
-    """Serve until SIGTERM or SIGINT; ConfigError when the port is taken or the folder cannot be used."""
+@dataclass(frozen=True, slots=True)
+class Second:
+    """Where the second copy is kept; ``same_disk``: it may be on the disk of the store, which helps nobody."""
+
+    folder: Path
+    same_disk: bool
+
+
+def serve(data: Path, host: str, port: int, language: messages.Language, second: Second | None = None) -> None:
+    """Serve until SIGTERM or SIGINT; ConfigError when the port is taken or a folder cannot be used, BusyError when
+    another collector serves this one, StoreError when the store is damaged, or when its disk fails while it serves.
+    """
     log.begin()
     listener = listen(host, port)
     key = create_key(data)
-    with listener, open_store(data, key) as store:
+    with ExitStack() as held:
+        held.enter_context(listener)
+        store = held.enter_context(open_store(data, key))
+        store.serve_alone()
+        check(store, key.public)
         writer = Writer(lambda batches: store.append_batches(batches, now_ms()))
-        try:
-            config = uvicorn.Config(
-                create_app(Collector(store, key, writer)),
-                access_log=False,
-                log_config=None,
-                log_level="warning",
-                server_header=False,
-                timeout_graceful_shutdown=GRACE_S,
-                h11_max_incomplete_event_size=1 << 16,
-                proxy_headers=False,
-            )
-            shown = f"[{host}]" if ":" in host else host
-            address = f"http://{shown}:{listener.getsockname()[1]}/"
-            ready = messages.text("cloud.ready", language, address=address)
-            Server(config, ready, Manager(os.environ, os.getpid()), writer).run([listener])
-        finally:
-            writer.close()
+        held.callback(writer.close)
+        copier = None if second is None else Copier(store, second.folder, now_ms, same_disk=second.same_disk)
+        if copier is not None:
+            held.callback(copier.close)
+        collector = Collector(store, key, writer, copier=copier)
+        _run(collector, listener, host, language)
+        if store.failed is not None:
+            raise StoreError(f"{store.path}: {store.failed}: what was promised before is kept, start again to see")
+
+
+def _run(collector: Collector, listener: socket.socket, host: str, language: messages.Language) -> None:
+    config = uvicorn.Config(
+        create_app(collector),
+        access_log=False,
+        log_config=None,
+        log_level="warning",
+        server_header=False,
+        timeout_graceful_shutdown=GRACE_S,
+        h11_max_incomplete_event_size=1 << 16,
+        proxy_headers=False,
+    )
+    shown = f"[{host}]" if ":" in host else host
+    address = f"http://{shown}:{listener.getsockname()[1]}/"
+    ready = messages.text("cloud.ready", language, address=address)
+    Server(config, ready, Manager(os.environ, os.getpid()), collector).run([listener])
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -1,7 +1,7 @@
 """The collector's store: what came is examined, booked and kept in one transaction, and only then receipted."""
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,7 +17,7 @@ from drivers.installation import Installation
 from protocols.errors import ConfigError, EnrolmentError
 from protocols.record.answer import Answer, Verdict
 from protocols.record.cose import PublicKey, Signer
-from protocols.record.receipt import RECEIVED, Receipt, open_receipt
+from protocols.record.receipt import RECEIVED, SETTLED, Receipt, open_receipt
 
 
 class Answered(NamedTuple):
@@ -36,6 +36,7 @@ class Store(Archive):
         super().__init__(path, key)
         self._examiner = Examiner()
         self._desks: dict[bytes, Desk] = {}
+        self._copied = 0
 
     def append(self, frames: Sequence[bytes], now: int) -> Answered:
         """Take in a batch of one gateway, received at ``now`` (UTC ms); StoreError: then nothing of it is kept."""
@@ -57,15 +58,25 @@ class Store(Archive):
                 self._desks.clear()
                 raise
 
+    def retake(self, batches: Sequence[tuple[int, Sequence[bytes]]]) -> None:
+        """Take in batches of single gateways, each as received at its own instant (UTC ms), in one transaction."""
+        with self.guard:
+            try:
+                with self.writing() as db:
+                    for at, frames in batches:
+                        ledger = Ledger(db, at)
+                        self._take_in(db, ledger, frames, at)
+                        ledger.close()
+            except BaseException:
+                self._desks.clear()
+                raise
+
     def remember(self, envelopes: Sequence[bytes], now: int) -> Answered:
         """Take receipts of ours that a gateway brings back; the newest of what is held, from where it goes on.
 
         SignatureError, EncodingError unless we signed them all, EnrolmentError for a gateway that is not enrolled here.
         """
-        if self.key is None:
-            raise ConfigError(str(self.path), "a store opened without the collector's key", "one opened with it")
-        ours = PublicKey(self.key.algorithm, self.key.spki)
-        brought = [(open_receipt(envelope, ours), envelope) for envelope in envelopes]
+        brought = [(open_receipt(envelope, self._ours), envelope) for envelope in envelopes]
         with self.guard:
             try:
                 with self.writing() as db:
@@ -102,6 +113,35 @@ class Store(Archive):
             )
             ledger.tell(receipt.gateway, "fork", place, detail)
 
+    def settle(self, copied: int, gateways: Collection[bytes] | None, now: int) -> None:
+        """A second copy holds the blocks up to this ingest_seq: receipts of level 2 for these gateways, or all."""
+        issued: dict[bytes, bytes] = {}
+        with self.guard:
+            with self.writing() as db:
+                if gateways is None:
+                    gateways = [row[0] for row in db.execute("SELECT gateway FROM gateways")]
+                for gateway in gateways:
+                    row = db.execute(_COPIED, (gateway, copied)).fetchone()
+                    held = receipts.settled(db, gateway, copied)
+                    if row is not None and (held is None or not self._says(held, row[0], row[1] + 1)):
+                        held = self.issue(db, Receipt(gateway, row[0], row[1] + 1, row[2], SETTLED, now))
+                    if held is not None:
+                        issued[gateway] = held
+            self._copied = copied
+            for gateway, envelope in issued.items():
+                if (desk := self._desks.get(gateway)) is not None:
+                    desk.settled = envelope
+
+    def _says(self, envelope: bytes, epoch: int, next_seq: int) -> bool:
+        receipt = open_receipt(envelope, self._ours)
+        return (receipt.epoch, receipt.next_seq) == (epoch, next_seq)
+
+    @property
+    def _ours(self) -> PublicKey:
+        if self.key is None:
+            raise ConfigError(str(self.path), "a store opened without the collector's key", "one opened with it")
+        return PublicKey(self.key.algorithm, self.key.spki)
+
     def _take_in(self, db: sqlite3.Connection, ledger: Ledger, frames: Sequence[bytes], now: int) -> Answered:
         gateway = _gateway_of(db, frames)
         if gateway is None:
@@ -135,7 +175,7 @@ class Store(Archive):
             if (config := self.config(db, gateway.id, gateway.config_number)) is not None:
                 book.configure(self.installed(db, config))
             waiting, mark = ahead.any_of(db, gateway.id), receipts.watermark(db, gateway.id)
-            settled = receipts.settled(db, gateway.id)
+            settled = receipts.settled(db, gateway.id, self._copied)
             desk = self._desks[gateway.id] = Desk(
                 gateway.key, head, book, dated_rows.last(db, gateway.id), waiting, mark, settled
             )
@@ -202,4 +242,7 @@ def _stranger(ledger: Ledger, frame: bytes) -> Verdict:
     return verdict
 
 
+_COPIED = (
+    "SELECT epoch, seq, hash FROM blocks WHERE gateway = ? AND ingest_seq <= ? ORDER BY epoch DESC, seq DESC LIMIT 1"
+)
 _HASH = "SELECT hash FROM blocks WHERE gateway = ? AND epoch = ? AND seq = ?"

@@ -1,0 +1,113 @@
+"""What a second copy holds of a store, record by record, in the order in which it came to be."""
+
+import sqlite3
+from collections.abc import Iterator
+from enum import IntEnum
+from typing import Any
+
+from cloud import receipts, segments
+from cloud.segments import Record
+from protocols.errors import RecordError
+from protocols.record import block, transport
+from protocols.record.cose import PublicKey
+
+MOST = 512
+MOST_BYTES = 8 << 20
+"""Records and bytes of frames gathered at once."""
+
+
+class Kind(IntEnum):
+    """What a record is of; the fields are the columns named in ``FACTS``, and for a block those of ``BLOCK``."""
+
+    BLOCK = segments.BLOCK
+    ENROLMENT = 1
+    CONFIGURATION = 2
+    PROFILE = 3
+    REVOCATION = 4
+    RECEIPT = 5
+    STATEMENT = 6
+    INCIDENT = 7
+    QUARANTINE = 8
+
+
+BLOCK = "gateway, epoch, seq, received_at, frame"
+FACTS: dict[str, tuple[Kind, str]] = {
+    "enrolment": (
+        Kind.ENROLMENT,
+        "SELECT enrolment, enrolled_at FROM gateways WHERE gateway = :gateway",
+    ),
+    "configuration": (
+        Kind.CONFIGURATION,
+        "SELECT gateway, number, digest, envelope, valid_from, received_at FROM configs"
+        " WHERE gateway = :gateway AND number = :number",
+    ),
+    "profile": (Kind.PROFILE, "SELECT digest, source FROM profiles WHERE digest = :name"),
+    "revocation": (Kind.REVOCATION, "SELECT gateway, revoked_at, reason FROM gateways WHERE gateway = :gateway"),
+    "statement": (
+        Kind.STATEMENT,
+        "SELECT id, version, digest, site, period, created, content FROM statements"
+        " WHERE id = :name AND version = :number",
+    ),
+    "incident": (
+        Kind.INCIDENT,
+        "SELECT gateway, at, kind, epoch, seq, detail FROM incidents WHERE id = :number",
+    ),
+    "quarantine": (
+        Kind.QUARANTINE,
+        "SELECT gateway, at, code, reason, epoch, seq, hash, frame FROM quarantine WHERE id = :number",
+    ),
+}
+
+
+def gather(db: sqlite3.Connection, blocks: int, facts: int) -> list[Record]:
+    """The next records behind these marks (ingest_seq of a block, number of a fact), none when there are none."""
+    found: list[Record] = []
+    told, all_told = _facts(db, facts)
+    size = 0
+    for row in db.execute(
+        f"SELECT ingest_seq, {BLOCK} FROM blocks WHERE ingest_seq > ? ORDER BY ingest_seq LIMIT {MOST}", (blocks,)
+    ):
+        while told and told[0][1] < row[0]:
+            facts = _append(db, found, blocks, told.pop(0))
+        if (not told and not all_told) or size > MOST_BYTES:
+            return found
+        if row[2] > 0 and row[3] == 0:
+            found += _receipt(db, row[1], row[5], blocks, facts)
+        blocks = row[0]
+        size += len(row[5])
+        found.append(Record(Kind.BLOCK, blocks, facts, row[1:]))
+    if sum(record.kind == Kind.BLOCK for record in found) < MOST:
+        for fact in told:
+            _append(db, found, blocks, fact)
+    return found
+
+
+Fact = tuple[int, int, str, bytes | None, int | None, Any]
+"""Number, after, kind, gateway, number in its table, name."""
+
+
+def _facts(db: sqlite3.Connection, after: int) -> tuple[list[Fact], bool]:
+    rows = db.execute(
+        f"SELECT id, after, kind, gateway, number, name FROM facts WHERE id > ? ORDER BY id LIMIT {MOST}", (after,)
+    ).fetchall()
+    return rows, len(rows) < MOST
+
+
+def _append(db: sqlite3.Connection, found: list[Record], blocks: int, fact: Fact) -> int:
+    """Add what a fact names, without fields when it has been let go of since; the fact's number."""
+    number, _, kind, gateway, place, name = fact
+    record, query = FACTS[kind]
+    row = db.execute(query, {"gateway": gateway, "number": place, "name": name}).fetchone()
+    found.append(Record(record, blocks, number, () if row is None else row))
+    return number
+
+
+def _receipt(db: sqlite3.Connection, gateway: bytes, frame: bytes, blocks: int, facts: int) -> Iterator[Record]:
+    """The receipt that the first block of a later epoch names; none where that is the enrolment or not held."""
+    (algorithm, spki) = db.execute("SELECT algorithm, spki FROM gateways WHERE gateway = ?", (gateway,)).fetchone()
+    try:
+        named = block.open_header(transport.unwrap(frame)[0], PublicKey(algorithm, spki)).previous
+    except RecordError:
+        return
+    if (envelope := receipts.named(db, gateway, named)) is not None:
+        yield Record(Kind.RECEIPT, blocks, facts, (envelope,))

@@ -1,0 +1,145 @@
+"""A collector's store made anew from its second copy: every block examined and booked again, as when it came."""
+
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from cloud import enrolments, receipts, segments
+from cloud.copied import Kind
+from cloud.segments import Record
+from cloud.store import Store
+from protocols.errors import ConfigError, StoreError
+from protocols.record.answer import MOST_BLOCKS
+from protocols.record.cose import PrivateKey, PublicKey
+from protocols.record.enrolment import open_enrolment
+from protocols.record.receipt import open_receipt
+
+TOGETHER = 512
+"""Blocks booked in one transaction."""
+
+
+@dataclass(slots=True)
+class Restored:
+    """What came of it."""
+
+    gateways: int = 0
+    blocks: int = 0
+    statements: int = 0
+
+
+def restore(copy: Path, path: Path, key: PrivateKey, *, up_to_damage: bool = False) -> Restored:
+    """Make the store at ``path`` from a copy; StoreError when there is one, or the copy is damaged before its end.
+
+    ``up_to_damage``: take what stands before the damage; gateways send the rest again. Half a store never has its name.
+    """
+    if path.exists():
+        raise ConfigError(f"--data {path.parent}", f"{path.name}: a store", "a folder without one")
+    held = segments.generations(copy) if copy.is_dir() else []
+    if not held:
+        raise ConfigError(f"--copy {copy}", "no generation of a copy", "the folder given to `serve --copy`")
+    unready = path.with_name(f"{path.name}.restoring")
+    for name in (unready, *_beside(unready)):
+        name.unlink(missing_ok=True)
+    with Store(unready, key) as store:
+        told = _Restoring(store, key.public)
+        told.take(chain.from_iterable(segments.read(folder, up_to_damage=up_to_damage) for folder in held))
+    unready.rename(path)
+    for name in _beside(unready):
+        name.unlink(missing_ok=True)
+    return told.restored
+
+
+class _Restoring:
+    """Blocks in the batches they came in; between them what else was copied."""
+
+    def __init__(self, store: Store, key: PublicKey) -> None:
+        self._store, self._key = store, key
+        self._batches: list[tuple[int, list[bytes]]] = []
+        self._places: list[tuple[bytes, int, int]] = []
+        self._incidents: list[tuple[Any, ...]] = []
+        self.restored = Restored()
+
+    def take(self, records: Iterator[Record]) -> None:
+        """Everything; then the incidents as they were told, instead of those that this has told again."""
+        for record in records:
+            if record.kind == Kind.BLOCK:
+                self._block(record)
+            elif record.fields:
+                self._flush()
+                self._fact(Kind(record.kind), record.fields)
+        self._flush()
+        with self._store.writing() as db:
+            db.execute("DELETE FROM incidents")
+            db.executemany(
+                "INSERT INTO incidents (gateway, at, kind, epoch, seq, detail) VALUES (?,?,?,?,?,?)",
+                dict.fromkeys(self._incidents),
+            )
+
+    def _block(self, record: Record) -> None:
+        gateway, epoch, seq, received_at, frame = record.fields
+        last = self._batches[-1] if self._batches else None
+        follows = self._places[-1:] == [(gateway, epoch, seq - 1)]
+        if last is not None and follows and last[0] == received_at and len(last[1]) < MOST_BLOCKS:
+            last[1].append(frame)
+        else:
+            self._batches.append((received_at, [frame]))
+        self._places.append((gateway, epoch, seq))
+        if len(self._places) == TOGETHER:
+            self._flush()
+
+    def _flush(self) -> None:
+        if not self._batches:
+            return
+        self._store.retake(self._batches)
+        with self._store.reading() as db:
+            for gateway, epoch, seq in self._places:
+                query = "SELECT 1 FROM blocks WHERE gateway = ? AND epoch = ? AND seq = ?"
+                if db.execute(query, (gateway, epoch, seq)).fetchone() is None:
+                    raise StoreError(
+                        f"block {epoch}/{seq} of {gateway.hex()}: found it refused, expected it to be taken"
+                    )
+        self.restored.blocks += len(self._places)
+        self._batches, self._places = [], []
+
+    def _fact(self, kind: Kind, fields: tuple[Any, ...]) -> None:
+        with self._store.writing() as db:
+            match kind:
+                case Kind.ENROLMENT:
+                    self.restored.gateways += _enrol(db, *fields)
+                case Kind.RECEIPT:
+                    receipts.keep(db, open_receipt(fields[0], self._key), fields[0], posted=True)
+                case Kind.REVOCATION:
+                    db.execute("UPDATE gateways SET revoked_at = ?2, reason = ?3 WHERE gateway = ?1", fields)
+                case Kind.STATEMENT:
+                    self.restored.statements += db.execute(_STATEMENT, fields).rowcount
+                case Kind.INCIDENT:
+                    self._incidents.append(fields)
+                case Kind.CONFIGURATION | Kind.PROFILE | Kind.QUARANTINE:
+                    db.execute(_INSERT[kind], fields)
+
+
+def _enrol(db: sqlite3.Connection, enrolment: bytes, at: int) -> bool:
+    request = open_enrolment(enrolment)
+    known = db.execute("SELECT 1 FROM gateways WHERE gateway = ?", (request.key.id,)).fetchone()
+    if known is None:
+        enrolments.insert_gateway(db, request, enrolment, at)
+    return known is None
+
+
+def _beside(path: Path) -> tuple[Path, ...]:
+    return tuple(path.with_name(path.name + end) for end in ("-wal", "-shm", ".lock"))
+
+
+_STATEMENT = (
+    "INSERT OR IGNORE INTO statements (id, version, digest, site, period, created, content) VALUES (?,?,?,?,?,?,?)"
+)
+_INSERT = {
+    Kind.CONFIGURATION: "INSERT OR IGNORE INTO configs (gateway, number, digest, envelope, valid_from, received_at)"
+    " VALUES (?,?,?,?,?,?)",
+    Kind.PROFILE: "INSERT OR IGNORE INTO profiles (digest, source) VALUES (?,?)",
+    Kind.QUARANTINE: "INSERT OR IGNORE INTO quarantine (gateway, at, code, reason, signed, epoch, seq, hash, frame)"
+    " VALUES (?1,?2,?3,?4,1,?5,?6,?7,?8)",
+}

@@ -1,0 +1,207 @@
+"""The files of a second copy: records one after another, each bound to the one before it, appended and never changed.
+
+A folder of a copy has generations (``0001``, ``0002``, ...): one begins when what is copied is not what the one before
+was made from. A generation has segments. A segment is a head and records:
+
+    head   = "tanmeter-copy/1\\n", the collector's kid (8 bytes), the digest of the record before its first (32 bytes)
+    record = length of the body (4 bytes, big-endian), digest (32 bytes), body
+    digest = SHA-256(digest of the record before, body); before the first of a generation stand 32 zero bytes
+
+So a record that is damaged, left out or out of its place is found out. A torn end is one that was never synced.
+"""
+
+import hashlib
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from protocols.errors import ConfigError, EncodingError, StoreError
+from protocols.record import cbor, shape
+
+MAGIC = b"tanmeter-copy/1\n"
+HEAD = len(MAGIC) + 8 + 32
+LARGEST = 64 << 20
+"""Bytes; behind that the next segment begins."""
+LARGEST_BODY = 64 << 20
+FIRST = bytes(32)
+BLOCK = 0
+"""The kind of a record that is a block."""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """Something copied. ``blocks``, ``facts``: how far the copy is with it: ingest_seq and number of the fact."""
+
+    kind: int
+    blocks: int
+    facts: int
+    fields: tuple[Any, ...]
+
+    def to_bytes(self) -> bytes:
+        """The body."""
+        return cbor.encode([int(self.kind), self.blocks, self.facts, list(self.fields)])
+
+    @classmethod
+    def from_bytes(cls, body: bytes) -> "Record":
+        """The record; EncodingError."""
+        kind, blocks, facts, fields = shape.array(cbor.decode(body), "record", 4)
+        marks = (shape.unsigned(blocks, "record blocks"), shape.unsigned(facts, "record facts"))
+        return cls(shape.unsigned(kind, "record kind"), *marks, tuple(shape.array(fields, "record fields")))
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A segment that was read: its whole records end at ``end``; ``torn`` when something is behind them."""
+
+    path: Path
+    kid: bytes
+    before: bytes
+    records: tuple[tuple[bytes, Record], ...]
+    end: int
+    torn: bool
+
+    @property
+    def digest(self) -> bytes:
+        """Of the last record, or of the one before the first."""
+        return self.records[-1][0] if self.records else self.before
+
+
+def generations(folder: Path) -> list[Path]:
+    """The generations of a copy, oldest first."""
+    return sorted(path for path in folder.iterdir() if path.is_dir() and path.name.isdigit())
+
+
+def read(folder: Path, *, up_to_damage: bool = False) -> Iterator[Record]:
+    """Every record of a generation in its order; StoreError where it is damaged before its end, unless that ends it."""
+    before, paths = FIRST, _paths(folder)
+    for index, path in enumerate(paths):
+        segment = _read(path)
+        fits = segment is not None and segment.before == before
+        if segment is not None and fits:
+            yield from (record for _, record in segment.records)
+            before = segment.digest
+        last = index == len(paths) - 1
+        if not fits or (segment is not None and segment.torn):
+            if last or up_to_damage:
+                return
+            at = segment.end if segment is not None and fits else 0
+            raise StoreError(f"{path}: found damage at byte {at}, expected whole records up to the newest segment")
+
+
+class Segments:
+    """A generation to append to. Nothing counts before ``sync``; after an OSError it must be opened anew.
+
+    ``blocks``, ``facts``: how far it is. ``found``: the last block of the newest segment when it was opened.
+    """
+
+    def __init__(self, folder: Path, kid: bytes, largest: int = LARGEST) -> None:
+        """Open it, made when it is not there; its newest segment is read from the disk and a torn end cut off."""
+        self.folder, self._kid, self._largest = folder, kid, largest
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        _sync_folder(folder.parent)
+        self.blocks = self.facts = 0
+        self.found: Record | None = None
+        self._file: IO[bytes] | None = None
+        self._digest, self._number = FIRST, 0
+        self._recover()
+
+    def append(self, records: Iterable[Record]) -> None:
+        """Write records behind the others."""
+        for record in records:
+            body = record.to_bytes()
+            digest = hashlib.sha256(self._digest + body).digest()
+            self._open().write(len(body).to_bytes(4) + digest + body)
+            self._digest = digest
+            self.blocks, self.facts = record.blocks, record.facts
+
+    def sync(self) -> None:
+        """What was appended is on the disk when this returns."""
+        if self._file is None:
+            return
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        if self._file.tell() >= self._largest:
+            self._file.close()
+            self._file = None
+
+    def close(self) -> None:
+        """Let go of the file; what was not synced may be lost."""
+        if self._file is not None:
+            with suppress(OSError):
+                self._file.close()
+            self._file = None
+
+    def _open(self) -> IO[bytes]:
+        """The segment to write to, a new one when there is none."""
+        if self._file is None:
+            self._number += 1
+            path = self.folder / f"{self._number:08d}.copy"
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            self._file = os.fdopen(descriptor, "r+b", buffering=1 << 20)
+            self._file.write(MAGIC + self._kid + self._digest)
+            _sync_folder(self.folder)
+        return self._file
+
+    def _recover(self) -> None:
+        """Find the end of what is whole, from the newest segment backwards; nobody counts on what is behind it."""
+        for path in reversed(_paths(self.folder)):
+            segment = _read(path)
+            if segment is not None and segment.kid != self._kid:
+                found = f"a copy of the collector {segment.kid.hex()}"
+                raise ConfigError(f"--copy {self.folder.parent}", found, "an empty folder, or a copy of this one")
+            if segment is None or not segment.records:
+                path.unlink()
+                _sync_folder(self.folder)
+                continue
+            newest = segment.records[-1][1]
+            self.found = next((held for _, held in reversed(segment.records) if held.kind == BLOCK), None)
+            self._number, self._digest = int(path.stem), segment.digest
+            self.blocks, self.facts = newest.blocks, newest.facts
+            self._file = path.open("r+b", buffering=1 << 20)
+            self._file.truncate(segment.end)
+            self._file.seek(segment.end)
+            os.fsync(self._file.fileno())
+            return
+
+
+def _paths(folder: Path) -> list[Path]:
+    return sorted(folder.glob("[0-9]*.copy"))
+
+
+def _read(path: Path) -> Segment | None:
+    """A segment as the disk has it, not as memory remembers it; None when not even its head is whole."""
+    with path.open("rb") as file:
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        data = file.read()
+    if len(data) < HEAD or not data.startswith(MAGIC):
+        return None
+    kid, before = data[len(MAGIC) : len(MAGIC) + 8], data[HEAD - 32 : HEAD]
+    records: list[tuple[bytes, Record]] = []
+    at, digest = HEAD, before
+    while (found := _record(data, at, digest)) is not None:
+        digest, record, at = found
+        records.append((digest, record))
+    return Segment(path, kid, before, tuple(records), at, at < len(data))
+
+
+def _record(data: bytes, at: int, before: bytes) -> tuple[bytes, Record, int] | None:
+    """(digest, record, where it ends); None when there is no whole one."""
+    length = int.from_bytes(data[at : at + 4])
+    digest, body = data[at + 4 : at + 36], data[at + 36 : at + 36 + length]
+    if not 0 < length <= LARGEST_BODY or len(body) != length or hashlib.sha256(before + body).digest() != digest:
+        return None
+    try:
+        return digest, Record.from_bytes(body), at + 36 + length
+    except EncodingError:
+        return None
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,65 @@
+"""Whether the store is whole, looked at before it is served: in bounded time, so that a large one starts as fast."""
+
+from itertools import islice
+
+from cloud import receipts
+from cloud.rows import Gateway
+from cloud.store import Store
+from protocols.errors import ConfigError, RecordError, StoreError
+from protocols.record import transport
+from protocols.record.cose import PublicKey
+from protocols.record.receipt import open_receipt
+
+MOST = 256
+"""Gateways and blocks looked at; ``tanmeter cloud audit`` looks at everything."""
+
+
+def check(store: Store, key: PublicKey) -> None:
+    """StoreError when the newest blocks or the heads of the chains are not what they were, ConfigError when the key is
+    not the one that the receipts were signed with.
+    """
+    newest = sorted(store.gateways(), key=lambda row: row.received_at or 0, reverse=True)
+    for gateway in islice(newest, MOST):
+        _check_head(store, gateway)
+        _check_key(store, gateway, key)
+    with store.reading() as db:
+        (counted,) = db.execute("SELECT value FROM meta WHERE name = 'ingest_seq'").fetchone()
+        rows = db.execute(f"SELECT ingest_seq, hash, frame FROM blocks ORDER BY ingest_seq DESC LIMIT {MOST}")
+        for number, sha256, frame in rows:
+            if number > counted:
+                raise StoreError(f"{store.path}: found block {number}, expected none above {counted}")
+            _check_frame(f"{store.path}: block {number}", frame, sha256)
+
+
+def _check_head(store: Store, gateway: Gateway) -> None:
+    where = f"{store.path}: gateway {gateway.id.hex()}"
+    with store.reading() as db:
+        row = db.execute(
+            "SELECT epoch, seq, hash FROM blocks WHERE gateway = ? ORDER BY epoch DESC, seq DESC LIMIT 1", (gateway.id,)
+        ).fetchone()
+    if row is not None and row != (gateway.epoch, gateway.next_seq - 1, gateway.head):
+        expected = f"{gateway.epoch}/{gateway.next_seq - 1} {gateway.head.hex()}"
+        raise StoreError(f"{where}: found its newest block {row[0]}/{row[1]} {row[2].hex()}, expected {expected}")
+
+
+def _check_key(store: Store, gateway: Gateway, key: PublicKey) -> None:
+    with store.reading() as db:
+        envelope = receipts.newest(db, gateway.id)
+    if envelope is None:
+        return
+    try:
+        open_receipt(envelope, key)
+    except RecordError as error:
+        expected = "the key that this store's receipts were signed with: bring collector.key back from its backup"
+        raise ConfigError(
+            str(store.path.parent / "collector.key"), f"key {key.kid.hex()} ({error})", expected
+        ) from error
+
+
+def _check_frame(where: str, frame: bytes, sha256: bytes) -> None:
+    try:
+        found = transport.unpack(frame).hash
+    except RecordError as error:
+        raise StoreError(f"{where}: {error}") from error
+    if found != sha256:
+        raise StoreError(f"{where}: found {found.hex()}, expected {sha256.hex()}")

@@ -1,0 +1,307 @@
+"""The second copy: what a receipt of level 2 promises is in it, and a collector made from it has the same figures."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from cloud import closing, segments
+from cloud.copied import Kind
+from cloud.copier import Copier
+from cloud.restore import restore
+from cloud.segments import Record, Segments
+from cloud.store import Store
+from protocols.errors import BusyError, ConfigError, StoreError
+from protocols.record import transport
+from protocols.record.answer import Answer
+from protocols.record.cose import PrivateKey
+from protocols.record.receipt import SETTLED, Receipt, open_receipt
+
+QUARTER = 900_000
+FIGURES = {
+    "intervals": "gateway, device, point, start, end, unit, meter, closed, start_value, start_at, start_epoch,"
+    " start_seq, end_value, end_at, end_epoch, end_seq, rolled, multiplier, consumption, readings, expected, quality,"
+    " position, period_ms, state, ignored, since, kind, covered_ms, integral",
+    "doubts": "*",
+    "settings": "*",
+    "undated": "*",
+    "dated": "*",
+    "latest": "*",
+    "statements": "*",
+    "blocks": "gateway, epoch, seq, hash, utc_start, utc_end, received_at, config_number, readings, fault, frame",
+    "events": "*",
+    "gateways": "*",
+    "configs": "*",
+    "profiles": "*",
+    "incidents": "gateway, at, kind, epoch, seq, detail",
+    "quarantine": "gateway, at, code, reason, signed, epoch, seq, hash, frame",
+}
+"""What a figure rests on, and what is told: everything but the order in which it came, and receipts."""
+
+
+def figures(store: Store, *without: str) -> dict[str, list[Any]]:
+    with store.reading() as db:
+        return {
+            table: sorted(map(repr, db.execute(f"SELECT {columns} FROM {table}")))
+            for table, columns in FIGURES.items()
+            if table not in without
+        }
+
+
+def until(happens: Callable[[], Any], seconds: float = 10.0) -> Any:
+    end = time.monotonic() + seconds
+    while not (found := happens()):
+        assert time.monotonic() < end, "it did not happen"
+        time.sleep(0.01)
+    return found
+
+
+@pytest.fixture
+def kept(house: Any, rig: Any, midnight: int) -> Any:
+    """A collector with one gateway."""
+    rig.enrol(house.store, house.key)
+    return house
+
+
+@pytest.fixture
+def copied(house: Any, tmp_path: Path) -> Iterator[Callable[..., Copier]]:
+    made: list[Copier] = []
+
+    def start(folder: Path = tmp_path / "copy", **more: Any) -> Copier:
+        options = {"same_disk": True, "every_s": 0.01, "retry_s": 0.05} | more
+        made.append(Copier(house.store, folder, lambda: house.now, **options))
+        return made[-1]
+
+    yield start
+    for copier in made:
+        copier.close()
+
+
+def settled(house: Any, rig: Any, frames: list[bytes]) -> Receipt | None:
+    answered = house.store.append(frames, house.now)
+    return None if answered.settled is None else open_receipt(answered.settled, house.key.public)
+
+
+def test_a_receipt_of_level_2_comes_with_the_next_answer_and_covers_what_is_copied(
+    kept: Any, rig: Any, copied: Callable[..., Copier], midnight: int
+) -> None:
+    frames = list(rig.history(midnight, midnight + 8 * QUARTER, QUARTER))
+    kept.now = midnight + 8 * QUARTER
+    assert settled(kept, rig, frames[:3]) is None
+    copier = copied()
+    until(lambda: copier.standing().state == "ok")
+    receipt = settled(kept, rig, frames[3:4])
+    assert receipt is not None
+    assert (receipt.level, receipt.epoch, receipt.next_seq) == (SETTLED, 0, 3)
+    until(lambda: copier.standing().behind == 0)
+    assert settled(kept, rig, frames[3:4]).next_seq == 4  # type: ignore[union-attr]
+    health = kept.client.get("/v1/health").json()
+    assert health["copy"] == {"state": "off"}
+    assert (copier.standing().state, copier.standing().same_disk) == ("ok", True)
+
+
+def test_a_collector_made_from_its_copy_has_the_same_figures_bit_by_bit(
+    kept: Any, rig: Any, altered: Any, copied: Callable[..., Copier], midnight: int, tmp_path: Path
+) -> None:
+    copier = copied()
+    for index, at in enumerate(range(midnight, midnight + 100 * QUARTER, QUARTER)):
+        sealed = rig.block(at, at + QUARTER, dead="M-02" if index == 10 else "")
+        kept.now = at + QUARTER + 3_000
+        if index == 20:
+            kept.store.append([altered(sealed)], kept.now)
+        if index in (30, 60):
+            closing.close_all(kept.store, kept.now)
+        kept.store.append([transport.pack(sealed)], kept.now)
+    closing.close_all(kept.store, kept.now)
+    kept.store.revoke(rig.id, "sold", kept.now)
+    copier.close()
+    made = restore(tmp_path / "copy", tmp_path / "new" / "collector.db", kept.key)
+    assert (made.gateways, made.blocks) == (1, 100)
+    with Store(tmp_path / "new" / "collector.db", kept.key) as again:
+        found, expected = figures(again, "quarantine"), figures(kept.store, "quarantine")
+        for table, rows in expected.items():
+            assert found[table] == rows, table
+        assert len(again.statements()) >= 1
+        assert [row.code for row in again.quarantine() if row.signed] == [
+            row.code for row in kept.store.quarantine() if row.signed
+        ]
+    assert not list((tmp_path / "new").glob("*.restoring*"))
+    with pytest.raises(ConfigError, match="without one"):
+        restore(tmp_path / "copy", tmp_path / "new" / "collector.db", kept.key)
+
+
+def test_a_copy_that_cannot_be_written_stops_nothing_and_goes_on_by_itself(
+    kept: Any, rig: Any, copied: Callable[..., Copier], midnight: int, tmp_path: Path
+) -> None:
+    folder = tmp_path / "copy"
+    folder.write_text("in the way")
+    frames = list(rig.history(midnight, midnight + 6 * QUARTER, QUARTER))
+    kept.now = midnight + 6 * QUARTER
+    copier = copied(folder)
+    assert {verdict.answer for verdict in kept.store.append(frames[:4], kept.now).verdicts} == {Answer.STORED}
+    assert (copier.standing().state, settled(kept, rig, frames[:1])) == ("failed", None)
+    assert copier.standing().error
+    folder.unlink()
+    until(lambda: copier.standing().state == "ok")
+    assert settled(kept, rig, frames[4:]).next_seq == 4  # type: ignore[union-attr]
+
+
+def test_a_torn_end_is_cut_off_and_copied_again(
+    kept: Any, rig: Any, copied: Callable[..., Copier], midnight: int, tmp_path: Path
+) -> None:
+    frames = list(rig.history(midnight, midnight + 6 * QUARTER, QUARTER))
+    kept.now = midnight + 6 * QUARTER
+    kept.store.append(frames, kept.now)
+    copied().close()
+    (path,) = (tmp_path / "copy" / "0001").glob("*.copy")
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-7])
+    torn = [record.blocks for record in segments.read(tmp_path / "copy" / "0001")]
+    copied().close()
+    assert path.read_bytes() == whole
+    path.write_bytes(whole + bytes(100))
+    copied().close()
+    assert path.read_bytes() == whole
+    assert torn[-1] <= 6
+
+
+def test_damage_in_the_middle_is_named_and_what_stands_before_it_can_be_had(tmp_path: Path) -> None:
+    made = Segments(tmp_path / "0001", bytes(8), largest=200)
+    for number in range(1, 6):
+        made.append([Record(Kind.PROFILE, 0, number, (bytes(32), bytes([number]) * 150))])
+        made.sync()
+    made.close()
+    paths = sorted((tmp_path / "0001").iterdir())
+    assert len(paths) == 5
+    data = bytearray(paths[2].read_bytes())
+    data[-1] ^= 1
+    paths[2].write_bytes(data)
+    with pytest.raises(StoreError, match=r"00000003\.copy: found damage"):
+        list(segments.read(tmp_path / "0001"))
+    assert [record.facts for record in segments.read(tmp_path / "0001", up_to_damage=True)] == [1, 2]
+    paths[2].unlink()
+    with pytest.raises(StoreError, match=r"00000004\.copy: found damage"):
+        list(segments.read(tmp_path / "0001"))
+
+
+def test_every_flipped_bit_and_every_cut_of_a_copy_is_found_out(tmp_path: Path) -> None:
+    made = Segments(tmp_path / "0001", bytes(8))
+    made.append([Record(Kind.PROFILE, 0, number, (bytes(32), b"x" * number)) for number in range(1, 4)])
+    made.sync()
+    made.close()
+    (path,) = (tmp_path / "0001").iterdir()
+    whole = path.read_bytes()
+    expected = list(segments.read(tmp_path / "0001"))
+    for bit in range(8 * segments.HEAD, 8 * len(whole)):
+        data = bytearray(whole)
+        data[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(data)
+        found = list(segments.read(tmp_path / "0001"))
+        assert len(found) < 3 and found == expected[: len(found)]
+
+
+def test_a_store_from_an_older_backup_begins_a_new_generation_and_loses_nothing(
+    kept: Any, rig: Any, copied: Callable[..., Copier], midnight: int, tmp_path: Path
+) -> None:
+    frames = list(rig.history(midnight, midnight + 12 * QUARTER, QUARTER))
+    kept.now = midnight + 12 * QUARTER
+    kept.store.append(frames[:4], kept.now)
+    kept.store.back_up(tmp_path / "old.db")
+    kept.store.append(frames[4:10], kept.now)
+    copied().close()
+    with Store(tmp_path / "old.db", kept.key) as older:
+        for frame in frames[4:7]:
+            older.append([frame], kept.now)
+        copier = Copier(older, tmp_path / "copy", lambda: kept.now, same_disk=True, every_s=0.01)
+        until(lambda: copier.standing().state == "ok")
+        copier.close()
+    assert [path.name for path in segments.generations(tmp_path / "copy")] == ["0001", "0002"]
+    made = restore(tmp_path / "copy", tmp_path / "new.db", kept.key)
+    assert made.gateways == 1
+    with Store(tmp_path / "new.db", kept.key) as again:
+        assert figures(again, "gateways") == figures(kept.store, "gateways")
+
+
+def test_a_backup_is_whole_while_others_write_and_never_overwrites(
+    kept: Any, rig: Any, midnight: int, tmp_path: Path
+) -> None:
+    frames = list(rig.history(midnight, midnight + 4 * QUARTER, QUARTER))
+    kept.now = midnight + 4 * QUARTER
+    kept.store.append(frames[:2], kept.now)
+    kept.store.back_up(tmp_path / "b.db")
+    before = figures(kept.store)
+    kept.store.append(frames[2:], kept.now)
+    with Store(tmp_path / "b.db", kept.key) as held:
+        assert figures(held) == before
+    with pytest.raises(StoreError, match="exists"):
+        kept.store.back_up(tmp_path / "b.db")
+
+
+def test_the_store_s_own_disk_a_stranger_s_copy_and_a_second_writer_are_refused(
+    kept: Any, copied: Callable[..., Copier], tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match="another disk"):
+        copied(same_disk=False)
+    copied()
+    with pytest.raises(BusyError):
+        copied()
+    with Store(tmp_path / "other.db", PrivateKey.generate()) as other:
+        Segments(tmp_path / "theirs" / "0001", PrivateKey.generate().public.kid).append([])
+        made = Segments(tmp_path / "theirs" / "0001", PrivateKey.generate().public.kid)
+        made.append([Record(Kind.PROFILE, 0, 1, (bytes(32), b""))])
+        made.sync()
+        made.close()
+        with pytest.raises(ConfigError, match="a copy of the collector"):
+            Copier(other, tmp_path / "theirs", lambda: 0, same_disk=True)
+
+
+def test_it_is_served_backed_up_and_restored_by_commands(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "tanmeter", "cloud"]
+    english = {**os.environ, "TANMETER_LANG": "en", "NO_COLOR": "1"}
+    data, copy = tmp_path / "data", tmp_path / "copy"
+    refused = subprocess.run(
+        [*command, "serve", "--data", str(data), "--port", "0", "--copy", str(copy)],
+        env=english, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert refused.returncode == 6
+    assert "--copy-on-same-disk" in refused.stderr
+    process = subprocess.Popen(
+        [*command, "serve", "--data", str(data), "--port", "0", "--copy", str(copy), "--copy-on-same-disk"],
+        env=english, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stderr is not None
+    try:
+        address = process.stderr.readline().split()[-1]
+        health = httpx.get(f"{address}v1/health").json()
+        assert (health["copy"]["state"], health["copy"]["same_disk"], health["reasons"]) == ("ok", True, [])
+        second = subprocess.run(
+            [*command, "serve", "--data", str(data), "--port", "0"],
+            env=english,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert second.returncode == 6 or "another collector serves it" in second.stderr
+        made = subprocess.run(
+            [*command, "backup", str(tmp_path / "b.db"), "--data", str(data)],
+            env=english,
+            capture_output=True,
+            text=True,
+        )
+        assert made.returncode == 0, made.stderr
+    finally:
+        process.terminate()
+        process.wait(15)
+    (data / "collector.db").unlink()
+    again = subprocess.run(
+        [*command, "restore", "--copy", str(copy), "--data", str(data), "--json"],
+        env=english, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert json.loads(again.stdout or "{}") == {"gateways": 0, "blocks": 0, "statements": 0}, again.stderr
