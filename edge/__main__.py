@@ -1,4 +1,4 @@
-"""The agent as a process of its own, without the libraries of the command line: ``python -m edge STATE LEVEL``."""
+"""The agent as a process of its own, without what the command line loads: ``python -m edge STATE LEVEL [METRICS]``."""
 
 import asyncio
 import logging
@@ -22,9 +22,10 @@ from protocols import messages
 from protocols.errors import TanmeterError
 
 DOOR_RETRY_S = 30.0
+STATUS_S = 10.0
 
 
-async def run(state: Path, language: messages.Language, least: str) -> None:
+async def run(state: Path, language: messages.Language, least: str, metrics: str = "") -> None:
     """Run the agent and its local door until SIGTERM or SIGINT."""
     stop, manager = asyncio.Event(), Manager(os.environ, os.getpid())
 
@@ -42,6 +43,8 @@ async def run(state: Path, language: messages.Language, least: str) -> None:
     log = Calm(to_stderr(language, least, config.site_id(state)), clock.mono_ms)
     wires = partial(wire, adapters=Adapters(state / config.ADAPTERS))
     agent = Agent(state, clock, wires, link(), SystemRandom(), log=log, enrolled=link)
+    if metrics:
+        _measure(metrics, agent)
     running = asyncio.ensure_future(agent.run(stop))
     await agent.ready(running)
     if running.done():
@@ -59,6 +62,14 @@ async def run(state: Path, language: messages.Language, least: str) -> None:
         for task in beside:
             task.cancel()
         await asyncio.gather(*beside, return_exceptions=True)
+
+
+def _measure(place: str, agent: Agent) -> None:
+    """Serve the figures there, in threads that ask the agent in its loop."""
+    from edge.metrics import serve  # here, so that a box that is not scraped does not load it
+
+    loop = asyncio.get_running_loop()
+    serve(place, lambda: asyncio.run_coroutine_threadsafe(agent.status(), loop).result(STATUS_S))
 
 
 async def _first(running: "asyncio.Future[None]", beside: "list[asyncio.Task[None]]") -> None:
@@ -81,12 +92,12 @@ async def _answer(door: Path, commands: control.Commands, log: Log) -> None:
         await asyncio.sleep(DOOR_RETRY_S)
 
 
-def main(state: str, least: str) -> int:
+def main(state: str, least: str, metrics: str = "") -> int:
     """The exit code; an error of ours is told with its code, what happened and the one next action."""
     language = messages.spoken(os.environ)
     logging.basicConfig(level=logging.WARNING, format="%(message)s")  # or pyMeterBus sets it to INFO when imported
     try:
-        asyncio.run(run(Path(state), language, least))
+        asyncio.run(run(Path(state), language, least, metrics))
     except TanmeterError as error:
         last_words(error, language)
         return error.exit_code

@@ -24,11 +24,23 @@ Json = Annotated[bool, typer.Option("--json", help="one JSON object on standard 
 
 @app.command()
 def run(
-    state: State = STATE, verbose: Annotated[bool, typer.Option("--verbose", help="also each commit and block")] = False
+    state: State = STATE,
+    verbose: Annotated[bool, typer.Option("--verbose", help="also each commit and block")] = False,
+    metrics: Annotated[
+        str, typer.Option("--metrics", metavar="HOST:PORT", help="serve Prometheus metrics there: 127.0.0.1:9108")
+    ] = "",
 ) -> None:
     """Read the meters, keep the signed record, deliver it; until SIGTERM or Ctrl-C."""
     level = "debug" if verbose else "info"  # the agent takes this process over, and leaves typer and pydantic behind
-    os.execv(sys.executable, [sys.executable, "-P", "-m", "edge", str(state), level])
+    os.execv(sys.executable, [sys.executable, "-P", "-m", "edge", str(state), level, *([metrics] if metrics else [])])
+
+
+@app.command("metrics")
+def show_metrics(state: State = STATE) -> None:
+    """The running agent's figures as Prometheus text; exit 5 when none runs."""
+    from edge.metrics import exposition
+
+    typer.echo(exposition(control.ask(state / config.SOCKET, "status")).decode(), nl=False)
 
 
 @app.command()

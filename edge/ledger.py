@@ -29,6 +29,8 @@ class Known:
     last_answer: int | None = None
     last_fault: str = ""
     values: dict[str, tuple[Decimal | None, int]] = field(default_factory=dict)
+    readings: dict[str, int] = field(default_factory=dict)
+    """How many there were of each quality."""
 
 
 class Ledger:
@@ -37,6 +39,7 @@ class Ledger:
     def __init__(self, installation: Installation) -> None:
         self._installation = installation
         self.devices = [Known() for _ in installation.drivers]
+        self._points = [{point.id: point for point in driver.profile.points} for driver in installation.drivers]
         self.committed = 0
 
     def book(self, entries: Sequence[Entry], offset: int) -> None:
@@ -51,8 +54,11 @@ class Ledger:
                 continue
             known.answered += 1
             known.last_answer = at = exchange.at_ms + offset
+            points = self._points[exchange.device]
             for point, value in held.items():
                 known.values[point] = (value, at)
+                name = quality(points[point], held)
+                known.readings[name] = known.readings.get(name, 0) + 1
 
     def status(self, number: int) -> Mapping[str, object]:
         """A device as JSON: values as decimal strings with their units."""
@@ -68,6 +74,7 @@ class Ledger:
             "faults": dict(known.faults),
             "last_answer": known.last_answer,
             "last_fault": known.last_fault,
+            "readings": dict(known.readings),
             "values": [
                 {
                     "point": point.id,

@@ -16,6 +16,7 @@ from edge.identity import NUMBER, Identities
 from edge.learned import Learned
 from edge.log import Log
 from edge.past import Past
+from edge.responses import Responses
 from edge.schedule import Job, Schedule
 from edge.sealer import UNPLACED
 from edge.talks import Talks
@@ -80,6 +81,7 @@ class Poller:
         self._asking: Job | None = None
         self._stopping = self._displaced = False
         self.busy_ms = 0
+        self.responses = {device.id: Responses() for _, device, _ in devices}
 
     @property
     def gone(self) -> str:
@@ -267,6 +269,7 @@ class Poller:
         device, query, request = exchange.device, exchange.query, exchange.request
         now = self._desk.now()
         if not exchange.fault:
+            self.responses[self._names[device]].add(self._bus.turnaround_ms)
             self._learned.answered(device, query, request, self._bus.turnaround_ms, now)
         elif exchange.fault == REFUSED:
             pieces = self._learned.refused(device, query, request, reason, now)

@@ -54,4 +54,5 @@ def told(port: Owner, clock: Clock, started: int) -> dict[str, object]:
         {"code": held.code, "since": clock.utc_ms() - now + held.since, "detail": port.said(held)} | {"sure": held.sure}
         for held in port.watch.troubles
     ]
-    return said | {"troubles": troubles}
+    responses = {device: {"counts": held.counts, "sum_ms": held.sum_ms} for device, held in port.responses.items()}
+    return said | {"troubles": troubles, "responses": responses}
