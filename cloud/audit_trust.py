@@ -46,7 +46,9 @@ def trusted(db: sqlite3.Connection, gateway: bytes, differences: Differences) ->
     technician = (request.technician_algorithm, request.technician_spki)
     made = [request.algorithm, request.spki, *technician, request.site_id, request.custody]
     differences.same("enrolment", gateway.hex(), kept, made)
-    head = Head(0, 0, hashlib.sha256(envelope).digest(), None, None, 0)
+    start = db.execute("SELECT epoch, seq, previous FROM starts WHERE gateway = ?", (gateway,)).fetchone()
+    epoch, seq, previous = start or (0, 0, hashlib.sha256(envelope).digest())
+    head = Head(epoch, seq, previous, None, None, 0)
     return Trusted(request.key, head, _configurations(db, gateway, request, differences))
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,6 +20,8 @@ from protocols.errors import ConfigError, EnrolmentError
 from protocols.record import invite as invites
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
+
+WHOLE = re.compile(r"[0-9a-f]{32}")
 
 Data = Annotated[Path, typer.Option("--data", envvar="TANMETER_DATA", help="folder with the collector's store and key")]
 
@@ -109,14 +112,42 @@ def invite(
 
 
 @app.command()
+def readmit(
+    data: Data = config.DATA,
+    valid: Annotated[str, typer.Option(help="for how long, from now: 15m, 72h, 7d; 0h ends it")] = "72h",
+) -> None:
+    """After the store was lost: take gateways in again by themselves, on a receipt signed with this collector's key.
+
+    The store has forgotten, too, whom it had revoked: revoke those by their whole ids first.
+    """
+    try:
+        span = sites.duration_ms(valid) if valid != "0h" else 0
+    except ValueError as error:
+        raise ConfigError("--valid", repr(valid), "a duration like 15m, 72h, 7d") from error
+    until = now_ms() + span
+    with config.open_store(data, config.open_key(data)) as store:
+        store.open_window(until)
+    expires = datetime.fromtimestamp(until // 1000, UTC).astimezone().isoformat()
+    typer.echo(messages.text("cloud.readmitting", _language(), until=expires), err=True)
+
+
+@app.command()
 def revoke(
     gateway: Annotated[str, typer.Argument(help="gateway id, or enough of its beginning to know it")],
     reason: Annotated[str, typer.Option(help="why; it stays in the record")],
     data: Data = config.DATA,
 ) -> None:
-    """Take nothing more from a gateway. What it delivered before stays and stays verifiable."""
+    """Take nothing more from a gateway. What it delivered before stays and stays verifiable.
+
+    A whole id that is not enrolled is barred: after a store was lost, before gateways are taken in again.
+    """
     with config.open_store(data, config.open_key(data)) as store:
-        found = _one(store.gateways(), gateway)
+        rows = store.gateways()
+        if WHOLE.fullmatch(gateway) and bytes.fromhex(gateway) not in {row.id for row in rows}:
+            store.bar(bytes.fromhex(gateway), reason, now_ms())
+            typer.echo(messages.text("cloud.barred", _language(), gateway=gateway), err=True)
+            return
+        found = _one(rows, gateway)
         store.revoke(found.id, reason, now_ms())
     typer.echo(messages.text("cloud.revoked", _language(), gateway=found.id.hex()), err=True)
 

@@ -34,7 +34,8 @@ BLOCK = "gateway, epoch, seq, received_at, frame"
 FACTS: dict[str, tuple[Kind, str]] = {
     "enrolment": (
         Kind.ENROLMENT,
-        "SELECT enrolment, enrolled_at FROM gateways WHERE gateway = :gateway",
+        "SELECT enrolment, enrolled_at, s.epoch, s.seq, s.previous FROM gateways LEFT JOIN starts AS s USING (gateway)"
+        " WHERE gateway = :gateway",
     ),
     "configuration": (
         Kind.CONFIGURATION,

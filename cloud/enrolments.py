@@ -5,6 +5,7 @@ import hmac
 import os
 import sqlite3
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from cloud import receipts
@@ -15,9 +16,10 @@ from protocols.errors import ChainError, ConfigError, ConflictError, EnrolmentEr
 from protocols.record import enrolment as enrolments
 from protocols.record import invite as invites
 from protocols.record import siteconfig
+from protocols.record.block import open_header
 from protocols.record.cose import PublicKey, Signer, kid_of
 from protocols.record.enrolment import Enrolment
-from protocols.record.receipt import RECEIVED, Receipt, sign_receipt
+from protocols.record.receipt import RECEIVED, Receipt, open_receipt, sign_receipt
 from protocols.record.siteconfig import SiteConfig
 
 MOST_TRIES = 5
@@ -51,18 +53,27 @@ class Enrolments(Database):
             except sqlite3.IntegrityError as error:
                 raise EnrolmentError(f"an invitation {invite.id} exists already, expected a new one") from error
 
-    def enrol(self, code: str, enrolment: bytes, config: bytes, profiles: Sequence[bytes], now: int) -> bytes:
+    def enrol(
+        self,
+        code: str,
+        enrolment: bytes,
+        config: bytes,
+        profiles: Sequence[bytes],
+        now: int,
+        *,
+        oldest: bytes | None = None,
+    ) -> bytes:
         """Take a gateway in, once for one code; the receipt that opens its chain. Nothing is read before the code fits.
 
+        ``oldest``: the envelope of the oldest block it holds, where that is not its first: the chain begins there.
         EnrolmentError when the code is wrong, used, expired or for another site; SignatureError, EncodingError,
         ConfigError on what it brings. The same request again has the same answer: a reply may be lost.
         """
         invite = invites.parse(code)
         self._try(invite, now)
         self._check_unused(invite, enrolment)
-        request = enrolments.open_enrolment(enrolment)
-        site = siteconfig.open_site(config, request.technician)
-        _check_request(request, site, config, profiles)
+        brought = open_brought(enrolment, config, profiles, oldest)
+        request = brought.request
         with self.writing() as db:
             row = db.execute("SELECT site, used_by FROM invites WHERE invite = ?", (invite.id,)).fetchone()
             known = db.execute(
@@ -75,13 +86,62 @@ class Enrolments(Database):
             if known is not None:
                 return self._welcome_back(db, request, enrolment, known)
             db.execute("UPDATE invites SET used_by = ?, used_at = ? WHERE invite = ?", (request.key.id, now, invite.id))
-            insert_gateway(db, request, enrolment, now)
-            _insert_config(
-                db, Configuration(request.key.id, site.number, request.site_config, config, site.valid_from, now)
-            )
-            _insert_profiles(db, _named(site, profiles))
-            receipt = Receipt(request.key.id, 0, 0, hashlib.sha256(enrolment).digest(), RECEIVED, now)
-            return self.issue(db, receipt)
+            return self._admit(db, brought, now)
+
+    def open_window(self, until: int) -> None:
+        """Until then (UTC ms) a gateway is taken in again on the strength of a receipt that we signed for it."""
+        with self.writing() as db:
+            db.execute("INSERT OR REPLACE INTO meta VALUES ('readmit_until', ?)", (until,))
+
+    def window(self) -> int:
+        """Until when gateways are taken in again by their receipts (UTC ms); 0 when never."""
+        with self.reading() as db:
+            row = db.execute("SELECT value FROM meta WHERE name = 'readmit_until'").fetchone()
+            return 0 if row is None else int(row[0])
+
+    def readmit(self, proof: bytes, brought: "Brought", now: int) -> bytes:
+        """Take a gateway in again that we once knew, as a receipt of ours proves; the receipt that opens its chain.
+
+        EnrolmentError outside the window that the operator opened: a store that was lost has forgotten, too, whom it
+        revoked. SignatureError unless we signed the proof.
+        """
+        request = brought.request
+        receipt = open_receipt(proof, self.ours)
+        if receipt.gateway != request.key.id:
+            raise EnrolmentError(f"found a receipt of {receipt.gateway.hex()}, expected one of {request.key.id.hex()}")
+        with self.writing() as db:
+            known = db.execute(
+                "SELECT enrolment, revoked_at FROM gateways WHERE gateway = ?", (request.key.id,)
+            ).fetchone()
+            if known is not None:
+                return self._welcome_back(db, request, brought.enrolment, known)
+            if now >= self.window():
+                raise EnrolmentError(
+                    f"found gateway {request.key.id.hex()} with a receipt of ours, expected it to be enrolled:"
+                    " `tanmeter cloud readmit` takes those in again"
+                )
+            opened = self._admit(db, brought, now)
+            receipts.keep(db, receipt, proof, posted=True)
+            if (receipt.epoch, receipt.next_seq) > (brought.start or (0, 0))[:2]:
+                receipts.raise_watermark(db, receipt, now)
+            place, detail = (receipt.epoch, receipt.next_seq), f"by its receipt for {receipt.epoch}/{receipt.next_seq}"
+            receipts.tell(db, request.key.id, "readmitted", place, detail, now=now)
+            return opened
+
+    def _admit(self, db: sqlite3.Connection, brought: "Brought", now: int) -> bytes:
+        """A gateway with its first configuration, its chain at its beginning; the receipt that says so."""
+        request, site = brought.request, brought.site
+        if db.execute("SELECT 1 FROM barred WHERE gateway = ?", (request.key.id,)).fetchone() is not None:
+            raise EnrolmentError(f"gateway {request.key.id.hex()} is revoked, expected another key")
+        insert_gateway(db, request, brought.enrolment, now, brought.start)
+        digest = request.site_config
+        _insert_config(db, Configuration(request.key.id, site.number, digest, brought.config, site.valid_from, now))
+        _insert_profiles(db, _named(site, brought.profiles))
+        epoch, seq, head = brought.start or (0, 0, hashlib.sha256(brought.enrolment).digest())
+        if brought.start is not None:
+            detail = f"the chain begins with block {epoch}/{seq}: its gateway holds none before"
+            receipts.tell(db, request.key.id, "start", (epoch, seq), detail, now=now)
+        return self.issue(db, Receipt(request.key.id, epoch, seq, head, RECEIVED, now))
 
     def put_config(self, gateway: bytes, envelope: bytes, profiles: Sequence[bytes], now: int) -> bool:
         """Take the next site configuration of a gateway; False when it is held already.
@@ -118,6 +178,11 @@ class Enrolments(Database):
             )
             if done.rowcount == 0:
                 raise EnrolmentError(f"found gateway {gateway.hex()}, expected one that is enrolled")
+
+    def bar(self, gateway: bytes, reason: str, at: int) -> None:
+        """Never take in a gateway that is not enrolled here."""
+        with self.writing() as db:
+            db.execute("INSERT OR IGNORE INTO barred VALUES (?,?,?)", (gateway, at, reason))
 
     def gateways(self) -> list[Gateway]:
         """Every gateway, by site."""
@@ -179,6 +244,13 @@ class Enrolments(Database):
             known = self._installations[config.digest] = install(site.site, sources)
         return known
 
+    @property
+    def ours(self) -> PublicKey:
+        """The collector's key, by which it knows its own receipts."""
+        if self.key is None:
+            raise ConfigError(str(self.path), "a store opened without the collector's key", "one opened with it")
+        return PublicKey(self.key.algorithm, self.key.spki)
+
     def issue(self, db: sqlite3.Connection, receipt: Receipt) -> bytes:
         """Sign a receipt and keep it in this transaction: it may leave only after the commit."""
         if self.key is None:
@@ -225,10 +297,49 @@ class Enrolments(Database):
         if held != enrolment:
             raise EnrolmentError(f"gateway {request.key.id.hex()} is enrolled already with another request")
         row = db.execute(
-            "SELECT envelope FROM receipts WHERE gateway = ? AND epoch = 0 AND next_seq = 0 ORDER BY at LIMIT 1",
+            "SELECT envelope FROM receipts WHERE gateway = ? AND level = 1 AND posted = 0"
+            " ORDER BY epoch, next_seq, at LIMIT 1",
             (request.key.id,),
         ).fetchone()
-        return bytes(row[0])
+        if row is not None:
+            return bytes(row[0])
+        query = "SELECT epoch, next_seq, head FROM gateways WHERE gateway = ?"
+        epoch, next_seq, head = db.execute(query, (request.key.id,)).fetchone()
+        return self.issue(db, Receipt(request.key.id, epoch, next_seq, head, RECEIVED, request.at))
+
+
+Start = tuple[int, int, bytes]
+"""Epoch and seq of the first block of a chain here, and the hash it names as the one before it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Brought:
+    """What a gateway brings to be enrolled, checked. ``start``: where its chain begins, when not at its first block."""
+
+    enrolment: bytes
+    request: Enrolment
+    config: bytes
+    site: SiteConfig
+    profiles: tuple[bytes, ...]
+    start: Start | None
+
+
+def open_brought(enrolment: bytes, config: bytes, profiles: Sequence[bytes], oldest: bytes | None) -> Brought:
+    """What a gateway brings; SignatureError, EncodingError, ChainError, ConfigError on what cannot be.
+
+    ``oldest``: the envelope of the oldest block that it holds, signed by it as any other; None: its first.
+    """
+    request = enrolments.open_enrolment(enrolment)
+    site = siteconfig.open_site(config, request.technician)
+    _check_request(request, site, config, profiles)
+    start = None
+    if oldest is not None:
+        header = open_header(oldest, request.key)
+        if header.gateway != request.key.id:
+            raise ChainError(f"found a block of {header.gateway.hex()}, expected {request.key.id.hex()}")
+        if (header.epoch, header.seq) != (0, 0):
+            start = (header.epoch, header.seq, header.previous)
+    return Brought(enrolment, request, config, site, tuple(profiles), start)
 
 
 def _used(invite: invites.Invite) -> EnrolmentError:
@@ -269,24 +380,22 @@ def _named(site: SiteConfig, profiles: Sequence[bytes]) -> dict[str, bytes]:
     return {name: brought[digest] for name, digest in site.profiles}
 
 
-def insert_gateway(db: sqlite3.Connection, request: Enrolment, enrolment: bytes, now: int) -> None:
-    """A gateway whose chain begins with its enrolment."""
+def insert_gateway(
+    db: sqlite3.Connection, request: Enrolment, enrolment: bytes, now: int, start: Start | None = None
+) -> None:
+    """A gateway whose chain stands at its beginning: behind its enrolment, or where its gateway's blocks start."""
+    epoch, seq, head = start or (0, 0, hashlib.sha256(enrolment).digest())
     db.execute(
         "INSERT INTO gateways (gateway, algorithm, spki, technician_algorithm, technician_spki, site, custody,"
-        " enrolment, enrolled_at, epoch, next_seq, head) VALUES (?,?,?,?,?,?,?,?,?,0,0,?)",
+        " enrolment, enrolled_at, epoch, next_seq, head) VALUES (?,?,?,?,?,?,?,?,?,?,?,?)",
         (
-            request.key.id,
-            request.algorithm,
-            request.spki,
-            request.technician_algorithm,
-            request.technician_spki,
-            request.site_id,
-            request.custody,
-            enrolment,
-            now,
-            hashlib.sha256(enrolment).digest(),
+            *(request.key.id, request.algorithm, request.spki, request.technician_algorithm, request.technician_spki),
+            *(request.site_id, request.custody, enrolment, now, epoch, seq, head),
         ),
     )
+    if start is not None:
+        row = (request.key.id, *start, now)
+        db.execute("INSERT OR REPLACE INTO starts (gateway, epoch, seq, previous, at) VALUES (?,?,?,?,?)", row)
 
 
 def _insert_config(db: sqlite3.Connection, row: Configuration) -> None:

@@ -92,6 +92,14 @@ def raise_watermark(db: sqlite3.Connection, receipt: Receipt, now: int) -> bool:
     return held is None
 
 
+def tell(db: sqlite3.Connection, gateway: bytes, kind: str, place: Place, detail: str, *, now: int) -> None:
+    """An incident of a gateway: what somebody must look into."""
+    db.execute(
+        "INSERT INTO incidents (gateway, at, kind, epoch, seq, detail) VALUES (?,?,?,?,?,?)",
+        (gateway, now, kind, *place, detail),
+    )
+
+
 def drop_watermark(db: sqlite3.Connection, gateway: bytes) -> None:
     """The chain has come to it, or gone on from before it for good."""
     db.execute("DELETE FROM watermarks WHERE gateway = ?", (gateway,))

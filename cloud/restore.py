@@ -121,11 +121,11 @@ class _Restoring:
                     db.execute(_INSERT[kind], fields)
 
 
-def _enrol(db: sqlite3.Connection, enrolment: bytes, at: int) -> bool:
+def _enrol(db: sqlite3.Connection, enrolment: bytes, at: int, *start: Any) -> bool:
     request = open_enrolment(enrolment)
     known = db.execute("SELECT 1 FROM gateways WHERE gateway = ?", (request.key.id,)).fetchone()
     if known is None:
-        enrolments.insert_gateway(db, request, enrolment, at)
+        enrolments.insert_gateway(db, request, enrolment, at, start if start[0] is not None else None)
     return known is None
 
 

@@ -21,6 +21,14 @@ CREATE TABLE IF NOT EXISTS gateways (
     gaps INTEGER NOT NULL DEFAULT 0
 ) WITHOUT ROWID;
 
+-- A chain that begins in its middle: its gateway held nothing before this block when it was enrolled here.
+CREATE TABLE IF NOT EXISTS starts (
+    gateway BLOB PRIMARY KEY, epoch INTEGER NOT NULL, seq INTEGER NOT NULL, previous BLOB NOT NULL, at INTEGER NOT NULL
+) WITHOUT ROWID;
+
+-- Gateways that are revoked before they are enrolled: a store that was lost has forgotten whom it had revoked.
+CREATE TABLE IF NOT EXISTS barred (gateway BLOB PRIMARY KEY, at INTEGER NOT NULL, reason TEXT NOT NULL) WITHOUT ROWID;
+
 CREATE TABLE IF NOT EXISTS invites (
     invite TEXT PRIMARY KEY, secret_hash BLOB NOT NULL, salt BLOB NOT NULL, site TEXT,
     created_at INTEGER NOT NULL, expires_at INTEGER NOT NULL,

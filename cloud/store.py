@@ -14,9 +14,9 @@ from cloud.ledger import Ledger
 from cloud.rows import Gateway
 from cloud.taking import Desk, Taking
 from drivers.installation import Installation
-from protocols.errors import ConfigError, EnrolmentError
+from protocols.errors import EnrolmentError
 from protocols.record.answer import Answer, Verdict
-from protocols.record.cose import PublicKey, Signer
+from protocols.record.cose import Signer
 from protocols.record.receipt import RECEIVED, SETTLED, Receipt, open_receipt
 
 
@@ -76,7 +76,7 @@ class Store(Archive):
 
         SignatureError, EncodingError unless we signed them all, EnrolmentError for a gateway that is not enrolled here.
         """
-        brought = [(open_receipt(envelope, self._ours), envelope) for envelope in envelopes]
+        brought = [(open_receipt(envelope, self.ours), envelope) for envelope in envelopes]
         with self.guard:
             try:
                 with self.writing() as db:
@@ -133,14 +133,8 @@ class Store(Archive):
                     desk.settled = envelope
 
     def _says(self, envelope: bytes, epoch: int, next_seq: int) -> bool:
-        receipt = open_receipt(envelope, self._ours)
+        receipt = open_receipt(envelope, self.ours)
         return (receipt.epoch, receipt.next_seq) == (epoch, next_seq)
-
-    @property
-    def _ours(self) -> PublicKey:
-        if self.key is None:
-            raise ConfigError(str(self.path), "a store opened without the collector's key", "one opened with it")
-        return PublicKey(self.key.algorithm, self.key.spki)
 
     def _take_in(self, db: sqlite3.Connection, ledger: Ledger, frames: Sequence[bytes], now: int) -> Answered:
         gateway = _gateway_of(db, frames)

@@ -9,6 +9,7 @@ from typing import Any
 
 from cloud import problem
 from cloud.collector import Collector
+from cloud.enrolments import open_brought
 from cloud.problem import Problem
 from cloud.store import Answered
 from drivers import site as sites
@@ -76,11 +77,21 @@ async def receipts(collector: Collector, data: bytes) -> Sent:
 
 async def enrolments(collector: Collector, data: bytes) -> Sent:
     """POST /v1/enrolments: {0: code, 1: enrolment, 2: configuration, 3: [profiles]} in; the collector's key and the
-    first receipt out."""
-    code, enrolment, config, profiles = shape.fields(_decoded(data), 4, "enrolment")
-    given = (shape.text(code, "code"), shape.octets(enrolment, "enrolment"), shape.octets(config, "configuration"))
-    files, at = _profiles(profiles), collector.now()
-    receipt = await collector.writer.run(lambda: collector.store.enrol(*given, files, at))
+    first receipt out. In place of the code a receipt of this collector, which lost its store; and 4: the envelope of
+    the oldest block held, where that is not the first.
+    """
+    body = _decoded(data)
+    if isinstance(body, dict):
+        body = body | {4: body.get(4)}
+    proof, enrolment, config, profiles, oldest = shape.fields(body, 5, "enrolment")
+    given = (shape.octets(enrolment, "enrolment"), shape.octets(config, "configuration"), _profiles(profiles))
+    first, at = None if oldest is None else shape.octets(oldest, "oldest block"), collector.now()
+    if isinstance(proof, bytes):
+        brought = open_brought(*given, first)
+        receipt = await collector.writer.run(lambda: collector.store.readmit(proof, brought, at))
+    else:
+        code = shape.text(proof, "code")
+        receipt = await collector.writer.run(lambda: collector.store.enrol(code, *given, at, oldest=first))
     return Sent(201, cbor.encode({0: collector.key.algorithm, 1: collector.key.spki, 2: receipt}))
 
 
@@ -198,7 +209,8 @@ WAYS: Mapping[str, Way] = {
     ),
     "/v1/enrolments": Way(
         enrolments,
-        "A gateway enrols by its one-time code: {0: code, 1: enrolment, 2: configuration, 3: [profiles]}",
+        "A gateway enrols by its one-time code, or by a receipt of this collector while that is allowed:"
+        " {0: code or receipt, 1: enrolment, 2: configuration, 3: [profiles], 4: envelope of the oldest block, if any}",
         CBOR,
         {"201": "{0: algorithm, 1: SPKI of the collector, 2: receipt}"},
     ),
