@@ -1,0 +1,125 @@
+"""What is recorded for the power cuts: a gateway and its collector as they live, are stopped, killed and started."""
+
+import json
+import signal
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from edge.config import COLLECTOR
+from proofs import box as boxes
+from proofs.box import ENVIRONMENT, Box
+from proofs.meter import Meter
+from proofs.recording import Operation, Traced, read
+from protocols.record.cose import PrivateKey
+
+PASSING = ("-shm", ".sock")
+"""Files whose content is of no use to the process that comes after a cut."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """A recording: what lay in the folder before, and what was then done with it and said."""
+
+    before: dict[str, bytes]
+    operations: Sequence[Operation]
+
+
+@dataclass(frozen=True, slots=True)
+class Lives:
+    """How long (s) and by which signal a process lives, one life after the other."""
+
+    seconds: tuple[float, ...]
+    ends: tuple[signal.Signals, ...]
+
+
+def snapshot(folder: Path) -> dict[str, bytes]:
+    """Every file under a folder, by its path."""
+    found = [path for path in folder.rglob("*") if path.is_file() and not path.name.endswith(PASSING)]
+    return {str(path.relative_to(folder)): path.read_bytes() for path in found}
+
+
+def record(command: Sequence[str], root: Path, place: Path, lives: Lives, ready: str) -> Iterator[Traced]:
+    """Run a command under strace, life after life; each is given out once it has said that it is ``ready``."""
+    for number, how in enumerate(lives.ends):
+        traced = Traced(
+            command, place / f"{root.name}-{number}.trace", place / f"{root.name}-{number}.log", ENVIRONMENT
+        )
+        try:
+            boxes.until(partial(_said, traced, ready), ready)
+            yield traced
+            time.sleep(lives.seconds[number])
+            traced.end(how)
+        finally:
+            if traced.running:
+                traced.kill()
+
+
+def operations(root: Path, place: Path) -> list[Operation]:
+    """All that was recorded of a folder, in order."""
+    traces = sorted(place.glob(f"{root.name}-*.trace"))
+    found = [each for trace in traces for each in read(trace, root, trace.with_suffix(".log"))]
+    return [each for each in found if not str(getattr(each, "path", "")).endswith(PASSING)]
+
+
+@contextmanager
+def serving(command: Sequence[str], place: Path) -> Iterator[int]:
+    """A collector that is not recorded; its port."""
+    traced = Traced(command, Path("/dev/null"), place / "serving.log", ENVIRONMENT)
+    try:
+        boxes.until(lambda: "http://" in traced.said(), "a collector that is ready")
+        yield int(traced.said().rstrip().rstrip("/").rpartition(":")[2])
+    finally:
+        traced.end(boxes.STOP)
+
+
+def live(folder: Path, site: bytes, gateway: Lives, collector: Lives) -> tuple[Box, Scene, Scene]:
+    """A gateway that is set up and enrolled, and its collector; recorded side by side from their next starts on."""
+    box = boxes.set_up(folder, site)
+    with serving(boxes.collector_command(box, 0), folder) as port:
+        boxes.enrol_at(box, port)
+    before = snapshot(box.state), snapshot(box.data)
+    with ThreadPoolExecutor(2) as both:
+        work = [
+            both.submit(list, record(boxes.collector_command(box, port), box.data, folder, collector, "http://")),
+            both.submit(list, record(boxes.agent_command(box), box.state, folder, gateway, '"boot"')),
+        ]
+        for each in work:
+            each.result()
+    return (
+        box,
+        Scene(before[0], operations(box.state, folder)),
+        Scene(before[1], operations(box.data, folder)),
+    )
+
+
+@contextmanager
+def meter() -> Iterator[Meter]:
+    """A meter that answers."""
+    held = Meter()
+    held.open()
+    try:
+        yield held
+    finally:
+        held.close()
+
+
+def weak(folder: Path, site: bytes, synchronous: str, lives: Lives) -> tuple[Box, Scene]:
+    """A gateway whose SQLite was told to sync less, a bug that the proof must see; it has nobody to send to."""
+    box = boxes.set_up(folder, site)
+    nobody = PrivateKey.generate()
+    held = {"url": "http://127.0.0.1:9", "algorithm": nobody.algorithm, "spki": nobody.spki.hex()}
+    (box.state / COLLECTOR).write_text(json.dumps(held))
+    before = snapshot(box.state)
+    command = [sys.executable, "-m", "proofs.weakened", synchronous, str(box.state)]
+    list(record(command, box.state, folder, lives, '"boot"'))
+    return box, Scene(before, operations(box.state, folder))
+
+
+def _said(traced: Traced, what: str) -> bool:
+    return what in traced.said() or not traced.running
