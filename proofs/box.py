@@ -73,7 +73,7 @@ def set_up(folder: Path, site: bytes) -> Box:
 
 def agent_command(box: Box) -> list[str]:
     """The agent, telling every commit and block."""
-    return [sys.executable, "-m", "edge", str(box.state), "debug"]
+    return [sys.executable, "-m", "proofs.agent", str(box.state)]
 
 
 def collector_command(box: Box, port: int) -> list[str]:

@@ -81,6 +81,8 @@ class Collector:
     slowest_s: float = 0.0
     resent: int = 0
     """Blocks sent again after a cut."""
+    booked: int = 0
+    """The most that was booked."""
     _looked: int = 0
 
     def examine(self, folder: Path, told: Receipted) -> list[str]:
@@ -140,6 +142,7 @@ class Collector:
         booked: dict[tuple[str, str], int] = {}
         for device, point, consumption in rows:
             booked[device, point] = booked.get((device, point), 0) + (int(consumption) if consumption else 0)
+        self.booked = max(self.booked, sum(booked.values()))
         faults = []
         for number, device in enumerate(self.gateway.installation.site.device):
             counts = [span for opened in held if (span := opened.registers.get(number)) is not None]

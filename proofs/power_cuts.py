@@ -217,6 +217,7 @@ def collector_line(name: str, box: Box, scene: Scene, count: int, seed: int, ima
     fired = {
         "receipts sent": watch.desk.receipts,
         "blocks receipted": sum(place < watch.desk.told.next for place in watch.desk.told.sent),
+        "kWh booked": watch.collector.booked,
         "blocks sent again": watch.collector.resent,
     }
     figures = f"{_figures(outcome)}; slowest start {watch.collector.slowest_s * 1000:.0f} ms"

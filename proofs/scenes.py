@@ -4,8 +4,8 @@ import json
 import signal
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -18,8 +18,13 @@ from proofs.meter import Meter
 from proofs.recording import Operation, Traced, read
 from protocols.record.cose import PrivateKey
 
+DELIVERED = '"state": "idle"'
+"""The agent has sent all it had, and heard that it is held."""
 PASSING = ("-shm", ".sock")
 """Files whose content is of no use to the process that comes after a cut."""
+
+Enough = Callable[[int, Traced], bool]
+"""Whether a process may be ended, by the number of its life."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +49,12 @@ def snapshot(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in found}
 
 
-def record(command: Sequence[str], root: Path, place: Path, lives: Lives, ready: str) -> Iterator[Traced]:
-    """Run a command under strace, life after life; each is given out once it has said that it is ``ready``."""
+def record(
+    command: Sequence[str], root: Path, place: Path, lives: Lives, ready: str, enough: Enough
+) -> Iterator[Traced]:
+    """Run a command under strace, life after life; each is given out once it has said that it is ``ready``, and lives
+    as long as it shall, and until it is ``enough``.
+    """
     for number, how in enumerate(lives.ends):
         traced = Traced(
             command, place / f"{root.name}-{number}.trace", place / f"{root.name}-{number}.log", ENVIRONMENT
@@ -54,6 +63,7 @@ def record(command: Sequence[str], root: Path, place: Path, lives: Lives, ready:
             boxes.until(partial(_said, traced, ready), ready)
             yield traced
             time.sleep(lives.seconds[number])
+            boxes.until(partial(enough, number, traced), "the end of a life")
             traced.end(how)
         finally:
             if traced.running:
@@ -84,13 +94,22 @@ def live(folder: Path, site: bytes, gateway: Lives, collector: Lives) -> tuple[B
     with serving(boxes.collector_command(box, 0), folder) as port:
         boxes.enrol_at(box, port)
     before = snapshot(box.state), snapshot(box.data)
-    with ThreadPoolExecutor(2) as both:
-        work = [
-            both.submit(list, record(boxes.collector_command(box, port), box.data, folder, collector, "http://")),
-            both.submit(list, record(boxes.agent_command(box), box.state, folder, gateway, '"boot"')),
-        ]
-        for each in work:
-            each.result()
+    done: list[Future[None]] = []
+
+    def over(number: int, traced: Traced) -> bool:
+        return number < len(collector.ends) - 1 or (bool(done) and done[0].done())
+
+    def agent() -> None:
+        for _ in record(boxes.agent_command(box), box.state, folder, gateway, '"boot"', _delivered):
+            pass
+
+    with ThreadPoolExecutor(1) as beside:
+        for number, _ in enumerate(
+            record(boxes.collector_command(box, port), box.data, folder, collector, "http://", over)
+        ):
+            if number == 0:
+                done.append(beside.submit(agent))
+        done[0].result()
     return (
         box,
         Scene(before[0], operations(box.state, folder)),
@@ -116,9 +135,13 @@ def weak(folder: Path, site: bytes, synchronous: str, lives: Lives) -> tuple[Box
     held = {"url": "http://127.0.0.1:9", "algorithm": nobody.algorithm, "spki": nobody.spki.hex()}
     (box.state / COLLECTOR).write_text(json.dumps(held))
     before = snapshot(box.state)
-    command = [sys.executable, "-m", "proofs.weakened", synchronous, str(box.state)]
-    list(record(command, box.state, folder, lives, '"boot"'))
+    command = [sys.executable, "-m", "proofs.agent", str(box.state), synchronous]
+    list(record(command, box.state, folder, lives, '"boot"', lambda number, traced: _said(traced, '"sealed"')))
     return box, Scene(before, operations(box.state, folder))
+
+
+def _delivered(number: int, traced: Traced) -> bool:
+    return _said(traced, DELIVERED)
 
 
 def _said(traced: Traced, what: str) -> bool:
