@@ -1,49 +1,60 @@
 """The store: exchanges of the open block and sealed blocks, in SQLite; what it has returned from is on disk.
 
-WAL, synchronous=FULL, one connection, one process (a lock beside the file says so). A failed fsync is fatal: what the
-kernel did with the pages is unknown, so the process must end and read its store again.
+Only ``settle`` may return before: a receipt that is forgotten is given again. Beside the store lies the watermark, by
+which a store is known that has lost its last commits (``edge.opening``).
 """
 
-import fcntl
-import os
-import shutil
-import sqlite3
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from drivers.reading import Exchange
+from edge import retention, rows, soundness
+from edge.database import Database, DiskFull
+from edge.frames import checksum
+from edge.holdings import Counts, count
+from edge.rows import END
+from edge.scrub import Shelf
 from edge.sealer import Link, OpenBlock, Record
-from protocols.errors import BusyError, EncodingError, StoreError
+from edge.watermark import Mark, Watermark
+from protocols.errors import DamagedError, StoreError
 from protocols.record import transport
 from protocols.record.block import Sealed
 from protocols.record.receipt import SETTLED, Receipt
 
-SCHEMA = 1
-WAL_LIMIT = 4 << 20
-TO_SEND, REFUSED, LEFT_BEHIND = range(3)
-DAY_MS = 86_400_000
-RECENT = 64
-"""Blocks whose size foretells how long the room will last."""
-FULL_CODES = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE})
+__all__ = ["Chain", "Counts", "DiskFull", "First", "Outbox", "Stored"]
 
-
-class DiskFull(StoreError):
-    """Nothing of this transaction was kept; it may be tried again when there is room."""
+TO_SEND, REFUSED = range(2)
 
 
 @dataclass(frozen=True, slots=True)
 class Chain:
-    """Where the gateway's chain stands: the next block's place, and what the last start and block left."""
+    """Where the gateway's chain stands: the next block's place, and what the last start and block left.
+
+    ``receipt``: the newest one, ``settled``: the newest of level 2.
+    """
 
     link: Link
     boot: int
     configuration: int
     last_utc: int
     receipt: bytes | None
+    settled: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class First:
+    """What a new store begins with, after another one was lost. ``alarm`` is told in its first block."""
+
+    epoch: int
+    previous: bytes
+    boot: int
+    configuration: int
+    last_utc: int
+    receipt: bytes | None
+    settled: bytes | None
+    alarm: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,277 +66,359 @@ class Stored:
     frame: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Counts:
-    """How much is held, how much of it waits for a receipt, and for how many days there is room (None: unknown)."""
-
-    blocks: int
-    bytes: int
-    unsettled: int
-    oldest_unsettled: int | None
-    refused: int
-    left_behind: int
-    open_exchanges: int
-    days_left: float | None
-
-
 class Outbox:
     """Made for one gateway. Every method either is on disk when it returns or raises and has changed nothing.
 
     ``durable`` False trusts the operating system with the writes: for simulated history, never for a meter.
     ``max_bytes`` bounds what sealed blocks may take; only blocks that a second copy covers are deleted to keep it.
+    ``first``: what a store that is not there yet begins with. DamagedError when what is there is not what was written.
     """
 
-    def __init__(self, path: Path, gateway: bytes, enrolment: bytes, durable: bool = True, max_bytes: int = 8 << 30):
+    def __init__(
+        self,
+        path: Path,
+        gateway: bytes,
+        enrolment: bytes,
+        durable: bool = True,
+        max_bytes: int = 8 << 30,
+        *,
+        first: First | None = None,
+    ):
         self.path, self.durable, self._max_bytes = path, durable, max_bytes
-        self._lock = _lock(path)
+        self._db = Database(path, durable)
         try:
-            self._db = self._connect()
-            self._create(gateway, enrolment)
+            self.watermark = Watermark(path, durable)
+            self._create(gateway, first or First(0, enrolment, 0, 0, 0, None, None, ""))
+            self.shelf = Shelf(self._db)
+            for place in soundness.check(self._db):
+                self.shelf.read(*place)
         except BaseException:
-            self._lock.close()
+            self._db.close()
             raise
 
     def close(self) -> None:
         """Close the file and let another process have it."""
         self._db.close()
-        self._lock.close()
 
     # ---- the chain
 
     def chain(self) -> Chain:
         """Where the chain stands."""
-        row = self._one("SELECT gateway, epoch, next_seq, head, boot, configuration, last_utc, receipt FROM chain")
-        gateway, epoch, seq, head, boot, configuration, last_utc, receipt = row
-        return Chain(Link(gateway, epoch, seq, head), boot, configuration, last_utc, receipt)
+        row = rows.chain(self._db)
+        link = Link(row["gateway"], row["epoch"], row["next_seq"], row["head"])
+        return Chain(link, row["boot"], row["configuration"], row["last_utc"], row["receipt"], row["settled"])
 
     def begin(self, configuration: int) -> int:
         """The number of this start, one more than the last; StoreError when the configuration's number went back."""
-        with self._transaction():
-            boot, before = self._one("SELECT boot, configuration FROM chain")
-            if configuration < before:
-                raise StoreError(f"found site configuration {configuration} in force, expected {before} or newer")
-            self._db.execute("UPDATE chain SET boot = ?, configuration = ?", (boot + 1, configuration))
-            return int(boot) + 1
+        with self._db.transaction():
+            row = rows.chain(self._db)
+            if configuration < row["configuration"]:
+                found = f"found site configuration {configuration} in force"
+                raise StoreError(f"{found}, expected {row['configuration']} or newer")
+            rows.move(self._db, boot=row["boot"] + 1, configuration=configuration)
+            return int(row["boot"]) + 1
+
+    def alarms(self) -> list[str]:
+        """What happened to the store and must be told in the next block."""
+        return [detail for (detail,) in self._db.all("SELECT detail FROM alarm ORDER BY id")]
 
     # ---- the open block
 
     def add(self, records: Sequence[Record], blocks: Sequence[OpenBlock] = ()) -> None:
         """Keep exchanges, and blocks that were opened or have had something noted; DiskFull."""
-        with self._transaction():
-            self._db.executemany(
-                "INSERT OR REPLACE INTO open_block VALUES (?, ?)", [(block.id, block.to_bytes()) for block in blocks]
+        told = [(event.detail,) for block in blocks for event in block.events]
+        data = [(block.id, block.to_bytes()) for block in blocks]
+        with self._db.transaction():
+            self._db.many(
+                "INSERT OR REPLACE INTO open_block VALUES (?, ?, ?)", [(*each, checksum(each)) for each in data]
             )
-            self._db.executemany(
-                "INSERT INTO open_exchange (block, slot, device, query, request, reply, fault, at_ms)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                [_row(record) for record in records],
+            if told and self._db.one("SELECT 1 FROM alarm"):
+                self._db.many("DELETE FROM alarm WHERE detail = ?", told)
+            self._db.many(
+                "INSERT INTO open_exchange (block, slot, device, query, request, reply, fault, at_ms, sum)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                [(*row, checksum(row)) for row in map(_row_of, records)],
             )
 
     def opened(self) -> list[OpenBlock]:
-        """The blocks that are not sealed, oldest first."""
-        return [OpenBlock.from_bytes(data) for (data,) in self._all("SELECT data FROM open_block ORDER BY id")]
+        """The blocks that are not sealed, oldest first; DamagedError."""
+        found = self._db.all("SELECT id, data, sum FROM open_block ORDER BY id")
+        for number, data, known in found:
+            if checksum((number, data)) != known:
+                raise DamagedError(f"{self.path}: open block {number} is not as it was written")
+        return [OpenBlock.from_bytes(data) for _, data, _ in found]
 
     def records(self, block: int) -> list[Record]:
-        """What was committed of an open block, in that order."""
-        rows = self._all(
-            "SELECT slot, device, query, request, reply, fault, at_ms FROM open_exchange WHERE block = ? ORDER BY id",
+        """What was committed of an open block, in that order; a row that is damaged is named and left out."""
+        found = self._db.all(
+            "SELECT block, slot, device, query, request, reply, fault, at_ms, sum FROM open_exchange WHERE block = ?"
+            " ORDER BY id",
             (block,),
         )
-        return [Record(block, slot, Exchange(*rest)) for slot, *rest in rows]
+        whole = [row for row in found if checksum(row[:-1]) == row[-1]]
+        if len(whole) < len(found):
+            link = self.chain().link
+            self.shelf.lost(link.epoch, link.seq, f"{len(found) - len(whole)} exchanges, before it was sealed")
+        return [Record(block, row[1], Exchange(*row[2:-1])) for row in whole]
 
     # ---- sealed blocks
 
     def seal(self, block: OpenBlock, sealed: Sealed, link: Link, utc_end: int) -> None:
         """The sealed block takes the place of the open one and the chain moves on, all at once; DiskFull."""
         frame = transport.pack(sealed)
-        row = (link.epoch, link.seq, sealed.hash, block.utc, utc_end, 0, TO_SEND, "", frame)
-        with self._transaction():
-            if self.chain().link != link:
-                raise StoreError(f"found the chain at {self.chain().link.seq}, expected {link.seq}: it moved meanwhile")
-            self._make_room(len(frame))
-            self._db.execute("INSERT INTO block VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
-            self._db.execute("DELETE FROM open_exchange WHERE block = ?", (block.id,))
-            self._db.execute("DELETE FROM open_block WHERE id = ?", (block.id,))
-            self._db.execute(
-                "UPDATE chain SET next_seq = ?, head = ?, last_utc = ?, blocks = blocks + 1, bytes = bytes + ?",
-                (link.seq + 1, sealed.hash, utc_end, len(frame)),
+        with self._db.transaction():
+            row = rows.chain(self._db)
+            if (row["epoch"], row["next_seq"], row["head"]) != (link.epoch, link.seq, link.previous):
+                raise StoreError(f"found the chain at {row['next_seq']}, expected {link.seq}: it moved meanwhile")
+            lived, total = row["lived"] + max(0, utc_end - block.utc), row["total"] + len(frame)
+            gone, freed = retention.prune(self._db, row, len(frame), self._max_bytes)
+            if row["bytes"] + len(frame) - freed > self._max_bytes:
+                found = f"found {row['bytes'] - freed} bytes of blocks that no second copy covers"
+                raise DiskFull(f"{found}, expected {self._max_bytes} or less")
+            self._db.run(
+                "INSERT INTO block VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (link.epoch, link.seq, sealed.hash, block.utc, utc_end, TO_SEND, "", lived, total, frame),
             )
+            self._db.run("DELETE FROM open_exchange WHERE block = ?", (block.id,))
+            self._db.run("DELETE FROM open_block WHERE id = ?", (block.id,))
+            rows.move(
+                self._db,
+                next_seq=link.seq + 1,
+                head=sealed.hash,
+                last_utc=utc_end,
+                blocks=row["blocks"] + 1 - gone,
+                bytes=row["bytes"] + len(frame) - freed,
+                lived=lived,
+                total=total,
+                scrub_epoch=self.shelf.at[0],
+                scrub_seq=self.shelf.at[1],
+            )
+        self.remember()
 
     def batch(self, epoch: int, seq: int, blocks: int, size: int) -> list[Stored]:
         """The blocks to send from this place on, in order: at most so many and so many bytes, but at least one.
 
         A refused block is one of them: it keeps its place in the chain, and a collector that was restored wants it.
+        Nothing is sent that is damaged, or that lies behind it in its epoch: the collector could not take it.
         """
         held: list[Stored] = []
-        rows = self._db.execute(
-            "SELECT epoch, seq, frame FROM block WHERE (epoch, seq) >= (?, ?) AND state < ?"
-            " ORDER BY epoch, seq LIMIT ?",
-            (epoch, seq, LEFT_BEHIND, blocks),
-        )
-        for row in rows:
-            size -= len(row[2]) + 5
-            if held and size < 0:
+        for number, _, _, cut in rows.epochs(self._db):
+            if number < epoch:
+                continue
+            start = seq if number == epoch else 0
+            end = END if cut is None else cut
+            places = self._db.all(
+                "SELECT seq FROM block WHERE epoch = ? AND seq >= ? AND seq < ? ORDER BY seq LIMIT ?",
+                (number, start, end, blocks - len(held)),
+            )
+            for (place,) in places:
+                frame = self.shelf.read(number, place)
+                if frame is None:
+                    break
+                size -= len(frame) + 5
+                if held and size < 0:
+                    return held
+                held.append(Stored(number, place, frame))
+            if len(held) == blocks:
                 break
-            held.append(Stored(*row))
-        rows.close()
         return held
 
     def first_unsettled(self) -> tuple[int, int]:
         """(epoch, seq) of the oldest block without a receipt; of the next block when all have one."""
-        row = self._db.execute(
-            "SELECT epoch, seq FROM block WHERE level = 0 AND state = 0 ORDER BY epoch, seq LIMIT 1"
-        ).fetchone()
-        epoch, seq = row or self._one("SELECT epoch, next_seq FROM chain")
-        return epoch, seq
+        for epoch, received, _, cut in rows.epochs(self._db):
+            row = self._db.one(
+                "SELECT seq FROM block WHERE epoch = ? AND seq >= ? AND seq < ? AND state = 0 ORDER BY seq LIMIT 1",
+                (epoch, received, END if cut is None else cut),
+            )
+            if row is not None:
+                return epoch, row[0]
+        link = self.chain().link
+        return link.epoch, link.seq
 
     def settle(self, receipt: Receipt, envelope: bytes) -> bool:
         """Mark what the receipt covers. False, and nothing marked, when its head is not in this chain: a fork."""
-        with self._transaction():
+        with self._db.transaction(lazy=True):
             if not self._knows(receipt):
                 return False
-            self._db.execute(
-                "UPDATE block SET level = ? WHERE epoch = ? AND seq < ? AND level < ? AND state = 0",
-                (receipt.level, receipt.epoch, receipt.next_seq, receipt.level),
-            )
-            self._db.execute("UPDATE chain SET receipt = ?", (envelope,))
-            return True
+            _, received, settled, cut = rows.epoch(self._db, receipt.epoch)
+            if receipt.level >= SETTLED:
+                settled = max(settled, receipt.next_seq)
+                rows.move(self._db, settled=envelope)
+            rows.keep_epoch(self._db, receipt.epoch, max(received, receipt.next_seq), settled, cut)
+            rows.move(self._db, receipt=envelope)
+        self.remember((receipt.epoch, receipt.next_seq), flush=False)
+        return True
 
     def refuse(self, epoch: int, seq: int, detail: str) -> None:
         """The collector has gone on without taking this block: keep it, but wait for it no longer."""
-        with self._transaction():
-            self._db.execute(
-                "UPDATE block SET state = ?, detail = ? WHERE epoch = ? AND seq = ? AND level = 0",
-                (REFUSED, detail, epoch, seq),
+        with self._db.transaction():
+            self._db.run(
+                "UPDATE block SET state = ?, detail = ? WHERE epoch = ? AND seq = ?", (REFUSED, detail, epoch, seq)
             )
 
     def open_epoch(self, epoch: int, previous: bytes, receipt: bytes) -> None:
         """Begin a new epoch after ``previous``, SHA-256 of ``receipt``; what was not received stays where it is."""
-        with self._transaction():
-            self._db.execute(
-                "UPDATE block SET state = ?, detail = 'left behind in a fork' WHERE level = 0 AND state = 0",
-                (LEFT_BEHIND,),
+        with self._db.transaction():
+            for number, received, settled, cut in rows.epochs(self._db):
+                rows.keep_epoch(self._db, number, received, settled, received if cut is None else min(cut, received))
+            rows.open_epoch(self._db, epoch, previous)
+            rows.move(self._db, receipt=receipt)
+        self.remember()
+
+    def renew(
+        self,
+        epoch: int,
+        previous: bytes,
+        alarm: str,
+        *,
+        cut: tuple[int, int] | None = None,
+        after: Mark | None = None,
+    ) -> None:
+        """Begin a new epoch because of what happened here; what can still be delivered of the one before is.
+
+        ``cut``: (epoch, seq) from which on it cannot. ``after``: what is known of the chain and forgotten here.
+        """
+        with self._db.transaction():
+            if cut is not None:
+                _, received, settled, _ = rows.epoch(self._db, cut[0])
+                rows.keep_epoch(self._db, cut[0], received, settled, cut[1])
+            rows.open_epoch(self._db, epoch, previous)
+            if after is not None:
+                row = rows.chain(self._db)
+                rows.move(
+                    self._db,
+                    boot=max(row["boot"], after.boot),
+                    configuration=max(row["configuration"], after.configuration),
+                    receipt=after.receipt or row["receipt"],
+                    settled=after.settled or row["settled"],
+                )
+            self._db.run("INSERT INTO alarm (detail) VALUES (?)", (alarm,))
+        self.remember()
+
+    def cut(self, epoch: int, seq: int) -> None:
+        """Nothing from this block on can be delivered in its epoch, which is not the one in use."""
+        with self._db.transaction():
+            _, received, settled, before = rows.epoch(self._db, epoch)
+            rows.keep_epoch(self._db, epoch, received, settled, seq if before is None else min(seq, before))
+
+    def hash_of(self, epoch: int, seq: int) -> bytes | None:
+        """SHA-256 of a block's envelope; None when it is no longer here."""
+        row = self._db.one("SELECT hash FROM block WHERE epoch = ? AND seq = ?", (epoch, seq))
+        return None if row is None else row[0]
+
+    def drop_open(self) -> int:
+        """Forget the open blocks: another record of them is known to be delivered. How many exchanges went."""
+        (count,) = self._db.one("SELECT count(*) FROM open_exchange")
+        with self._db.transaction():
+            self._db.run("DELETE FROM open_exchange")
+            self._db.run("DELETE FROM open_block")
+        return int(count)
+
+    def adopt(self, epoch: int, received: int, blocks: Sequence[tuple[Any, ...]]) -> None:
+        """Take in blocks of an epoch before, recovered from another store, that the collector has not received.
+
+        Each (seq, hash, utc_start, utc_end, frame), one after another without a hole.
+        """
+        with self._db.transaction():
+            row = rows.chain(self._db)
+            lived, total = row["lived"], row["total"]
+            for seq, digest, start, end, frame in blocks:
+                lived, total = lived + max(0, end - start), total + len(frame)
+                self._db.run(
+                    "INSERT INTO block VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                    (epoch, seq, digest, start, end, TO_SEND, "", lived, total, frame),
+                )
+            added = total - row["total"]
+            rows.move(
+                self._db, blocks=row["blocks"] + len(blocks), bytes=row["bytes"] + added, lived=lived, total=total
             )
-            self._db.execute(
-                "UPDATE chain SET epoch = ?, next_seq = 0, head = ?, receipt = ?", (epoch, previous, receipt)
-            )
+            rows.keep_epoch(self._db, epoch, received, 0, blocks[-1][0] + 1)
+
+    # ---- what is told of it
 
     def counts(self) -> Counts:
         """What status tells."""
-        blocks, size = self._one("SELECT blocks, bytes FROM chain")
-        unsettled, oldest = self._one("SELECT count(*), min(utc_start) FROM block WHERE level = 0 AND state = 0")
-        aside = dict(self._all("SELECT state, count(*) FROM block WHERE state > 0 GROUP BY state"))
-        (waiting,) = self._one("SELECT count(*) FROM open_exchange")
-        return Counts(
-            blocks, size, unsettled, oldest, aside.get(REFUSED, 0), aside.get(LEFT_BEHIND, 0), waiting, self._days()
+        return count(self._db, self._max_bytes)
+
+    def short_of(self) -> int:
+        """How many bytes are missing before sealed blocks may be kept again; 0 when there is room within the bound."""
+        _, prunable = retention.prunable(self._db, rows.epochs(self._db))
+        margin = min(retention.MARGIN, self._max_bytes // 64)
+        return max(0, int(rows.chain(self._db)["bytes"]) - prunable + margin - self._max_bytes)
+
+    def scrub(self, blocks: int) -> bool:
+        """Look at some sealed blocks; True when all have been looked at. Then no read error counts any more."""
+        over = self.shelf.scrub(blocks)
+        if over and self.watermark.mark is not None and self.watermark.mark.doubts:
+            self.remember(doubts=0)
+        return over
+
+    def free(self) -> int:
+        """Bytes that may still be written, on the disk and inside the file."""
+        return retention.free(self._db)
+
+    def log_bytes(self) -> int:
+        """How large SQLite's log is: it grows beyond its bound only when somebody reads the store for long."""
+        return self._db.log_bytes()
+
+    def remember(self, received: tuple[int, int] | None = None, flush: bool = True, doubts: int | None = None) -> None:
+        """Put the watermark where the chain is."""
+        row, before = rows.chain(self._db), self.watermark.mark
+        known = (0, 0) if before is None or before.gateway != row["gateway"] else before.received
+        if doubts is None:
+            doubts = 0 if before is None else before.doubts
+        self.watermark.write(
+            Mark(
+                row["gateway"],
+                row["epoch"],
+                row["next_seq"],
+                row["head"],
+                row["boot"],
+                row["configuration"],
+                row["last_utc"],
+                max(known, received or known),
+                row["receipt"],
+                row["settled"],
+                doubts,
+            ),
+            flush,
         )
 
     # ---- how
 
-    def _connect(self) -> sqlite3.Connection:
-        with _translated():
-            db = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False, timeout=0)
-            db.execute("PRAGMA journal_mode = WAL")
-            db.execute(f"PRAGMA synchronous = {'FULL' if self.durable else 'OFF'}")
-            db.execute(f"PRAGMA journal_size_limit = {WAL_LIMIT}")
-            self.path.chmod(0o600)
-            return db
-
-    def _create(self, gateway: bytes, enrolment: bytes) -> None:
-        with self._transaction():
-            script = files("edge").joinpath("outbox.sql").read_text("utf-8")
-            for statement in "\n".join(line.partition("--")[0] for line in script.splitlines()).split(";"):
-                self._db.execute(statement)
-            self._db.execute(
-                "INSERT OR IGNORE INTO chain VALUES (1, ?, ?, 0, 0, ?, 0, 0, 0, 0, 0, NULL)",
-                (SCHEMA, gateway, enrolment),
-            )
-            schema, owner = self._one("SELECT schema, gateway FROM chain")
-        if schema != SCHEMA or owner != gateway:
-            found = f"schema {schema} of gateway {owner.hex()}"
-            raise StoreError(f"{self.path}: found {found}, expected schema {SCHEMA} of gateway {gateway.hex()}")
-        self._check_head()
-
-    def _check_head(self) -> None:
-        """The newest block must be whole: a store that was damaged must not be built upon."""
-        link = self.chain().link
-        row = self._db.execute(
-            "SELECT hash, frame FROM block WHERE epoch = ? AND seq = ?", (link.epoch, link.seq - 1)
-        ).fetchone()
-        if row is None:
-            return
-        try:
-            found = transport.unpack(row[1]).hash
-        except EncodingError as error:
-            raise StoreError(f"{self.path}: block {link.seq - 1} does not unpack: {error}") from error
-        if not found == row[0] == link.previous:
-            raise StoreError(f"{self.path}: block {link.seq - 1} is {found.hex()}, expected {link.previous.hex()}")
+    def _create(self, gateway: bytes, first: First) -> None:
+        soundness.check_structure(self._db)
+        with self._db.transaction():
+            if not soundness.begun(self._db):
+                rows.create(self._db)
+                rows.begin(
+                    self._db,
+                    schema=rows.SCHEMA,
+                    gateway=gateway,
+                    epoch=first.epoch,
+                    next_seq=0,
+                    head=first.previous,
+                    boot=first.boot,
+                    configuration=first.configuration,
+                    last_utc=first.last_utc,
+                    receipt=first.receipt,
+                    settled=first.settled,
+                    **dict.fromkeys(("blocks", "bytes", "lived", "total", "scrub_epoch", "scrub_seq"), 0),
+                )
+                rows.keep_epoch(self._db, first.epoch, 0, 0, None)
+                if first.alarm:
+                    self._db.run("INSERT INTO alarm (detail) VALUES (?)", (first.alarm,))
+        soundness.check_owner(self._db, gateway)
 
     def _knows(self, receipt: Receipt) -> bool:
         """Whether the newest block the collector holds is in this chain."""
         link = self.chain().link
         if (receipt.epoch, receipt.next_seq) >= (link.epoch, link.seq):
             return (receipt.epoch, receipt.next_seq, receipt.head) == (link.epoch, link.seq, link.previous)
-        row = self._db.execute(
-            "SELECT hash FROM block WHERE epoch = ? AND seq = ?", (receipt.epoch, receipt.next_seq - 1)
-        ).fetchone()
-        return row is None or row[0] == receipt.head
-
-    def _make_room(self, size: int) -> None:
-        (held,) = self._one("SELECT bytes FROM chain")
-        while held + size > self._max_bytes:
-            row = self._db.execute(
-                "SELECT epoch, seq, length(frame) FROM block WHERE level >= ? ORDER BY epoch, seq LIMIT 1", (SETTLED,)
-            ).fetchone()
-            if row is None:
-                raise DiskFull(f"found {held} bytes of blocks that no second copy covers, expected {self._max_bytes}")
-            self._db.execute("DELETE FROM block WHERE epoch = ? AND seq = ?", row[:2])
-            self._db.execute("UPDATE chain SET blocks = blocks - 1, bytes = bytes - ?", row[2:])
-            held -= row[2]
-
-    def _days(self) -> float | None:
-        size, start, end = self._one(
-            "SELECT sum(length(frame)), min(utc_start), max(utc_end) FROM"
-            f" (SELECT frame, utc_start, utc_end FROM block ORDER BY epoch DESC, seq DESC LIMIT {RECENT})"
-        )
-        if not size or end <= start:
-            return None
-        (held,) = self._one("SELECT bytes FROM chain")
-        room = min(shutil.disk_usage(self.path.parent).free, self._max_bytes - held)
-        return float(round(room / (size * DAY_MS / (end - start)), 1))
-
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        with _translated():
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                yield
-                self._db.execute("COMMIT")
-            except BaseException:
-                if self._db.in_transaction:
-                    self._db.execute("ROLLBACK")
-                raise
-
-    def _one(self, query: str) -> Any:
-        with _translated():
-            return self._db.execute(query).fetchone()
-
-    def _all(self, query: str, values: tuple[object, ...] = ()) -> list[Any]:
-        with _translated():
-            return self._db.execute(query, values).fetchall()
+        return self.hash_of(receipt.epoch, receipt.next_seq - 1) in (None, receipt.head)
 
 
-@contextmanager
-def _translated() -> Iterator[None]:
-    """SQLite's errors as ours: no room is DiskFull, everything else ends the process."""
-    try:
-        yield
-    except sqlite3.Error as error:
-        code = getattr(error, "sqlite_errorcode", None)
-        raise (DiskFull if code in FULL_CODES else StoreError)(f"{error} (SQLite {code})") from error
-
-
-def _row(record: Record) -> tuple[object, ...]:
+def _row_of(record: Record) -> tuple[object, ...]:
     held = record.exchange
     return (
         record.block,
@@ -337,18 +430,3 @@ def _row(record: Record) -> tuple[object, ...]:
         held.fault,
         held.at_ms,
     )
-
-
-def _lock(path: Path) -> IO[bytes]:
-    """Hold the store for this process; StoreError when another one does."""
-    try:
-        held = path.with_name(path.name + ".lock").open("ab")
-    except OSError as error:
-        raise StoreError(f"{path}: {error.strerror}; expected a folder that can be written") from error
-    try:
-        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        held.close()
-        raise BusyError(f"{path}: another agent holds it, expected none") from error
-    os.set_inheritable(held.fileno(), False)
-    return held

@@ -23,7 +23,8 @@ TanmeterError
 ├── ConfigError          CFG-101  a site file or profile is not as it should be: path, found, expected
 │   └── OverloadError    CFG-103  a port is asked for more of its time than it may be
 ├── StoreError           STO-101  the disk is full or failing
-│   └── BusyError        STO-102  another process holds the store
+│   ├── BusyError        STO-102  another process holds the store
+│   └── DamagedError     STO-103  the store is not what was written
 ├── UnreachableError     SYN-501  the collector cannot be reached
 │   └── NotRunningError  SYN-502  no agent runs on this box
 ├── EnrolmentError       ENR-401  a gateway, key or code is unknown, used up, expired or revoked
@@ -212,6 +213,12 @@ class BusyError(StoreError):
     """Another process holds the store."""
 
     code = "STO-102"
+
+
+class DamagedError(StoreError):
+    """The store cannot be read, or holds something else than was written."""
+
+    code = "STO-103"
 
 
 class UnreachableError(TanmeterError):

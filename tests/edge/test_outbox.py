@@ -57,7 +57,7 @@ def outbox(tmp_path):
 
 
 def test_it_is_wal_with_full_synchronisation_and_private(outbox):
-    database = outbox._db
+    database = outbox._db.connection
     assert database.execute("PRAGMA journal_mode").fetchone() == ("wal",)
     assert database.execute("PRAGMA synchronous").fetchone() == (2,)
     assert outbox.path.stat().st_mode & 0o777 == 0o600
@@ -102,7 +102,7 @@ def test_a_second_process_is_kept_out(outbox):
 
 def test_the_store_of_another_gateway_is_refused(tmp_path):
     Outbox(tmp_path / "o.db", GATEWAY, ENROLMENT).close()
-    with pytest.raises(StoreError, match="expected schema 1 of gateway"):
+    with pytest.raises(StoreError, match="expected schema 2 of gateway"):
         Outbox(tmp_path / "o.db", bytes(16), ENROLMENT)
 
 
@@ -160,7 +160,7 @@ def test_a_receipt_with_a_head_that_is_not_ours_settles_nothing(outbox, next_seq
 
 def test_a_receipt_up_to_a_newest_block_that_is_no_longer_here_is_known_by_the_chain(outbox):
     hashes = sealed_blocks(outbox, 1)
-    outbox._db.execute("DELETE FROM block")
+    outbox._db.run("DELETE FROM block")
     assert not outbox.settle(receipt(outbox, 1, bytes(32)), b"r")
     assert outbox.settle(receipt(outbox, 1, hashes[0]), b"r")
 
@@ -217,11 +217,13 @@ def test_a_failed_fsync_is_not_tried_again(outbox, monkeypatch):
             error.sqlite_errorcode = sqlite3.SQLITE_IOERR_FSYNC
             raise error
 
-    real, outbox._db = outbox._db, Failing()
+    real, outbox._db.connection = outbox._db.connection, Failing()
     with pytest.raises(StoreError) as failed:
         outbox.add([record(1, 1)])
     assert not isinstance(failed.value, DiskFull)
-    outbox._db = real
+    with pytest.raises(StoreError, match="read again"):
+        outbox.chain()
+    outbox._db.connection = real
 
 
 # ---- killed at every step

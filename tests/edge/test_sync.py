@@ -200,10 +200,10 @@ def test_a_gateway_that_is_not_known_keeps_its_blocks_to_be_sent(site):
     assert (told["sync"]["state"], told["sync"]["error"]) == ("held up", "revoked")
 
 
-def test_a_store_that_was_rolled_back_opens_a_new_epoch_and_says_why(site):
+def test_a_card_that_was_rolled_back_whole_opens_a_new_epoch_and_says_why(site):
     made, world, collector = site
     world.run(59)
-    files = {path: path.read_bytes() for path in made.state.glob("outbox.db*")}
+    files = {path: path.read_bytes() for path in [*made.state.glob("outbox.db*"), made.state / "watermark"]}
     world.run(179)
     for path in made.state.glob("outbox.db*"):
         path.unlink()
