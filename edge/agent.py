@@ -1,7 +1,6 @@
 """The agent: ties ports, record, chain and delivery together, from one start to one stop."""
 
 import asyncio
-import shutil
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,11 +13,13 @@ from drivers.site import Port
 from edge.blocks import Blocks, Closing
 from edge.clock import Alarm, Clock
 from edge.config import COLLECTOR, LEARNED, OUTBOX, Collector, EdgeConfig, load, load_collector
+from edge.disk import Disk, spare
 from edge.learned import Learned
 from edge.ledger import Ledger
 from edge.listening import ears
 from edge.log import Log, silent
 from edge.notebook import Notebook
+from edge.opening import open_outbox
 from edge.outbox import DiskFull, Outbox
 from edge.ports import Listen, Owner, owner
 from edge.recall import recall
@@ -29,14 +30,12 @@ from edge.sync import Sync
 from edge.transport import Transport
 from edge.watchdog import Vigil
 from edge.wire import Wire
-from protocols.errors import ConfigError
+from protocols.errors import ConfigError, DamagedError
 from protocols.record.block import EventKind
 from protocols.record.receipt import Receipt
 
 STEP_MS = 1000
 """A jump of UTC against monotonic time that is a step and not a slew."""
-ROOM_BYTES = 2 << 20
-"""Free on the disk before readings begin again."""
 
 
 class Agent:
@@ -66,12 +65,11 @@ class Agent:
         self._random, self._log, self._durable, self._retry_s = random, log, durable, retry_s
         self._enrolled, self._listen = enrolled, listen
         self._watch_s = watch_s if watch_s is not None else (1.0 if durable else 86_400.0)
-        self._alarm, self._room = Alarm(), Alarm()
+        self._alarm = Alarm()
         self._closings: asyncio.Queue[Closing | None] = asyncio.Queue()
         self._pollers: list[Owner] = []
         self._sync: Sync | None = None
-        self._full_since: int | None = None
-        self._full_why = ""
+        self._waits_why = ""
         self._started = clock.mono_ms()
         self._outbox: Outbox | None = None
         self._begun = asyncio.Event()
@@ -91,7 +89,9 @@ class Agent:
         try:
             await self._live(stop, until_utc_ms)
         except BaseExceptionGroup as group:
-            raise _first(group) from group
+            if isinstance(error := _first(group), DamagedError):
+                outbox.watermark.doubt()
+            raise error from group
         finally:
             self._recorder.close()
             outbox.close()
@@ -108,24 +108,43 @@ class Agent:
         """Open the store, seal what a crash left, begin the first block; None while the disk is full."""
         outbox: Outbox | None = None
         try:
-            outbox = Outbox(self._state / OUTBOX, config.gateway, config.previous, self._durable)
+            outbox = open_outbox(
+                self._state / OUTBOX,
+                config.gateway,
+                config.previous,
+                durable=self._durable,
+                now=self._clock.utc_ms(),
+                log=self._log,
+            )
             self._assemble(config, outbox)
             self._blocks.recover()
             self._blocks.begin(until)
             self.vigil.watch(self._recorder, self._blocks, self._pollers)
             return outbox
         except DiskFull as error:
-            self._full_why = str(error)
-            self._log("error", "disk_full", why=self._full_why)
+            self._waits_why = str(error)
+            self._log("error", "disk_full", why=self._waits_why)
+            spare(self._state)
             if outbox is not None:
                 outbox.close()
             return None
 
     def _assemble(self, config: EdgeConfig, outbox: Outbox) -> None:
-        self._config, self._outbox, self._full_why = config, outbox, ""
+        self._config, self._outbox = config, outbox
         self._ledger = Ledger(config.installation)
-        self._recorder = Recorder(outbox, self._committed, self._disk_full)
+        self._recorder = Recorder(outbox, self._committed, self._stopped_for_room)
         self._blocks = Blocks(config, outbox, self._recorder, clock=self._clock, random=self._random, log=self._log)
+        self._disk = Disk(
+            outbox,
+            self._blocks,
+            self._recorder,
+            config.previous,
+            clock=self._clock,
+            log=self._log,
+            retry_s=self._retry_s,
+            waiting=lambda now: [job.slot for poller in self._pollers for job in poller.pending(now)],
+            go_on=self._go_on,
+        )
         drivers = dict(enumerate(config.installation.drivers))
         self._notebook = Notebook(self._state / LEARNED, config.installation.site, drivers)
         self._learned = Learned(drivers, self._notebook.read())
@@ -185,7 +204,7 @@ class Agent:
         return [port for port in self._pollers if isinstance(port, Receiver)]
 
     def _background(self, stop: asyncio.Event) -> list[Coroutine[Any, Any, None]]:
-        work = [self._recorder.run(), self._wait_for_room(), self._hear(stop)]
+        work = [self._recorder.run(), self._disk.run(), self._disk.watch(), self._hear(stop)]
         if self._sync is not None:
             return [*work, self._sync.run()]
         return [*work, self._deliver_once_enrolled(self._enrolled)] if self._enrolled is not None else work
@@ -291,6 +310,7 @@ class Agent:
         while (closing := await self._closings.get()) is not None:
             await self._blocks.seal(closing)
             await self._remember()
+            self._disk.ring()
             if self._sync is not None:
                 self._sync.ring()
 
@@ -338,33 +358,13 @@ class Agent:
             receiver.committed(record.exchange for record, _ in entries)
         self._log("debug", "committed", exchanges=len(entries), total=self._ledger.committed)
 
-    def _disk_full(self, why: str) -> None:
-        now = self._blocks.believed()
-        lost = [] if self._recorder.lost_from is None else [self._recorder.lost_from]
-        waiting = [job.slot for poller in self._pollers for job in poller.pending(now)]
-        self._full_since, self._full_why = min([now, *lost, *waiting]), why
-        self._log("error", "disk_full", why=why)
-        self._room.ring()
+    def _stopped_for_room(self, why: str) -> None:
+        self._disk.full(why)
 
-    async def _wait_for_room(self) -> None:
-        """While the disk is full: try again now and then; go on by itself, with the gap in the record."""
-        while True:
-            await self._room.wait()
-            while self._recorder.full:
-                await self._clock.sleep(self._retry_s)
-                if self._free_bytes() < ROOM_BYTES or self._full_since is None:
-                    continue
-                start = min(self._full_since, self._recorder.lost_from or self._full_since)
-                block = self._blocks.with_gap(start, "disk full: readings stopped")
-                if await self._recorder.retry(block):
-                    self._blocks.resume(block)
-                    self._restart(self._blocks.believed())
-                    self._log("info", "disk_room", gap_ms=block.events[-1].end - start)
-                    self._full_since, self._full_why = None, ""
-                    self._alarm.ring()
-
-    def _free_bytes(self) -> int:
-        return shutil.disk_usage(self._state).free
+    def _go_on(self, now: int) -> None:
+        """There is room again."""
+        self._restart(now)
+        self._alarm.ring()
 
     # ---- delivery
 
@@ -378,7 +378,7 @@ class Agent:
     async def status(self) -> dict[str, object]:
         """The agent as JSON."""
         if self._outbox is None:
-            return {"state": "disk-full", "why": self._full_why}
+            return {"state": "disk-full", "why": self._waits_why}
         running = Running(
             self._config,
             self._clock,
@@ -389,8 +389,7 @@ class Agent:
             self._pollers,
             None if self._sync is None else self._sync.standing,
             self._started,
-            self._full_since,
-            self._full_why,
+            self._disk,
         )
         return await running.status()
 

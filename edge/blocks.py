@@ -99,6 +99,7 @@ class Blocks:
         number, _ = self._config.in_force.name
         self._boot, self._last = self._outbox.begin(number), until
         events = [Event(EventKind.BOOT, chain.last_utc or now, now, f"start {self._boot}")]
+        events += [Event(EventKind.DISK, now, now, detail[:200]) for detail in self._outbox.alarms()]
         if number != chain.configuration:
             events.append(Event(EventKind.CONFIGURATION, now, now, f"{chain.configuration} -> {number}"))
         self._open(1, mono, now, events)
@@ -131,8 +132,10 @@ class Blocks:
     def with_gap(self, start: int, detail: str) -> OpenBlock:
         """The open block with a gap from ``start`` to now; one that ended where this begins is lengthened."""
         now, events = self.believed(), self.open.events
-        if events and events[-1].kind == EventKind.GAP and events[-1].end >= start:
-            return replace(self.open, events=(*events[:-1], replace(events[-1], end=now)))
+        for place, event in enumerate(events):
+            if event.kind == EventKind.GAP and event.detail == detail[:200] and event.end >= start:
+                longer = replace(event, start=min(event.start, start), end=now)
+                return replace(self.open, events=(*events[:place], longer, *events[place + 1 :]))
         return self.open.noting(Event(EventKind.GAP, start, now, detail[:200]))
 
     def resume(self, block: OpenBlock) -> None:
@@ -178,6 +181,7 @@ class Blocks:
                     return await self._link(closing)
                 except DiskFull as error:
                     self._recorder.stop_for_room(str(error))
+            await self._recorder.relief()
 
     async def _link(self, closing: Closing) -> Sealed:
         call, outbox, block, end = self._recorder.call, self._outbox, closing.block, closing.end

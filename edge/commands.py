@@ -1,4 +1,4 @@
-"""tanmeter edge: run, status, doctor."""
+"""tanmeter edge: run, status, doctor, salvage."""
 
 import asyncio
 import json
@@ -69,6 +69,18 @@ def doctor(state: State = STATE, as_json: Json = False) -> None:
     raise typer.Exit(next((check.exit_code for check in checks if not check.ok), 0))
 
 
+@app.command()
+def salvage(
+    store: Annotated[Path, typer.Argument(metavar="FILE", help="a store that was set aside: outbox-DATE.db")],
+    out: Annotated[Path | None, typer.Option("--out", help="write each block to a file EPOCH-SEQ.blk in here")] = None,
+    as_json: Json = False,
+) -> None:
+    """Recover the signed blocks of a damaged store, which is left as it is; exit 7 when some are damaged or missing."""
+    from edge.salvage_command import recover
+
+    raise typer.Exit(recover(store, out, as_json))
+
+
 def _doctors_remedy(name: str, code: str) -> str:
     """What to do: as the code of the error says, else as the check has it of its own."""
     if code:
@@ -89,8 +101,26 @@ def _lines(held: dict[str, Any]) -> list[str]:
         "  " + _say("outbox", **outbox, days=days),
         "  " + _say("sync", state=_say(f"sync.{sync['state']}"), error=sync.get("error") or "").rstrip(),
     ]
+    lines[3:3] = ["  " + line for line in _store(held)]
     lines += [line for port in held["ports"] for line in _port(port)]
     return lines + [line for device in held["devices"] for line in _device(device)]
+
+
+def _store(held: dict[str, Any]) -> list[str]:
+    """What is wrong with the store."""
+    store, behind = held.get("store", {}), held["outbox"].get("left_behind", 0)
+    lines = [_say("low")] if store.get("low") else []
+    lines += [_say("behind", left_behind=behind)] if behind else []
+    lines += [_say("aside", name=name) for name in store.get("aside", ())]
+    return lines + [
+        _say("damaged", **block, begin=_minute(block["from"]), end=_minute(block["to"]))
+        for block in store.get("damaged", ())
+    ]
+
+
+def _minute(utc_ms: int) -> str:
+    """An instant as people here read it, to the minute."""
+    return datetime.fromtimestamp(utc_ms / 1000).astimezone().strftime("%Y-%m-%d %H:%M") if utc_ms else "?"
 
 
 def _port(port: dict[str, Any]) -> list[str]:

@@ -30,7 +30,7 @@ class Recorder:
         self._entries: list[Entry] = []
         self._blocks: list[OpenBlock] = []
         self._put = self._done = 0
-        self._alarm, self._progress = Alarm(), asyncio.Event()
+        self._alarm, self._progress, self._relief = Alarm(), asyncio.Event(), asyncio.Event()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="outbox") if outbox.durable else None
         self.full = False
         self.lost_from: int | None = None
@@ -57,11 +57,15 @@ class Recorder:
         return self._done, self._put > self._done
 
     async def settled(self) -> None:
-        """Return when everything put before is committed; waits while the disk is full."""
+        """Return when everything put before is committed, or dropped because the disk is full."""
         wanted = self._put
-        while self._done < wanted or self.full:
+        while self._done < wanted:
             self._progress.clear()
             await self._progress.wait()
+
+    async def relief(self) -> None:
+        """Return when something was done about the full disk: there is room again, or the reserve was given back."""
+        await self._relief.wait()
 
     async def room(self) -> None:
         """Return when the disk keeps up."""
@@ -76,24 +80,29 @@ class Recorder:
             else:
                 await self._commit()
 
-    async def retry(self, block: OpenBlock) -> bool:
-        """Commit what was kept and this block, in which the gap is noted; True when there is room again."""
+    async def retry(self, block: OpenBlock, go_on: bool = True) -> bool:
+        """Commit what was kept and this block, in which the gap is noted; True when there was room for it. Then
+        readings are taken again, or not yet, unless they shall ``go_on``.
+        """
         kept, self._blocks = self._blocks, []
         try:
             await self.call(lambda: self._outbox.add([], [*kept, block]))
         except DiskFull:
             self._blocks = kept + self._blocks
             return False
-        self.full, self.lost_from = False, None
+        if go_on:
+            self.full, self.lost_from = False, None
         self._advance(len(kept))
+        self._relief.set()
         self._alarm.ring()
         return True
 
     def stop_for_room(self, why: str) -> None:
         """The disk is full: drop what waits, say so."""
         self._lose(self._entries)
-        self._done += len(self._entries)
-        self._entries = []
+        dropped, self._entries = len(self._entries), []
+        self._advance(dropped)
+        self._relief.clear()
         if not self.full:
             self.full = True
             self._on_full(why)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from edge.blocks import Blocks
 from edge.clock import Clock
 from edge.config import EdgeConfig
+from edge.disk import Disk
 from edge.ledger import Ledger
 from edge.outbox import Outbox
 from edge.ports import Owner, told
@@ -17,7 +18,7 @@ from edge.sync import Standing
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """The parts of an agent that has its store. ``full_since``: UTC ms, while readings are stopped, and why."""
+    """The parts of an agent that has its store."""
 
     config: EdgeConfig
     clock: Clock
@@ -28,8 +29,7 @@ class Running:
     ports: Sequence[Owner]
     sync: Standing | None
     started: int
-    full_since: int | None
-    full_why: str
+    disk: Disk
 
     async def status(self) -> dict[str, object]:
         """Everything that is known now."""
@@ -42,8 +42,8 @@ class Running:
             "site": site.site.id,
             "gateway": self.config.gateway.hex(),
             "state": "disk-full" if self.recorder.full else "running",
-            "why": self.full_why,
-            "since": self.full_since,
+            "why": self.disk.why,
+            "since": self.disk.since,
             "now": self.clock.utc_ms(),
             "up_s": (self.clock.mono_ms() - self.started) // 1000,
             "boot": chain.boot,
@@ -59,6 +59,7 @@ class Running:
                 "offset_ms": self.blocks.off_by(),
             },
             "outbox": {name: getattr(counts, name) for name in counts.__slots__},
+            "store": await self.recorder.call(self.disk.status),
             "disk_free_bytes": shutil.disk_usage(self.config.state).free,
             "blocks_sealed": self.blocks.moves[0],
             "exchanges": self.ledger.committed,
