@@ -4,7 +4,7 @@ import asyncio
 import json
 import os
 import sys
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,7 +13,7 @@ import typer
 from edge import config, control
 from edge.clock import SystemClock
 from protocols import messages
-from protocols.errors import PortGone
+from protocols.errors import ChainError, PortGone
 
 app = typer.Typer(no_args_is_help=True, help=messages.text("cli.edge", messages.spoken(os.environ)))
 
@@ -48,6 +48,30 @@ def status(state: State = STATE, as_json: Json = False) -> None:
     """What the running agent is doing; exit 5 when none runs."""
     held = control.ask(state / config.SOCKET, "status")
     typer.echo(json.dumps(held, ensure_ascii=False) if as_json else "\n".join(_lines(held)))
+
+
+@app.command("export")
+def export_readings(
+    *,
+    since: Annotated[str, typer.Option("--from", help="first day (2026-05-01), or an instant with its offset")],
+    until: Annotated[str, typer.Option("--to", help="last day, or the instant before which; else until now")] = "",
+    form: Annotated[str, typer.Option("--format", metavar="csv|jsonl|parquet", help="csv | jsonl | parquet")] = "csv",
+    device: Annotated[str | None, typer.Option("--device", help="only this device of the site file")] = None,
+    unsealed: Annotated[bool, typer.Option("--open", help="also what is not sealed yet: it is not signed")] = False,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="the file to write; else standard output")] = None,
+    state: State = STATE,
+) -> None:
+    """The readings kept on this box, each with its block; beside a running agent or without. Exit 4: damaged blocks."""
+    from edge.export_file import export
+
+    bad = export(state, (since, until or datetime.now(UTC).isoformat()), device, unsealed=unsealed, form=form, out=out)
+    for block in bad:
+        typer.echo(_say_export("damaged", epoch=block.epoch, seq=block.seq, why=block.why), err=True)
+    raise typer.Exit(ChainError.exit_code if bad else 0)
+
+
+def _say_export(name: str, /, **known: object) -> str:
+    return messages.text(f"edge.export.{name}", _language(), **known)
 
 
 @app.command()

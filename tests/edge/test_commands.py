@@ -31,7 +31,7 @@ def tanmeter(*arguments):
 
 
 def test_the_help_begins_in_the_language_that_was_asked_for():
-    assert "the gateway: run, status, doctor" in tanmeter("--help").stdout
+    assert "the gateway: run, status, doctor, metrics" in tanmeter("--help").stdout
 
 
 def test_status_without_an_agent_is_exit_five(tmp_path):
