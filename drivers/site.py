@@ -6,6 +6,7 @@ import re
 from datetime import datetime
 from decimal import Decimal
 from fractions import Fraction
+from functools import lru_cache
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
 
@@ -148,6 +149,7 @@ def duration_ms(text: str) -> int:
     return int(match[1]) * {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}[match[2]]
 
 
+@lru_cache(maxsize=1024)
 def ratio(text: str) -> Decimal:
     """``"400/5"`` is 80; ValueError when it is not a positive number that ends within 28 digits."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)(?:/(\d+(?:\.\d+)?))?", text)

@@ -36,6 +36,11 @@ def decode_to_shape(data: bytes) -> Any:
     return value
 
 
+def written(value: Any) -> bytes:
+    """As ``encode``, for a value of which it is known that it is permitted."""
+    return cbor2.dumps(value)
+
+
 def check_written(value: Any, data: bytes) -> None:
     """Check that ``data`` is the one way to write ``value``, which was read from it; EncodingError."""
     again = cbor2.dumps(value)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import cbor2
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -393,6 +394,18 @@ def chunks(draw: st.DrawFn) -> Chunk:
     return Chunk(device, draw(octets16), laid, faults, Counters.of(laid, faults), clock, draw(octets16))
 
 
+@st.composite
+def usual_chunks(draw: st.DrawFn) -> Chunk:
+    """Of a device that answered all it was asked."""
+    tracks = []
+    for request in draw(st.lists(st.binary(max_size=9), min_size=1, max_size=3, unique=True)):
+        times = draw(st.lists(st.integers(-60_000, 60_000), min_size=1, max_size=6))
+        length = draw(st.integers(1, 6))
+        tracks.append(Track.of(request, times, [draw(st.binary(min_size=length, max_size=length)) for _ in times]))
+    digest, salt = draw(st.binary(min_size=16, max_size=16)), draw(st.binary(min_size=16, max_size=16))
+    return Chunk(draw(st.integers(0, 300)), digest, tuple(tracks), (), Counters.of(tracks, ()), None, salt)
+
+
 headers = st.builds(
     lambda start, span, **rest: Header(mono=(start, start + 60_000 + span), **rest),
     start=spans,
@@ -438,3 +451,44 @@ def test_a_flipped_bit_in_a_leaf_opens_as_another_chunk_or_not_at_all(chunk: Chu
 def test_any_bytes_as_a_leaf_are_refused(data: bytes) -> None:
     with pytest.raises(RecordError):
         Chunk.from_bytes(data)
+
+
+def way(read: Any) -> Any:
+    """The chunk, or the kind of error."""
+    try:
+        return read()
+    except RecordError as error:
+        return type(error)
+
+
+@settings(max_examples=150)
+@given(usual_chunks() | st.just(CHUNK), st.data())
+def test_a_chunk_cut_from_a_sequence_is_the_same_chunk(chunk: Chunk, data: st.DataObject) -> None:
+    """Also with a part of another type or size, and with another byte in it."""
+    leaf = chunk.to_bytes()
+    if data.draw(st.booleans()):
+        said = cbor.decode(leaf)
+        odd = st.sampled_from([True, False, 1.0, None, -1, 1 << 63, b"", "x", [], {}, [True], [0]])
+        inner = data.draw(st.booleans()) and said[2]
+        (said[2][0] if inner else said)[data.draw(st.integers(0, 3 if inner else 6))] = data.draw(odd)
+        leaf = cbor2.dumps(said)
+    elif data.draw(st.booleans()):
+        changed = bytearray(leaf)
+        changed[data.draw(st.integers(0, len(leaf) - 1))] ^= 1 << data.draw(st.integers(0, 7))
+        leaf = bytes(changed)
+    try:
+        items = cbor.cut(leaf)
+    except EncodingError:
+        return
+    if len(items) == 1:
+        assert way(lambda: Chunk.of_item(*items[0])) == way(lambda: Chunk.from_bytes(leaf))
+
+
+@pytest.mark.parametrize("keys", [[False, True, 2, 3, 4, 5, 6], [0, 1.0, 2, 3, 4, 5, 6], [1, 0, 2, 3, 4, 5, 6]])
+def test_keys_that_only_look_like_the_right_ones_are_refused(keys: list[Any]) -> None:
+    said = cbor.decode(CHUNK.to_bytes())
+    leaf = cbor2.dumps(dict(zip(keys, said.values(), strict=True)))
+    assert len(cbor2.loads(leaf)) == 7
+    for read in (lambda: Chunk.from_bytes(leaf), lambda: Chunk.of_item(*cbor.cut(leaf)[0])):
+        with pytest.raises(EncodingError):
+            read()
