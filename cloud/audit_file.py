@@ -14,6 +14,7 @@ from pathlib import Path
 from cloud import audit
 from cloud.accounting import statement as statements
 from cloud.audit import Audited
+from cloud.cycles import look_seldom
 from cloud.database import SCHEMA
 from cloud.difference import Difference, Differences
 from protocols.errors import AccountError, StoreError, UnknownNameError
@@ -107,6 +108,7 @@ def _begin(counter: "Synchronized[int]") -> None:
     """The process counts its blocks where the others do."""
     global _counter  # noqa: PLW0603 - what a process of a pool is given once
     _counter = counter
+    look_seldom()
 
 
 def _one(order: Order, gateway: bytes) -> Audited:

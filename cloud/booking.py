@@ -41,6 +41,10 @@ class Answered:
     seq: int
 
 
+Kind = tuple[str, bytes, str]
+"""What an answer is of: the device, its request, and where there is none the points."""
+
+
 @dataclass(slots=True)
 class Heap:
     """Power readings of one point in one quarter of an hour, since the last rows were taken: kW."""
@@ -49,11 +53,11 @@ class Heap:
     peak: float = float("-inf")
     samples: int = 0
 
-    def add(self, numbers: Sequence[float]) -> None:
-        """Some more readings."""
-        self.total += sum(numbers)
-        self.peak = max(self.peak, *numbers)
-        self.samples += len(numbers)
+    def add(self, raws: Sequence[int | float], factor: float) -> None:
+        """Some more readings; each is raw x factor."""
+        self.total += sum(raws) * factor
+        self.peak = max(self.peak, max(raws) * factor)
+        self.samples += len(raws)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +131,7 @@ class Desk:
     def __init__(self, seat: Seat) -> None:
         self.device, self._points = seat.device, seat.points
         self._lanes: dict[tuple[bytes, int], tuple[Lane, Lane]] = {}
-        self._multiplier = (0, 1.0)
+        self._multipliers: dict[int, float] = {}
 
     def lanes(self, track: Track, table: Table) -> tuple[Lane, Lane]:
         """What of a track is counted, and its power."""
@@ -143,34 +147,41 @@ class Desk:
         return Lane(table, lambda point: point.id in self._points), Lane(table, _is_power)
 
     def even(self, replayed: Replayed) -> bool:
-        """Whether nothing is booked of a chunk but plain readings of counters, in order of time."""
-        for track, table in zip(replayed.chunk.tracks, replayed.tables, strict=True):
-            if not table.layout.fixed or table.stamps is not None or list(track.times) != sorted(track.times):
-                return False
-            if not self.lanes(track, table)[0].even:
-                return False
-        return True
+        """Whether nothing is booked of a chunk but plain readings of counters."""
+        pairs = zip(replayed.chunk.tracks, replayed.tables, strict=True)
+        return all(self._plain(track, table) for track, table in pairs)
+
+    def _plain(self, track: Track, table: Table) -> bool:
+        return table.layout.fixed and table.stamps is None and self.lanes(track, table)[0].even
 
     def runs(self, parts: Sequence[Said]) -> list[Run] | None:
-        """The tracks of even chunks kind by kind; None where a counter is in tracks of several kinds."""
+        """The tracks of even chunks kind by kind; None where one is not even, or time goes back, or a counter is in
+        tracks of several kinds.
+        """
         found: dict[tuple[bytes, int], Run] = {}
         for header, replayed in parts:
             start, place = header.utc[0], (header.epoch, header.seq)
             for track, table in zip(replayed.chunk.tracks, replayed.tables, strict=True):
-                key = (track.request, track.reply_length)
-                if (run := found.get(key)) is None:
-                    run = found[key] = Run(*self.lanes(track, table), [], [], [])
+                if (run := found.get((track.request, track.reply_length))) is None:
+                    if not self._plain(track, table):
+                        return None
+                    run = found[track.request, track.reply_length] = Run(*self.lanes(track, table), [], [], [])
+                elif table.layout is not run.tables[0].layout or table.stamps is not None:
+                    return None
                 run.tables.append(table)
                 run.times += [start + at for at in track.times]
                 run.places += [place] * len(track.times)
         points = [point for run in found.values() for point in run.counted.points]
-        return list(found.values()) if len(points) == len(set(points)) else None
+        apart = len(points) == len(set(points)) and all(run.times == sorted(run.times) for run in found.values())
+        return list(found.values()) if apart else None
 
     def kilowatts(self, point: Point, start: int) -> float:
         """What turns a power as read in the quarter of an hour from ``start`` into kW on the primary side."""
-        if start != self._multiplier[0]:
-            self._multiplier = (start, float(multiplier(self.device, start)))
-        return KILOWATTS[point.unit] * (1.0 if point.primary else self._multiplier[1])
+        factor = self._multipliers.get(start)
+        if factor is None:
+            self._multipliers = {start: float(multiplier(self.device, start))}
+            factor = self._multipliers[start]
+        return KILOWATTS[point.unit] * (1.0 if point.primary else factor)
 
 
 class Book:
@@ -179,7 +190,7 @@ class Book:
     def __init__(self, memory: Memory) -> None:
         self._running = Running(memory)
         self._desks: dict[int, Desk] = {}
-        self._answered: dict[tuple[str, bytes, str], tuple[Track, int, Header]] = {}
+        self._answered: dict[Kind, tuple[Track, Header]] = {}
         self._power: dict[tuple[str, str, int], Heap] = {}
         self._waiting: list[tuple[Header, Content]] = []
         self._readings = 0
@@ -228,13 +239,16 @@ class Book:
         """What a device said in blocks that follow one another. Where nothing is booked of several of them but its
         counters, each from one kind of track, they are entered together, to the same rows as one by one.
         """
-        for even, group in groupby(parts, key=lambda said: desk.even(said[1])):
-            stretch = list(group)
-            if even and len(stretch) > 1 and (runs := desk.runs(stretch)) is not None:
-                self._follow(desk, number, runs)
-            else:
-                for header, replayed in stretch:
-                    self._count(desk, header, replayed)
+        if len(parts) == 1:
+            self._count(desk, *parts[0])
+        elif (runs := desk.runs(parts)) is not None:
+            self._follow(desk, number, runs)
+        else:
+            stretches = [list(group) for _, group in groupby(parts, key=lambda said: desk.even(said[1]))]
+            if len(stretches) == 1:
+                stretches = [[part] for part in parts]
+            for stretch in stretches:
+                self._device(desk, number, stretch)
 
     def _count(self, desk: Desk, header: Header, replayed: Replayed) -> None:
         """Hand over what is counted in one block; heap the power."""
@@ -256,18 +270,13 @@ class Book:
                 self._heap(desk, point, samples)
 
     def _heap(self, desk: Desk, point: Point, samples: Samples) -> None:
-        times, raws = samples.times, cast("Sequence[int | float]", samples.raws)
-        cells: dict[int, list[int | float]] = {}
-        if min(times) // INTERVAL_MS == max(times) // INTERVAL_MS:
-            cells[times[0] // INTERVAL_MS] = list(raws)
-        else:
-            for at, raw in zip(times, raws, strict=True):
-                cells.setdefault(at // INTERVAL_MS, []).append(raw)
-        for cell, held in cells.items():
-            start = cell * INTERVAL_MS
-            factor = float(samples.scale or 1) * desk.kilowatts(point, start)
+        """Heap the power of readings, each run of them that lies in one quarter of an hour."""
+        times, raws, first = samples.times, cast("Sequence[int | float]", samples.raws), 0
+        for cell, held in groupby([at // INTERVAL_MS for at in times]):
+            start, end = cell * INTERVAL_MS, first + len(list(held))
             heap = self._power.setdefault((desk.device.id, point.id, start), Heap())
-            heap.add([raw * factor for raw in held])
+            heap.add(raws[first:end], float(samples.scale or 1) * desk.kilowatts(point, start))
+            first = end
 
 
 def _counting(
@@ -302,26 +311,23 @@ def _is_power(point: Point) -> bool:
 
 def heard(header: Header, content: Content) -> list[Answered]:
     """The newest answer to each request of a block by itself, as ``Book`` would find it: for the eye."""
-    newest: dict[tuple[str, bytes, str], tuple[Track, int, Header]] = {}
+    newest: dict[Kind, tuple[Track, Header]] = {}
     for replayed in content.chunks:
         _newest(newest, content.installation.site.device[replayed.chunk.device].id, header, replayed)
     return [_answered(key, *found) for key, found in newest.items()]
 
 
-def _newest(
-    known: dict[tuple[str, bytes, str], tuple[Track, int, Header]], device: str, header: Header, replayed: Replayed
-) -> None:
+def _newest(known: dict[Kind, tuple[Track, Header]], device: str, header: Header, replayed: Replayed) -> None:
     """Put the newest answer of each kind in its place; one of a later block is newer whatever its time."""
     for track, table in zip(replayed.chunk.tracks, replayed.tables, strict=True):
-        at = max(track.times)
-        kind = "" if track.request else " ".join([point.id for point in table.points])
-        key = (device, track.request, kind)
+        key = (device, track.request, "" if track.request else " ".join([point.id for point in table.points]))
         held = known.get(key)
-        if held is None or held[2] is not header or at >= held[1]:
-            known[key] = (track, at, header)
+        if held is None or held[1] is not header or max(track.times) >= max(held[0].times):
+            known[key] = (track, header)
 
 
-def _answered(key: tuple[str, bytes, str], track: Track, at: int, header: Header) -> Answered:
+def _answered(key: Kind, track: Track, header: Header) -> Answered:
+    at = max(track.times)
     index = track.times.index(at)
     reply = track.columns[index :: len(track.times)]
     number = header.configuration[0]

@@ -1,6 +1,7 @@
 """Which readings of a counter simply go on from the one before: nothing happens there, and nothing is looked into."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 from operator import sub
 
 Raw = int | float
@@ -15,9 +16,8 @@ def even(step: Raw, slack: float | None) -> bool:
 
 def breaks(times: Sequence[int], raws: Sequence[Raw], slack: float | None) -> list[int]:
     """Where a reading is earlier than the one before it, or its step is not even; and last, the end."""
-    spans, steps = list(map(sub, times[1:], times)), list(map(sub, raws[1:], raws))
-    end = len(times)
-    if not steps or (min(spans) >= 0 and even(min(steps), slack) and even(max(steps), slack)):
+    steps, end = list(map(sub, raws[1:], raws)), len(times)
+    if not steps or (even(min(steps), slack) and even(max(steps), slack) and list(times) == sorted(times)):
         return [end]
-    pairs = enumerate(zip(spans, steps, strict=True), 1)
-    return [at for at, (span, step) in pairs if span < 0 or not even(step, slack)] + [end]
+    pairs = enumerate(zip(pairwise(times), steps, strict=True), 1)
+    return [at for at, ((before, now), step) in pairs if now < before or not even(step, slack)] + [end]

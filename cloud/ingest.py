@@ -27,7 +27,7 @@ know when it was received. So is an epoch that begins after a receipt of blocks 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from cloud import course
@@ -105,11 +105,12 @@ class Content:
 
     installation: Installation
     chunks: tuple[Replayed, ...]
+    readings: int = field(init=False)
+    """How many readings the block holds."""
 
-    @property
-    def readings(self) -> int:
-        """How many readings the block holds."""
-        return sum([table.readings for replayed in self.chunks for table in replayed.tables])
+    def __post_init__(self) -> None:
+        counts = [len(table.times) * len(table.layout.points) for held in self.chunks for table in held.tables]
+        object.__setattr__(self, "readings", sum(counts))
 
 
 @dataclass(frozen=True, slots=True)

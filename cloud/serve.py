@@ -18,6 +18,7 @@ from cloud.app import create_app
 from cloud.collector import Collector, now_ms
 from cloud.config import create_key, open_store
 from cloud.copier import Copier
+from cloud.cycles import look_seldom
 from cloud.notify import Manager
 from cloud.soundness import check
 from cloud.watchdog import attend
@@ -92,6 +93,7 @@ def serve(data: Path, host: str, port: int, language: messages.Language, second:
         if copier is not None:
             held.callback(copier.close)
         collector = Collector(store, key, writer, copier=copier)
+        look_seldom()
         _run(collector, listener, host, language)
         if store.failed is not None:
             raise StoreError(f"{store.path}: {store.failed}: what was promised before is kept, start again to see")

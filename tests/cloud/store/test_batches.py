@@ -1,0 +1,185 @@
+"""Blocks booked together come to the same rows as one by one, whatever their meters say."""
+
+from dataclasses import dataclass
+from struct import pack
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cloud.booking import Book, Changes
+from cloud.ingest import Content
+from cloud.intervals import INTERVAL_MS, Interval
+from cloud.reader import Reader
+from cloud.running import Memory
+from drivers.columns import Layouts, replay_track, replay_tracks
+from drivers.installation import Installation, install
+from protocols import modbus
+from protocols.errors import ProtocolError
+from protocols.record.block import Chunk, ClockState, Counters, Event, Header, Track
+
+T0 = 1_790_000_100_000 - 1_790_000_100_000 % INTERVAL_MS
+MINUTE = 60_000
+PROFILE = b"""
+schema = 1
+id = "counts"
+title = { zh = "x", en = "x" }
+protocol = "modbus"
+medium = "electricity"
+period = "10s"
+source = { doc = "made for tests", verified = "simulator" }
+products = []
+points = [
+  { id = "energy_import", fc = 3, address = 0, type = "u32", unit = "kWh", kind = "counter", scale = 0.01, modulus = 10000, max_rate_per_h = 100, bad = [0xFFFFFFFF] },
+  { id = "energy_export", fc = 3, address = 2, type = "f32", unit = "kWh", kind = "counter", max = 9000 },
+  { id = "power", fc = 3, address = 4, type = "i16", unit = "W", kind = "gauge", scale = 0.5 },
+  { id = "volume", fc = 3, address = 200, type = "u16", unit = "m3", kind = "counter", modulus = 1000, period = "20s" },
+  { id = "ct", fc = 3, address = 400, type = "u16", unit = "1", kind = "config", affects = ["energy_import"], period = "1h" },
+]
+[[proof]]
+request = "00"
+response = "00"
+expect = {}
+"""  # noqa: E501
+SITE = b"""
+schema = 1
+[site]
+id = "plant-7"
+name = "Plant 7"
+[[port]]
+name = "bus-1"
+device = "/dev/ttyUSB0"
+[[device]]
+id = "M-01"
+profile = "counts"
+port = "bus-1"
+address = "1"
+[[device.ratios]]
+from = 2026-09-21T22:07:00+08:00
+ct = "400/5"
+"""
+INSTALLED: Installation = install(SITE, {"counts": PROFILE})
+FAST, SLOW, SETTING = [query.request for query in INSTALLED.drivers[0].queries()]
+
+
+def answer(data: bytes) -> bytes:
+    return modbus.frame_rtu(1, bytes([3, len(data)]) + data)
+
+
+@dataclass
+class Meter:
+    """What a meter says next is drawn: mostly it counts."""
+
+    draw: Any
+    energy: int
+    export: float = 0.0
+    volume: int = 0
+    ct: int = 1
+
+    def fast(self) -> bytes:
+        odd = self.draw(st.integers(0, 40))
+        self.energy = self.draw(st.integers(0, 999_999)) if odd == 0 else self.energy + self.draw(st.integers(0, 9))
+        self.export += self.draw(st.sampled_from([0.0, 0.1, 0.125, 700.0 if odd == 1 else 0.0]))
+        shown = 0xFFFFFFFF if odd == 2 else self.energy % 1_000_000
+        real = bytes.fromhex("7FC00000") if odd == 3 else pack(">f", self.export)
+        return answer(shown.to_bytes(4) + real + (self.energy % 30_000).to_bytes(2))
+
+    def slow(self) -> bytes:
+        self.volume = (self.volume + self.draw(st.integers(0, 3))) % 1000
+        return answer(self.volume.to_bytes(2))
+
+    def setting(self) -> bytes:
+        self.ct = self.draw(st.sampled_from([self.ct] * 9 + [self.ct + 1]))
+        return answer(self.ct.to_bytes(2))
+
+
+@st.composite
+def lives(draw: st.DrawFn) -> list[tuple[Header, Chunk]]:
+    """Blocks of a meter: of a minute or of twenty, with silences, settings, resets, absent values, steps of UTC."""
+    meter, start, blocks = Meter(draw, draw(st.integers(0, 999_999))), T0, []
+    for seq in range(draw(st.integers(1, 30))):
+        span = draw(st.sampled_from([MINUTE] * 9 + [20 * MINUTE]))
+        tracks = []
+        for request, say, most in ((FAST, meter.fast, 5), (SLOW, meter.slow, 2), (SETTING, meter.setting, 1)):
+            odd = draw(st.integers(0, 19))
+            count = 0 if odd == 0 or (request == SETTING and odd > 3) else most
+            times = [index * span // most + draw(st.integers(0, 9_000)) for index in range(count)]
+            if odd == 1:
+                times.reverse()
+            if times:
+                tracks.append(Track.of(request, times, [say() for _ in times]))
+        chunk = Chunk(0, INSTALLED.digests[0], tuple(tracks), (), Counters.of(tracks, ()), None, bytes(16))
+        clock, boot = ClockState(2, 2, 5, 0), (Event(1, start, start, "first"),)
+        spans = (seq * MINUTE, (seq + 1) * MINUTE), (start, start + span)
+        place = (bytes(16), 0, seq, bytes(32), 1)
+        blocks.append((Header(*place, *spans, clock, (1, bytes(32)), ("0.1", bytes(32)), boot), chunk))
+        start += span + draw(st.sampled_from([0] * 9 + [50 * MINUTE, -5 * MINUTE]))
+    return blocks
+
+
+def booked(blocks: list[tuple[Header, Chunk]], takes: list[bool]) -> tuple[Any, ...]:
+    """Everything a book writes, as it stands at the end, when its rows are taken after some of the blocks."""
+    book, reader, found = Book(Memory()), Reader(), list[Changes]()
+    rows: dict[tuple[str, str, int], Interval] = {}
+    power: dict[tuple[str, str, int], tuple[float, float, int]] = {}
+    for (header, chunk), take in zip(blocks, [*takes[:-1], True], strict=True):
+        book.book(header, Content(INSTALLED, reader.replay(INSTALLED, (chunk,))))
+        if take:
+            found.append(book.take())
+    for changes in found:
+        rows |= {(row.device, row.point, row.start): row for row in changes.moved.intervals}
+        for place, heap in changes.power.items():
+            total, peak, samples = power.get(place, (0.0, float("-inf"), 0))
+            power[place] = (total + heap.total, max(peak, heap.peak), samples + heap.samples)
+    doubts: dict[Any, Any] = {}
+    for changes in found:
+        doubts |= changes.moved.doubts
+    answered = {(reply.request, reply.points): reply for changes in found for reply in changes.answered}
+    told = sorted(repr(turn) for changes in found for turn in changes.moved.turns)
+    settings_ = {(held.device, held.point): held for changes in found for held in changes.moved.settings}
+    left = {key: doubt for key, doubt in doubts.items() if doubt is not None}
+    return rows, left, answered, told, settings_, power
+
+
+@settings(max_examples=60, deadline=None)
+@given(lives(), st.data())
+def test_any_number_of_blocks_together_is_the_same_as_one_by_one(
+    blocks: list[tuple[Header, Chunk]], data: st.DataObject
+) -> None:
+    takes = data.draw(
+        st.lists(st.sampled_from([False, False, False, True]), min_size=len(blocks), max_size=len(blocks))
+    )
+    *together, some = booked(blocks, takes)
+    *singly, other = booked(blocks, [True] * len(blocks))
+    assert together == singly
+    assert some.keys() == other.keys()
+    for place, (total, peak, samples) in some.items():
+        assert (peak, samples) == other[place][1:] and total == pytest.approx(other[place][0])
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.lists(st.binary(min_size=10, max_size=10), min_size=1, max_size=12), min_size=1, max_size=12), st.data()
+)
+def test_tracks_read_together_are_the_same_as_one_by_one(answers: list[list[bytes]], data: st.DataObject) -> None:
+    """Of several counts, with a damaged reply among them now and then."""
+    held, layouts = INSTALLED.drivers[0], Layouts()
+    tracks = [Track.of(FAST, range(len(said)), [answer(body) for body in said]) for said in answers]
+    if data.draw(st.booleans()):
+        place = data.draw(st.integers(0, len(tracks) - 1))
+        said = tracks[place].replies()
+        reply = bytearray(said[-1])
+        reply[data.draw(st.integers(0, len(reply) - 1))] ^= 1 << data.draw(st.integers(0, 7))
+        tracks[place] = Track.of(FAST, tracks[place].times, [*said[:-1], bytes(reply)])
+        with pytest.raises(ProtocolError):
+            replay_track(held, tracks[place], layouts)
+        with pytest.raises(ProtocolError):
+            replay_tracks([(held, track) for track in tracks], layouts)
+        return
+    for track, table in zip(tracks, replay_tracks([(held, track) for track in tracks], layouts), strict=True):
+        alone = replay_track(held, track, layouts)
+        assert [(column.mantissa.tolist(), column.valid.tolist()) for column in table] == [
+            (column.mantissa.tolist(), column.valid.tolist()) for column in alone
+        ]
+        assert (table.times, table.stamps) == (alone.times, alone.stamps)
