@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from edge.outbox import Stored
-from protocols.errors import RecordError, UnreachableError
+from protocols.errors import EnrolmentError, RecordError, UnreachableError
 from protocols.record.answer import Answer, Verdict, decode_answers
 from protocols.record.cose import PublicKey
 from protocols.record.receipt import Receipt, open_receipt
@@ -20,7 +20,8 @@ class Reply:
     the chain went on without them.
 
     ``unknown_configuration``: send the configurations, then the blocks again. ``objection``: why the collector takes
-    nothing, as it or somebody on the way says: a conflict, or a refusal that no receipt bears out.
+    nothing, as it or somebody on the way says: a conflict, or a refusal that no receipt bears out. ``forgotten``: it
+    says that it does not know this gateway (any more).
     """
 
     receipt: Receipt | None
@@ -28,6 +29,7 @@ class Reply:
     refused: tuple[tuple[Stored, str], ...]
     unknown_configuration: bool
     objection: str
+    forgotten: bool = False
 
 
 def understand(sent: Sequence[Stored], status: int, body: bytes, gateway: bytes, collector: PublicKey) -> Reply:
@@ -57,6 +59,7 @@ def _reply(answers: list[tuple[Stored, Verdict]], receipt: Receipt | None, envel
         tuple((block, f"{verdict.code} {verdict.detail}") for block, verdict in final),
         any(verdict.code == UNKNOWN_CONFIGURATION for _, verdict in refused),
         next(iter(again), ""),
+        receipt is None and bool(refused) and all(verdict.code == EnrolmentError.code for _, verdict in refused),
     )
 
 

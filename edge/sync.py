@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from random import Random
 
+from edge import returning
 from edge.clock import Alarm
 from edge.config import EdgeConfig, Signed
 from edge.log import Log
@@ -142,12 +143,28 @@ class Sync:
             self._configured = False
             await self._post_configurations()
         if reply.receipt is None:
-            return False
+            return reply.forgotten and await self._return()
         if not await self._recorder.call(partial(self._outbox.settle, reply.receipt, reply.envelope)):
             return await self._go_elsewhere(reply.receipt, reply.envelope)
         self.standing.receipt = reply.receipt
         before, self._at = self._at, (reply.receipt.epoch, reply.receipt.next_seq)
         return self._at > before
+
+    async def _return(self) -> bool:
+        """Be taken in again by a collector that has lost its store, on the newest receipt it gave: True once it is."""
+        proof = (await self._recorder.call(self._outbox.chain)).receipt
+        if proof is None:
+            return False
+        oldest = await self._recorder.call(partial(self._outbox.batch, 0, 0, 1, 1))
+        body = returning.request(self._config, proof, oldest)
+        response = await self._transport.post(returning.PATH, body, returning.MEDIA)
+        if (taken := returning.taken(response, self._config.gateway, self._collector)) is None:
+            return False
+        receipt, envelope = taken
+        self._log("warning", "taken_in_again", place=f"{receipt.epoch}/{receipt.next_seq}")
+        await self._recorder.call(partial(self._outbox.settle, receipt, envelope))
+        self._at, self._configured = (receipt.epoch, receipt.next_seq), False
+        return True
 
     async def _go_elsewhere(self, receipt: Receipt, envelope: bytes) -> bool:
         """The collector signed that it holds what this chain does not: begin a new epoch after the receipt that says

@@ -1,0 +1,129 @@
+"""Agent and collector in virtual time: the collector is lost or set back, and the agent makes it whole again."""
+
+import asyncio
+import itertools
+import struct
+from random import Random
+
+import pytest
+
+from cloud import ways
+from cloud.collector import Collector
+from cloud.store import Store
+from edge import config
+from edge.transport import Response
+from protocols import modbus
+from protocols.record import invite
+
+HOUR = 3_600_000
+INTERVALS = (
+    "SELECT device, point, start, end, unit, meter, closed, start_value, start_at, start_epoch, start_seq, end_value,"
+    " end_at, end_epoch, end_seq, rolled, multiplier, consumption, readings, expected, quality, position, period_ms,"
+    " state, ignored, since, kind, covered_ms, integral FROM intervals ORDER BY device, point, start"
+)
+
+
+class AtOnce:
+    """A writer that does it where it is asked."""
+
+    def __init__(self, store, now):
+        self.store, self.now = store, now
+
+    async def append(self, frames):
+        return self.store.append(frames, self.now())
+
+    async def run(self, job):
+        return job()
+
+
+class Line:
+    """The way to the collector's own code; which collector answers at its end can be changed."""
+
+    def __init__(self, box):
+        self.box, self.key, self.store = box, box.collector, None
+        self.posts, self.now = [], lambda: 0
+
+    async def post(self, path, body, content_type):
+        self.posts.append(path)
+        collector = Collector(self.store, self.key, AtOnce(self.store, self.now), self.now)
+        sent = await ways.serve(collector, path, body, "en", "test")
+        after = sent.headers.get("retry-after")
+        return Response(sent.status, sent.body, None if after is None else float(after))
+
+    async def close(self):
+        pass
+
+
+def rising():
+    count = itertools.count(1 << 20)
+
+    def answer(request):
+        asked = modbus.parse_tcp(request)
+        pdu = bytes([asked.function, 4]) + struct.pack(">f", next(count) / 1024)
+        return [(10, modbus.frame_tcp(asked.transaction, asked.unit, pdu))]
+
+    return answer
+
+
+def rows(store, query):
+    with store.reading() as db:
+        return db.execute(query).fetchall()
+
+
+@pytest.fixture
+def site(box, kit, tmp_path):
+    """A box with a meter, enrolled with a real collector; its world and its line."""
+    made = box(kit.modbus_port(), kit.sdm(1))
+    made.enrol()
+    line = Line(made)
+    line.store = Store(tmp_path / "first.db", made.collector)
+    start = kit.world(made, {"net": rising()}).start
+    line.now = lambda: start + 10 * HOUR
+    code = invite.make(Random(2).randbytes(9), made.collector.spki)
+    line.store.create_invite(code, None, start + 20 * HOUR, start)
+    profiles = list(made.profiles.values())
+    enrolment = (made.state / config.ENROLMENT).read_bytes()
+    line.store.enrol(code.format(), enrolment, made.envelopes[0], profiles, start)
+    yield made, kit.world(made, {"net": rising()}, transport=line), line
+    line.store.close()
+
+
+def test_a_collector_set_back_to_an_older_backup_is_made_whole_by_a_running_agent(site, tmp_path):
+    _, world, line = site
+
+    async def during(world):
+        await asyncio.sleep(600)
+        line.store.back_up(tmp_path / "older.db")
+        await asyncio.sleep(1200)
+        line.lost = line.store
+        line.store = Store(tmp_path / "older.db", line.key)
+
+    world.run(2460, during)
+    (held,) = line.store.gateways()
+    before = rows(line.lost, INTERVALS)
+    assert held.next_seq >= 39
+    closed = [row for row in before if row[6] == 1]
+    assert closed and [row for row in rows(line.store, INTERVALS) if row[6] == 1][: len(closed)] == closed
+    assert rows(line.store, "SELECT count(*), max(seq) FROM blocks") == [(held.next_seq, held.next_seq - 1)]
+    line.lost.close()
+
+
+def test_a_collector_that_lost_everything_gets_it_back_once_its_operator_lets_gateways_in_again(site, tmp_path):
+    _, world, line = site
+
+    async def during(world):
+        await asyncio.sleep(1800)
+        line.lost = line.store
+        line.store = Store(tmp_path / "empty.db", line.key)
+        await asyncio.sleep(600)
+        assert line.store.gateways() == []
+        line.store.open_window(line.now() + HOUR)
+
+    world.run(4200, during)
+    (held,) = line.store.gateways()
+    assert (held.next_seq >= 60, held.blocks) == (True, held.next_seq)
+    closed = [row for row in rows(line.lost, INTERVALS) if row[6] == 1]
+    assert closed and [row for row in rows(line.store, INTERVALS) if row[6] == 1][: len(closed)] == closed
+    assert {row.kind for row in line.store.incidents()} == {"readmitted"}
+    assert 1 <= line.posts.count("/v1/enrolments") <= 60
+    line.lost.close()
