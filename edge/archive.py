@@ -100,6 +100,11 @@ class Archive:
                 before = row
             place = rows[-1].epoch, rows[-1].seq
 
+    def starts_before(self, blocks: int) -> int:
+        """When so many of the newest blocks begin (UTC ms as believed)."""
+        rows = self._rows("SELECT utc_start FROM block ORDER BY epoch DESC, seq DESC LIMIT ?", (blocks,))
+        return min([start for (start,) in rows], default=0)
+
     def opened(self) -> Iterator[tuple[OpenBlock, list[Record]]]:
         """What is committed and not sealed yet: unsigned."""
         for (data,) in self._rows("SELECT data FROM open_block ORDER BY id", ()):

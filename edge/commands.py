@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -91,6 +92,28 @@ def doctor(state: State = STATE, as_json: Json = False) -> None:
             if not check.ok:
                 typer.echo(f"    → {_doctors_remedy(check.name, check.code)}")
     raise typer.Exit(next((check.exit_code for check in checks if not check.ok), 0))
+
+
+@app.command("support-bundle")
+def support_bundle(
+    state: State = STATE,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="the file to write; else one here")] = None,
+    log: Annotated[Path | None, typer.Option("--log", help="the agent's log; else the journal of its service")] = None,
+) -> None:
+    """One file for whoever helps from afar: status, checks, log, configuration, faults; without keys or passwords."""
+    from edge import support
+    from edge.doctor import examine
+
+    def checks() -> list[dict[str, object]]:
+        found = asyncio.run(examine(state, SystemClock()))
+        return [{name: getattr(check, name) for name in check.__slots__} for check in found]
+
+    site = re.sub(r"[^\w-]", "_", config.site_id(state)) or "box"
+    path = out or Path(f"tanmeter-support-{site}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.zip")
+    content = support.bundle(state, log, checks)
+    support.place(content, path)
+    typer.echo(str(path))
+    typer.echo(messages.text("edge.support.done", _language(), bytes=len(content)), err=True)
 
 
 @app.command()

@@ -82,6 +82,11 @@ class EdgeConfig:
         )
 
 
+def technician(state: Path) -> PublicKey:
+    """The key that this box's configurations are signed with; ConfigError, RecordError."""
+    return open_enrolment(_read(state / ENROLMENT, "an enrolment: run `tanmeter site init`")).technician
+
+
 def site_id(state: Path) -> str:
     """The id of the site this box was set up for, for its log; empty when that cannot be read."""
     try:
