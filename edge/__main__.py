@@ -13,9 +13,11 @@ from edge import config, control
 from edge.adapters import Adapters
 from edge.agent import Agent
 from edge.clock import SystemClock
+from edge.daemon import Daemon
 from edge.log import Calm, Log, last_words, to_stderr
 from edge.notify import Manager
 from edge.transport import HttpTransport, transport
+from edge.vouched import Vouched
 from edge.watchdog import attend
 from edge.wire import wire
 from protocols import messages
@@ -39,10 +41,12 @@ async def run(state: Path, language: messages.Language, least: str, metrics: str
     def link() -> HttpTransport | None:
         return transport(state / config.COLLECTOR)
 
-    clock = SystemClock()
+    daemon = Daemon(SystemClock().mono_ms)
+    clock = SystemClock(daemon.knows, Vouched(state).knows)
+    await daemon.refresh()
     log = Calm(to_stderr(language, least, config.site_id(state)), clock.mono_ms)
     wires = partial(wire, adapters=Adapters(state / config.ADAPTERS))
-    agent = Agent(state, clock, wires, link(), SystemRandom(), log=log, enrolled=link)
+    agent = Agent(state, clock, wires, link(), SystemRandom(), log=log, enrolled=link, agreed=daemon.agreed)
     if metrics:
         _measure(metrics, agent)
     running = asyncio.ensure_future(agent.run(stop))
@@ -54,6 +58,7 @@ async def run(state: Path, language: messages.Language, least: str, metrics: str
         for work in (
             attend(manager, agent.vigil, partial(agent.vigil.told, language), log),
             _answer(state / config.SOCKET, {"status": agent.status}, log),
+            daemon.follow(),
         )
     ]
     try:

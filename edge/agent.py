@@ -10,6 +10,7 @@ from typing import Any
 from drivers.query import Values
 from drivers.reading import Exchange
 from drivers.site import Port
+from edge.belief import STEP_MS, Change, Doubt
 from edge.blocks import Blocks, Closing
 from edge.clock import Alarm, Clock
 from edge.config import COLLECTOR, LEARNED, OUTBOX, Collector, EdgeConfig, load, load_collector
@@ -30,12 +31,9 @@ from edge.sync import Sync
 from edge.transport import Transport
 from edge.watchdog import Vigil
 from edge.wire import Wire
-from protocols.errors import ConfigError, DamagedError
+from protocols.errors import ClockError, ConfigError, DamagedError
 from protocols.record.block import EventKind
 from protocols.record.receipt import Receipt
-
-STEP_MS = 1000
-"""A jump of UTC against monotonic time that is a step and not a slew."""
 
 
 class Agent:
@@ -44,6 +42,7 @@ class Agent:
     ``watch_s``: how often the wall clock is compared with the monotonic one; by default every second when durable,
     else at the end of each block. ``retry_s``: how often a full disk is tried again, and ``enrolled`` is asked: the way
     to the collector, once there is one. A box that measures before it is enrolled begins to deliver by itself.
+    ``agreed``: whether the sources of the clock agree, so that a step of it may be believed at once.
     """
 
     def __init__(
@@ -60,10 +59,11 @@ class Agent:
         retry_s: float = 5.0,
         enrolled: Callable[[], Transport | None] | None = None,
         listen: Listen = ears,
+        agreed: Callable[[], bool] = lambda: False,
     ) -> None:
         self._state, self._clock, self._wires, self._transport = state, clock, wires, transport
         self._random, self._log, self._durable, self._retry_s = random, log, durable, retry_s
-        self._enrolled, self._listen = enrolled, listen
+        self._enrolled, self._listen, self._agreed = enrolled, listen, agreed
         self._watch_s = watch_s if watch_s is not None else (1.0 if durable else 86_400.0)
         self._alarm = Alarm()
         self._closings: asyncio.Queue[Closing | None] = asyncio.Queue()
@@ -133,7 +133,15 @@ class Agent:
         self._config, self._outbox = config, outbox
         self._ledger = Ledger(config.installation)
         self._recorder = Recorder(outbox, self._committed, self._stopped_for_room)
-        self._blocks = Blocks(config, outbox, self._recorder, clock=self._clock, random=self._random, log=self._log)
+        self._blocks = Blocks(
+            config,
+            outbox,
+            self._recorder,
+            clock=self._clock,
+            agreed=self._agreed,
+            random=self._random,
+            log=self._log,
+        )
         self._disk = Disk(
             outbox,
             self._blocks,
@@ -260,8 +268,11 @@ class Agent:
             await self._alarm.wait(max(0.001, min(wait_s, self._watch_s)) if not self.paused else None)
             if self.paused or stop.is_set() or self._over(until):
                 continue
-            if abs(off := blocks.off_by()) > STEP_MS:
-                self._step(off)
+            found = blocks.look()
+            if isinstance(found, Doubt):
+                self._doubt(found)
+            if isinstance(found, Change):
+                self._change(found)
             elif blocks.believed() >= blocks.end:
                 self._turn()
             elif blocks.crowded:
@@ -281,15 +292,26 @@ class Agent:
             self._blocks.resume(self._blocks.open)
             self._restart(now)
 
-    def _step(self, off: int) -> None:
-        """UTC has jumped: the block ends where it believed to be, the next one believes the clock."""
-        before = self._blocks.believed()
-        self._close(before, carry=False)
-        self._blocks.note(EventKind.CLOCK_STEP, before, before + off, f"UTC moved by {off} ms")
-        self._log("warning", "clock_step", ms=off)
-        self._restart(self._blocks.open.utc)
+    def _change(self, change: Change) -> None:
+        """Another UTC is believed: the block ends where it believed to be, the next one begins with what changed."""
+        before, stepped = self._blocks.believed(), abs(change.off) > STEP_MS
+        self._close(before, not stepped, change)
+        if stepped:
+            self._blocks.note(EventKind.CLOCK_STEP, before, before + change.off, f"UTC moved by {change.off} ms")
+            self._log("warning", "clock_step", ms=change.off)
+            self._restart(self._blocks.open.utc)
+        if change.corrects:
+            self._blocks.note(EventKind.CORRECTION, before, before + change.off, "the clock knows the time")
+            self._log("info", "clock_known", ms=change.off)
 
-    def _close(self, end: int, carry: bool = True) -> None:
+    def _doubt(self, doubt: Doubt) -> None:
+        """The clock has stepped and is not believed, or is back: an event that moves nothing, and an alarm."""
+        now, over = self._blocks.believed(), "over: " if doubt.over else ""
+        self._blocks.note(EventKind.CLOCK_STEP, now, now, f"{ClockError.code} {over}the clock is {doubt.off} ms off")
+        event = "clock_doubt_over" if doubt.over else "clock_doubted"
+        self._log("info" if doubt.over else "error", event, fault=ClockError.code, ms=doubt.off)
+
+    def _close(self, end: int, carry: bool = True, change: Change | None = None) -> None:
         mono = self._blocks.open.mono + end - self._blocks.open.utc
         for poller in self._pollers if carry else ():
             poller.conclude(end, mono)
@@ -298,7 +320,7 @@ class Agent:
             for poller in self._pollers
             for job in (poller.pending(end) if carry else poller.asking())
         ]
-        self._closings.put_nowait(self._blocks.turn(end, pending, carry))
+        self._closings.put_nowait(self._blocks.turn(end, pending, carry, change))
         for poller in self._pollers:
             poller.wake()
 

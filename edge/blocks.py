@@ -1,21 +1,24 @@
 """The open block: its line of time, what is noted in it, and how it becomes the next link of the chain.
 
-Within a block UTC is the believed UTC at its start plus the monotonic time since; a new block believes the clock anew.
+Within a block UTC is the believed UTC at its start plus the monotonic time since; a new block believes the clock anew,
+as far as it is to be believed (``edge/belief.py``).
 """
 
 import asyncio
 import itertools
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from random import Random
 
 from drivers.query import Values
 from drivers.reading import Exchange
 from edge import sealer
+from edge.belief import Belief, Change, Doubt, Sight, drift
 from edge.clock import Clock, together
 from edge.config import EdgeConfig
 from edge.log import Log
 from edge.outbox import DiskFull, Outbox
+from edge.recall import last_known
 from edge.recorder import Recorder
 from edge.sealer import UNPLACED, End, OpenBlock, Record
 from edge.software import installed
@@ -45,7 +48,15 @@ class Blocks:
     """State: the open block. Sealed blocks go to the outbox in order, one at a time."""
 
     def __init__(
-        self, config: EdgeConfig, outbox: Outbox, recorder: Recorder, *, clock: Clock, random: Random, log: Log
+        self,
+        config: EdgeConfig,
+        outbox: Outbox,
+        recorder: Recorder,
+        *,
+        clock: Clock,
+        random: Random,
+        log: Log,
+        agreed: Callable[[], bool] = lambda: False,
     ) -> None:
         self._config, self._outbox, self._recorder = config, outbox, recorder
         self._clock, self._random, self._log = clock, random, log
@@ -54,6 +65,9 @@ class Blocks:
         self._boot = self._bytes = self._ended = self._sealed = 0
         self._early: list[tuple[int, Exchange, Values]] = []
         self._last: int | None = None
+        self._agreed = agreed
+        self._sight: Sight
+        self.belief: Belief
         self.open: OpenBlock
         self.end: int
         self.chain = asyncio.Lock()
@@ -70,9 +84,17 @@ class Blocks:
         return min(self.believed(), self.end - 1)
 
     def off_by(self) -> int:
-        """How far the clock has stepped since the block began (ms)."""
+        """How far the clock is from the block's line of time (ms)."""
         mono, utc = together(self._clock)
         return utc - (self.open.utc + mono - self.open.mono)
+
+    def look(self) -> Change | Doubt | None:
+        """Look at the clock: what follows from it, for ``turn`` to accept or to be told."""
+        self._sight = self._see()
+        return self.belief.look(self._sight)
+
+    def _see(self) -> Sight:
+        return Sight(*together(self._clock), self._clock.state(), self._agreed())
 
     # ---- its life
 
@@ -95,13 +117,17 @@ class Blocks:
 
     def begin(self, until: int | None) -> None:
         """The first block of this start, with the event that bounds the downtime."""
-        chain, (mono, now) = self._outbox.chain(), together(self._clock)
+        chain, sight = self._outbox.chain(), self._see()
+        mono, now, self._sight = sight.mono, sight.utc, sight
+        self.belief = Belief(sight, last_known(self._outbox, self._config.key.public))
         number, _ = self._config.in_force.name
         self._boot, self._last = self._outbox.begin(number), until
         events = [Event(EventKind.BOOT, chain.last_utc or now, now, f"start {self._boot}")]
         events += [Event(EventKind.DISK, now, now, detail[:200]) for detail in self._outbox.alarms()]
         if number != chain.configuration:
             events.append(Event(EventKind.CONFIGURATION, now, now, f"{chain.configuration} -> {number}"))
+        if self.belief.corrects_downtime:
+            events.append(Event(EventKind.CORRECTION, now, now, "the box was down for long"))
         self._open(1, mono, now, events)
         self._log("info", "boot", boot=self._boot, epoch=chain.link.epoch, seq=chain.link.seq, configuration=number)
 
@@ -143,18 +169,25 @@ class Blocks:
         self.open = block
         self.end = self._boundary(self.believed())
 
-    def turn(self, end: int, pending: Collection[tuple[int, int, int]], carry: bool) -> Closing:
+    def turn(
+        self, end: int, pending: Collection[tuple[int, int, int]], carry: bool, change: Change | None = None
+    ) -> Closing:
         """End the block at ``end`` (UTC ms in its line of time) and open the next, which believes the clock anew.
 
-        ``pending``: (device, query, slot) that come later, under their slots when ``carry``.
+        ``pending``: (device, query, slot) that come later, under their slots when ``carry``. ``change``: what the last
+        look at the clock has led to.
         """
         mono = self.open.mono + end - self.open.utc
-        now_mono, now_utc = together(self._clock)
-        utc = now_utc - (now_mono - mono)
+        ended = self._ended_at(mono, end)
+        if change is not None:
+            self.belief.accept(change, self._sight)
+        else:
+            self.belief.follow(self._see())
+        utc = self.belief.utc(mono)
         early, self._early = self._early, []
         self._ended += 1
         carried = {(exchange.device, exchange.query, slot) for slot, exchange, _ in early if slot != UNPLACED}
-        closing = Closing(self.open, End(mono, end, self._clock.state()), carried.union(pending))
+        closing = Closing(self.open, ended, carried.union(pending))
         carried = carried.union(pending if carry else ())
         self._open(self.open.id + 1, mono, end if abs(utc - end) <= ROUNDING_MS else utc, carried=carried)
         for entry in early:
@@ -170,7 +203,12 @@ class Blocks:
         for entry in early:
             self.put(*entry)
         self.note(EventKind.SHUTDOWN, min([end, *pending]), end, "stopped")
-        return Closing(self.open, End(self.open.mono + end - self.open.utc, end, self._clock.state()), frozenset())
+        return Closing(self.open, self._ended_at(self.open.mono + end - self.open.utc, end), frozenset())
+
+    def _ended_at(self, mono: int, end: int) -> End:
+        """The end of the open block. Its error holds the true time all through the block."""
+        state = self.belief.state(mono)
+        return End(mono, end, replace(state, error_ms=state.error_ms + drift(mono - self.open.mono)))
 
     async def seal(self, closing: Closing) -> Sealed:
         """Seal a block that has ended, once all of it is committed; waits while the disk is full."""
@@ -206,7 +244,7 @@ class Blocks:
             boot=self._boot,
             mono=mono,
             utc=utc,
-            clock=self._clock.state(),
+            clock=self.belief.state(mono),
             configuration=self._config.in_force.name,
             software=installed(),
             plan=self._plan,

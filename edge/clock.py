@@ -3,17 +3,22 @@
 import asyncio
 import ctypes
 import time
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
 from protocols.record.block import ClockState
 
-NONE, RTC, NTP = 0, 1, 2
-"""Sources of RECORD.md that can be told from here."""
+NONE, RTC, NTP, NTS, GNSS, TECHNICIAN = range(6)
+"""Sources of RECORD.md."""
 UNKNOWN, INFORMATIVE, SYNCHRONISED = 0, 1, 2
 UNSYNCHRONISED_BIT = 0x40
 WORST_ERROR_MS = 16_000
 """What the kernel itself says when nobody disciplines the clock."""
+TIMESYNC = Path("/run/systemd/timesync/synchronized")
+RTC_APART_S = 120
+"""How far a hardware clock may have come from the kernel's since the boot."""
 TRIES = 5
 
 
@@ -47,10 +52,18 @@ def together(clock: Clock) -> tuple[int, int]:
 
 
 class SystemClock:
-    """The kernel's clocks. Whether UTC is disciplined is asked of the kernel, whichever daemon does it."""
+    """The kernel's clocks.
 
-    def __init__(self) -> None:
-        self._last_sync_s = 0
+    Whether UTC is disciplined is asked of the kernel, whichever daemon does it; ``others`` may know more: they are
+    asked first, with monotonic and UTC ms, and answer None when they do not know. ``rtc``: the folder of the hardware
+    clock.
+    """
+
+    def __init__(
+        self, *others: Callable[[int, int], ClockState | None], rtc: Path = Path("/sys/class/rtc/rtc0")
+    ) -> None:
+        self._last_sync_s, self._others = 0, others
+        self._resting = RTC if _holds(rtc / "since_epoch", time.time()) else NONE
 
     def mono_ms(self) -> int:
         """CLOCK_BOOTTIME in ms."""
@@ -61,15 +74,20 @@ class SystemClock:
         return time.time_ns() // 1_000_000
 
     def state(self) -> ClockState:
-        """NTP and its largest error while the kernel is disciplined, else the hardware clock or nothing."""
+        """What is known of UTC: by a daemon, by the kernel it disciplines, by a technician, by the hardware clock.
+
+        Of several the one that knows most; who merely cites the hardware clock is INFORMATIVE.
+        """
+        mono, utc = self.mono_ms(), self.utc_ms()
+        found = [state for other in self._others if (state := other(mono, utc)) is not None]
         kernel = _Timex()
-        answer = _adjtimex(kernel)
-        if answer >= 0 and not kernel.status & UNSYNCHRONISED_BIT:
-            self._last_sync_s = int(time.time())
-            return ClockState(NTP, SYNCHRONISED, -(-int(kernel.maxerror) // 1000), self._last_sync_s)
-        source = RTC if Path("/dev/rtc0").exists() else NONE
-        known = INFORMATIVE if self._last_sync_s else UNKNOWN
-        return ClockState(source, known, WORST_ERROR_MS, self._last_sync_s)
+        if _adjtimex(kernel) >= 0 and not kernel.status & UNSYNCHRONISED_BIT:
+            found.append(ClockState(NTP, SYNCHRONISED, -(-int(kernel.maxerror) // 1000), _heard(utc // 1000)))
+        resting = INFORMATIVE if self._resting == RTC else UNKNOWN
+        best = max([*found, ClockState(self._resting, resting, WORST_ERROR_MS, 0)], key=lambda state: state.state)
+        if best.state == SYNCHRONISED:
+            self._last_sync_s = best.last_sync_s
+        return replace(best, last_sync_s=max(best.last_sync_s, self._last_sync_s))
 
     async def sleep(self, seconds: float) -> None:
         """Wait."""
@@ -109,6 +127,22 @@ class Alarm:
 def _end(waiting: "asyncio.Future[None]") -> None:
     if not waiting.done():
         waiting.set_result(None)
+
+
+def _heard(now_s: int) -> int:
+    """UTC seconds when systemd-timesyncd last heard its server; now where another daemon keeps the kernel's clock."""
+    try:
+        return int(TIMESYNC.stat().st_mtime)
+    except OSError:
+        return now_s
+
+
+def _holds(rtc: Path, now: float) -> bool:
+    """Whether there is a hardware clock, and UTC is what it says: else the kernel has its time from elsewhere."""
+    try:
+        return abs(int(rtc.read_text()) - now) <= RTC_APART_S
+    except (OSError, ValueError):
+        return False
 
 
 class _Timex(ctypes.Structure):

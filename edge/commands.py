@@ -1,4 +1,4 @@
-"""tanmeter edge: run, status, doctor, salvage."""
+"""tanmeter edge: run, status, doctor, clock, salvage."""
 
 import asyncio
 import json
@@ -12,7 +12,9 @@ from typing import Annotated, Any
 import typer
 
 from edge import config, control
-from edge.clock import SystemClock
+from edge.clock import UNKNOWN, Clock, SystemClock
+from edge.daemon import Daemon
+from edge.vouched import Vouched, vouch
 from protocols import messages
 from protocols.errors import ChainError, PortGone
 
@@ -80,7 +82,7 @@ def doctor(state: State = STATE, as_json: Json = False) -> None:
     """Check key, configuration, disk, clock, ports, collector, agent; the exit code is that of the first fault."""
     from edge.doctor import examine
 
-    checks = asyncio.run(examine(state, SystemClock()))
+    checks = asyncio.run(examine(state, _clock(state)))
     if as_json:
         told = [{name: getattr(check, name) for name in check.__slots__} for check in checks]
         typer.echo(json.dumps({"ok": all(check.ok for check in checks), "checks": told}, ensure_ascii=False))
@@ -90,7 +92,7 @@ def doctor(state: State = STATE, as_json: Json = False) -> None:
             verdict = messages.text("edge.doctor.ok" if check.ok else "edge.doctor.bad", _language())
             typer.echo(f"[{verdict}] {name}: {check.code} {check.found}".replace(":  ", ": "))
             if not check.ok:
-                typer.echo(f"    → {_doctors_remedy(check.name, check.code)}")
+                typer.echo(f"    → {messages.remedy(check.code, _language())}")
     raise typer.Exit(next((check.exit_code for check in checks if not check.ok), 0))
 
 
@@ -128,11 +130,31 @@ def salvage(
     raise typer.Exit(recover(store, out, as_json))
 
 
-def _doctors_remedy(name: str, code: str) -> str:
-    """What to do: as the code of the error says, else as the check has it of its own."""
-    if code:
-        return messages.remedy(code, _language())
-    return messages.text(f"edge.doctor.{name}_remedy", _language())
+@app.command()
+def clock(
+    state: State = STATE,
+    confirm: Annotated[bool, typer.Option("--confirm", help="vouch that UTC is right, until the next boot")] = False,
+    as_json: Json = False,
+) -> None:
+    """What the box knows of the time; --confirm where neither network nor a hardware clock tells it."""
+    if confirm:
+        vouch(state, SystemClock())
+    held = _clock(state)
+    found, utc = held.state(), datetime.fromtimestamp(held.utc_ms() / 1000, UTC).isoformat(timespec="seconds")
+    if as_json:
+        known = {name: getattr(found, name) for name in found.__slots__}
+        typer.echo(json.dumps({"utc": utc, "confirmed": confirm, **known}, ensure_ascii=False))
+        return
+    word = "confirmed" if confirm else "unknown" if found.state == UNKNOWN else "known"
+    source = messages.text(f"edge.clock.{found.source}", _language())
+    typer.echo(messages.text(f"edge.clock.{word}", _language(), utc=utc, source=source, error_ms=found.error_ms))
+
+
+def _clock(state: Path) -> Clock:
+    """The clock as the agent sees it, its daemon asked just now."""
+    daemon = Daemon(SystemClock().mono_ms)
+    asyncio.run(daemon.refresh())
+    return SystemClock(daemon.knows, Vouched(state).knows)
 
 
 def _lines(held: dict[str, Any]) -> list[str]:

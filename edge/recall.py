@@ -4,12 +4,15 @@ from collections.abc import Sequence
 
 from drivers.driver import Driver
 from drivers.installation import UNASKED
+from edge.belief import is_known
 from edge.outbox import Outbox
 from protocols.record import transport
-from protocols.record.block import Chunk
+from protocols.record.block import Chunk, open_header
+from protocols.record.cose import PublicKey
 
 BLOCKS = 12
 SIZE = 4 << 20
+LOOKED_AT = 64
 
 Recalled = tuple[int | None, dict[int, list[bytes]]]
 """UTC ms of the end, None when nothing ran before; packets by device number, oldest first."""
@@ -26,3 +29,14 @@ def recall(outbox: Outbox, drivers: Sequence[Driver]) -> Recalled:
             if chunk.device in unasked:
                 found.setdefault(chunk.device, []).extend(raw for track in chunk.tracks for raw in track.replies())
     return chain.last_utc or None, found
+
+
+def last_known(outbox: Outbox, key: PublicKey) -> int | None:
+    """UTC ms of the end of the newest block that knew the time, of the last LOOKED_AT; None when none did."""
+    link = outbox.chain().link
+    for seq in range(link.seq - 1, max(-1, link.seq - 1 - LOOKED_AT), -1):
+        for stored in outbox.batch(link.epoch, seq, 1, SIZE):
+            header = open_header(transport.unpack(stored.frame).envelope, key)
+            if is_known(header.clock, min(header.utc)):
+                return header.utc[1]
+    return None

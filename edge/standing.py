@@ -35,7 +35,8 @@ class Running:
         """Everything that is known now."""
         chain = await self.recorder.call(self.outbox.chain)
         counts = await self.recorder.call(self.outbox.counts)
-        site, clock = self.config.installation.site, self.clock.state()
+        site, belief = self.config.installation.site, self.blocks.belief
+        clock = belief.state(self.clock.mono_ms())
         number, digest = self.config.in_force.name
         version, software = installed()
         return {
@@ -57,6 +58,7 @@ class Running:
                 "error_ms": clock.error_ms,
                 "last_sync": clock.last_sync_s,
                 "offset_ms": self.blocks.off_by(),
+                "doubted": belief.doubt_ms != 0,
             },
             "outbox": {name: getattr(counts, name) for name in counts.__slots__},
             "store": await self.recorder.call(self.disk.status),

@@ -25,6 +25,7 @@ TanmeterError
 ├── StoreError           STO-101  the disk is full or failing
 │   ├── BusyError        STO-102  another process holds the store
 │   └── DamagedError     STO-103  the store is not what was written
+├── ClockError           CLK-401  UTC is not known, or a clock is not believed
 ├── UnreachableError     SYN-501  the collector cannot be reached
 │   └── NotRunningError  SYN-502  no agent runs on this box
 ├── EnrolmentError       ENR-401  a gateway, key or code is unknown, used up, expired or revoked
@@ -219,6 +220,13 @@ class DamagedError(StoreError):
     """The store cannot be read, or holds something else than was written."""
 
     code = "STO-103"
+
+
+class ClockError(TanmeterError):
+    """The box does not know the time well, or its clock has stepped and is not believed."""
+
+    code: ClassVar[str] = "CLK-401"
+    exit_code = 8
 
 
 class UnreachableError(TanmeterError):

@@ -210,7 +210,7 @@ def test_a_clock_that_steps_ends_the_block_and_is_told(box, kit):
         await asyncio.sleep(50)
         world.step_ms = 7_200_000
 
-    world.run(240, step, watch_s=1.0)
+    world.run(240, step, watch_s=1.0, agreed=lambda: True)
     headers = [header for header, _ in made.blocks()]
     steps = [
         (n, event) for n, header in enumerate(headers) for event in header.events if event.kind == EventKind.CLOCK_STEP

@@ -60,9 +60,9 @@ def test_doctor_names_each_fault_and_its_remedy(box, kit):
 
 
 @pytest.mark.parametrize(("language", "word"), [("zh", "NTP"), ("en", "NTP")])
-def test_a_clock_that_nobody_keeps_has_a_remedy_though_no_code(language, word, monkeypatch, capsys, tmp_path):
+def test_a_clock_that_nobody_keeps_has_a_remedy(language, word, monkeypatch, capsys, tmp_path):
     monkeypatch.setenv("TANMETER_LANG", language)
-    adrift = doctor.Check("clock", "", False, "source 0", "", 8)
+    adrift = doctor.Check("clock", "", False, "source 0", "CLK-401", 8)
 
     async def examine(state, clock):
         return [adrift]

@@ -149,7 +149,7 @@ def test_a_clock_that_steps_back_an_hour_and_ahead_twenty_years(box, kit, tmp_pa
         await asyncio.sleep(1000)
         world.step_ms = 0
 
-    world.run(3999, step, watch_s=1.0)
+    world.run(3999, step, watch_s=1.0, agreed=lambda: True)
     blocks = made.blocks()
     assert max(replies(made).values()) == 1 and abs(due(made) - 2 * 400) <= 8
     steps = [event.end - event.start for header, _ in blocks for event in header.events if event.kind == 4]

@@ -1,0 +1,195 @@
+"""Which UTC is believed: faults 26 to 31 at the edge, the clock in the hand of the test."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edge.belief import DRIFT_PPM, Belief, Change, Doubt, Sight
+from protocols.record.block import ClockState
+
+NOW = 1_790_000_000_000
+MINUTE, HOUR, DAY = 60_000, 3_600_000, 86_400_000
+YEARS = 20 * 365 * DAY
+NTP, RTC, NONE, WORD = (
+    ClockState(2, 2, 5, 0),
+    ClockState(1, 1, 16_000, 0),
+    ClockState(0, 0, 16_000, 0),
+    ClockState(5, 1, 30_000, 0),
+)
+
+
+class Watched:
+    """A belief that is asked every second. The clock is ``off`` the truth by what the test says."""
+
+    def __init__(self, state: ClockState, last: int | None = NOW - HOUR, off: int = 0) -> None:
+        self.mono, self.off, self.state, self.agreed = 0, off, state, False
+        self.belief = Belief(self.sight(), last)
+        self.told: list[Change | Doubt] = []
+
+    def sight(self) -> Sight:
+        return Sight(self.mono, NOW + self.mono + self.off, self.state, self.agreed)
+
+    def run(self, seconds: int, every: int = 1) -> list[Change | Doubt]:
+        """So long; what it led to, changes accepted, as the agent does."""
+        begun = len(self.told)
+        for _ in range(0, seconds, every):
+            self.mono += every * 1000
+            sight = self.sight()
+            found = self.belief.look(sight)
+            if found is not None:
+                self.told.append(found)
+            if isinstance(found, Change):
+                self.belief.accept(found, sight)
+            elif self.mono % MINUTE == 0:
+                self.belief.follow(sight)
+        return self.told[begun:]
+
+    @property
+    def error(self) -> int:
+        """How far UTC as believed is from the truth, which is ``off`` 0."""
+        return self.belief.utc(self.mono) - NOW - self.mono
+
+
+def known(watched: Watched) -> int:
+    return watched.belief.state(watched.mono).state
+
+
+def test_fault_26_a_clock_in_1970_is_followed_and_known_only_once_it_is_synchronised() -> None:
+    watched = Watched(NONE, off=-NOW)
+    assert known(watched) == 0 and not watched.run(300)
+    watched.off = -NOW + 5 * HOUR
+    assert watched.run(2) == [Change(5 * HOUR, False)], "somebody sets it, and nobody vouches for it"
+    watched.off, watched.state = 0, NTP
+    (change,) = watched.run(2)
+    assert change == Change(NOW - 5 * HOUR, True) and (known(watched), watched.error) == (2, 0)
+
+
+@pytest.mark.parametrize(("state", "off", "last", "knows"), [
+    (RTC, 0, NOW - HOUR, 1),
+    (RTC, -2 * HOUR, NOW - HOUR, 0),
+    (RTC, 401 * DAY, NOW - HOUR, 0),
+    (RTC, 0, None, 1),
+    (RTC, -3 * 365 * DAY, None, 0),
+    (WORD, -2 * HOUR, NOW - HOUR, 1),
+    (NONE, 0, NOW - HOUR, 0),
+    (NTP, 0, NOW - HOUR, 2),
+    (NTP, YEARS, NOW - HOUR, 0),
+    (NTP, -2 * DAY, NOW - HOUR, 0),
+])  # fmt: skip
+def test_a_boot_knows_the_time_where_somebody_stands_for_it_and_it_can_be(
+    state: ClockState, off: int, last: int | None, knows: int
+) -> None:
+    assert known(Watched(state, last, off)) == knows
+
+
+def test_a_right_clock_that_nobody_knew_of_is_corrected_by_nothing_at_all() -> None:
+    watched = Watched(NONE)
+    watched.state = NTP
+    assert watched.run(3) == [Change(0, True)] and known(watched) == 2
+
+
+def test_fault_27_a_step_back_of_an_hour_is_not_believed_and_a_right_clock_wins_at_last() -> None:
+    watched = Watched(NTP)
+    watched.run(60)
+    watched.off = -HOUR
+    assert watched.run(300) == [Doubt(-HOUR)]
+    assert watched.error == 0 and known(watched) == 1 and watched.belief.doubt_ms == -HOUR
+    assert watched.run(400) == [Change(-HOUR, True)], "ten minutes synchronised and steady"
+    assert watched.error == -HOUR and known(watched) == 2 and watched.belief.doubt_ms == 0
+
+
+def test_fault_28_twenty_years_and_back_leave_the_line_where_it_was() -> None:
+    watched = Watched(NTP)
+    watched.run(60)
+    watched.off = YEARS
+    assert watched.run(12 * 3600, 10) == [Doubt(YEARS)] and watched.error == 0
+    watched.off = 0
+    assert watched.run(10) == [Doubt(0, over=True)] and known(watched) == 2
+
+
+def test_fault_29_a_false_server_is_refused_for_as_long_as_it_is_not_steady() -> None:
+    watched = Watched(NTP)
+    watched.run(60)
+    for turn in range(1, 20):
+        watched.off = turn * 7000
+        assert watched.run(500) == [Doubt(turn * 7000)]
+        assert watched.error == 0
+
+
+def test_fault_29_a_step_that_sources_agree_on_is_believed_at_once() -> None:
+    watched = Watched(NTP)
+    watched.run(60)
+    watched.off, watched.agreed = 2 * HOUR, True
+    assert watched.run(2) == [Change(2 * HOUR, True)]
+
+
+def test_a_step_of_less_than_five_seconds_is_believed() -> None:
+    watched = Watched(NTP)
+    watched.run(60)
+    watched.off = 4000
+    assert watched.run(2) == [Change(4000, False)]
+
+
+def test_the_first_synchronisation_corrects_a_hardware_clock() -> None:
+    watched = Watched(RTC, off=90_000)
+    watched.run(60)
+    watched.off = 50_000
+    assert watched.run(5) == [Doubt(-40_000)], "but nothing less does"
+    watched.off, watched.state = 0, NTP
+    assert watched.run(5) == [Change(-90_000, True)]
+
+
+def test_a_technicians_word_moves_a_clock_that_lost_its_servers() -> None:
+    watched = Watched(NTP)
+    watched.run(60)
+    watched.off, watched.state = HOUR, NONE
+    assert watched.run(3600) == [Doubt(HOUR)]
+    watched.state = WORD
+    assert watched.run(2) == [Change(HOUR, True)] and known(watched) == 1
+
+
+def test_a_box_that_was_in_store_says_that_its_clock_is_right_when_somebody_stands_for_it() -> None:
+    assert Watched(WORD, NOW - 500 * DAY).belief.corrects_downtime
+    watched = Watched(NTP, NOW - 500 * DAY)
+    assert not watched.belief.corrects_downtime and known(watched) == 0
+    assert watched.run(2 * 86_400, 60) == [Change(0, True)] and known(watched) == 2
+
+
+@given(st.integers(-DRIFT_PPM, DRIFT_PPM), st.integers(-5, 5), st.integers(1, 30))
+def test_fault_30_the_true_time_lies_within_the_stated_error_through_thirty_days_of_drift(
+    ppm: int, begin: int, days: int
+) -> None:
+    watched = Watched(NTP, off=begin)
+    watched.run(120)
+    watched.state = NONE
+    for hour in range(days * 24):
+        watched.off = begin + hour * HOUR * ppm // 1_000_000
+        watched.run(3600, 1800)
+        state = watched.belief.state(watched.mono)
+        assert abs(watched.error) <= state.error_ms and state.state == 1
+    if days >= 1:
+        assert watched.belief.state(watched.mono).error_ms >= 1000, "a second or more, and it says so"
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.integers(-3 * DAY, 3 * DAY), st.sampled_from([NTP, RTC, NONE, WORD]), st.booleans(), st.integers(1, 900)
+        ),
+        max_size=8,
+    ),
+    st.sampled_from([NTP, RTC, NONE, WORD]),
+)
+def test_whatever_the_clock_does_utc_moves_only_by_what_is_told(
+    moves: list[tuple[int, ClockState, bool, int]], state: ClockState
+) -> None:
+    watched = Watched(state)
+    for off, state_now, agreed, seconds in moves:
+        watched.off, watched.state, watched.agreed = off, state_now, agreed
+        for _ in range(0, seconds, 7):
+            before, told = watched.belief.utc(0), len(watched.told)
+            watched.run(7, 7)
+            moved = watched.belief.utc(0) - before
+            changes = [found for found in watched.told[told:] if isinstance(found, Change)]
+            assert moved == (changes[0].off if changes else moved) and (changes or abs(moved) <= 1000)
+            assert not (changes and known(watched) and abs(moved) > 5000 and not changes[0].corrects)

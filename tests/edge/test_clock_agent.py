@@ -1,0 +1,135 @@
+"""The agent under a clock that is wrong, and the collector behind it: polls go on, and what was read finds its time."""
+
+import asyncio
+import struct
+from itertools import pairwise
+
+import pytest
+
+from cloud.store import Store
+from protocols.record.answer import Answer
+from protocols.record.block import ClockState, EventKind
+from protocols.record.cose import PrivateKey
+from protocols.record.invite import make
+from simulator.time import SimClock
+
+HOUR, DAY = 3_600_000, 86_400_000
+GOOD, NOTHING = ClockState(2, 2, 5, 0), ClockState(0, 0, 16_000, 0)
+
+
+@pytest.fixture
+def said(monkeypatch):
+    """What the clock says of itself, for the test to set."""
+    held = {"state": GOOD}
+    monkeypatch.setattr(SimClock, "state", lambda clock: held["state"])
+    return held
+
+
+def rising():
+    """A meter that counts one with each answer."""
+    count = 0
+
+    def answer(request):
+        nonlocal count
+        count += 1
+        asked = request[10] << 8 | request[11]
+        data = struct.pack(">f", count) * (asked // 2)
+        return [(10, request[:4] + (3 + len(data)).to_bytes(2) + request[6:8] + bytes([len(data)]) + data)]
+
+    return answer
+
+
+def delivered(made, path, now):
+    """The blocks, taken by an empty collector at ``now``, and its intervals."""
+    outbox = made.outbox()
+    frames = [stored.frame for seq in range(outbox.chain().link.seq) for stored in outbox.batch(0, seq, 1, 1 << 30)]
+    outbox.close()
+    with Store(path, PrivateKey.generate()) as store:
+        code = make(bytes(32), store.key.spki)
+        store.create_invite(code, None, now + HOUR, now)
+        store.enrol(
+            code.format(), (made.state / "enrolment.cose").read_bytes(), made.envelopes[0],
+            [source for _, source in sorted(made.profiles.items())], now,
+        )  # fmt: skip
+        verdicts = [
+            verdict for at in range(0, len(frames), 40) for verdict in store.append(frames[at : at + 40], now)[0]
+        ]
+        assert [(verdict.answer, verdict.detail) for verdict in verdicts] == [(Answer.STORED, "")] * len(frames)
+        return sorted((row.interval for row in store.intervals()), key=lambda row: row.start)
+
+
+def events(made, kind):
+    return [
+        (number, event)
+        for number, (header, _) in enumerate(made.blocks())
+        for event in header.events
+        if event.kind == kind
+    ]
+
+
+def test_fault_26_a_boot_in_1970_measures_at_once_and_is_dated_by_a_signed_correction(box, kit, said, tmp_path):
+    made = box(kit.modbus_port(), kit.sdm(1))
+    world = kit.world(made, {"net": rising()})
+    world.run(299)
+    true = world.start
+    world.step_ms, said["state"] = -true, NOTHING
+
+    async def synchronise(world):
+        await asyncio.sleep(605)
+        world.step_ms, said["state"] = 0, GOOD
+
+    world.run(1200, synchronise, watch_s=1.0)
+    headers = [header for header, _ in made.blocks()]
+    boot = [header for header in headers if header.boot == 2]
+    assert boot[0].utc[0] < HOUR and boot[0].clock.state == 0, "the first block of 1970"
+    ((number, event),) = events(made, EventKind.CORRECTION)
+    assert abs(headers[number].utc[0] - event.end) <= 2 and headers[number - 1].utc[1] == event.start
+    assert [found for found, _ in events(made, EventKind.CLOCK_STEP)] == [number]
+    assert {header.clock.state for header in headers[6:number]} == {0} and headers[number].clock.state == 2
+    assert all(after.mono[0] == before.mono[1] for before, after in pairwise(boot))
+    answered = sum(chunk.counters.answered for header, chunks in made.blocks() if header.boot == 2 for chunk in chunks)
+    assert abs(answered - 120) <= 2, "a poll every ten seconds, whatever the year"
+    rows = delivered(made, tmp_path / "soon.db", true + HOUR)
+    assert rows == delivered(made, tmp_path / "later.db", true + 9 * DAY)
+    assert sum(row.readings for row in rows) == answered + 30
+    assert all(
+        made_at in range(true - HOUR, true + HOUR) for row in rows for made_at in (row.start, row.register_end.at)
+    )
+    assert sum(row.consumption for row in rows) == rows[-1].register_end.value - rows[0].register_start.value
+
+
+def test_fault_27_and_28_steps_that_are_not_believed_move_no_block_and_lose_no_slot(box, kit, said, tmp_path):
+    made = box(kit.modbus_port(), kit.sdm(1))
+    world = kit.world(made, {"net": rising()})
+
+    async def step(world):
+        for step in (-HOUR, 0, 20 * 365 * DAY, 0):
+            await asyncio.sleep(400)
+            world.step_ms = step
+
+    world.run(1999, step, watch_s=1.0)
+    headers = [header for header, _ in made.blocks()]
+    assert all((after.mono[0], after.utc[0]) == (before.mono[1], before.utc[1]) for before, after in pairwise(headers))
+    doubts = [event for _, event in events(made, EventKind.CLOCK_STEP)]
+    assert len(doubts) == 4 and all(event.start == event.end and "CLK-401" in event.detail for event in doubts)
+    assert {header.clock.state for header in headers} == {1, 2} and not events(made, EventKind.CORRECTION)
+    assert [level for event, level in world.levels if event == "clock_doubted"] == ["error"] * 2
+    rows = delivered(made, tmp_path / "collector.db", kit.start + HOUR)
+    assert sum(row.readings for row in rows) == 200 and {row.quality for row in rows} == {"measured"}
+
+
+def test_fault_29_a_right_clock_wins_in_the_end(box, kit, said, tmp_path):
+    made = box(kit.modbus_port(), kit.sdm(1))
+    world = kit.world(made, {"net": rising()})
+
+    async def step(world):
+        await asyncio.sleep(300)
+        world.step_ms = HOUR
+
+    world.run(1999, step, watch_s=1.0)
+    ((number, event),) = events(made, EventKind.CORRECTION)
+    headers = [header for header, _ in made.blocks()]
+    assert event.end - event.start in range(HOUR - 5, HOUR + 5) and headers[number].clock.state == 2
+    assert headers[number].mono[0] - headers[0].mono[0] in range(880_000, 960_000), "ten minutes steady"
+    rows = delivered(made, tmp_path / "collector.db", kit.start + 2 * HOUR)
+    assert sum(row.consumption for row in rows) == rows[-1].register_end.value - rows[0].register_start.value

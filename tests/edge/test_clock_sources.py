@@ -1,0 +1,135 @@
+"""Who stands for UTC: the kernel, chrony as it answers, a hardware clock, a technician; and none of them for long."""
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+
+from edge.clock import SystemClock
+from edge.daemon import STALE_MS, Daemon, chrony, chronyc
+from edge.vouched import Vouched, vouch
+from protocols.record.block import ClockState
+
+LOCAL = "7F7F0101,,5,1795646996.512600736,0.000000000,0.000000000,0.000000000,0.000,0.000,0.000,0.000000000,0.000000000,0.0,Normal\n"  # noqa: E501
+"""As chronyd 4.3 says it that has no source but itself."""
+UNREACHED = "^,?,127.0.0.1,0,0,0,4294967295,0.000000000,0.000000000,0.000000000\n"
+TRACKING = "CB00710A,203.0.113.10,2,1795646900.250000000,-0.000120000,0.000010000,0.000030000,-3.1,0.001,0.050,0.024000000,0.003000000,64.2,Normal\n"  # noqa: E501
+SOURCES = "".join(
+    f"^,{mark},203.0.113.{number},1,6,377,12,0.000010000,0.000012000,0.013000000\n"
+    for number, mark in ((10, "*"), (11, "+"), (12, "+"), (13, "x"))
+)
+NTS = "".join(f"203.0.113.{number},NTS,1,15,256,33,0,0,8,64\n" for number in (10, 11, 12))
+
+
+def test_chrony_tells_the_error_and_whether_three_sources_agree() -> None:
+    word = chrony([TRACKING, SOURCES, ""], 7)
+    assert word is not None and word.agreed
+    assert word.state == ClockState(2, 2, 16, 1_795_646_900), "0.12 + 3 + 24/2 ms, rounded up"
+    alone = chrony([TRACKING, SOURCES.splitlines()[0], ""], 7)
+    assert alone is not None and not alone.agreed
+
+
+def test_one_authenticated_source_is_enough_and_a_receiver_of_ones_own() -> None:
+    word = chrony([TRACKING, SOURCES.splitlines()[0], NTS], 7)
+    assert word is not None and word.agreed and word.state.source == 3
+    mixed = chrony([TRACKING, SOURCES, NTS.splitlines()[0]], 7)
+    assert mixed is not None and mixed.state.source == 2, "what is chosen beside it is not authenticated"
+    word = chrony([TRACKING, "#,*,PPS,0,4,377,5,0.0,0.0,0.000000146\n", ""], 7)
+    assert word is not None and word.agreed and word.state.source == 4
+
+
+@pytest.mark.parametrize("reports", [
+    [LOCAL, UNREACHED, ""],
+    ["", "", ""],
+    ["506 Cannot talk to daemon\n", "", ""],
+    [TRACKING.replace("Normal", "Not synchronised"), SOURCES, ""],
+    [TRACKING.replace("0.024000000", "?"), SOURCES, ""],
+    ["\ufffd,,,\n", ",,,,\n", ","],
+])  # fmt: skip
+def test_a_daemon_that_knows_nothing_or_is_not_understood_leaves_it_to_the_kernel(reports: list[str]) -> None:
+    assert chrony(reports, 7) is None
+
+
+def test_a_word_holds_a_while_with_a_growing_error_and_nobody_waits_for_the_daemon() -> None:
+    now, slow = [0], {"tracking": TRACKING, "sources": SOURCES, "authdata": ""}
+
+    def ask(report: str) -> str:
+        time.sleep(0.1)
+        return slow[report]
+
+    async def polled() -> int:
+        asked, ticks = asyncio.ensure_future(daemon.refresh()), 0
+        while not asked.done():
+            await asyncio.sleep(0.01)
+            ticks += 1
+        return ticks
+
+    daemon = Daemon(lambda: now[0], ask)
+    assert daemon.knows(0, 0) is None and not daemon.agreed()
+    assert asyncio.run(polled()) >= 5, "the loop goes on while the daemon is asked"
+    now[0] = 100_000
+    later = daemon.knows(100_000, 0)
+    assert later is not None and later.error_ms == 16 + 50 and daemon.agreed()
+    now[0] = STALE_MS + 1
+    assert daemon.knows(now[0], 0) is None and not daemon.agreed()
+
+
+def test_a_daemon_that_hangs_or_is_not_there_says_nothing_within_its_time(tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert chronyc("tracking") == ""
+    hanging = tmp_path / "chronyc"
+    hanging.write_text("#!/bin/sh\nexec /bin/sleep 60\n")
+    hanging.chmod(0o755)
+    monkeypatch.setattr("edge.daemon.PATIENCE_S", 0.2)
+    begun = time.monotonic()
+    assert chronyc("tracking") == "" and time.monotonic() - begun < 5
+    hanging.write_text(f"#!/bin/sh\ncat <<END\n{LOCAL}END\n")
+    monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")
+    monkeypatch.setattr("edge.daemon.PATIENCE_S", 5)
+    assert chronyc("tracking") == LOCAL
+
+
+def test_a_hardware_clock_stands_for_utc_only_where_utc_is_its_own(tmp_path) -> None:
+    def source(seconds: float) -> int:
+        (tmp_path / "since_epoch").write_text(f"{int(time.time() + seconds)}\n")
+        return SystemClock(rtc=tmp_path)._resting
+
+    assert [source(0), source(-30), source(-86_400 * 365), source(600)] == [1, 1, 0, 0]
+    assert SystemClock(rtc=tmp_path / "none")._resting == 0
+
+
+def test_a_technicians_word_holds_in_its_boot_and_while_the_clock_is_left_alone(tmp_path) -> None:
+    boot, clock = tmp_path / "boot_id", SystemClock(rtc=tmp_path)
+    boot.write_text("one\n")
+    word = Vouched(tmp_path, boot)
+    mono, utc = clock.mono_ms(), clock.utc_ms()
+    assert word.knows(mono, utc) is None
+    vouch(tmp_path, clock, boot)
+    said = word.knows(mono, utc)
+    assert said is not None and (said.source, said.state) == (5, 1) and 30_000 <= said.error_ms <= 30_010
+    grown = word.knows(mono + 86_400_000, utc + 86_400_000)
+    assert grown is not None and 73_000 <= grown.error_ms <= 73_300, "500 ppm of a day more"
+    assert word.knows(mono, utc + 6_000) is None, "somebody has set the clock since"
+    boot.write_text("two\n")
+    assert Vouched(tmp_path, boot).knows(mono, utc) is None
+    (tmp_path / "clock.json").write_text("[1]")
+    assert Vouched(tmp_path, boot).knows(mono, utc) is None
+
+
+def test_the_command_tells_what_stands_for_the_clock_and_takes_a_word_for_it(tmp_path) -> None:
+    def clock(*options: str) -> dict:
+        said = subprocess.run(
+            [sys.executable, "-m", "tanmeter", "edge", "clock", "--state", str(tmp_path), "--json", *options],
+            capture_output=True, text=True, timeout=60, check=True, env=os.environ,
+        )  # fmt: skip
+        return json.loads(said.stdout)
+
+    if (before := clock())["state"] == 2:
+        pytest.skip("this machine's clock is synchronised: nobody's word is needed")
+    assert not before["confirmed"]
+    assert clock("--confirm")["source"] == 5
+    assert clock()["source"] == 5
