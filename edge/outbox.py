@@ -236,7 +236,11 @@ class Outbox:
         return link.epoch, link.seq
 
     def settle(self, receipt: Receipt, envelope: bytes) -> bool:
-        """Mark what the receipt covers. False, and nothing marked, when its head is not in this chain: a fork."""
+        """Mark what the receipt covers. False, and nothing marked, when its head is not in this chain: a fork.
+
+        A collector that holds less than a second copy covered once was set back, or is another one: what it does not
+        hold is not covered any more, and is kept.
+        """
         with self._db.transaction(lazy=True):
             if not self._knows(receipt):
                 return False
@@ -244,10 +248,19 @@ class Outbox:
             if receipt.level >= SETTLED:
                 settled = max(settled, receipt.next_seq)
                 rows.move(self._db, settled=envelope)
+            else:
+                settled = min(settled, receipt.next_seq)
+                self._uncover(receipt.epoch)
             rows.keep_epoch(self._db, receipt.epoch, max(received, receipt.next_seq), settled, cut)
             rows.move(self._db, receipt=envelope)
         self.remember((receipt.epoch, receipt.next_seq), flush=False)
         return True
+
+    def _uncover(self, behind: int) -> None:
+        """Nothing of the epochs behind this one is covered."""
+        for number, received, settled, cut in rows.epochs(self._db):
+            if number > behind and settled > 0:
+                rows.keep_epoch(self._db, number, received, 0, cut)
 
     def refuse(self, epoch: int, seq: int, detail: str) -> None:
         """The collector has gone on without taking this block: keep it, but wait for it no longer."""

@@ -4,12 +4,15 @@ With the receipt goes what an enrolment brings, and, where the first blocks are 
 oldest one: the chain begins with it there. Whether the collector does so is for its operator to say.
 """
 
+import sqlite3
 from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
 
 from edge.config import EdgeConfig
 from edge.outbox import Stored
 from edge.transport import Response
-from protocols.errors import RecordError, UnreachableError
+from protocols.errors import RecordError, StoreError, UnreachableError
 from protocols.record import cbor, shape, transport
 from protocols.record.cose import PublicKey
 from protocols.record.receipt import Receipt, open_receipt
@@ -17,6 +20,7 @@ from protocols.record.receipt import Receipt, open_receipt
 PATH = "/v1/enrolments"
 MEDIA = "application/cbor"
 TAKEN, REFUSED = 201, 403
+BUSY_S = 10.0
 
 
 def request(config: EdgeConfig, receipt: bytes, oldest: Sequence[Stored]) -> bytes:
@@ -26,6 +30,18 @@ def request(config: EdgeConfig, receipt: bytes, oldest: Sequence[Stored]) -> byt
     if oldest and (oldest[0].epoch, oldest[0].seq) != (0, 0):
         body[4] = transport.unwrap(oldest[0].frame)[0]
     return cbor.encode(body)
+
+
+def oldest_held(outbox: Path) -> bytes | None:
+    """The envelope of the oldest block in a store, whether or not an agent has it open; None when there is none."""
+    if not outbox.exists():
+        return None
+    try:
+        with closing(sqlite3.connect(f"{outbox.absolute().as_uri()}?mode=ro", uri=True, timeout=BUSY_S)) as db:
+            row = db.execute("SELECT frame FROM block ORDER BY epoch, seq LIMIT 1").fetchone()
+    except sqlite3.Error as error:
+        raise StoreError(f"{outbox}: {error}") from error
+    return None if row is None else transport.unwrap(row[0])[0]
 
 
 def taken(response: Response, gateway: bytes, collector: PublicKey) -> tuple[Receipt, bytes] | None:

@@ -105,9 +105,12 @@ def enrol(
     code: Annotated[str, typer.Argument(help="the one-time code made with tanmeter cloud invite")],
     collector: Annotated[str, typer.Option(help="the collector's address, like https://collector.example")],
     state: State = STATE,
+    instead: Annotated[
+        bool, typer.Option("--new-collector", help="in place of the one it is enrolled with, whose key is lost")
+    ] = False,
 ) -> None:
     """Enrol this box with a collector; the code also pins the collector's key."""
-    enrolling.enrol(state, code, collector)
+    enrolling.enrol(state, code, collector, instead=instead)
     known = load_collector(state / COLLECTOR)
     if known is not None:
         _say("site.enrol.done", url=known.url, key=known.key.kid.hex())

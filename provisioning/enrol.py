@@ -7,9 +7,11 @@ from typing import Any
 
 import httpx
 
-from edge.config import COLLECTOR, load_collector
+from edge import returning
+from edge.config import COLLECTOR, OUTBOX, load_collector
 from protocols.errors import ConfigError, EncodingError, EnrolmentError, UnreachableError
 from protocols.record import cbor, invite, shape
+from protocols.record.block import open_header
 from protocols.record.cose import PublicKey
 from protocols.record.receipt import Receipt, open_receipt
 from provisioning import folder
@@ -20,24 +22,28 @@ LONGEST_ANSWER = 1 << 16
 SERVER_ERROR = 500
 
 
-def enrol(state: Path, code: str, url: str, client: httpx.Client | None = None) -> Receipt:
+def enrol(state: Path, code: str, url: str, client: httpx.Client | None = None, *, instead: bool = False) -> Receipt:
     """Enrol the box in ``state`` with the collector at ``url``; its first receipt, once collector.json is written.
 
-    EnrolmentError when the code or the collector's key is wrong or it says no, UnreachableError when it cannot be
-    reached, ConfigError when the box is not set up or enrolled elsewhere. Calling again is harmless.
+    ``instead``: of the collector it is enrolled with, which is no more, or has lost its key. EnrolmentError when the
+    code or the collector's key is wrong or it says no, UnreachableError when it cannot be reached, ConfigError when the
+    box is not set up or enrolled elsewhere. Calling again is harmless.
     """
     wanted = invite.parse(code)
     address = _address(url)
     box = folder.read_box(state)
     first = box.configs[0]
-    body = cbor.encode({0: wanted.format(), 1: box.envelope, 2: first.envelope, 3: first.profiles})
-    key, envelope = _read_answer(_post(f"{address}/v1/enrolments", body, client))
+    body = {0: wanted.format(), 1: box.envelope, 2: first.envelope, 3: first.profiles}
+    start = None if (oldest := returning.oldest_held(state / OUTBOX)) is None else _start(oldest, box)
+    if oldest is not None and start is not None:
+        body[4] = oldest
+    key, envelope = _read_answer(_post(f"{address}/v1/enrolments", cbor.encode(body), client))
     if invite.fingerprint(key.spki) != wanted.fingerprint:
         found, expected = invite.fingerprint(key.spki).hex(), wanted.fingerprint.hex()
         raise EnrolmentError(f"found a collector with the key {found}, expected {expected} of the invite code")
     receipt = open_receipt(envelope, key)
-    _check_receipt(receipt, box)
-    _keep(state, address, key)
+    _check_receipt(receipt, box, start)
+    _keep(state, address, key, instead)
     return receipt
 
 
@@ -95,18 +101,25 @@ def _read_answer(data: bytes) -> tuple[PublicKey, bytes]:
         raise EnrolmentError(f"found an answer that is not a collector's ({error})") from error
 
 
-def _check_receipt(receipt: Receipt, box: Box) -> None:
-    head = hashlib.sha256(box.envelope).digest()
-    found = (receipt.gateway, receipt.epoch, receipt.next_seq, receipt.head)
-    if found != (box.enrolment.key.id, 0, 0, head):
+def _start(oldest: bytes, box: Box) -> tuple[int, int, bytes] | None:
+    """Where the chain begins that the box still holds: epoch, seq, and the hash before; None: at its first block."""
+    header = open_header(oldest, box.enrolment.key)
+    return None if (header.epoch, header.seq) == (0, 0) else (header.epoch, header.seq, header.previous)
+
+
+def _check_receipt(receipt: Receipt, box: Box, start: tuple[int, int, bytes] | None) -> None:
+    expected = start or (0, 0, hashlib.sha256(box.envelope).digest())
+    if (receipt.gateway, receipt.epoch, receipt.next_seq, receipt.head) != (box.enrolment.key.id, *expected):
         raise EnrolmentError(f"found a receipt for another gateway or request ({receipt}), expected one for this box")
 
 
-def _keep(state: Path, address: str, key: PublicKey) -> None:
+def _keep(state: Path, address: str, key: PublicKey, instead: bool) -> None:
     path = state / COLLECTOR
     held = load_collector(path)
-    if held is not None and held.key != key:
-        expected = "the same collector, or no such file (the box then has to be set up again)"
+    if held is not None and held.key != key and instead:
+        path.replace(path.with_name(f"collector-{held.key.kid.hex()}.json"))
+    elif held is not None and held.key != key:
+        expected = "the same collector, or --new-collector when that one is no more"
         raise ConfigError(str(path), f"a box enrolled with {held.url}", expected)
     contents = {"url": address, "algorithm": key.algorithm, "spki": key.spki.hex()}
     folder.write(path, json.dumps(contents, indent=1).encode() + b"\n")

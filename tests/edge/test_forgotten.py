@@ -11,9 +11,11 @@ from cloud import ways
 from cloud.collector import Collector
 from cloud.store import Store
 from edge import config
+from edge import rows as store_rows
 from edge.transport import Response
 from protocols import modbus
-from protocols.record import invite
+from protocols.record import invite, transport
+from protocols.record.receipt import Receipt, sign_receipt
 
 HOUR = 3_600_000
 INTERVALS = (
@@ -106,6 +108,26 @@ def test_a_collector_set_back_to_an_older_backup_is_made_whole_by_a_running_agen
     assert closed and [row for row in rows(line.store, INTERVALS) if row[6] == 1][: len(closed)] == closed
     assert rows(line.store, "SELECT count(*), max(seq) FROM blocks") == [(held.next_seq, held.next_seq - 1)]
     line.lost.close()
+
+
+def test_what_a_collector_that_was_set_back_does_not_hold_is_not_covered_any_more(site):
+    made, world, line = site
+    world.run(600)
+    outbox = made.outbox()
+    head = outbox.chain().link
+    done = [Receipt(made.gateway.public.id, 0, head.seq, head.previous, level, 0) for level in (1, 2)]
+    for receipt in done:
+        assert outbox.settle(receipt, sign_receipt(receipt, line.key))
+    assert rows_of(outbox) == (head.seq, head.seq)
+    lower = Receipt(made.gateway.public.id, 0, 3, transport.unpack(outbox.batch(0, 2, 1, 1)[0].frame).hash, 1, 0)
+    assert outbox.settle(lower, sign_receipt(lower, line.key))
+    assert rows_of(outbox) == (head.seq, 3)
+    outbox.close()
+
+
+def rows_of(outbox):
+    """What of epoch 0 was received, and what a second copy covers."""
+    return store_rows.epoch(outbox._db, 0)[1:3]
 
 
 def test_a_collector_that_lost_everything_gets_it_back_once_its_operator_lets_gateways_in_again(site, tmp_path):

@@ -13,7 +13,7 @@ from cloud.store import Store
 from cloud.writer import Writer
 from drivers.builtin import builtin
 from edge.config import load
-from protocols.errors import EnrolmentError
+from protocols.errors import ConfigError, EnrolmentError
 from protocols.record import invite
 from protocols.record.cose import PrivateKey
 from provisioning import site_init
@@ -94,3 +94,22 @@ def test_a_box_may_have_changed_before_it_enrols(
     assert site_init.sign(state, site, profiles, technician, NOW) == 2
     enrol(state, invited(store), URL, client)
     assert [held.number for held in store.configurations(load(state).gateway)] == [1]
+
+
+def test_a_box_goes_to_a_new_collector_when_its_own_has_lost_its_key(
+    state: Path, store: Store, client: httpx.Client, tmp_path: Path
+) -> None:
+    enrol(state, invited(store), URL, client)
+    with Store(tmp_path / "new.db", PrivateKey.generate()) as other:
+        writer = Writer(lambda batches: other.append_batches(batches, NOW))
+        new = TestClient(create_app(Collector(other, other.key, writer, lambda: NOW)))
+        try:
+            with pytest.raises(ConfigError, match="--new-collector"):
+                enrol(state, invited(other), URL, new)
+            receipt = enrol(state, invited(other, b"bits nine"), URL, new, instead=True)
+        finally:
+            writer.close()
+        config = load(state)
+        assert config.collector is not None and config.collector.key.spki == other.key.spki
+        assert (receipt.next_seq, receipt.head) == (0, config.previous)
+        assert (state / f"collector-{store.ours.kid.hex()}.json").exists()
