@@ -2,7 +2,7 @@
 
 import sqlite3
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from random import Random
 
@@ -59,6 +59,7 @@ def prove(gateway: Gateway, folder: Path, tier: Tier, seed: int) -> Iterator[Lin
     count = min(FRAMES[tier], len(gateway.frames))
     yield _sent(gateway, count).line("every bit of a block on its way", seed)
     yield _signed(gateway, max(1, count // 2)).line("every bit of the signed bytes, compressed anew", seed)
+    yield replace(_credulous(gateway).line("the same, where no signature is checked", seed), control=True)
     yield _others(gateway, folder).line("every bit of a receipt, an enrolment, a configuration, a batch", seed)
     yield _at_rest(gateway, folder, AT_REST[tier], Random(seed)).line("bits of blocks in the collector's store", seed)
 
@@ -83,10 +84,10 @@ class _Holdings:
 class _Door:
     """The collector's examination of a frame in the place of the gateway's block ``seq``."""
 
-    def __init__(self, gateway: Gateway, seq: int) -> None:
+    def __init__(self, gateway: Gateway, seq: int, key: PublicKey | None = None) -> None:
         self._examiner, self._holdings, self._now = Examiner(), _Holdings(gateway), gateway.end
         head = Head(0, 0, gateway.config.previous, None, None, 0)
-        self._trust = Trust(gateway.config.gateway, gateway.config.key.public, False, head)
+        self._trust = Trust(gateway.config.gateway, key or gateway.config.key.public, False, head)
         for frame in gateway.frames[:seq]:
             finding = self._examiner.examine(self._trust, self._holdings, frame, self._now)
             assert finding.head is not None, "the gateway's own blocks are taken"
@@ -95,6 +96,13 @@ class _Door:
     def answer(self, frame: bytes) -> Answer:
         """What it would be answered; nothing is kept."""
         return self._examiner.examine(self._trust, self._holdings, frame, self._now).verdict.answer
+
+
+class _Credulous(PublicKey):
+    """A key that takes any signature for its own: what the proof must find out."""
+
+    def verify(self, signature: bytes, data: bytes) -> None:
+        """Nothing is checked."""
 
 
 def _sent(gateway: Gateway, frames: int) -> Count:
@@ -124,6 +132,19 @@ def _signed(gateway: Gateway, frames: int) -> Count:
                 count.wrong(f"seq {seq} bit {bit}: {answer.name}")
             else:
                 count.add(answer.name.lower())
+    return count
+
+
+def _credulous(gateway: Gateway) -> Count:
+    key = gateway.config.key.public
+    count, door = Count(), _Door(gateway, 0, _Credulous(key.algorithm, key.spki))
+    envelope, chunks = transport.unwrap(gateway.frames[0])
+    for bit, changed in _flips(envelope):
+        answer = door.answer(zstandard.ZstdCompressor(level=1).compress(changed + chunks))
+        if answer == Answer.STORED:
+            count.wrong(f"bit {bit}")
+        else:
+            count.add(answer.name.lower())
     return count
 
 

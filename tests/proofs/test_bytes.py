@@ -1,0 +1,38 @@
+"""The bytes of the proof on a small scale: what it looks for it finds, and where it is there it says so."""
+
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from proofs import bits, fuzzing
+from proofs.gateway import Gateway, live
+from protocols.record.block import Chunk
+
+
+@pytest.fixture(scope="module")
+def gateway(tmp_path_factory: pytest.TempPathFactory) -> Gateway:
+    return live(tmp_path_factory.mktemp("lived") / "gateway", 5, 2)
+
+
+def test_where_no_signature_is_checked_changed_bits_are_found_to_slip_through(gateway: Gateway) -> None:
+    count = bits._credulous(gateway)
+    assert count.violations >= 512, "every bit of the signature itself, at the least"
+    assert count.found
+
+
+def test_bits_of_what_is_signed_are_all_found_out(gateway: Gateway, tmp_path: Path) -> None:
+    count = bits._at_rest(gateway, tmp_path, 200, Random(1))
+    assert (count.tried, count.violations) == (200, 0)
+
+
+def test_a_parser_that_breaks_is_found_and_one_that_does_not_reads_something(gateway: Gateway) -> None:
+    def breaks(data: bytes) -> None:
+        data[300]
+
+    for name, (parser, seeds) in fuzzing.parsers(gateway).items():
+        reached, failure = fuzzing.feed(parser, seeds, Random(name), 300)
+        assert (failure, reached > 0) == ("", True), name
+    chunks = fuzzing.parsers(gateway)["chunk"][1]
+    assert Chunk.from_bytes(chunks[0])
+    assert "IndexError" in fuzzing.feed(breaks, [b"short"], Random(1), 300)[1]
