@@ -24,6 +24,9 @@ MOST_PROFILES = 64
 MOST_ITEMS = 2 * MOST_PROFILES
 """In the body of an enrolment or a configuration, keys and all."""
 MOST_RECEIPTS = 64
+MOST_UNPACKED = 4 << 20
+"""Bytes of the blocks of a batch, unpacked, that are taken at once: what a batch may cost. The rest is sent again."""
+_TOO_MUCH = f"found more than {MOST_UNPACKED} bytes of blocks in a batch, expected the rest in another one"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +66,10 @@ def refusal(found: Problem, path: str, language: messages.Language, request: str
 async def blocks(collector: Collector, data: bytes) -> Sent:
     """POST /v1/blocks: a batch in, a verdict for each block and the newest receipts out, after the commit."""
     frames = answer.decode_batch(data)
-    answered: Answered = await collector.writer.append(frames)
+    taken = answer.within(frames, MOST_UNPACKED)
+    answered: Answered = await collector.writer.append(frames[:taken])
+    rest = (Verdict(Answer.GAP, None, "", _TOO_MUCH),) * (len(frames) - taken)
+    answered = answered._replace(verdicts=answered.verdicts + rest)
     return Sent(status_of(answered.verdicts), _answers(answered))
 
 

@@ -6,7 +6,7 @@ from enum import IntEnum
 from typing import Any
 
 from protocols.errors import EncodingError
-from protocols.record import cbor, shape
+from protocols.record import cbor, shape, transport
 
 BATCH_TYPE = "application/tanmeter-batch"
 MOST_BLOCKS = 64
@@ -83,6 +83,16 @@ def decode_batch(data: bytes, max_blocks: int = MOST_BLOCKS) -> list[bytes]:
     if not frames:
         raise EncodingError("batch: found no block, expected at least one")
     return frames
+
+
+def within(frames: Sequence[bytes], unpacked: int) -> int:
+    """How many of the frames, at least one, come to no more than so many bytes unpacked, as they state it."""
+    room = unpacked
+    for index, frame in enumerate(frames):
+        room -= transport.stated(frame)
+        if room < 0:
+            return max(index, 1)
+    return len(frames)
 
 
 def _verdict(value: Any) -> Verdict:

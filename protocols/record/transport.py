@@ -48,6 +48,15 @@ def cut(chunks: bytes, count: int) -> list[tuple[bytes, Any]]:
     return cbor.cut(chunks, min(count, MOST_CHUNKS))
 
 
+def stated(frame: bytes, limit: int = LIMIT) -> int:
+    """How many bytes a frame says it holds; the limit where it says nothing, or is none."""
+    try:
+        size = zstandard.get_frame_parameters(frame).content_size
+    except zstandard.ZstdError:
+        return limit
+    return limit if size == zstandard.CONTENTSIZE_UNKNOWN else min(int(size), limit)
+
+
 def _decompress(frame: bytes, limit: int) -> bytes:
     """The content of the frame, written into a buffer that no frame can make larger than ``limit``.
 

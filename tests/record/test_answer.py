@@ -4,6 +4,7 @@ import contextlib
 from typing import Any
 
 import pytest
+import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -18,6 +19,7 @@ from protocols.record.answer import (
     decode_batch,
     encode_answers,
     encode_batch,
+    within,
 )
 
 verdicts = st.builds(
@@ -86,3 +88,11 @@ WRONG: dict[str, Any] = {
 def test_wrong_answers_are_refused(value: Any) -> None:
     with pytest.raises(EncodingError):
         decode_answers(cbor.encode(value))
+
+
+def test_a_batch_is_cut_where_its_blocks_come_to_more_than_is_taken_at_once() -> None:
+    frames = [zstandard.compress(bytes(size)) for size in (400, 500, 200, 1)]
+    assert [within(frames, most) for most in (0, 399, 400, 899, 900, 1099, 1100, 1101)] == [1, 1, 1, 1, 2, 2, 3, 4]
+    assert within([b"no frame", b"none"], 2 << 20) == 2 and within([b"no frame", b"none"], (2 << 20) - 1) == 1
+    packer = zstandard.ZstdCompressor().compressobj()
+    assert within([frames[0], packer.compress(b"x") + packer.flush()], 1 << 20) == 1
