@@ -10,6 +10,8 @@ from protocols.record.cose import PrivateKey
 DATA = Path("/var/lib/tanmeter-collector")
 STORE = "collector.db"
 KEY = "collector.key"
+BATCH_S = 0.1
+"""Seconds of processor: whoever signed it, a batch does not hold the others up."""
 
 
 def create_key(data: Path) -> PrivateKey:
@@ -25,8 +27,8 @@ def open_key(data: Path) -> PrivateKey:
 
 
 def open_store(data: Path, key: PrivateKey) -> Store:
-    """The store in the data folder; StoreError when it is not ours."""
-    return Store(data / STORE, key)
+    """The store in the data folder, which takes no longer than BATCH_S over a batch; StoreError when it is not ours."""
+    return Store(data / STORE, key, batch_s=BATCH_S)
 
 
 def _prepared(data: Path) -> Path:

@@ -22,6 +22,8 @@ from protocols.record.cose import PublicKey
 
 AHEAD_BYTES = 1 << 20
 """Where so many bytes of chunks have been read ahead, no more are: what one block can have."""
+ITEM_BYTES = 512
+"""What a chunk, and a track, counts for beside its bytes: many small ones are as laborious as a few large ones."""
 
 Configurations = Callable[[int], tuple[bytes, Installation] | None]
 """The digest of the configuration of a number, and what it means; None when it is not held."""
@@ -91,8 +93,9 @@ class Reader:
             frame = self._coming.pop()
             with suppress(RecordError):
                 signed = self._ahead[frame] = Signed.of(frame, key)
-                size += len(signed.leaves)
+                size += len(signed.leaves) + ITEM_BYTES * signed.header.chunks[0]
                 signed.chunks = block.open_items(signed.header, signed.items())
+                size += ITEM_BYTES * sum([len(chunk.tracks) for chunk in signed.chunks])
                 number, digest = signed.header.configuration
                 if (config := configurations(number)) is not None and config[0] == digest:
                     known.append((signed, config[1], signed.chunks))

@@ -1,7 +1,9 @@
 """The collector's store: what came is examined, booked and kept in one transaction, and only then receipted."""
 
 import sqlite3
-from collections.abc import Collection, Sequence
+import time
+from collections.abc import Callable, Collection, Sequence
+from math import inf
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,7 +14,7 @@ from cloud.enrolments import GATEWAY_COLUMNS
 from cloud.ingest import Beginning, Examiner, Finding, Head
 from cloud.ledger import Ledger
 from cloud.rows import Gateway
-from cloud.taking import Desk, Taking
+from cloud.taking import Desk, Patience, Taking
 from drivers.installation import Installation
 from protocols.errors import EnrolmentError
 from protocols.record.answer import Answer, Verdict
@@ -31,9 +33,20 @@ class Answered(NamedTuple):
 class Store(Archive):
     """The one place where the collector's state lives. Its methods may be called from any thread."""
 
-    def __init__(self, path: Path, key: Signer | None = None) -> None:
-        """Open or create the file. ``key`` is the collector's: without it nothing can be taken in."""
+    def __init__(
+        self,
+        path: Path,
+        key: Signer | None = None,
+        *,
+        batch_s: float = inf,
+        processor: Callable[[], float] = time.thread_time,
+    ) -> None:
+        """Open or create the file. ``key`` is the collector's: without it nothing can be taken in.
+
+        ``batch_s``: how much of the ``processor``, in seconds, a batch may take; what is left of it is not taken.
+        """
         super().__init__(path, key)
+        self._batch_s, self._processor = batch_s, processor
         self._examiner = Examiner()
         self._desks: dict[bytes, Desk] = {}
         self._copied = 0
@@ -143,7 +156,7 @@ class Store(Archive):
         desk = self._desk(db, gateway)
         taking = Taking(ledger, self._examiner, gateway, desk, _Held(self, db, gateway.id))
         before = desk.head
-        verdicts = taking.take(frames)
+        verdicts = taking.take(frames, Patience(self._batch_s, self._processor))
         if gateway.revoked:
             return Answered(verdicts)
         if desk.head == before:

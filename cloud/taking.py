@@ -1,6 +1,6 @@
 """One batch of one gateway, taken in within a transaction: block after block, then what was kept ahead of it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -12,9 +12,22 @@ from cloud.ledger import Ledger, Tally
 from cloud.receipts import Watermark
 from cloud.rows import Gateway
 from protocols.errors import TanmeterError
-from protocols.record.answer import Verdict
+from protocols.record.answer import Answer, Verdict
 from protocols.record.block import Header
 from protocols.record.cose import PublicKey
+
+_LATER = Verdict(Answer.GAP, None, "", "found a batch that takes too long, expected the rest in another one")
+
+
+class Patience:
+    """How long a batch may take: ``seconds`` of a clock, from now on."""
+
+    def __init__(self, seconds: float, clock: Callable[[], float]) -> None:
+        self._clock, self._end = clock, clock() + seconds
+
+    def is_over(self) -> bool:
+        """Whether it has taken so long; what is left of it then is to be sent again."""
+        return self._clock() > self._end
 
 
 @dataclass(slots=True)
@@ -49,10 +62,12 @@ class Taking:
         self._gateway, self._desk, self._holdings = gateway, desk, holdings
         self.head, self._tally = desk.head, Tally()
 
-    def take(self, frames: Sequence[bytes]) -> tuple[Verdict, ...]:
+    def take(self, frames: Sequence[bytes], patience: Patience) -> tuple[Verdict, ...]:
         """A verdict for each frame. Where the chain has moved, it and its accounts are written down."""
         self._examiner.expect(frames)
-        verdicts = tuple([self._take(frame).verdict for frame in frames])
+        verdicts = [self._take(frame).verdict for frame in frames[:1]]
+        for frame in frames[1:]:
+            verdicts.append(_LATER if patience.is_over() else self._take(frame).verdict)
         if self._desk.ahead and self.head != self._desk.head:
             self._catch_up()
         if self.head != self._desk.head:
@@ -61,7 +76,7 @@ class Taking:
             if self._desk.last is not None:
                 dated_rows.keep_last(self._ledger.db, self._gateway.id, self._desk.last)
             self._desk.head = self.head
-        return verdicts
+        return tuple(verdicts)
 
     def _take(self, frame: bytes) -> Finding:
         trust = Trust(self._gateway.id, self._desk.key, self._gateway.revoked, self.head)

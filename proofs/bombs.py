@@ -188,15 +188,17 @@ def _signed(gateway: Gateway, collector: PublicKey) -> Iterator[tuple[str, Calla
     def same(request: bytes, count: int, reply: bytes) -> Track:
         return Track.of(request, [0] * count, [reply] * count)
 
-    many = chunk(0, same(request, 300_000, b"\x68"))
-    kinds = chunk(0, *[same(number.to_bytes(4), 1, bytes(8)) for number in range(30_000)])
-    yield "a track of 300,000 replies of a byte", thief.blocks([[many]])
+    many = chunk(0, same(request, 65_536, b"\x68"))
+    kinds = chunk(0, *[same(number.to_bytes(4), 1, bytes(8)) for number in range(1_024)])
+    devices = [chunk(number) for number in range(1_024)]
+    yield "a track of 65,536 replies of a byte", thief.blocks([[many]])
     yield "replies of 110 kB", thief.blocks([[chunk(0, same(request, 8, bytes(110_000)))]])
-    yield "30,000 kinds of question", thief.blocks([[kinds]])
-    yield "4,096 devices", thief.blocks([[chunk(number) for number in range(4_096)]])
+    yield "1,024 kinds of question", thief.blocks([[kinds]])
+    yield "1,024 devices", thief.blocks([devices])
     yield "leaves over and over", thief.padded([chunk(0, same(request, 8, bytes(100)))])
-    yield "24 blocks of 300,000 replies", thief.blocks([[many]] * 24)
-    yield "16 blocks of 30,000 kinds", thief.blocks([[kinds]] * 16)
+    yield "64 blocks of 65,536 replies", thief.blocks([[many]] * 64)
+    yield "64 blocks of 1,024 kinds", thief.blocks([[kinds]] * 64)
+    yield "64 blocks of 1,024 devices", thief.blocks([devices] * 64)
 
 
 def _squeezed(envelope: bytes, leaves: Sequence[bytes]) -> bytes:

@@ -1,14 +1,14 @@
 """The block: a signed header over the Merkle root of its chunks, one chunk a device."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import Any
 
 from protocols.errors import ChainError, EncodingError
 from protocols.record import cbor, cose, merkle, shape
-from protocols.record.chunk import Chunk, Counters, Fault, Track, undeclared
+from protocols.record.chunk import MOST_TRACKS, Chunk, Counters, Fault, Track, undeclared
 
 __all__ = [
     "BLOCK_AAD",
@@ -157,14 +157,14 @@ def check_root(header: Header, leaves: Sequence[bytes]) -> None:
 
 def open_chunks(header: Header, leaves: Sequence[bytes]) -> tuple[Chunk, ...]:
     """What the leaves say, once they are known to be under the root; EncodingError, ChainError."""
-    chunks = tuple([Chunk.from_bytes(leaf) for leaf in leaves])
+    chunks = _bounded(Chunk.from_bytes(leaf) for leaf in leaves)
     _check_together(header, chunks)
     return chunks
 
 
 def open_items(header: Header, items: Sequence[tuple[bytes, Any]]) -> tuple[Chunk, ...]:
     """As ``open_chunks``, for leaves that ``cbor.cut`` has decoded; EncodingError, ChainError."""
-    chunks = tuple([Chunk.of_item(leaf, value) for leaf, value in items])
+    chunks = _bounded(Chunk.of_item(leaf, value) for leaf, value in items)
     _check_together(header, chunks)
     return chunks
 
@@ -172,6 +172,17 @@ def open_items(header: Header, items: Sequence[tuple[bytes, Any]]) -> tuple[Chun
 def open_header(envelope: bytes, key: cose.PublicKey) -> Header:
     """The header of an envelope signed by this key; SignatureError, EncodingError, ChainError."""
     return _header(cose.open1(envelope, key, BLOCK_TYPE, BLOCK_AAD))
+
+
+def _bounded(chunks: Iterable[Chunk]) -> tuple[Chunk, ...]:
+    """The chunks of a block, read no further than to where they are too much; ChainError."""
+    read, tracks = list[Chunk](), 0
+    for chunk in chunks:
+        read.append(chunk)
+        tracks += len(chunk.tracks)
+        if tracks > MOST_TRACKS:
+            raise ChainError(f"found more than {MOST_TRACKS} tracks, expected at most that many in a block")
+    return tuple(read)
 
 
 def _check_together(header: Header, chunks: Sequence[Chunk]) -> None:

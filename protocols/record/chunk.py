@@ -11,6 +11,10 @@ from protocols.record import cbor, shape
 
 SILENT, DAMAGED, REFUSED, IMPOSSIBLE, OVERRUN, BACK_OFF, PORT_GONE = range(1, 8)
 """Fault codes. The last three mean that the device was not asked."""
+MOST_TRACKS = 1024
+"""In a block, in all of its chunks together."""
+MOST_REPLIES = 1 << 16
+"""In a track."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,10 +112,12 @@ class Chunk:
     @classmethod
     def _of(cls, value: Any) -> Self:
         device, digest, tracks, faults, counters, clock, salt = shape.fields(value, 7, "chunk")
+        if len(shape.array(tracks, "chunk tracks")) > MOST_TRACKS:
+            raise EncodingError(f"chunk tracks: found {len(tracks)}, expected at most {MOST_TRACKS}")
         chunk = cls(
             shape.unsigned(device, "chunk device"),
             shape.octets(digest, "chunk device digest", 16),
-            tuple([_track(track) for track in shape.array(tracks, "chunk tracks")]),
+            tuple([_track(track) for track in tracks]),
             tuple([_fault(fault) for fault in shape.array(faults, "chunk faults")]),
             _counters(counters),
             None if clock is None else _clock(clock),
@@ -217,12 +223,15 @@ def _all_answered(count: int) -> Counters:
 def _track(value: Any) -> Track:
     request, length, times, columns = shape.fields(value, 4, "track")
     shape.unsigned(length, "track reply length")
-    shape.integers(times, "track times")
+    shape.array(times, "track times")
     shape.octets(columns, "track columns")
+    if len(times) > MOST_REPLIES:
+        raise EncodingError(f"track: found {len(times)} replies, expected at most {MOST_REPLIES}")
     if not times or not length:
         raise EncodingError(
             f"track: found {len(times)} times of replies of {length} bytes, expected at least one of each"
         )
+    shape.integers(times, "track times")
     if len(columns) != length * len(times):
         raise EncodingError(f"track: found {len(columns)} bytes, expected {len(times)} replies of {length}")
     return Track(shape.octets(request, "track request"), length, tuple(accumulate(times)), columns)
