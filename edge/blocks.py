@@ -23,10 +23,13 @@ from edge.recorder import Recorder
 from edge.sealer import UNPLACED, End, OpenBlock, Record
 from edge.software import installed
 from protocols.record.block import Event, EventKind, Sealed
+from protocols.record.chunk import MOST_TRACKS
 
 LARGEST = 500_000
 """Bytes of replies after which a block is closed early: it must stay below the 1 MiB of RECORD.md."""
 RECORD_BYTES = 12
+MOST_KINDS = MOST_TRACKS * 7 // 8
+"""Kinds of exchange after which a block is closed early: each becomes a track, and those on their way come too."""
 MOST_EVENTS = 64
 ROUNDING_MS = 2
 """Two clocks read one after the other, each cut off to a millisecond, may disagree by this much."""
@@ -63,6 +66,7 @@ class Blocks:
         self._length = config.installation.site.block_ms
         self._plan = config.plan()
         self._boot = self._bytes = self._ended = self._sealed = 0
+        self._kinds = set[tuple[int, bytes, int]]()
         self._early: list[tuple[int, Exchange, Values]] = []
         self._last: int | None = None
         self._agreed = agreed
@@ -137,12 +141,13 @@ class Blocks:
             self._early.append((slot, exchange, held))
             return
         self._bytes += RECORD_BYTES + len(exchange.reply)
+        self._kinds.add((exchange.device, exchange.request, len(exchange.reply)))
         self._recorder.put(Record(self.open.id, slot, exchange), held)
 
     @property
     def crowded(self) -> bool:
         """Whether it should be closed before its time."""
-        return self._bytes > LARGEST
+        return self._bytes > LARGEST or len(self._kinds) > MOST_KINDS
 
     @property
     def moves(self) -> tuple[int, bool]:
@@ -251,7 +256,7 @@ class Blocks:
             events=tuple(events),
             carried=tuple(sorted(carried)),
         )
-        self.end, self._bytes = self._boundary(utc), 0
+        self.end, self._bytes, self._kinds = self._boundary(utc), 0, set()
         self._recorder.note(self.open)
 
     def _boundary(self, utc: int) -> int:

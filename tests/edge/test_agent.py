@@ -244,6 +244,17 @@ def test_a_block_is_closed_early_before_it_grows_too_large(box, kit):
     assert totals(blocks)["due"] - totals(blocks)["answered"] <= 2
 
 
+def test_a_block_is_closed_early_before_it_holds_too_many_kinds_of_exchange(box, kit, monkeypatch):
+    everything = kit.meter(1, "net", "eastron-sdm630", [], "1s")
+    made = box(kit.modbus_port(), everything, block="1h")
+    kit.world(made, {"net": kit.registers()}).run(30)
+    ((_, (chunk,)),) = made.blocks()
+    monkeypatch.setattr("edge.blocks.MOST_KINDS", len(chunk.tracks) - 1)
+    kit.world(made, {"net": kit.registers()}).run(30)
+    assert 25 <= len(made.blocks()[1:]) <= 31
+    assert abs(totals(made.blocks()[1:])["answered"] - chunk.counters.answered) <= len(chunk.tracks)
+
+
 def test_a_box_that_stood_still_declares_the_gap(box, kit):
     made = box(kit.modbus_port(), kit.sdm(1))
     world = kit.world(made, {"net": kit.registers()})
