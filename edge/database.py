@@ -25,7 +25,16 @@ COMMIT_BYTES = 3 * PAGE
 """What a commit writes at least, in the mean."""
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 UNREADABLE = frozenset({sqlite3.SQLITE_IOERR_READ, sqlite3.SQLITE_IOERR_SHORT_READ})
-DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+DAMAGED = frozenset(
+    {
+        sqlite3.SQLITE_CORRUPT,
+        sqlite3.SQLITE_NOTADB,
+        sqlite3.SQLITE_ERROR,
+        sqlite3.SQLITE_CONSTRAINT,
+        sqlite3.SQLITE_MISMATCH,
+    }
+)
+"""Our statements are fixed: a table or a column that is not there, or a number that is there already, is damage too."""
 DOUBTFUL = frozenset({sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY})
 """Primary codes that may stand for a disk that is full or cannot be written: a write of our own tells."""
 WAL_RESET_FIXED = (3, 51, 3)
@@ -144,12 +153,14 @@ class Database:
             yield
         except sqlite3.Error as error:
             raise self._ours(error) from error
+        except UnicodeError as error:
+            raise DamagedError(f"{self.path}: a text in it is none: {error.reason}") from error
         except OSError as error:
             kind = DiskFull if error.errno in FULL else StoreError
             raise kind(f"{self.path}: {error.strerror}") from error
 
     def _ours(self, error: sqlite3.Error) -> StoreError:
-        code = getattr(error, "sqlite_errorcode", None) or 0
+        code = getattr(error, "sqlite_errorcode", None) or sqlite3.SQLITE_ERROR
         told = f"{self.path}: {error} (SQLite {code})"
         if code & 0xFF == sqlite3.SQLITE_FULL:
             return DiskFull(told)

@@ -103,11 +103,19 @@ class Pages:
 
 
 def _page_size(data: bytes) -> int:
-    """As the header says, else the size at which most pages look like pages of a tree."""
+    """As the header says, else the size at which most pages are leaves whose cells lie in them."""
     said = int.from_bytes(data[16:18])
     if data.startswith(MAGIC) and (said in SIZES or said == 1):
         return 65536 if said == 1 else said
-    return max(SIZES, key=lambda size: sum(data[at] in (2, 5, 10, LEAF) for at in range(size, len(data), size)) * size)
+    return max(SIZES, key=lambda size: sum(_is_leaf(data[at : at + size], size) for at in range(size, len(data), size)))
+
+
+def _is_leaf(page: bytes, size: int) -> bool:
+    if len(page) < size or page[0] != LEAF:
+        return False
+    count = int.from_bytes(page[3:5])
+    pointers = [int.from_bytes(page[at : at + 2]) for at in range(8, min(8 + 2 * count, size - 1), 2)]
+    return bool(pointers) and all(8 + 2 * count <= at < size for at in pointers)
 
 
 def _varint(data: bytes, at: int) -> tuple[int, int]:
