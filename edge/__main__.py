@@ -1,6 +1,7 @@
 """The agent as a process of its own, without what the command line loads: ``python -m edge STATE LEVEL [METRICS]``."""
 
 import asyncio
+import contextlib
 import logging
 import os
 import signal
@@ -21,7 +22,7 @@ from edge.vouched import Vouched
 from edge.watchdog import attend
 from edge.wire import wire
 from protocols import messages
-from protocols.errors import TanmeterError
+from protocols.errors import ConfigError, TanmeterError
 
 DOOR_RETRY_S = 30.0
 STATUS_S = 10.0
@@ -46,7 +47,10 @@ async def run(state: Path, language: messages.Language, least: str, metrics: str
     await daemon.refresh()
     log = Calm(to_stderr(language, least, config.site_id(state)), clock.mono_ms)
     wires = partial(wire, adapters=Adapters(state / config.ADAPTERS))
-    agent = Agent(state, clock, wires, link(), SystemRandom(), log=log, enrolled=link, agreed=daemon.agreed)
+    way = None
+    with contextlib.suppress(ConfigError):  # the agent flags it, and asks again for the way
+        way = link()
+    agent = Agent(state, clock, wires, way, SystemRandom(), log=log, enrolled=link, agreed=daemon.agreed)
     if metrics:
         _measure(metrics, agent)
     running = asyncio.ensure_future(agent.run(stop))

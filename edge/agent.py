@@ -10,10 +10,11 @@ from typing import Any
 from drivers.query import Values
 from drivers.reading import Exchange
 from drivers.site import Port
+from edge import lastgood
 from edge.belief import STEP_MS, Change, Doubt
 from edge.blocks import Blocks, Closing
 from edge.clock import Alarm, Clock
-from edge.config import COLLECTOR, LEARNED, OUTBOX, Collector, EdgeConfig, load, load_collector
+from edge.config import COLLECTOR, LEARNED, OUTBOX, Collector, EdgeConfig, load_collector
 from edge.disk import Disk, spare
 from edge.learned import Learned
 from edge.ledger import Ledger
@@ -80,7 +81,9 @@ class Agent:
 
         ConfigError when the state folder is not as it should be; StoreError when the store fails for good.
         """
-        config = load(self._state)
+        config = lastgood.load(self._state)
+        for flaw in config.flaws:
+            self._log("error", "last_good", number=config.in_force.config.number, why=flaw)
         while (outbox := self._open(config, until_utc_ms)) is None:
             self._begun.set()
             if await _set_within(stop, self._retry_s):

@@ -132,6 +132,9 @@ class Blocks:
             events.append(Event(EventKind.CONFIGURATION, now, now, f"{chain.configuration} -> {number}"))
         if self.belief.corrects_downtime:
             events.append(Event(EventKind.CORRECTION, now, now, "the box was down for long"))
+        for flaw in self._config.flaws:
+            told = f"running on {number}, the last good one: {flaw}"
+            events.append(Event(EventKind.CONFIGURATION, now, now, told[:200]))
         self._open(1, mono, now, events)
         self._log("info", "boot", boot=self._boot, epoch=chain.link.epoch, seq=chain.link.seq, configuration=number)
 

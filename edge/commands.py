@@ -178,7 +178,8 @@ def _lines(held: dict[str, Any]) -> list[str]:
 def _store(held: dict[str, Any]) -> list[str]:
     """What is wrong with the store."""
     store, behind = held.get("store", {}), held["outbox"].get("left_behind", 0)
-    lines = [_say("low")] if store.get("low") else []
+    lines = [_say("flaw", flaw=flaw) for flaw in held["configuration"].get("flaws", ())]
+    lines += [_say("low")] if store.get("low") else []
     lines += [_say("behind", left_behind=behind)] if behind else []
     lines += [_say("aside", name=name) for name in store.get("aside", ())]
     return lines + [

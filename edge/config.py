@@ -57,6 +57,8 @@ class EdgeConfig:
     configurations: tuple[Signed, ...]
     installation: Installation
     collector: Collector | None
+    flaws: tuple[str, ...] = ()
+    """What is wrong in the folder, where an agent runs on the last good configuration."""
 
     @property
     def in_force(self) -> Signed:
@@ -98,8 +100,8 @@ def site_id(state: Path) -> str:
 def load(state: Path) -> EdgeConfig:
     """What the state folder holds; ConfigError names the file that is wrong."""
     key = keys.load(state / KEY)
-    envelope = _read(state / ENROLMENT, "an enrolment: run `tanmeter site init`")
-    enrolment = _enrolment(state / ENROLMENT, envelope, key)
+    envelope = read(state / ENROLMENT, "an enrolment: run `tanmeter site init`")
+    enrolment = enrolment_of(state / ENROLMENT, envelope, key)
     configurations = load_configurations(state, enrolment.technician)
     newest = configurations[-1]
     profiles = {name: source for (name, _), source in zip(newest.config.profiles, newest.profiles, strict=True)}
@@ -112,13 +114,13 @@ def load_configurations(state: Path, technician: PublicKey) -> tuple[Signed, ...
     paths = sorted((state / CONFIGS).glob("*.cose"))
     if not paths:
         raise ConfigError(str(state / CONFIGS), "no signed configuration", "one: run `tanmeter site init`")
-    loaded = [_signed(path, state / PROFILES, technician) for path in paths]
+    loaded = [signed(path, state / PROFILES, technician) for path in paths]
     previous, last = NO_PREVIOUS, 0
-    for path, signed in zip(paths, loaded, strict=True):
-        if signed.config.previous != previous or signed.config.number <= last:
-            found = f"number {signed.config.number} after {signed.config.previous.hex()[:16]}"
+    for path, each in zip(paths, loaded, strict=True):
+        if each.config.previous != previous or each.config.number <= last:
+            found = f"number {each.config.number} after {each.config.previous.hex()[:16]}"
             raise ConfigError(str(path), found, f"a number above {last} after {previous.hex()[:16]}")
-        last, previous = signed.name
+        last, previous = each.name
     return tuple(loaded)
 
 
@@ -134,7 +136,8 @@ def load_collector(path: Path) -> Collector | None:
         raise ConfigError(str(path), f"{type(error).__name__}: {error}", expected) from error
 
 
-def _enrolment(path: Path, envelope: bytes, key: PrivateKey) -> Enrolment:
+def enrolment_of(path: Path, envelope: bytes, key: PrivateKey) -> Enrolment:
+    """The enrolment in a file, made with this key; ConfigError."""
     try:
         enrolment = open_enrolment(envelope)
     except RecordError as error:
@@ -144,8 +147,9 @@ def _enrolment(path: Path, envelope: bytes, key: PrivateKey) -> Enrolment:
     return enrolment
 
 
-def _signed(path: Path, profiles: Path, technician: PublicKey) -> Signed:
-    envelope = _read(path, "a signed configuration")
+def signed(path: Path, profiles: Path, technician: PublicKey) -> Signed:
+    """A configuration of this technician with its profiles out of a folder; ConfigError."""
+    envelope = read(path, "a signed configuration")
     try:
         config = open_site(envelope, technician)
     except RecordError as error:
@@ -156,13 +160,14 @@ def _signed(path: Path, profiles: Path, technician: PublicKey) -> Signed:
 
 def _profile(folder: Path, sha256: bytes) -> bytes:
     path = folder / f"{sha256.hex()}.toml"
-    source = _read(path, "the profile that the signed configuration names")
+    source = read(path, "the profile that the signed configuration names")
     if (found := hashlib.sha256(source).digest()) != sha256:
         raise ConfigError(str(path), f"content with SHA-256 {found.hex()}", "the content its name says")
     return source
 
 
-def _read(path: Path, expected: str) -> bytes:
+def read(path: Path, expected: str) -> bytes:
+    """The file; ConfigError when it cannot be read."""
     try:
         return path.read_bytes()
     except OSError as error:

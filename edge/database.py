@@ -153,7 +153,7 @@ class Database:
             yield
         except sqlite3.Error as error:
             raise self._ours(error) from error
-        except UnicodeError as error:
+        except UnicodeDecodeError as error:
             raise DamagedError(f"{self.path}: a text in it is none: {error.reason}") from error
         except OSError as error:
             kind = DiskFull if error.errno in FULL else StoreError

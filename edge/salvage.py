@@ -84,7 +84,7 @@ def exchanges(path: Path) -> list[tuple[Any, ...]]:
             ):
                 if checksum(row[:-1]) == row[-1]:
                     found.append(row[:-1])
-    except sqlite3.Error:
+    except (sqlite3.Error, UnicodeError):
         pass
     return found
 
@@ -95,7 +95,7 @@ def open_blocks(path: Path) -> list[bytes]:
         with closing(_reading(path)) as db:
             rows = db.execute("SELECT id, data, sum FROM open_block ORDER BY id").fetchall()
             return [data for number, data, known in rows if checksum((number, data)) == known]
-    except sqlite3.Error:
+    except (sqlite3.Error, UnicodeError):
         return []
 
 

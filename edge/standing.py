@@ -50,7 +50,7 @@ class Running:
             "boot": chain.boot,
             "epoch": chain.link.epoch,
             "next_seq": chain.link.seq,
-            "configuration": {"number": number, "sha256": digest.hex()},
+            "configuration": {"number": number, "sha256": digest.hex(), "flaws": list(self.config.flaws)},
             "software": {"version": version, "sha256": software.hex()},
             "clock": {
                 "source": clock.source,
