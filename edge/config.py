@@ -86,7 +86,7 @@ class EdgeConfig:
 
 def technician(state: Path) -> PublicKey:
     """The key that this box's configurations are signed with; ConfigError, RecordError."""
-    return open_enrolment(_read(state / ENROLMENT, "an enrolment: run `tanmeter site init`")).technician
+    return open_enrolment(read(state / ENROLMENT, "an enrolment: run `tanmeter site init`")).technician
 
 
 def site_id(state: Path) -> str:

@@ -169,8 +169,8 @@ def _take_over(outbox: Outbox, moved: Path, mark: Mark) -> tuple[int, int]:
             run.append((block.seq, block.hash, block.utc_start, block.utc_end, block.frame))
     if run:
         outbox.adopt(mark.epoch, wanted, run)
-    if wanted + len(run) < mark.next_seq:
-        return len(run), 0  # what was open there may be older than what was lost
+    if salvage.place(moved) < (mark.epoch, mark.next_seq):
+        return len(run), 0  # what is open there may be in a block that was sealed since
     opened = [OpenBlock.from_bytes(data) for data in salvage.open_blocks(moved)]
     numbers = {block.id for block in opened}
     records = [

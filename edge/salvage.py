@@ -99,6 +99,16 @@ def open_blocks(path: Path) -> list[bytes]:
         return []
 
 
+def place(path: Path) -> tuple[int, int]:
+    """Where the chain of the store stands by its own word: epoch and next seq; (-1, 0) when SQLite cannot read it."""
+    try:
+        with closing(_reading(path)) as db:
+            epoch, seq = db.execute("SELECT epoch, next_seq FROM chain").fetchone()
+            return int(epoch), int(seq)
+    except (sqlite3.Error, UnicodeError, TypeError):
+        return -1, 0
+
+
 def newest_epoch(path: Path) -> tuple[int, int]:
     """The epoch and next seq of a store whose own word is in doubt: the newest of its blocks, (0, 0) without one."""
     try:
