@@ -100,6 +100,11 @@ class Archive:
                 before = row
             place = rows[-1].epoch, rows[-1].seq
 
+    def place(self) -> tuple[int, int]:
+        """Epoch and seq of the next block."""
+        ((epoch, seq),) = self._rows("SELECT epoch, next_seq FROM chain", ())
+        return epoch, seq
+
     def starts_before(self, blocks: int) -> int:
         """When so many of the newest blocks begin (UTC ms as believed)."""
         rows = self._rows("SELECT utc_start FROM block ORDER BY epoch DESC, seq DESC LIMIT ?", (blocks,))

@@ -3,16 +3,18 @@
 import os
 import socket
 import stat
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from drivers import busload
 from drivers.site import Port
 from edge import config, keys
 from edge.clock import SYNCHRONISED, TECHNICIAN, Clock
 from edge.control import ask
+from edge.doctor_box import box_checks
+from edge.finding import Check, bad, tried
 from edge.transport import transport
 from protocols.errors import (
     ClockError,
@@ -29,33 +31,22 @@ ROOM_BYTES = 256 << 20
 CONNECT_S = 3
 
 
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One finding. ``name`` is the message ``edge.doctor.NAME``, about ``subject``; ``code`` of the error, if any."""
-
-    name: str
-    subject: str
-    ok: bool
-    found: str
-    code: str = ""
-    exit_code: int = 0
-
-
 async def examine(state: Path, clock: Clock) -> list[Check]:
     """Every check, in the order in which a technician would put things right."""
-    checks = [_tried("key", partial(_key, state / config.KEY))]
+    checks = [tried("key", partial(_key, state / config.KEY))]
     held: config.EdgeConfig | None = None
     try:
         held = config.load(state)
         number, digest = held.in_force.name
         checks.append(Check("configuration", "", True, f"{number} {digest.hex()[:16]}"))
     except TanmeterError as error:
-        checks.append(_bad("configuration", "", error))
+        checks.append(bad("configuration", "", error))
     checks += [_disk(state), _clock(clock)]
     if held is not None:
         checks += [*_ports(held), *_load(held)]
+        checks += box_checks(held, _status(state / config.SOCKET), clock.utc_ms())
         checks.append(await _collector(held))
-    checks.append(_tried("agent", partial(_agent, state / config.SOCKET)))
+    checks.append(tried("agent", partial(_agent, state / config.SOCKET)))
     return checks
 
 
@@ -63,29 +54,26 @@ def _key(path: Path) -> str:
     return keys.load(path).public.id.hex()
 
 
+def _status(path: Path) -> dict[str, Any] | None:
+    """What a running agent says; None when none runs."""
+    try:
+        return ask(path, "status")
+    except UnreachableError:
+        return None
+
+
 def _agent(path: Path) -> str:
     return str(ask(path, "status")["state"])
-
-
-def _tried(name: str, check: Callable[[], str], subject: str = "") -> Check:
-    try:
-        return Check(name, subject, True, check())
-    except TanmeterError as error:
-        return _bad(name, subject, error)
-
-
-def _bad(name: str, subject: str, error: TanmeterError) -> Check:
-    return Check(name, subject, False, str(error), error.code, error.exit_code)
 
 
 def _disk(state: Path) -> Check:
     try:
         free = os.statvfs(state)
     except OSError as error:
-        return _bad("disk", "", ConfigError(str(state), str(error.strerror), "the state folder"))
+        return bad("disk", "", ConfigError(str(state), str(error.strerror), "the state folder"))
     size = free.f_bavail * free.f_frsize
     if size < ROOM_BYTES:
-        return _bad("disk", "", StoreError(f"found {size >> 20} MiB free, expected {ROOM_BYTES >> 20} MiB or more"))
+        return bad("disk", "", StoreError(f"found {size >> 20} MiB free, expected {ROOM_BYTES >> 20} MiB or more"))
     return Check("disk", "", True, f"{size >> 20} MiB")
 
 
@@ -100,11 +88,11 @@ def _clock(clock: Clock) -> Check:
 def _ports(held: config.EdgeConfig) -> Iterator[Check]:
     for port in held.installation.site.port:
         if port.tcp is not None:
-            yield _tried("port", partial(_endpoint, port, held.state / config.SOCKET), port.name)
+            yield tried("port", partial(_endpoint, port, held.state / config.SOCKET), port.name)
         elif port.listen is not None:
-            yield _tried("port", partial(_address, port, held.state / config.SOCKET), port.name)
+            yield tried("port", partial(_address, port, held.state / config.SOCKET), port.name)
         else:
-            yield _tried("port", partial(_port, port), port.name)
+            yield tried("port", partial(_port, port), port.name)
 
 
 def _load(held: config.EdgeConfig) -> Iterator[Check]:
@@ -113,7 +101,7 @@ def _load(held: config.EdgeConfig) -> Iterator[Check]:
         installed = held.installation
         busload.admit(installed.site, installed.drivers, installed.profiles, "site.toml")
     except OverloadError as error:
-        yield _bad("load", "", error)
+        yield bad("load", "", error)
         return
     for load in busload.loads(installed.site, installed.drivers):
         yield Check("load", load.port, True, f"{load.share:.1%}")
@@ -167,14 +155,14 @@ async def _collector(held: config.EdgeConfig) -> Check:
     link = transport(held.state / config.COLLECTOR)
     if held.collector is None or link is None:
         error = UnreachableError("not enrolled, expected an enrolment: `tanmeter site enrol`")
-        return _bad("collector", "", error)
+        return bad("collector", "", error)
     try:
         answer = await link.post("/v1/blocks", b"", "application/tanmeter-batch")
     except UnreachableError as error:
-        return _bad("collector", "", error)
+        return bad("collector", "", error)
     finally:
         await link.close()
     if b'"code":"' not in answer.body.replace(b" ", b""):
         found = f"{held.collector.url}: status {answer.status} without a word of a collector, expected its answer"
-        return _bad("collector", "", UnreachableError(found))
+        return bad("collector", "", UnreachableError(found))
     return Check("collector", "", True, held.collector.url)

@@ -1,0 +1,123 @@
+"""The doctor on the box itself: every check finds what it is for, and says what to do."""
+
+import asyncio
+import os
+import sqlite3
+import time
+
+import pytest
+
+from edge import config, doctor, doctor_box
+from edge.clock import SystemClock
+from edge.software import installed
+from protocols import messages
+
+WELL = {"outbox": {"days_left": 400.0}, "software": {"sha256": installed()[1].hex()}}
+DAY_MS = 86_400_000
+
+
+@pytest.fixture
+def measured(box, kit):
+    made = box(kit.modbus_port(), kit.sdm(1))
+    made.enrol()
+    kit.world(made, {"net": kit.registers()}, transport=kit.collector(made)).run(190)
+    return made
+
+
+def checks(made, told=WELL, after_ms=0, start=1_780_000_020_000):
+    found = doctor_box.box_checks(config.load(made.state), told, start + after_ms)
+    return {check.name: check for check in found}
+
+
+def test_a_sound_box_is_well_in_every_respect(measured):
+    found = checks(measured)
+    assert [check.name for check in found.values() if not check.ok] == []
+    assert sqlite3.sqlite_version in found["store"].found and "newest 4 blocks verified" in found["store"].found
+    assert found["watermark"].found == "0/4" and found["days"].found == "400"
+    assert not (measured.state / ".fsync").exists()
+
+
+def write(made, statement, *values):
+    db = sqlite3.connect(made.state / "outbox.db")
+    db.execute(statement, values)
+    db.commit()
+    db.close()
+
+
+def flipped(made):
+    db = sqlite3.connect(made.state / "outbox.db")
+    (frame,) = db.execute("SELECT frame FROM block WHERE seq = 2").fetchone()
+    db.close()
+    broken = bytearray(frame)
+    broken[40] ^= 1
+    write(made, "UPDATE block SET frame = ? WHERE seq = 2", bytes(broken))
+
+
+def torn(made):
+    path = made.state / "outbox.db"
+    content = bytearray(path.read_bytes())
+    content[4096:8192] = os.urandom(4096)
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("harm", "name", "word"),
+    [
+        (flipped, "store", "0/2"),
+        (torn, "store", ""),
+        (lambda made: write(made, "UPDATE chain SET next_seq = 2"), "watermark", "it has gone back"),
+        (lambda made: (made.state / "watermark").write_bytes(b"\xff" * 8192), "watermark", "no slot"),
+    ],
+)
+def test_what_is_wrong_with_the_store_is_found(measured, harm, name, word):
+    harm(measured)
+    check = checks(measured)[name]
+    assert not check.ok and check.code and word in check.found
+    assert messages.remedy(check.code, "zh") and messages.remedy(check.code, "en")
+
+
+def test_a_slow_card_is_named(measured, monkeypatch):
+    monkeypatch.setattr(doctor_box, "FSYNC_MS", 10)
+    monkeypatch.setattr(os, "fsync", lambda descriptor: time.sleep(0.03))
+    check = checks(measured)["fsync"]
+    assert (check.ok, check.code) == (False, "STO-101") and "ms for an fsync" in check.found
+
+
+@pytest.mark.parametrize(
+    ("told", "name"),
+    [
+        ({**WELL, "outbox": {"days_left": 12.0}}, "days"),
+        ({**WELL, "software": {"sha256": "00" * 32}}, "software"),
+    ],
+)
+def test_what_the_running_agent_tells_is_judged(measured, told, name):
+    check = checks(measured, told)[name]
+    assert not check.ok and check.exit_code == 8
+    assert all(messages.text(f"edge.doctor.{name}_remedy", language) for language in ("zh", "en"))
+
+
+def test_a_collector_that_has_not_been_heard_for_a_day_is_doubtful(measured):
+    assert checks(measured)["receipt"].ok
+    check = checks(measured, after_ms=2 * DAY_MS)["receipt"]
+    assert not check.ok and check.found == "48 h"
+
+
+@pytest.mark.parametrize(
+    ("said", "well"),
+    [
+        ("ActiveState=active\nWatchdogUSec=1min\nNRestarts=1\n", True),
+        ("ActiveState=active\nWatchdogUSec=0\nNRestarts=0\n", False),
+        ("ActiveState=activating\nWatchdogUSec=1min\nNRestarts=0\n", False),
+        ("ActiveState=active\nWatchdogUSec=1min\nNRestarts=40\n", False),
+    ],
+)
+def test_the_service_is_watched_or_it_is_not(tmp_path, said, well):
+    check = doctor_box._service(lambda command: said, tmp_path)
+    assert check.ok is well and "NRestarts" in check.found
+    assert messages.text("edge.doctor.service_remedy", "zh") and doctor_box._service(systemd=tmp_path / "none").ok
+
+
+def test_they_are_among_the_doctors_checks(measured):
+    found = asyncio.run(doctor.examine(measured.state, SystemClock()))
+    assert {"fsync", "store", "watermark", "service", "receipt"} <= {check.name for check in found}
+    assert all(messages.text(f"edge.doctor.{check.name}", "en", port=check.subject) for check in found)
