@@ -81,7 +81,7 @@ def _clock(clock: Clock) -> Check:
     state = clock.state()
     found = f"source {state.source}, error {state.error_ms} ms"
     if state.state != SYNCHRONISED and state.source != TECHNICIAN:
-        return _bad("clock", "", ClockError(found + "; expected a clock that NTP keeps"))
+        return bad("clock", "", ClockError(found + "; expected a clock that NTP keeps"))
     return Check("clock", "", True, found)
 
 
