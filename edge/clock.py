@@ -81,7 +81,10 @@ class SystemClock:
         mono, utc = self.mono_ms(), self.utc_ms()
         found = [state for other in self._others if (state := other(mono, utc)) is not None]
         kernel = _Timex()
-        if _adjtimex(kernel) >= 0 and not kernel.status & UNSYNCHRONISED_BIT:
+        answer = _adjtimex(kernel)
+        if answer < 0 and (state := _by_timesync(utc)) is not None:
+            found.append(state)
+        elif answer >= 0 and not kernel.status & UNSYNCHRONISED_BIT:
             found.append(ClockState(NTP, SYNCHRONISED, -(-int(kernel.maxerror) // 1000), _heard(utc // 1000)))
         resting = INFORMATIVE if self._resting == RTC else UNKNOWN
         best = max([*found, ClockState(self._resting, resting, WORST_ERROR_MS, 0)], key=lambda state: state.state)
@@ -127,6 +130,18 @@ class Alarm:
 def _end(waiting: "asyncio.Future[None]") -> None:
     if not waiting.done():
         waiting.set_result(None)
+
+
+def _by_timesync(utc: int) -> ClockState | None:
+    """What the kernel would say of a clock that systemd-timesyncd keeps, where a service may not ask the kernel: its
+    largest error grows by 500 ppm from the last time a server was heard, and at 16 s it is no longer kept.
+    """
+    try:
+        heard = int(TIMESYNC.stat().st_mtime)
+    except OSError:
+        return None
+    error = -(-(utc - heard * 1000) // 2000)
+    return ClockState(NTP, SYNCHRONISED, error, heard) if 0 <= error < WORST_ERROR_MS else None
 
 
 def _heard(now_s: int) -> int:

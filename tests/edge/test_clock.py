@@ -1,7 +1,12 @@
 """Two clocks read as one instant."""
 
+import os
 from collections.abc import Iterator
+from pathlib import Path
 
+import pytest
+
+from edge import clock
 from edge.clock import SystemClock, together
 
 
@@ -34,3 +39,23 @@ def test_the_kernels_clocks_agree() -> None:
     mono, utc = together(SystemClock())
     again = together(SystemClock())
     assert abs((again[1] - again[0]) - (utc - mono)) <= 5
+
+
+@pytest.mark.parametrize(
+    ("age_s", "expected"), [(100, (2, 2, 50)), (31_000, (2, 2, 15_500)), (33_000, None), (-60, None), (None, None)]
+)
+def test_where_the_kernel_may_not_be_asked_the_mark_of_timesyncd_tells(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, age_s: int | None, expected: tuple[int, int, int] | None
+) -> None:
+    """As in the service: ProtectClock refuses adjtimex."""
+    mark, now = tmp_path / "synchronized", 1_780_000_000
+    if age_s is not None:
+        mark.touch()
+        os.utime(mark, (now - age_s, now - age_s))
+    monkeypatch.setattr(clock, "TIMESYNC", mark)
+    monkeypatch.setattr(clock, "_adjtimex", lambda kernel: -1)
+    held = clock.SystemClock(rtc=tmp_path)
+    monkeypatch.setattr(held, "utc_ms", lambda: now * 1000)
+    state = held.state()
+    found = (state.source, state.state, state.error_ms) if state.state == 2 else None
+    assert found == expected

@@ -123,7 +123,7 @@ def used(tmp_path, command, until):
 
 
 def test_the_gateway_needs_no_call_that_its_unit_refuses(tmp_path):
-    """But for how good the clock is (adjtimex): where that is refused, timedated is asked."""
+    """But for how good the clock is (adjtimex): where that is refused, the time daemon knows."""
     state = tmp_path / "state"
     device = "id=M-01,profile=acrel-adl400,port=lan,address=1,role=purchased"
     flags = ["--id", "S-1", "--name", "x", "--port", "name=lan,tcp=127.0.0.1:9,framing=rtu", "--device", device]
