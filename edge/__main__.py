@@ -17,7 +17,7 @@ from edge.clock import SystemClock
 from edge.daemon import Daemon
 from edge.log import Calm, Log, last_words, to_stderr
 from edge.notify import Manager
-from edge.transport import HttpTransport, transport
+from edge.transport import Transport, transport
 from edge.vouched import Vouched
 from edge.watchdog import attend
 from edge.wire import wire
@@ -39,7 +39,7 @@ async def run(state: Path, language: messages.Language, least: str, metrics: str
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, ended)
 
-    def link() -> HttpTransport | None:
+    def link() -> Transport | None:
         return transport(state / config.COLLECTOR)
 
     daemon = Daemon(SystemClock().mono_ms)

@@ -164,7 +164,7 @@ class Agent:
             self._sync = self._delivery(config, config.collector, self._transport, outbox)
 
     def _delivery(self, config: EdgeConfig, collector: Collector, transport: Transport, outbox: Outbox) -> Sync:
-        return Sync(
+        sync = Sync(
             config,
             collector.key,
             transport,
@@ -174,7 +174,10 @@ class Agent:
             random=self._random,
             log=self._log,
             forked=self._forked,
+            returned=self._returned,
         )
+        self._blocks.away_s = sync.away_s
+        return sync
 
     def _poller(self, port: Port) -> Owner:
         held = self._config.installation
@@ -392,6 +395,11 @@ class Agent:
         self._alarm.ring()
 
     # ---- delivery
+
+    def _returned(self) -> None:
+        """The collector answers again: what is open now goes soon."""
+        self._blocks.hurry()
+        self._alarm.ring()
 
     def _forked(self, epoch: int, receipt: Receipt) -> None:
         now = self._blocks.believed()

@@ -36,6 +36,12 @@ ROUNDING_MS = 2
 SLEW_MS = 1000
 """What a clock that is being slewed may have gone back at the end of a block."""
 SALT_BYTES = 16
+LIVE_S = 3600
+"""After the collector was away for so long blocks need no longer be short: nobody sees them while they are fresh."""
+STRETCH = 12
+"""A block takes at most this part of the time the collector has been away,"""
+LONGEST_MS = 900_000
+"""and never longer than this, unless the site has longer blocks at all times."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +70,8 @@ class Blocks:
         self._config, self._outbox, self._recorder = config, outbox, recorder
         self._clock, self._random, self._log = clock, random, log
         self._length = config.installation.site.block_ms
+        self.away_s: Callable[[], float] = lambda: 0.0
+        """For how long the collector has not been reached; 0 while it is."""
         self._plan = config.plan()
         self._boot = self._bytes = self._ended = self._sealed = 0
         self._kinds = set[tuple[int, bytes, int]]()
@@ -177,6 +185,10 @@ class Blocks:
         self.open = block
         self.end = self._boundary(self.believed())
 
+    def hurry(self) -> None:
+        """The collector answers again: a block that was stretched meanwhile ends at the next ordinary boundary."""
+        self.end = min(self.end, self._boundary(self.believed()))
+
     def turn(
         self, end: int, pending: Collection[tuple[int, int, int]], carry: bool, change: Change | None = None
     ) -> Closing:
@@ -264,9 +276,18 @@ class Blocks:
 
     def _boundary(self, utc: int) -> int:
         """The next UTC multiple of the length, but not one that is only just to come; not after the end of this run."""
-        slack = min(SLEW_MS, self._length // 2)
-        boundary = ((utc + slack) // self._length + 1) * self._length
+        length = self._stretched()
+        slack = min(SLEW_MS, length // 2)
+        boundary = ((utc + slack) // length + 1) * length
         return boundary if self._last is None else max(utc + 1, min(boundary, self._last))
+
+    def _stretched(self) -> int:
+        """The length of a block now (ms): a multiple of the ordinary one. Most of a short block is its signature; a
+        month of long ones fits through a narrow line in minutes. What a block holds is on disk while it is open.
+        """
+        away_s = self.away_s()
+        longest = 0 if away_s < LIVE_S else min(LONGEST_MS, round(away_s * 1000 / STRETCH))
+        return max(1, longest // self._length) * self._length
 
     def _salt(self) -> bytes:
         return self._random.randbytes(SALT_BYTES)

@@ -23,6 +23,7 @@ OUTBOX = "outbox.db"
 SOCKET = "control.sock"
 ADAPTERS = "adapters.json"
 LEARNED = "learned.json"
+ADDRESSES = "addresses.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +42,19 @@ class Signed:
 
 @dataclass(frozen=True, slots=True)
 class Collector:
-    """Where blocks are sent, and the key its receipts are signed with."""
+    """Where blocks are sent, and the key its receipts are signed with.
+
+    Beside them what the way there may need: ``ca``, the certificates it must hang on instead of the system's; at a
+    broker the name and password of this box, or its own certificate. Paths lie in the state folder unless absolute.
+    """
 
     url: str
     key: PublicKey
+    ca: Path | None = None
+    user: str | None = None
+    password: str | None = None
+    certificate: Path | None = None
+    certificate_key: Path | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -130,7 +140,17 @@ def load_collector(path: Path) -> Collector | None:
         return None
     try:
         held: dict[str, Any] = json.loads(path.read_bytes())
-        return Collector(str(held["url"]), PublicKey(int(held["algorithm"]), bytes.fromhex(held["spki"])))
+        files = [held.get(name) for name in ("ca", "certificate", "certificate_key")]
+        ca, certificate, certificate_key = [None if name is None else path.parent / name for name in files]
+        return Collector(
+            str(held["url"]),
+            PublicKey(int(held["algorithm"]), bytes.fromhex(held["spki"])),
+            ca,
+            held.get("user"),
+            held.get("password"),
+            certificate,
+            certificate_key,
+        )
     except (ValueError, KeyError, TypeError, RecordError) as error:
         expected = "url, algorithm and spki: run `tanmeter site enrol` again"
         raise ConfigError(str(path), f"{type(error).__name__}: {error}", expected) from error

@@ -2,36 +2,35 @@
 
 from random import Random
 
+LOOK_S = 4.0
+"""A link that has come back is found within this time, and the first backlog is on its way a second later."""
 FIRST_S = 2.0
 LONGEST_S = 60.0
-SHARE = 30
-"""A link that was away for T is looked for again within T/30."""
+MOST_ASKED_S = 900.0
+"""A collector that asks for more is looked for after this long all the same."""
 
 
 class Retry:
-    """Two kinds of failure. Nobody there: a look costs nobody anything, so the wait is 2 s at first and grows with the
-    outage. There, but busy or strange: full jitter under a bound that doubles, so that a crowd spreads out.
+    """Two kinds of failure, both with full jitter, so that a crowd that was cut off at once does not come back at once.
+
+    Nobody there: a look is one packet, so the bound is short and stays. There, but busy or strange: the bound doubles.
     """
 
     def __init__(self, random: Random) -> None:
         self._random = random
-        self._down_since: float | None = None
         self._failures = 0
 
     def succeeded(self) -> None:
         """Forget the failures."""
-        self._down_since, self._failures = None, 0
+        self._failures = 0
 
-    def unreachable(self, now_s: float) -> float:
-        """Seconds to wait after an attempt that reached nobody, at ``now_s`` of any steady clock."""
-        if self._down_since is None:
-            self._down_since = now_s
-        most = min(LONGEST_S, max(FIRST_S, (now_s - self._down_since) / SHARE))
-        return most * (0.5 + 0.5 * self._random.random())
+    def unreachable(self) -> float:
+        """Seconds to wait after an attempt that reached nobody."""
+        return LOOK_S * self._random.random()
 
     def busy(self, asked_s: float | None = None) -> float:
-        """Seconds to wait after an answer that settles nothing; the collector may ask for more."""
-        self._down_since = None
+        """Seconds to wait after an answer that settles nothing; what the collector asks for comes before the jitter, or
+        all it has sent away together would be back together."""
         most = min(LONGEST_S, FIRST_S * (1 << self._failures))
         self._failures = min(self._failures + 1, 16)
-        return max(most * self._random.random(), min(asked_s or 0.0, LONGEST_S))
+        return min(asked_s or 0.0, MOST_ASKED_S) + most * self._random.random()

@@ -5,13 +5,15 @@ from dataclasses import dataclass
 
 from edge.outbox import Stored
 from protocols.errors import EnrolmentError, RecordError, UnreachableError
-from protocols.record.answer import Answer, Verdict, decode_answers
+from protocols.record.answer import Answer, Answers, Verdict, decode_answers
 from protocols.record.cose import PublicKey
-from protocols.record.receipt import Receipt, open_receipt
+from protocols.record.receipt import SETTLED, Receipt, open_receipt
 
 ANSWERED = frozenset({200, 403, 409})
 """The statuses that carry verdicts."""
 UNKNOWN_CONFIGURATION = "CFG-102"
+LONGEST_PAUSE_MS = 900_000
+"""Answers are not signed: nobody on the way can stop a back-fill for longer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,15 +23,19 @@ class Reply:
 
     ``unknown_configuration``: send the configurations, then the blocks again. ``objection``: why the collector takes
     nothing, as it or somebody on the way says: a conflict, or a refusal that no receipt bears out. ``forgotten``: it
-    says that it does not know this gateway (any more).
+    says that it does not know this gateway (any more). ``ahead``: (epoch, seq) of blocks that came before their turn;
+    the collector keeps them. ``settled``: the newest receipt of level 2. ``pause_s``: how long a back-fill should wait.
     """
 
     receipt: Receipt | None
     envelope: bytes
+    settled: tuple[Receipt, bytes] | None
+    pause_s: float
     refused: tuple[tuple[Stored, str], ...]
     unknown_configuration: bool
     objection: str
     forgotten: bool = False
+    ahead: tuple[tuple[int, int], ...] = ()
 
 
 def understand(sent: Sequence[Stored], status: int, body: bytes, gateway: bytes, collector: PublicKey) -> Reply:
@@ -40,26 +46,35 @@ def understand(sent: Sequence[Stored], status: int, body: bytes, gateway: bytes,
         answers = decode_answers(body)
         verdicts, envelope = answers.verdicts, answers.receipt
         receipt = None if envelope is None else open_receipt(envelope, collector)
+        settled = None if answers.settled is None else open_receipt(answers.settled, collector)
     except (RecordError, ValueError) as error:
         raise UnreachableError(f"status {status} without an answer of the enrolled collector: {error}") from error
     if len(verdicts) != len(sent):
         raise UnreachableError(f"found {len(verdicts)} verdicts, expected {len(sent)}")
-    if receipt is not None and receipt.gateway != gateway:
-        raise UnreachableError(f"found a receipt for {receipt.gateway.hex()}, expected {gateway.hex()}")
-    return _reply(list(zip(sent, verdicts, strict=True)), receipt, envelope or b"")
+    for found in (receipt, settled):
+        if found is not None and found.gateway != gateway:
+            raise UnreachableError(f"found a receipt for {found.gateway.hex()}, expected {gateway.hex()}")
+    if settled is not None and settled.level < SETTLED:
+        raise UnreachableError(f"found a receipt of level {settled.level} as settled, expected level {SETTLED}")
+    return _reply(list(zip(sent, verdicts, strict=True)), receipt, settled, answers)
 
 
-def _reply(answers: list[tuple[Stored, Verdict]], receipt: Receipt | None, envelope: bytes) -> Reply:
-    refused = [(block, verdict) for block, verdict in answers if verdict.answer == Answer.REFUSED]
+def _reply(
+    answered: list[tuple[Stored, Verdict]], receipt: Receipt | None, settled: Receipt | None, answers: Answers
+) -> Reply:
+    refused = [(block, verdict) for block, verdict in answered if verdict.answer == Answer.REFUSED]
     final = [(block, verdict) for block, verdict in refused if _went_on(block, receipt)]
-    again = [verdict.detail for block, verdict in answers if _objects(verdict) and not _went_on(block, receipt)]
+    again = [verdict.detail for block, verdict in answered if _objects(verdict) and not _went_on(block, receipt)]
     return Reply(
         receipt,
-        envelope,
+        answers.receipt or b"",
+        None if settled is None else (settled, answers.settled or b""),
+        min(answers.pause_ms, LONGEST_PAUSE_MS) / 1000,
         tuple((block, f"{verdict.code} {verdict.detail}") for block, verdict in final),
         any(verdict.code == UNKNOWN_CONFIGURATION for _, verdict in refused),
         next(iter(again), ""),
         receipt is None and bool(refused) and all(verdict.code == EnrolmentError.code for _, verdict in refused),
+        tuple((block.epoch, block.seq) for block, verdict in answered if verdict.answer == Answer.GAP),
     )
 
 

@@ -14,6 +14,7 @@ from edge.ports import Owner, told
 from edge.recorder import Recorder
 from edge.software import installed
 from edge.sync import Standing
+from protocols.record.receipt import Receipt
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +88,15 @@ class Running:
             "error": standing.error,
             "batches": standing.batches,
             "blocks": standing.blocks,
+            "ahead": standing.ahead,
+            "bytes_per_s": None if standing.rate is None else round(standing.rate),
             "results": dict(standing.results),
-            "receipt": None
-            if receipt is None
-            else {"epoch": receipt.epoch, "next_seq": receipt.next_seq, "level": receipt.level, "at": receipt.at},
+            "receipt": _receipt(receipt),
+            "settled": _receipt(standing.settled),
         }
+
+
+def _receipt(receipt: Receipt | None) -> dict[str, object] | None:
+    if receipt is None:
+        return None
+    return {"epoch": receipt.epoch, "next_seq": receipt.next_seq, "level": receipt.level, "at": receipt.at}

@@ -1,4 +1,9 @@
-"""Delivery: sends what the collector does not hold, oldest first, until its signed receipt says that it holds it."""
+"""Delivery: sends what the collector does not hold until its signed receipt says that it holds it.
+
+The newest block goes first, ahead of its turn, so that what is live is seen at once; beside it the backlog goes, oldest
+first, in batches that hold the line no longer than the next live block may wait. What was taken ahead of its turn is
+not sent again: the receipt passes over it.
+"""
 
 import asyncio
 import contextlib
@@ -13,43 +18,50 @@ from edge.clock import Alarm
 from edge.config import EdgeConfig, Signed
 from edge.log import Log
 from edge.outbox import DiskFull, Outbox, Stored
+from edge.pace import Pace
 from edge.recorder import Recorder
 from edge.retry import Retry
 from edge.session import Reply, understand
-from edge.transport import Transport
+from edge.transport import Response, Transport
 from protocols.errors import RecordError, UnreachableError
 from protocols.record import cbor
 from protocols.record.answer import BATCH_TYPE, MOST_BLOCKS, encode_batch
 from protocols.record.cose import PublicKey
-from protocols.record.receipt import Receipt, open_receipt
+from protocols.record.receipt import RECEIPT_TYPE, Receipt, open_receipt
 from protocols.record.siteconfig import digest
 
-BLOCKS_PATH, CONFIGS_PATH = "/v1/blocks", "/v1/configs"
+BLOCKS_PATH, CONFIGS_PATH, RECEIPTS_PATH = "/v1/blocks", "/v1/configs", "/v1/receipts"
 CONFIG_TYPE = "application/cbor"
-LARGEST_BATCH = 1_000_000
-SMALLEST_BATCH = 16_384
 TOO_LARGE = 413
-BUSY = {503: "collector busy", 507: "collector's disk full"}
+BUSY = {429: "collector busy", 503: "collector busy", 507: "collector's disk full"}
 """What the collector says when it takes nothing for now, by status."""
+MOST_LIVE = 4
+"""Blocks sent ahead of their turn at once: those that were sealed while a batch was on its way."""
+NOWHERE = (-1, -1)
 
 
 @dataclass(slots=True)
 class Standing:
-    """What status tells of the delivery."""
+    """What status tells of the delivery. ``ahead``: blocks that were sent ahead of their turn; ``rate``: bytes a second
+    that the line was seen to carry."""
 
     state: str = "starting"
     error: str = ""
     receipt: Receipt | None = None
+    settled: Receipt | None = None
     batches: int = 0
     blocks: int = 0
+    ahead: int = 0
+    rate: float | None = None
     results: Counter[str] = field(default_factory=Counter)
     """How often each state came of an attempt."""
 
 
 class Sync:
-    """State: where to send from, and how much at a time.
+    """State: where to send from, what was shown live, and how much at a time.
 
-    ``chain`` is the lock under which links are made; ``forked`` is told of a new epoch, for the record.
+    ``chain`` is the lock under which links are made; ``forked`` is told of a new epoch, for the record, ``returned``
+    that the collector answers again.
     """
 
     def __init__(
@@ -64,19 +76,28 @@ class Sync:
         random: Random,
         log: Log,
         forked: Callable[[int, Receipt], None],
+        returned: Callable[[], None] = lambda: None,
     ) -> None:
         self._config, self._collector, self._transport = config, collector, transport
         self._outbox, self._recorder, self._chain, self._log = outbox, recorder, chain, log
-        self._forked = forked
+        self._forked, self._returned = forked, returned
         self._retry, self._alarm = Retry(random), Alarm()
-        self._at = (0, 0)
-        self._size = SMALLEST_BATCH
-        self._configured = False
+        self._pace = Pace(config.installation.site.block_ms / 1000)
+        self._at, self._shown = (0, 0), NOWHERE
+        self._kept: set[tuple[int, int]] = set()
+        self._newest: tuple[Receipt, bytes] | None = None
+        self._configured = self._introduced = self._behind = False
+        self._hold_until = 0.0
+        self._down_since: float | None = None
         self.standing = Standing()
 
     def ring(self) -> None:
         """There is a new block."""
         self._alarm.ring()
+
+    def away_s(self) -> float:
+        """For how long the collector has not been reached; 0 while it answers."""
+        return 0.0 if self._down_since is None else _now() - self._down_since
 
     async def run(self) -> None:
         """Deliver until cancelled."""
@@ -84,47 +105,82 @@ class Sync:
         if (newest := (await self._recorder.call(self._outbox.chain)).receipt) is not None:
             with contextlib.suppress(RecordError):  # of a collector this box was enrolled with before
                 self.standing.receipt = open_receipt(newest, self._collector)
+                self._newest = (self.standing.receipt, newest)
         try:
             while True:
                 wait = await self._attempt()
                 if wait is None:
-                    await self._alarm.wait()
+                    held_s = self._hold_until - _now()
+                    await self._alarm.wait(held_s if held_s > 0 else None)
                 elif wait > 0:
                     await asyncio.sleep(wait)
         finally:
             await self._transport.close()
 
+    # ---- what is sent
+
     async def _attempt(self) -> float | None:
-        """Send one batch. Seconds to wait before the next; None when there is nothing to send."""
+        """Send once. Seconds to wait before the next; None when there is nothing to send for now."""
         try:
             if not self._configured:
                 await self._post_configurations()
-            blocks = await self._next()
-            if not blocks:
+            if not self._introduced:
+                await self._introduce()
+            blocks, live = await self._choose()
+            if blocks:
+                return await (self._show(blocks) if live else self._deliver(blocks))
+            if self._hold_until <= _now():
                 self._say("idle", "")
-                return None
-            return await self._deliver(blocks)
+            return None
         except UnreachableError as error:
-            self._size = max(SMALLEST_BATCH, self._size // 2)
+            self._lost()
             self._say("unreachable", str(error))
-            return self._retry.unreachable(asyncio.get_running_loop().time())
+            return self._retry.unreachable()
         except DiskFull as error:
             self._say("disk full", str(error))
             return self._retry.busy()
 
+    async def _choose(self) -> tuple[list[Stored], bool]:
+        """What to send now, and whether ahead of its turn: the newest blocks, unless they are in the next batch."""
+        following = self._not_kept(await self._batch(*self._at, MOST_BLOCKS))
+        link = (await self._recorder.call(self._outbox.chain)).link
+        newest, held = (link.epoch, link.seq - 1), self._hold_until > _now()
+        in_turn = not held and following and (following[-1].epoch, following[-1].seq) >= newest
+        if following and not in_turn and self._shown < newest:
+            since = link.seq - 1 - self._shown[1] if self._shown[0] == link.epoch else MOST_LIVE + 1
+            first = newest[1] if since > MOST_LIVE else self._shown[1] + 1
+            if live := await self._batch(link.epoch, first, MOST_LIVE):
+                return live, True
+        return ([] if held else following), False
+
+    def _not_kept(self, following: list[Stored]) -> list[Stored]:
+        """Of the blocks that are wanted next those before any that the collector has kept. When the first one is among
+        them, it was let go there: it is wanted again."""
+        self._kept = {place for place in self._kept if place > self._at}
+        places = [(block.epoch, block.seq) for block in following]
+        return following[: next((n for n, place in enumerate(places) if place in self._kept), len(places))]
+
+    async def _batch(self, epoch: int, seq: int, most: int) -> list[Stored]:
+        return await self._recorder.call(partial(self._outbox.batch, epoch, seq, most, self._pace.size))
+
+    async def _show(self, blocks: Sequence[Stored]) -> float:
+        """Send blocks ahead of their turn: the collector shows them, and keeps them until the chain comes to them."""
+        reply = await self._exchange(blocks)
+        if isinstance(reply, float):
+            return reply
+        self._shown = (blocks[-1].epoch, blocks[-1].seq)
+        await self._take(reply)
+        self._kept.update(reply.ahead)
+        self.standing.ahead += len(blocks)
+        self._say("delivering", "")
+        return 0.0
+
     async def _deliver(self, blocks: Sequence[Stored]) -> float:
-        response = await self._transport.post(BLOCKS_PATH, encode_batch([block.frame for block in blocks]), BATCH_TYPE)
-        if response.status == TOO_LARGE:
-            self._size = max(SMALLEST_BATCH, self._size // 2)
-        if response.status in BUSY:
-            self._say(BUSY[response.status], f"status {response.status}")
-            return self._retry.busy(response.retry_after_s)
-        try:
-            reply = understand(blocks, response.status, response.body, self._config.gateway, self._collector)
-        except UnreachableError as error:
-            self._say("not understood", str(error))
-            return self._retry.busy(response.retry_after_s)
-        self._size = min(LARGEST_BATCH, self._size * 2)
+        """Send what the collector wants next."""
+        reply = await self._exchange(blocks)
+        if isinstance(reply, float):
+            return reply
+        self._hold_until = _now() + reply.pause_s
         if await self._take(reply):
             self._retry.succeeded()
             self.standing.batches += 1
@@ -132,7 +188,37 @@ class Sync:
             self._say("delivering", "")
             return 0.0
         self._say("held up", reply.objection or "the collector's receipt did not move on")
+        return self._retry.busy()
+
+    async def _exchange(self, blocks: Sequence[Stored]) -> Reply | float:
+        """The collector's reply to blocks, or seconds to wait when nothing was understood."""
+        body, began = encode_batch([block.frame for block in blocks]), _now()
+        try:
+            response = await self._transport.post(BLOCKS_PATH, body, BATCH_TYPE)
+        except UnreachableError:
+            self._pace.failed(_now() - began)
+            raise
+        if response.status == TOO_LARGE:
+            self._pace.too_large()
+        if response.status in BUSY:
+            return self._put_off(BUSY[response.status], f"status {response.status}", response)
+        try:
+            reply = understand(blocks, response.status, response.body, self._config.gateway, self._collector)
+        except UnreachableError as error:
+            return self._put_off("not understood", str(error), response)
+        self._pace.carried(len(body), _now() - began)
+        self.standing.rate = self._pace.rate
+        self._reached()
+        return reply
+
+    def _put_off(self, state: str, error: str, response: Response) -> float:
+        """Nothing is settled by this answer."""
+        if state == "not understood":
+            self._lost()
+        self._say(state, error)
         return self._retry.busy(response.retry_after_s)
+
+    # ---- what comes back
 
     async def _take(self, reply: Reply) -> bool:
         """Do what a reply says; True when there is progress."""
@@ -142,11 +228,13 @@ class Sync:
         if reply.unknown_configuration and self._configured:
             self._configured = False
             await self._post_configurations()
+        await self._settle(reply.settled)
         if reply.receipt is None:
             return reply.forgotten and await self._return()
         if not await self._recorder.call(partial(self._outbox.settle, reply.receipt, reply.envelope)):
             return await self._go_elsewhere(reply.receipt, reply.envelope)
         self.standing.receipt = reply.receipt
+        self._compare(reply.receipt, reply.envelope)
         before, self._at = self._at, (reply.receipt.epoch, reply.receipt.next_seq)
         return self._at > before
 
@@ -166,6 +254,19 @@ class Sync:
         self._at, self._configured = (receipt.epoch, receipt.next_seq), False
         return True
 
+    async def _settle(self, settled: tuple[Receipt, bytes] | None) -> None:
+        """A second copy holds what this receipt of level 2 covers."""
+        new = settled is not None and settled[0] != self.standing.settled
+        if settled is not None and new and await self._recorder.call(partial(self._outbox.settle, *settled)):
+            self.standing.settled = settled[0]
+
+    def _compare(self, receipt: Receipt, envelope: bytes) -> None:
+        """A collector that is behind what it signed once was restored from an older copy: it shall hear of it."""
+        if self._newest is None or _place(receipt) >= _place(self._newest[0]):
+            self._newest, self._behind = (receipt, envelope), False
+        elif not self._behind:
+            self._behind, self._introduced = True, False
+
     async def _go_elsewhere(self, receipt: Receipt, envelope: bytes) -> bool:
         """The collector signed that it holds what this chain does not: begin a new epoch after the receipt that says
         so, and True. A receipt of an epoch this chain has left says nothing new: what comes next follows that epoch.
@@ -180,9 +281,7 @@ class Sync:
         self._forked(receipt.epoch + 1, receipt)
         return True
 
-    async def _next(self) -> list[Stored]:
-        epoch, seq = self._at
-        return await self._recorder.call(partial(self._outbox.batch, epoch, seq, MOST_BLOCKS, self._size))
+    # ---- beside the blocks
 
     async def _post_configurations(self) -> None:
         """Send every configuration; the collector knows most of them already. UnreachableError."""
@@ -193,6 +292,29 @@ class Sync:
             if response.status >= 300:
                 self._log("warning", "configuration", number=signed.config.number, status=response.status)
         self._configured = True
+
+    async def _introduce(self) -> None:
+        """Show the newest receipt held: a collector that was restored learns how far it was. UnreachableError.
+
+        What else it answers is no reason to wait: it may be one that does not ask for receipts.
+        """
+        if self._newest is not None:
+            response = await self._transport.post(RECEIPTS_PATH, self._newest[1], RECEIPT_TYPE)
+            if response.status >= 500:
+                raise UnreachableError(f"{RECEIPTS_PATH}: status {response.status}")
+            with contextlib.suppress(UnreachableError):
+                await self._take(understand([], response.status, response.body, self._config.gateway, self._collector))
+        self._introduced = True
+
+    # ---- what is told
+
+    def _lost(self) -> None:
+        self._down_since = _now() if self._down_since is None else self._down_since
+
+    def _reached(self) -> None:
+        if self._down_since is not None:
+            self._down_since = None
+            self._returned()
 
     def _say(self, state: str, error: str) -> None:
         changed = state != self.standing.state
@@ -205,3 +327,11 @@ class Sync:
 
 def _configuration(signed: Signed) -> bytes:
     return cbor.encode({0: signed.envelope, 1: list(signed.profiles)})
+
+
+def _place(receipt: Receipt) -> tuple[int, int]:
+    return receipt.epoch, receipt.next_seq
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

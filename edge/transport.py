@@ -1,22 +1,31 @@
 """How blocks leave the box: HTTP POST to the collector. httpx is loaded only where there is a collector."""
 
+import ssl
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Protocol
+from urllib.parse import urlsplit
 
-from edge.config import load_collector
-from protocols.errors import UnreachableError
+from edge import keys
+from edge.addresses import Addresses
+from edge.config import ADDRESSES, KEY, Collector, load_collector
+from protocols.errors import ConfigError, UnreachableError
 
 if TYPE_CHECKING:
     import httpx
 
-CONNECT_S = 3.0
-ANSWER_S = 10.0
+CONNECT_S = 5.0
+ANSWER_S = 30.0
+"""A batch is cut so that it takes at most 20 s on its way; a line that is slower is found out by this."""
 LARGEST_ANSWER = 256 << 10
 """Bytes; verdicts on a full batch and a receipt take a tenth of it."""
 HEADERS = {"accept-encoding": "identity"}
+MQTT = ("mqtt", "mqtts")
+NO_CHECK_TIME = 0x200000
+"""X509_V_FLAG_NO_CHECK_TIME of OpenSSL, which Python does not name."""
+COLLECTORS_WORD = ("application/cbor", "application/problem+json")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,28 +48,30 @@ class Transport(Protocol):
 
 
 class HttpTransport:
-    """HTTP with one kept connection. No redirect is followed: nobody but the collector answers for it."""
+    """HTTP with one kept connection. No redirect is followed: nobody but the collector answers for it.
 
-    def __init__(self, url: str) -> None:
-        self._url = url.rstrip("/")
+    ``addresses``: where else it may be found. ``ca``: the only certificates that its certificate may hang on.
+    """
+
+    def __init__(self, url: str, addresses: Addresses | None = None, ca: Path | None = None) -> None:
+        self._url, self._addresses, self._ca = url.rstrip("/"), addresses, ca
         self._client: httpx.AsyncClient | None = None
 
     async def post(self, path: str, body: bytes, content_type: str) -> Response:
         """The answer; UnreachableError. After an error the next post begins on a new connection."""
         httpx = _httpx()
-        if self._client is None:
-            timeout = httpx.Timeout(ANSWER_S, connect=CONNECT_S)
-            checked = not self._url.startswith("http://")  # without TLS there is no certificate store to load
-            self._client = httpx.AsyncClient(
-                timeout=timeout, limits=httpx.Limits(max_connections=1), trust_env=False, verify=checked
-            )
         try:
-            headers = {**HEADERS, "content-type": content_type}
-            async with self._client.stream("POST", self._url + path, content=body, headers=headers) as answer:
+            url = httpx.URL(self._url + path)
+            headers = {**HEADERS, "content-type": content_type, "host": url.netloc.decode("ascii")}
+            place = url if self._addresses is None else url.copy_with(host=self._addresses.next())
+            async with self._opened().stream(
+                "POST", place, content=body, headers=headers, extensions={"sni_hostname": url.host}
+            ) as answer:
                 held = await _within(LARGEST_ANSWER, answer)
+            await self._note(answer)
             return Response(answer.status_code, held, _seconds(answer.headers.get("retry-after")))
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            await self.close()
+            await self._elsewhere()
             raise UnreachableError(f"{self._url}: {error or type(error).__name__}") from error
 
     async def close(self) -> None:
@@ -69,11 +80,60 @@ class HttpTransport:
         if held is not None:
             await held.aclose()
 
+    def _opened(self) -> "httpx.AsyncClient":
+        if self._client is None:
+            httpx = _httpx()
+            checked = self._url.startswith("https://")  # without TLS there is no certificate store to load
+            self._client = httpx.AsyncClient(
+                timeout=httpx.Timeout(ANSWER_S, connect=CONNECT_S),
+                limits=httpx.Limits(max_connections=1),
+                trust_env=False,
+                verify=tls(self._ca) if checked else False,
+            )
+        return self._client
 
-def transport(collector: Path) -> HttpTransport | None:
-    """The way to the collector this box is enrolled with; None before that. ConfigError."""
+    async def _note(self, answer: "httpx.Response") -> None:
+        """Remember where the collector is, or that somebody else answers there."""
+        media = answer.headers.get("content-type", "").partition(";")[0].strip()
+        if media not in COLLECTORS_WORD:
+            await self._elsewhere()
+        elif self._addresses is not None and (stream := answer.extensions.get("network_stream")) is not None:
+            self._addresses.found(str((stream.get_extra_info("server_addr") or ("",))[0]))
+
+    async def _elsewhere(self) -> None:
+        await self.close()
+        if self._addresses is not None:
+            self._addresses.failed()
+
+
+def transport(collector: Path) -> Transport | None:
+    """The way to the collector this box is enrolled with, by its address's scheme; None before that. ConfigError."""
     held = load_collector(collector)
-    return None if held is None else HttpTransport(held.url)
+    if held is None:
+        return None
+    parts = urlsplit(held.url)
+    if parts.scheme in MQTT:
+        from edge.mqtt import MqttTransport
+
+        return MqttTransport(held, keys.load(collector.with_name(KEY)).public.id)
+    return HttpTransport(held.url, Addresses(collector.with_name(ADDRESSES), parts.hostname or ""), held.ca)
+
+
+def tls(ca: Path | None, identity: Collector | None = None) -> ssl.SSLContext:
+    """How the other side's certificate is held to be right; ConfigError when a file cannot be used.
+
+    With certificates of its own (``ca``) name and chain count and dates do not: a box whose clock is wrong must be able
+    to deliver, and what settles is signed by the collector anyway. ``identity`` has the box's own certificate.
+    """
+    try:
+        context = ssl.create_default_context(cafile=None if ca is None else str(ca))
+        if ca is not None:
+            context.verify_flags |= NO_CHECK_TIME | ssl.VERIFY_X509_PARTIAL_CHAIN
+        if identity is not None and identity.certificate is not None:
+            context.load_cert_chain(identity.certificate, identity.certificate_key)
+        return context
+    except OSError as error:
+        raise ConfigError("collector.json", str(error), "ca, certificate and certificate_key as PEM files") from error
 
 
 def _httpx() -> ModuleType:

@@ -203,6 +203,10 @@ class Collector:
     def __init__(self, box: Box) -> None:
         self.box, self.key = box, box.collector
         self.held: list[bytes] = []
+        self.ahead: dict[tuple[int, int], bytes] = {}
+        self.seen: list[tuple[float, int, int]] = []
+        self.shown: list[bytes] = []
+        self.pause_ms = 0
         self.configs = 0
         self.posts: list[tuple[float, str]] = []
         self.instead: Response | Exception | None = None
@@ -218,9 +222,11 @@ class Collector:
         if path == "/v1/configs":
             self.configs += 1
             return Response(200, b"")
-        return Response(
-            200, encode_answers(Answers(tuple([self._take(frame) for frame in decode_batch(body)]), self.receipt()))
-        )
+        if path == "/v1/receipts":
+            self.shown.append(body)
+            return Response(200, encode_answers(Answers((), self.receipt())))
+        verdicts = tuple([self._take(frame) for frame in decode_batch(body)])
+        return Response(200, encode_answers(Answers(verdicts, self.receipt(), None, self.pause_ms)))
 
     async def close(self) -> None:
         pass
@@ -233,17 +239,21 @@ class Collector:
     def _take(self, frame: bytes) -> Verdict:
         sealed = transport.unpack(frame)
         header, _ = open_block(sealed, self.box.gateway.public)
+        self.seen.append((asyncio.get_running_loop().time(), header.epoch, header.seq))
         if (verdict := self.verdicts(header)) is not None:
             return verdict
         if header.epoch > self.epoch and header.seq == 0:
             self.epoch, self.held = header.epoch, []
         if header.seq > len(self.held):
+            self.ahead[header.epoch, header.seq] = sealed.hash
             return Verdict(Answer.GAP, len(self.held), "SIG-602", "a gap")
         if header.seq < len(self.held):
             same = self.held[header.seq] == sealed.hash
             return Verdict(Answer.HELD if same else Answer.CONFLICT, len(self.held), "" if same else "SIG-603", "")
         self.held.append(sealed.hash)
-        return Verdict(Answer.STORED, len(self.held), "", "")
+        while (kept := self.ahead.pop((self.epoch, len(self.held)), None)) is not None:
+            self.held.append(kept)
+        return Verdict(Answer.STORED, header.seq + 1, "", "")
 
 
 def modbus_port(name: str = "net", place: str = "127.0.0.1:1") -> str:

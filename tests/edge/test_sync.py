@@ -6,7 +6,7 @@ from random import Random
 import pytest
 
 from edge.outbox import Stored
-from edge.retry import LONGEST_S, Retry
+from edge.retry import LONGEST_S, LOOK_S, Retry
 from edge.session import understand
 from edge.transport import Response
 from protocols.errors import UnreachableError
@@ -14,7 +14,7 @@ from protocols.record import transport
 from protocols.record.answer import Answer, Answers, Verdict, decode_answers, encode_answers
 from protocols.record.block import EventKind, open_header
 from protocols.record.cose import PrivateKey
-from protocols.record.receipt import Receipt, sign_receipt
+from protocols.record.receipt import Receipt, open_receipt, sign_receipt
 
 BLOCKS = "/v1/blocks"
 
@@ -44,8 +44,8 @@ def test_each_block_is_delivered_as_soon_as_it_is_sealed(site):
     assert (collector.configs, len(collector.held)) == (1, 3)
 
 
-def test_the_backlog_goes_in_batches_and_the_live_block_right_after(site):
-    _made, world, collector = site
+def test_the_newest_block_goes_first_then_the_backlog_in_batches_and_nothing_twice(site):
+    made, world, collector = site
     collector.instead = UnreachableError("no route")
 
     async def mend(world):
@@ -53,15 +53,64 @@ def test_the_backlog_goes_in_batches_and_the_live_block_right_after(site):
         collector.instead = None
 
     world.run(6179, mend)
-    assert len(collector.held) == 103
+    chain, counts = chain_and_counts(made)
+    assert len(collector.held) == chain.link.seq and counts.unsettled == 0
+    first = collector.seen[0]
+    assert first[0] - 6000 <= LOOK_S, "the link is found within seconds, however long it was gone"
+    assert first[2] == max(seq for at, _, seq in collector.seen if at < 6010), "what is live goes first"
+    assert sorted(seq for _, _, seq in collector.seen) == list(range(chain.link.seq)), "and nothing goes twice"
     back = [at for at, path in collector.posts if path == BLOCKS and at >= 6000]
-    assert back[0] - 6000 <= 61
     at_once, live = [at for at in back if at - back[0] < 2], [at for at in back if at - back[0] >= 2]
-    assert len(at_once) <= 4, "a hundred blocks in a few batches at once"
-    assert [round(at) for at in live] == [6060, 6120, 6179]
+    assert len(at_once) <= 4, "the backlog goes in a few batches at once"
+    assert [round(at) for at in live] == [6060, 6120, 6179], "and blocks are as short as ever again"
 
 
-def test_after_a_minutes_outage_the_link_is_found_within_two_seconds(site):
+def test_while_the_collector_is_away_for_long_blocks_are_longer_and_nothing_of_them_is_less(site):
+    made, world, collector = site
+    collector.instead = UnreachableError("no route")
+    world.run(6 * 3600 - 1)
+    blocks = made.blocks()
+    lengths = [header.utc[1] - header.utc[0] for header, _ in blocks]
+    assert set(lengths[:59]) == {60_000} and max(lengths) == 900_000 and len(blocks) < 100
+    due = sum(chunk.counters.due for _, chunks in blocks for chunk in chunks)
+    answered = sum(chunk.counters.answered for _, chunks in blocks for chunk in chunks)
+    assert due == answered == 6 * 360
+
+
+def test_a_collector_that_asks_a_back_fill_to_wait_still_gets_the_live_blocks(site):
+    made, world, collector = site
+    collector.instead = UnreachableError("no route")
+
+    async def mend(world):
+        await asyncio.sleep(7000)
+        collector.pause_ms, collector.instead = 90_000, None
+
+    world.run(7500, mend)
+    posts = [at for at, path in collector.posts if path == BLOCKS and at > 7000]
+    minutes = [round(at) for at in posts if at % 60 < 0.1]
+    assert minutes[:8] == [7020, *range(7080, 7500, 60)], "a block is seen when it is sealed"
+    back = [at for at in posts if at % 60 >= 0.1 and at < 7499]
+    assert [round(at - back[0]) for at in back] == [0, 0, 90], "and the backlog waits as it was asked"
+    assert unsettled(made) <= 3
+
+
+def test_the_newest_receipt_is_shown_at_the_start_and_to_a_collector_that_is_behind_it(site):
+    _made, world, collector = site
+    world.run(179)
+    assert collector.shown == [], "a box without a receipt has nothing to show"
+
+    async def restore(world):
+        await asyncio.sleep(130)
+        del collector.held[1:]
+
+    world.run(239, restore)
+    shown = [open_receipt(envelope, collector.key.public).next_seq for envelope in collector.shown]
+    assert shown == [3, 5], "once at the start, once when the collector has fallen behind"
+    chain, counts = chain_and_counts(_made)
+    assert len(collector.held) == chain.link.seq and counts.unsettled == 0
+
+
+def test_after_a_minutes_outage_the_link_is_found_within_seconds(site):
     _made, world, collector = site
 
     async def cut(world):
@@ -73,8 +122,7 @@ def test_after_a_minutes_outage_the_link_is_found_within_two_seconds(site):
     world.run(179, cut)
     tries = [at for at, path in collector.posts if path == BLOCKS]
     found = next(at for at in tries if at >= 118)
-    assert found - 118 <= 2.0
-    assert tries[1] - tries[0] <= 2.0
+    assert found - 118 <= LOOK_S
     assert len(collector.held) == 3
 
 
@@ -214,9 +262,9 @@ def test_a_card_that_was_rolled_back_whole_opens_a_new_epoch_and_says_why(site):
     chain, counts = outbox.chain(), outbox.counts()
     outbox.close()
     assert chain.link.epoch == 1 == collector.epoch
-    assert counts.left_behind >= 1
+    assert counts.unsettled == 0, "known at the start by the receipt, before anything was sealed in vain"
     assert any(event == "new_epoch" for event, _ in world.logged)
-    assert len(collector.held) == chain.link.seq == 4
+    assert len(collector.held) == chain.link.seq >= 4
     opened = _opened(made, 1)
     assert any(
         event.kind == EventKind.DISK and "epoch 1" in event.detail for header in opened for event in header.events
@@ -381,14 +429,10 @@ def test_verdicts_come_with_every_status_that_carries_them(status):
     assert (reply.objection, reply.refused) == ("why", ())
 
 
-def test_nobody_there_is_looked_for_soon_at_first_and_never_later_than_a_minute():
+def test_nobody_there_is_looked_for_within_seconds_at_random_however_long_it_has_been():
     retry = Retry(Random(1))
-    assert 1.0 <= retry.unreachable(100.0) <= 2.0
-    assert retry.unreachable(160.0) <= 2.0
-    assert 10.0 <= retry.unreachable(700.0) <= 20.0
-    assert retry.unreachable(10**6) <= LONGEST_S
-    retry.succeeded()
-    assert retry.unreachable(10**6) <= 2.0
+    waits = [retry.unreachable() for _ in range(1000)]
+    assert max(waits) <= LOOK_S and min(waits) < LOOK_S / 20
 
 
 def test_a_busy_collector_is_given_more_and_more_time_at_random():
@@ -396,4 +440,5 @@ def test_a_busy_collector_is_given_more_and_more_time_at_random():
     assert retry.busy() <= 2.0
     waits = [retry.busy() for _ in range(200)]
     assert max(waits) <= LONGEST_S and max(waits) > 50 and min(waits[10:]) < 10
-    assert retry.busy(30.0) >= 30.0
+    asked = [retry.busy(30.0) for _ in range(50)]
+    assert min(asked) >= 30.0 and max(asked) - min(asked) > 30, "and not all of them after the same time"
