@@ -42,17 +42,28 @@ def serve(
     data: Data = config.DATA,
     host: Annotated[str, typer.Option(help="address to listen on")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="port to listen on; 0 picks a free one")] = 8080,
+    *,
     copy: Annotated[Path | None, typer.Option(help="folder on another disk for a second copy of all records")] = None,
     same_disk: Annotated[
         bool,
         typer.Option("--copy-on-same-disk", help="let the second copy be on the store's own disk: for a demo only"),
     ] = False,
+    mqtt: Annotated[
+        str | None,
+        typer.Option(
+            envvar="TANMETER_MQTT",
+            help="serve gateways at this broker too: mqtts://user:password@host:8883, mqtt://...",
+        ),
+    ] = None,
+    mqtt_ca: Annotated[Path | None, typer.Option(help="certificates that the broker's must hang on (PEM)")] = None,
 ) -> None:
     """Serve pages and API until SIGTERM or Ctrl-C; one line on standard error says where, once it is ready."""
+    from cloud.mqtt import Broker
     from cloud.serve import Second
     from cloud.serve import serve as run
 
-    run(data, host, port, _language(), None if copy is None else Second(copy, same_disk))
+    broker = None if mqtt is None else Broker.of(mqtt, mqtt_ca)
+    run(data, host, port, _language(), second=None if copy is None else Second(copy, same_disk), broker=broker)
 
 
 @app.command()

@@ -19,6 +19,7 @@ from cloud.collector import Collector, now_ms
 from cloud.config import create_key, open_store
 from cloud.copier import Copier
 from cloud.cycles import look_seldom
+from cloud.mqtt import Broker, Door
 from cloud.notify import Manager
 from cloud.soundness import check
 from cloud.watchdog import attend
@@ -32,10 +33,12 @@ GRACE_S = 5
 class Server(uvicorn.Server):
     """uvicorn that says where it listens once it does, and returns after a signal so that the store is closed."""
 
-    def __init__(self, config: uvicorn.Config, ready: str, manager: Manager, collector: Collector) -> None:
+    def __init__(
+        self, config: uvicorn.Config, ready: str, manager: Manager, collector: Collector, door: Door | None
+    ) -> None:
         super().__init__(config)
-        self._ready, self._manager, self._collector = ready, manager, collector
-        self._attending: asyncio.Task[None] | None = None
+        self._ready, self._manager, self._collector, self._door = ready, manager, collector, door
+        self._beside: list[asyncio.Task[None]] = []
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Listen, then tell."""
@@ -43,7 +46,9 @@ class Server(uvicorn.Server):
         if self.started:
             sys.stderr.write(self._ready + "\n")
             sys.stderr.flush()
-            self._attending = asyncio.create_task(attend(self._manager, self._collector.writer))
+            self._beside.append(asyncio.create_task(attend(self._manager, self._collector.writer)))
+            if self._door is not None:
+                self._beside.append(asyncio.create_task(self._door.run()))
 
     async def on_tick(self, counter: int) -> bool:
         """Whether to end: when asked to, or when the disk has failed, so that nothing is promised on it any more."""
@@ -51,9 +56,10 @@ class Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Say so, then let those who are being served have their answers."""
-        if self._attending is not None:
-            self._attending.cancel()
+        for task in self._beside:
+            task.cancel()
         self._manager.tell("STOPPING=1")
+        await asyncio.gather(*self._beside, return_exceptions=True)
         await super().shutdown(sockets)
 
     @contextmanager
@@ -75,9 +81,19 @@ class Second:
     same_disk: bool
 
 
-def serve(data: Path, host: str, port: int, language: messages.Language, second: Second | None = None) -> None:
-    """Serve until SIGTERM or SIGINT; ConfigError when the port is taken or a folder cannot be used, BusyError when
-    another collector serves this one, StoreError when the store is damaged, or when its disk fails while it serves.
+def serve(
+    data: Path,
+    host: str,
+    port: int,
+    language: messages.Language,
+    *,
+    second: Second | None = None,
+    broker: Broker | None = None,
+) -> None:
+    """Serve until SIGTERM or SIGINT, gateways at a ``broker`` too.
+
+    ConfigError when the port is taken or a folder cannot be used, BusyError when another collector serves this one,
+    StoreError when the store is damaged, or when its disk fails while it serves.
     """
     log.begin()
     listener = listen(host, port)
@@ -94,12 +110,14 @@ def serve(data: Path, host: str, port: int, language: messages.Language, second:
             held.callback(copier.close)
         collector = Collector(store, key, writer, copier=copier)
         look_seldom()
-        _run(collector, listener, host, language)
+        _run(collector, listener, host, language, None if broker is None else Door(collector, broker, language))
         if store.failed is not None:
             raise StoreError(f"{store.path}: {store.failed}: what was promised before is kept, start again to see")
 
 
-def _run(collector: Collector, listener: socket.socket, host: str, language: messages.Language) -> None:
+def _run(
+    collector: Collector, listener: socket.socket, host: str, language: messages.Language, door: Door | None
+) -> None:
     config = uvicorn.Config(
         create_app(collector),
         access_log=False,
@@ -113,7 +131,7 @@ def _run(collector: Collector, listener: socket.socket, host: str, language: mes
     shown = f"[{host}]" if ":" in host else host
     address = f"http://{shown}:{listener.getsockname()[1]}/"
     ready = messages.text("cloud.ready", language, address=address)
-    Server(config, ready, Manager(os.environ, os.getpid()), collector).run([listener])
+    Server(config, ready, Manager(os.environ, os.getpid()), collector, door).run([listener])
 
 
 def listen(host: str, port: int) -> socket.socket:
