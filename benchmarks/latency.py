@@ -1,0 +1,165 @@
+"""How long a reading takes from its gateway's request until it can be queried, at half of what the collector can bear.
+
+A real `tanmeter cloud serve` on loopback, a store on this disk, many gateways that each send a block of 500 readings at
+a time. First as fast as they are answered: that is the capacity. Then, open-loop, at instants of a Poisson process of
+half that rate, whatever is still unanswered: the time is taken from the instant a block was to be sent at until its
+answer is there, which comes after the commit. Every fiftieth block is asked for behind it and must be there. Load and
+collector share this machine's cores. The collector's memory is read before and after.
+"""
+
+import asyncio
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from benchmarks.fleet import SMALL, Gateway
+from cloud import config
+from protocols.record.answer import BATCH_TYPE, Answer, decode_answers, encode_batch
+
+GATEWAYS, FIRST, LATER = 50, 20, 60
+"""Gateways, and the blocks of each: as fast as it goes, then by the clock."""
+SAMPLE = 50
+PERCENTILES = (50.0, 99.0, 99.9)
+
+
+@dataclass
+class Link:
+    """A gateway's connection: one request at a time."""
+
+    gateway: Gateway
+    frames: list[bytes]
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+    sent: int = 0
+    free: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    async def push(self) -> None:
+        """Send the next block; SystemExit unless it is stored."""
+        body = encode_batch([self.frames[self.sent]])
+        status, answer = await self._request(b"POST /v1/blocks", body, BATCH_TYPE)
+        verdicts = decode_answers(answer).verdicts
+        if status != 200 or verdicts[0].answer != Answer.STORED:
+            raise SystemExit(f"found {status}, {verdicts}, expected a block that is stored")
+        self.sent += 1
+
+    async def look(self) -> None:
+        """Ask for the newest block; SystemExit unless it is there."""
+        path = f"GET /v1/blocks/{self.gateway.key.public.id.hex()}/0/{self.sent - 1}"
+        status, _ = await self._request(path.encode(), b"", "application/json")
+        if status != 200:
+            raise SystemExit(f"found {status} for {path}, expected the block that was just receipted")
+
+    async def _request(self, line: bytes, body: bytes, kind: str) -> tuple[int, bytes]:
+        head = f" HTTP/1.1\r\nhost: x\r\ncontent-type: {kind}\r\ncontent-length: {len(body)}\r\n\r\n".encode()
+        self.writer.write(line + head + body)
+        found = (await self.reader.readuntil(b"\r\n\r\n")).lower()
+        length = int(found.partition(b"content-length: ")[2].split(b"\r\n")[0])
+        return int(found.split()[1]), await self.reader.readexactly(length)
+
+
+def main() -> None:
+    """Print the capacity, the percentiles at half of it, what was lost, and the memory."""
+    with tempfile.TemporaryDirectory() as folder:
+        data = Path(folder) / "data"
+        gateways = [Gateway(SMALL, number) for number in range(GATEWAYS)]
+        with config.open_store(data, config.create_key(data)) as store:
+            for gateway in gateways:
+                gateway.enrol(store)
+        frames = [list(gateway.frames(FIRST + LATER)) for gateway in gateways]
+        with _serving(data) as (process, port):
+            asyncio.run(_measure(gateways, frames, process.pid, port))
+        with config.open_store(data, config.open_key(data)) as store:
+            lost = sum(map(len, frames)) - store.counts().blocks
+        print(f"blocks lost: {lost} of {sum(map(len, frames))}")
+
+
+async def _measure(gateways: Sequence[Gateway], frames: Sequence[list[bytes]], process: int, port: int) -> None:
+    links = [
+        Link(gateway, own, *await asyncio.open_connection("127.0.0.1", port))
+        for gateway, own in zip(gateways, frames, strict=True)
+    ]
+    for link in links:
+        await link.push()
+    began, before = time.perf_counter(), _cpu_s(process)
+    await asyncio.gather(*[_flood(link, FIRST - 1) for link in links])
+    took, cpu = time.perf_counter() - began, _cpu_s(process) - before
+    blocks = GATEWAYS * (FIRST - 1)
+    rate, memory = blocks / took, _rss_mib(process)
+    print(f"{GATEWAYS} gateways, blocks of {SMALL.readings} readings, one a request; collector and load on one machine")
+    pace = f"{rate * SMALL.readings:,.0f} readings/s; {cpu / blocks * 1e6:.0f} us CPU a block"
+    print(f"capacity   {rate:8.0f} blocks/s ({pace})")
+    times, seen = await _open_loop(links, rate / 2)
+    shown = ", ".join(f"p{part:g} {_percentile(times, part):.1f} ms" for part in PERCENTILES)
+    print(f"at half    {rate / 2:8.0f} blocks/s, open-loop: {shown}; worst {max(times):.1f} ms")
+    print(f"with a GET behind it ({len(seen)} sampled): p50 {_percentile(seen, 50):.1f} ms, worst {max(seen):.1f} ms")
+    print(f"resident memory: {memory:.0f} MiB after {blocks} blocks, {_rss_mib(process):.0f} MiB at the end")
+    for link in links:
+        link.writer.close()
+
+
+async def _flood(link: Link, blocks: int) -> None:
+    for _ in range(blocks):
+        await link.push()
+
+
+async def _open_loop(links: Sequence[Link], rate: float) -> tuple[list[float], list[float]]:
+    """Latencies in ms of every block, and of the sampled ones until the GET has shown it."""
+    seeded, times, seen = random.Random(11), list[float](), list[float]()
+    order = [link for _ in range(LATER) for link in seeded.sample(list(links), len(links))]
+    start, at, tasks = time.perf_counter() + 0.5, 0.0, []
+
+    async def one(link: Link, due: float, look: bool) -> None:
+        async with link.free:
+            await link.push()
+            times.append((time.perf_counter() - due) * 1e3)
+            if look:
+                await link.look()
+                seen.append((time.perf_counter() - due) * 1e3)
+
+    for number, link in enumerate(order):
+        at += seeded.expovariate(rate)
+        await asyncio.sleep(max(0.0, start + at - time.perf_counter()))
+        tasks.append(asyncio.create_task(one(link, start + at, number % SAMPLE == 0)))
+    await asyncio.gather(*tasks)
+    return times, seen
+
+
+def _percentile(times: Sequence[float], part: float) -> float:
+    ordered = sorted(times)
+    return ordered[min(len(ordered) - 1, int(len(ordered) * part / 100))]
+
+
+@contextmanager
+def _serving(data: Path) -> Iterator[tuple[subprocess.Popen[str], int]]:
+    command = [sys.executable, "-m", "tanmeter", "--lang", "en", "cloud", "serve", "--data", str(data), "--port", "0"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    try:
+        while "collector ready" not in (line := process.stderr.readline()):
+            if not line:
+                raise SystemExit("found a collector that ended, expected it to serve")
+        yield process, int(line.rstrip().rstrip("/").rpartition(":")[2])
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def _cpu_s(process: int) -> float:
+    """CPU seconds of a process so far, in its own and in the kernel's name."""
+    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / 100
+
+
+def _rss_mib(process: int) -> float:
+    status = Path(f"/proc/{process}/status").read_text()
+    return int(status.partition("VmRSS:")[2].split()[0]) / 1024
+
+
+if __name__ == "__main__":
+    main()
