@@ -39,7 +39,7 @@ class Rate:
         self._open = interval
         self._held: Register | None = None
         if interval is not None:
-            if interval.register_end.at == interval.position:
+            if interval.register_end.at == interval.position < interval.end:
                 self._held = interval.register_end
             self._follow()
 
@@ -81,8 +81,8 @@ class Rate:
             end = found.end if full else rules.cut(max(found.start, found.position))
             changed = replace(found, end=end, period_ms=rules.period_ms, expected=rules.expected(found.start, end))
         else:
-            self._held = None
-            changed = replace(found, end=max(found.position, found.start + 1))
+            self._held, end = None, max(found.position, found.start + 1)
+            changed = replace(found, end=end, position=end)
         self._changed = self._changed or changed != found
         self._open = changed
 

@@ -131,3 +131,27 @@ def test_no_instant_is_covered_twice_and_no_amount_is_beyond_the_greatest_rate(
         assert (row.consumption is None) == (row.covered_ms == 0)
         if row.consumption is not None:
             assert row.consumption <= Decimal(1000) * row.covered_ms / 3_600_000 + Decimal("1E-9")
+
+
+CONFIGURED = [RULES, replace(RULES, meter="another"), replace(RULES, ratios=((T0 + 7 * MINUTE, Decimal(2)),))]
+told = st.tuples(
+    st.integers(0, 200), st.none() | st.integers(0, 100), st.sampled_from([0, 0, 0, 0, 1, 2]), st.booleans()
+)
+
+
+@given(st.lists(told, min_size=1, max_size=30))
+def test_a_restart_among_configurations_gives_the_same_rows(steps: list[tuple[int, int | None, int, bool]]) -> None:
+    """A meter that was away for a moment holds nothing, also when it is back before another sample has come."""
+    whole, split, at = Rate(RULES), Rate(RULES), T0
+    rows: list[list[Interval]] = [[], []]
+    for seconds, value, number, anew in steps:
+        at += seconds * 1000
+        for index, rate in enumerate((whole, split)):
+            rate.configure(CONFIGURED[number])
+            if seconds % 3:
+                rate.add(at, None if value is None else Decimal(value), 0, at)
+            rows[index] += rate.take()
+        if anew and rows[1]:
+            split = Rate(CONFIGURED[number], rows[1][-1])
+    newest = [{row.start: row for row in part} for part in rows]
+    assert newest[0] == newest[1]
