@@ -165,7 +165,7 @@ def recover(
     where that begins, and has lost nothing but what neither it nor that block knows of.
     """
     end = _last_instant(block, records) if following is None else _joint(block, following)
-    pending, until = ((), now) if following is None else (following.carried, end.utc)
+    pending, until = ((), max(now, end.utc)) if following is None else (following.carried, end.utc)
     owed = [
         slot
         for item in block.plan

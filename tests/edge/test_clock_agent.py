@@ -7,13 +7,23 @@ from itertools import pairwise
 import pytest
 
 from cloud.store import Store
+from drivers.replay import replay_chunk
+from edge import config
+from edge.blocks import Blocks
+from protocols.errors import StoreError
 from protocols.record.answer import Answer
 from protocols.record.block import ClockState, EventKind
 from protocols.record.cose import PrivateKey
 from protocols.record.invite import make
+from simulator.dlt645_meters import Dlt645Meter
+from simulator.electricity import behind
 from simulator.time import SimClock
+from simulator.truth import TruthLog
+from simulator.world import World
 
 HOUR, DAY = 3_600_000, 86_400_000
+MIDNIGHT = 1_795_392_000_000
+"""2026-11-23 00:00 UTC; 08:00 in Shanghai."""
 GOOD, NOTHING = ClockState(2, 2, 5, 0), ClockState(0, 0, 16_000, 0)
 
 
@@ -133,3 +143,73 @@ def test_fault_29_a_right_clock_wins_in_the_end(box, kit, said, tmp_path):
     assert headers[number].mono[0] - headers[0].mono[0] in range(880_000, 960_000), "ten minutes steady"
     rows = delivered(made, tmp_path / "collector.db", kit.start + 2 * HOUR)
     assert sum(row.consumption for row in rows) == rows[-1].register_end.value - rows[0].register_start.value
+
+
+def test_fault_26_after_a_kill_a_start_in_1970_seals_what_was_open(box, kit, said, tmp_path, monkeypatch):
+    made = box(kit.modbus_port(), kit.sdm(1, period="1s"))
+    world = kit.world(made, {"net": rising()})
+
+    async def killed(blocks, closing):
+        raise StoreError("killed")
+
+    with monkeypatch.context() as patched, pytest.raises(StoreError, match="killed"):
+        patched.setattr(Blocks, "seal", killed)
+        world.run(90)
+    world.step_ms, said["state"] = -world.start, NOTHING
+    world.run(90)
+    first = [header for header, _ in made.blocks() if header.boot == 1]
+    (loss,) = [event for event in first[-1].events if event.kind == EventKind.POWER_LOSS]
+    assert loss.start <= loss.end == first[-1].utc[1], "it ends where its block does: nobody knows more"
+    assert delivered(made, tmp_path / "collector.db", kit.start + HOUR)
+
+
+@pytest.mark.parametrize("turn", [2**31 * 1000, 1_798_761_600_000, 1_861_920_000_000], ids=["2038", "year", "leap"])
+def test_fault_31_the_end_of_32_bits_a_new_year_and_a_leap_second_are_instants_like_any_other(
+    box, kit, said, tmp_path, turn
+):
+    made = box(kit.modbus_port(), kit.sdm(1))
+    world = kit.world(made, {"net": rising()}, start=turn - 300_000)
+
+    async def leap(world):
+        await asyncio.sleep(300)
+        world.step_ms = -1000 if turn == 1_861_920_000_000 else 0
+
+    world.run(599, leap, watch_s=1.0)
+    headers = [header for header, _ in made.blocks()]
+    assert not events(made, EventKind.CLOCK_STEP) and {header.clock.state for header in headers} == {2}
+    assert all(after.mono[0] == before.mono[1] for before, after in pairwise(headers))
+    rows = delivered(made, tmp_path / "collector.db", turn + HOUR)
+    assert sum(row.readings for row in rows) in (60, 61) and {row.quality for row in rows} == {"measured"}
+    assert sum(row.consumption for row in rows) == rows[-1].register_end.value - rows[0].register_start.value
+
+
+@pytest.mark.parametrize("hours", [-5, 5])
+def test_fault_32_a_meters_own_clock_that_is_wrong_by_hours_places_nothing(box, kit, said, tmp_path, hours):
+    points, number = ["energy_import", "energy_import_hourly"], "202211096512"
+    made = box(kit.serial_port(), kit.meter(1, "bus", "dlt645-2007-single-phase", points, "10s", number))
+    seen, start = behind(World(7), "M-02"), MIDNIGHT - 60_000
+    truth = TruthLog(tmp_path / "truth.jsonl")
+    meter = Dlt645Meter("M-1", number, 1, lambda at: seen(at + hours * HOUR), truth, most=12)
+    at = [start]
+
+    def answer(request):
+        return [(30, reply) for reply in meter.hear(request, at[0])]
+
+    async def live(world):
+        for _ in range(30):
+            await asyncio.sleep(10)
+            at[0] += 10_000
+
+    kit.world(made, {"bus": answer}, start=start).run(310, live)
+    installation = config.load(made.state).installation
+    stamps = {
+        reading.at
+        for header, chunks in made.blocks()
+        for chunk in chunks
+        for reading in replay_chunk(installation, header, chunk)
+        if reading.point == "energy_import_hourly"
+    }
+    assert stamps and all(abs(stamp - MIDNIGHT) >= 4 * HOUR for stamp in stamps), "the meter's word is on record"
+    rows = delivered(made, tmp_path / "collector.db", MIDNIGHT + HOUR)
+    assert all(start <= row.register_start.at and row.register_end.at < start + 320_000 for row in rows)
+    assert sum(row.readings for row in rows) >= 30 and {row.quality for row in rows} == {"measured"}
