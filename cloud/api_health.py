@@ -1,4 +1,4 @@
-"""/v1: is it well. Health as JSON, metrics as Prometheus text."""
+"""/v1/health: is it well, and what is wrong where it is not."""
 
 import shutil
 from dataclasses import asdict
@@ -6,7 +6,7 @@ from importlib.metadata import version
 from typing import Annotated
 
 from fastapi import APIRouter, Query
-from starlette.responses import JSONResponse, PlainTextResponse
+from starlette.responses import JSONResponse
 
 from cloud.api_record import Nothing
 from cloud.collector import Held, algorithm, health
@@ -50,49 +50,3 @@ def healthy(held: Held, asked: Annotated[Nothing, Query()]) -> JSONResponse:
 
 def _late(copy: Standing, now: int) -> bool:
     return copy.copied_at is None or now - copy.copied_at > LATE_COPY_MS
-
-
-@router.get("/metrics")
-def metrics(held: Held, asked: Annotated[Nothing, Query()]) -> PlainTextResponse:
-    """Prometheus text format 0.0.4."""
-    counts, now = held.store.counts(), held.now()
-    lines = [
-        *_metric("tanmeter_build_info", "gauge", [(f'version="{version("tanmeter")}"', 1)]),
-        *_metric("tanmeter_collector_blocks_total", "counter", [("", counts.blocks)]),
-        *_metric("tanmeter_readings_total", "counter", [("", counts.readings)]),
-        *_metric("tanmeter_collector_intervals", "gauge", [("", counts.intervals)]),
-        *_metric("tanmeter_collector_quarantined", "gauge", [("", counts.quarantined)]),
-        *_metric("tanmeter_collector_incidents", "gauge", [("", counts.incidents)]),
-        *_metric("tanmeter_collector_waiting", "gauge", [("", held.writer.waiting)]),
-        *_metric("tanmeter_collector_behind_receipts", "gauge", [("", len(held.store.behind()))]),
-        *_copy_metrics(held),
-        *_metric("tanmeter_collector_disk_free_bytes", "gauge", [("", shutil.disk_usage(held.store.path.parent).free)]),
-    ]
-    rows = [(f'gateway="{row.id.hex()}"', row) for row in held.store.gateways()]
-    verified = [(f'{label},result="stored"', row.blocks) for label, row in rows]
-    verified += [(f'{label},result="refused"', row.refused_blocks) for label, row in rows]
-    lines += _metric("tanmeter_collector_verify_total", "counter", verified)
-    lag = [(label, row.lag_ms / 1000) for label, row in rows if row.lag_ms is not None]
-    lines += _metric("tanmeter_collector_ingest_lag_seconds", "gauge", lag)
-    age = [(label, (now - row.received_at) / 1000) for label, row in rows if row.received_at is not None]
-    lines += _metric("tanmeter_collector_gateway_age_seconds", "gauge", age)
-    answered = [(label, row.answered / row.due) for label, row in rows if row.due]
-    lines += _metric("tanmeter_completeness_ratio", "gauge", answered)
-    text = "\n".join(lines) + "\n"
-    return PlainTextResponse(text, media_type="text/plain; version=0.0.4", headers={"cache-control": "no-store"})
-
-
-def _copy_metrics(held: Held) -> list[str]:
-    if held.copier is None:
-        return []
-    copy = held.copier.standing()
-    return [
-        *_metric("tanmeter_collector_copy_ok", "gauge", [("", int(copy.state != "failed"))]),
-        *_metric("tanmeter_collector_copy_behind_blocks", "gauge", [("", copy.behind)]),
-    ]
-
-
-def _metric(name: str, kind: str, samples: list[tuple[str, int]] | list[tuple[str, float]]) -> list[str]:
-    """The lines of one metric; labels are hex digits and version numbers, which need no escaping."""
-    shown = [f"{name}{{{labels}}} {value}" if labels else f"{name} {value}" for labels, value in samples]
-    return [f"# TYPE {name} {kind}", *shown]

@@ -39,6 +39,7 @@ def cloud() -> None:
 
 @app.command()
 def serve(
+    *,
     data: Data = config.DATA,
     host: Annotated[str, typer.Option(help="address to listen on")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="port to listen on; 0 picks a free one")] = 8080,
@@ -56,6 +57,9 @@ def serve(
         ),
     ] = None,
     mqtt_ca: Annotated[Path | None, typer.Option(help="certificates that the broker's must hang on (PEM)")] = None,
+    metrics: Annotated[
+        str, typer.Option("--metrics", metavar="HOST:PORT", help="serve Prometheus metrics there: 127.0.0.1:9109")
+    ] = "",
 ) -> None:
     """Serve pages and API until SIGTERM or Ctrl-C; one line on standard error says where, once it is ready."""
     from cloud.mqtt import Broker
@@ -63,7 +67,8 @@ def serve(
     from cloud.serve import serve as run
 
     broker = None if mqtt is None else Broker.of(mqtt, mqtt_ca)
-    run(data, host, port, _language(), second=None if copy is None else Second(copy, same_disk), broker=broker)
+    second = None if copy is None else Second(copy, same_disk)
+    run(data, host, port, _language(), second=second, broker=broker, metrics=metrics)
 
 
 @app.command()

@@ -14,6 +14,7 @@ from pathlib import Path
 import uvicorn
 
 from cloud import log
+from cloud import metrics as figures
 from cloud.app import create_app
 from cloud.collector import Collector, now_ms
 from cloud.config import create_key, open_store
@@ -89,6 +90,7 @@ def serve(
     *,
     second: Second | None = None,
     broker: Broker | None = None,
+    metrics: str = "",
 ) -> None:
     """Serve until SIGTERM or SIGINT, gateways at a ``broker`` too.
 
@@ -109,6 +111,8 @@ def serve(
         if copier is not None:
             held.callback(copier.close)
         collector = Collector(store, key, writer, copier=copier)
+        if metrics:
+            held.callback(figures.serve(metrics, collector).shutdown)
         look_seldom()
         _run(collector, listener, host, language, None if broker is None else Door(collector, broker, language))
         if store.failed is not None:

@@ -14,9 +14,14 @@ import time
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.parser import text_string_to_metric_families
 
+from cloud.collector import Collector as Held
 from cloud.log import BURST, Calm, Lines
+from cloud.metrics import Figures
 from cloud.notify import Manager
 from cloud.watchdog import attend
 from cloud.writer import Writer
@@ -129,3 +134,48 @@ def test_the_journal_gets_the_priority_and_a_stranger_cannot_fill_the_disk() -> 
         log.error("request %s failed", number)
     lines = stream.getvalue().splitlines()
     assert len(lines) == BURST and lines[0].startswith('<3>{"level": "error"')
+
+
+def figures(text: str) -> dict[tuple[str, ...], float]:
+    """Every sample by name and labels."""
+    return {
+        (sample.name, *(f"{name}={value}" for name, value in sorted(sample.labels.items()))): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+def test_the_collectors_metrics_tell_what_it_holds(full: Any) -> None:
+    house, rig = full
+    registry = CollectorRegistry()
+    registry.register(Figures(Held(house.store, house.key, house.writer, lambda: house.now)))
+    found = figures(generate_latest(registry).decode())
+    gateway = f"gateway={rig.id.hex()}"
+    site = next(name.removeprefix("site=") for key in found for name in key if name.startswith("site="))
+    assert found["tanmeter_collector_verify_total", gateway, "result=stored", f"site={site}"] == 144
+    assert found["tanmeter_collector_ingest_lag_seconds", gateway, f"site={site}"] == 3
+    assert found["tanmeter_collector_gateways", "state=live"] == 1
+    complete = {key[1]: value for key, value in found.items() if key[0] == "tanmeter_completeness_ratio"}
+    assert len(complete) == 2 and all(0.9 < value <= 1 for value in complete.values())
+    assert found["tanmeter_collector_incidents",] >= 0 and found["tanmeter_collector_disk_free_bytes",] > 0
+
+
+def test_they_are_served_where_asked_and_nowhere_else(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as held:
+        place = f"127.0.0.1:{held.getsockname()[1]}"
+    process = subprocess.Popen(
+        [*CLOUD, "serve", "--data", str(tmp_path / "data"), "--port", "0", "--metrics", place],
+        env={**os.environ, "TANMETER_LANG": "en"},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    try:
+        address = process.stderr.readline().split()[-1]
+        assert "tanmeter_collector_waiting 0.0" in httpx.get(f"http://{place}/metrics").text
+        assert httpx.get(f"{address}v1/metrics").status_code == 404
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0
+    finally:
+        process.kill()
+        process.communicate()
