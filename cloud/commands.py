@@ -43,7 +43,6 @@ def serve(
     data: Data = config.DATA,
     host: Annotated[str, typer.Option(help="address to listen on")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="port to listen on; 0 picks a free one")] = 8080,
-    *,
     copy: Annotated[Path | None, typer.Option(help="folder on another disk for a second copy of all records")] = None,
     same_disk: Annotated[
         bool,
