@@ -118,6 +118,11 @@ class Database:
     def _pages(self, name: str) -> int:
         return int(self.one(f"PRAGMA {name}")[0]) * int(self.one("PRAGMA page_size")[0])
 
+    def sync_name(self) -> None:
+        """Have the names of the file and its log on disk: SQLite does it, but does not mind when it fails."""
+        with self._translated():
+            sync_folder(self.path.parent)
+
     def log_bytes(self) -> int:
         """How large the log beside the file is."""
         return _size(self.path.with_name(self.path.name + "-wal"))
@@ -127,7 +132,9 @@ class Database:
             db = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False, timeout=0)
             try:
                 db.execute(f"PRAGMA page_size = {PAGE}")
-                db.execute("PRAGMA journal_mode = WAL")
+                (mode,) = db.execute("PRAGMA journal_mode = WAL").fetchone()
+                if mode != "wal":  # SQLite swallows why: a failed fsync, a disk that is full
+                    raise _not_taken(self.path, mode)
                 db.execute(f"PRAGMA synchronous = {self._level}")
                 db.execute(f"PRAGMA journal_size_limit = {WAL_LIMIT}")
                 db.execute("PRAGMA wal_autocheckpoint = 0")
@@ -199,6 +206,14 @@ def sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _not_taken(path: Path, mode: str) -> StoreError:
+    """What it means that the file does not take a log beside it."""
+    why = _why_not(path)
+    if why in FULL or why == errno.EROFS:
+        return DiskFull(f"{path}: {os.strerror(why)}")
+    return StoreError(f"{path}: found journal mode {mode}, expected wal: the disk fails")
 
 
 def _why_not(path: Path) -> int:

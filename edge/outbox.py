@@ -26,6 +26,8 @@ from protocols.record.receipt import SETTLED, Receipt
 __all__ = ["Chain", "Counts", "DiskFull", "First", "Outbox", "Stored"]
 
 TO_SEND, REFUSED = range(2)
+SEVERAL = 4
+"""Blocks like the one for which there was no room, for which there must be room before readings begin again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +87,7 @@ class Outbox:
         first: First | None = None,
     ):
         self.path, self.durable, self._max_bytes = path, durable, max_bytes
+        self._refused = 0
         self._db = Database(path, durable)
         try:
             self.watermark = Watermark(path, durable)
@@ -173,6 +176,7 @@ class Outbox:
             lived, total = row["lived"] + max(0, utc_end - block.utc), row["total"] + len(frame)
             gone, freed = retention.prune(self._db, row, len(frame), self._max_bytes)
             if row["bytes"] + len(frame) - freed > self._max_bytes:
+                self._refused = len(frame)
                 found = f"found {row['bytes'] - freed} bytes of blocks that no second copy covers"
                 raise DiskFull(f"{found}, expected {self._max_bytes} or less")
             self._db.run(
@@ -356,7 +360,7 @@ class Outbox:
     def short_of(self) -> int:
         """How many bytes are missing before sealed blocks may be kept again; 0 when there is room within the bound."""
         _, prunable = retention.prunable(self._db, rows.epochs(self._db))
-        margin = min(retention.MARGIN, self._max_bytes // 64)
+        margin = max(min(retention.MARGIN, self._max_bytes // 64), min(SEVERAL * self._refused, self._max_bytes // 2))
         return max(0, int(rows.chain(self._db)["bytes"]) - prunable + margin - self._max_bytes)
 
     def scrub(self, blocks: int) -> bool:
@@ -401,8 +405,9 @@ class Outbox:
 
     def _create(self, gateway: bytes, first: First) -> None:
         soundness.check_structure(self._db)
+        fresh = not soundness.begun(self._db)
         with self._db.transaction():
-            if not soundness.begun(self._db):
+            if fresh:
                 rows.create(self._db)
                 rows.begin(
                     self._db,
@@ -421,6 +426,8 @@ class Outbox:
                 rows.keep_epoch(self._db, first.epoch, 0, 0, None)
                 if first.alarm:
                     self._db.run("INSERT INTO alarm (detail) VALUES (?)", (first.alarm,))
+        if fresh and self.durable:
+            self._db.sync_name()
         soundness.check_owner(self._db, gateway)
 
     def _knows(self, receipt: Receipt) -> bool:

@@ -126,3 +126,62 @@ def test_stopped_while_full_the_next_start_seals_what_was_committed(box, kit):
     assert [EventKind(event.kind) for event in first[0].events][-1] == EventKind.POWER_LOSS
     assert sum(chunk.counters.answered for chunk in first[1]) == committed >= 29
     assert not (made.state / config.OUTBOX).with_suffix(".db-journal").exists()
+
+
+def test_one_outage_is_one_gap_and_what_was_committed_is_sealed_meanwhile(box, kit, tmp_path):
+    state = tmp_path / "state"
+    state.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=6m", "tmpfs", str(state)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("nobody may mount a file system of its own here")
+    try:
+        made = box(kit.modbus_port(), *(kit.sdm(n, period="1s") for n in range(1, 6)))
+        world, held, told = kit.world(made, {"net": kit.registers()}), Filler(state), []
+
+        async def fill(world):
+            (agent,) = world.agents
+            await asyncio.sleep(170)
+            told.append(await agent.status())
+            held.full(agent)
+            await asyncio.sleep(200)
+            told.append(await agent.status())
+            held.free(agent)
+            await asyncio.sleep(10)
+            told.append(await agent.status())
+
+        world.run(450, fill)
+        assert [status["state"] for status in told] == ["running", "disk-full", "running"]
+        assert [status["store"]["reserve"] for status in told] == [True, False, True]
+        assert told[1]["outbox"]["open_exchanges"] <= 5 * 60
+        blocks = made.blocks()
+    finally:
+        subprocess.run(["umount", str(state)], check=True)
+    gaps = [event for header, _ in blocks for event in header.events if event.kind == EventKind.GAP]
+    assert len(gaps) == 1, "and it begins later than the disk is full: the log has room of its own"
+    assert kit.start + 170_000 <= gaps[0].start and kit.start + 370_000 <= gaps[0].end <= kit.start + 380_000
+    asked = sum(chunk.counters.asked for _, chunks in blocks for chunk in chunks)
+    assert asked == sum(known["exchanges"] for event, known in world.logged if event == "committed")
+
+
+def test_stopped_by_the_bound_readings_begin_again_once_when_enough_is_settled(box, kit):
+    made = box(kit.modbus_port(), *(kit.sdm(n, period="1s") for n in range(1, 6)))
+    made.enrol()
+    collector = kit.collector(made)
+    collector.instead = ConnectionError("away")
+    world, told = kit.world(made, {"net": kit.registers()}, transport=collector), []
+
+    async def bound(world):
+        (agent,) = world.agents
+        await asyncio.sleep(100)
+        agent._outbox._max_bytes = 5 * (await agent.status())["outbox"]["bytes"]
+        await asyncio.sleep(400)
+        told.append(await agent.status())
+        collector.instead, collector.level = None, 2
+        await asyncio.sleep(200)
+        told.append(await agent.status())
+
+    world.run(900, bound)
+    assert [status["state"] for status in told] == ["disk-full", "running"]
+    assert told[0]["outbox"]["days_left"] == 0.0
+    assert [event for event, _ in world.logged if event.startswith("disk_")] == ["disk_full", "disk_room"]
+    assert told[1]["outbox"]["unsettled"] <= 1 and told[1]["outbox"]["settled"] >= 1
