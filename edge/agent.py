@@ -274,7 +274,7 @@ class Agent:
             await self._alarm.wait(max(0.001, min(wait_s, self._watch_s)) if not self.paused else None)
             if self.paused or stop.is_set() or self._over(until):
                 continue
-            found = blocks.look()
+            found = blocks.look(self._sync.standing.receipt if self._sync is not None else None)
             if isinstance(found, Doubt):
                 self._doubt(found)
             if isinstance(found, Change):

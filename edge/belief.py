@@ -7,9 +7,9 @@ Told of each look at the clock (``Sight``), it says what follows:
   is synchronised, or a hardware clock or a technician stands for it, and UTC can be: not before the end of the last
   block that knew it, and not more than 400 days after. Then the line is corrected.
 - Once the time is known, a step of more than five seconds is doubted: the line goes on, with a growing error, until the
-  clock comes back to it, or the step is confirmed: by sources that agree (three, or one that is authenticated), by a
-  technician, or because the clock has been synchronised and steady for ten minutes. What can hardly be (more than a day
-  from the line, or not after the last block) takes a day.
+  clock comes back to it, or the step is confirmed: by sources that agree (three, or one that is authenticated), by the
+  collector's receipts, by a technician, or because the clock has been synchronised and steady for ten minutes. What can
+  hardly be (more than a day from the line, not after the last block, or against the receipts) takes a day.
 - The first synchronisation of a boot may correct what a hardware clock or a technician had said.
 - Without a synchronisation the error grows by 500 ppm of the time since.
 """
@@ -34,12 +34,15 @@ DOWN_MS = 400 * 86_400_000
 
 @dataclass(frozen=True, slots=True)
 class Sight:
-    """A look at the clock: monotonic and UTC ms of one instant, what it says of itself, whether its sources agree."""
+    """A look at the clock: monotonic and UTC ms of one instant, what it says of itself, whether others bear it out, or
+    speak against it.
+    """
 
     mono: int
     utc: int
     state: ClockState
     agreed: bool = False
+    against: bool = False
 
     @property
     def offset(self) -> int:
@@ -166,7 +169,7 @@ class Belief:
 
     def _confirmed(self, sight: Sight) -> bool:
         """Whether sources agree on this clock, or it has been steady for as long as it takes."""
-        near = self._known and abs(sight.offset - self._offset) <= FAR_STEP_MS
+        near = self._known and not sight.against and abs(sight.offset - self._offset) <= FAR_STEP_MS
         steady = sight.mono - self._candidate[1] >= (STEADY_MS if near else FAR_STEADY_MS)
         return sight.synchronised and (sight.agreed or steady)
 

@@ -22,8 +22,10 @@ from edge.recall import last_known
 from edge.recorder import Recorder
 from edge.sealer import UNPLACED, End, OpenBlock, Record
 from edge.software import installed
+from edge.witness import AGAINST_MS, WITHIN_MS, Witness
 from protocols.record.block import Event, EventKind, Sealed
 from protocols.record.chunk import MOST_TRACKS
+from protocols.record.receipt import Receipt
 
 LARGEST = 500_000
 """Bytes of replies after which a block is closed early: it must stay below the 1 MiB of RECORD.md."""
@@ -77,7 +79,7 @@ class Blocks:
         self._kinds = set[tuple[int, bytes, int]]()
         self._early: list[tuple[int, Exchange, Values]] = []
         self._last: int | None = None
-        self._agreed = agreed
+        self._agreed, self._witness = agreed, Witness()
         self._sight: Sight
         self.belief: Belief
         self.open: OpenBlock
@@ -100,13 +102,17 @@ class Blocks:
         mono, utc = together(self._clock)
         return utc - (self.open.utc + mono - self.open.mono)
 
-    def look(self) -> Change | Doubt | None:
-        """Look at the clock: what follows from it, for ``turn`` to accept or to be told."""
+    def look(self, receipt: Receipt | None = None) -> Change | Doubt | None:
+        """Look at the clock: what follows from it, for ``turn`` to accept or to be told. ``receipt``: the newest."""
+        self._witness.hear(receipt, self._clock.mono_ms())
         self._sight = self._see()
         return self.belief.look(self._sight)
 
     def _see(self) -> Sight:
-        return Sight(*together(self._clock), self._clock.state(), self._agreed())
+        mono, utc = together(self._clock)
+        apart = self._witness.apart(utc - mono, mono)
+        agreed = self._agreed() or (apart is not None and apart <= WITHIN_MS)
+        return Sight(mono, utc, self._clock.state(), agreed, apart is not None and apart > AGAINST_MS)
 
     # ---- its life
 
@@ -248,6 +254,7 @@ class Blocks:
         sealed = sealer.close(block, end, records, closing.pending, link=link, salt=self._salt, signer=self._config.key)
         await call(lambda: outbox.seal(block, sealed, link, end.utc))
         self._sealed += 1
+        self._witness.sealed(link.epoch, link.seq, self._clock.mono_ms())
         self._log("debug", "sealed", epoch=link.epoch, seq=link.seq, exchanges=len(records))
         return sealed
 

@@ -5,7 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.belief import DRIFT_PPM, Belief, Change, Doubt, Sight
+from edge.witness import Witness
 from protocols.record.block import ClockState
+from protocols.record.receipt import Receipt
 
 NOW = 1_790_000_000_000
 MINUTE, HOUR, DAY = 60_000, 3_600_000, 86_400_000
@@ -22,12 +24,12 @@ class Watched:
     """A belief that is asked every second. The clock is ``off`` the truth by what the test says."""
 
     def __init__(self, state: ClockState, last: int | None = NOW - HOUR, off: int = 0) -> None:
-        self.mono, self.off, self.state, self.agreed = 0, off, state, False
+        self.mono, self.off, self.state, self.agreed, self.against = 0, off, state, False, False
         self.belief = Belief(self.sight(), last)
         self.told: list[Change | Doubt] = []
 
     def sight(self) -> Sight:
-        return Sight(self.mono, NOW + self.mono + self.off, self.state, self.agreed)
+        return Sight(self.mono, NOW + self.mono + self.off, self.state, self.agreed, self.against)
 
     def run(self, seconds: int, every: int = 1) -> list[Change | Doubt]:
         """So long; what it led to, changes accepted, as the agent does."""
@@ -193,3 +195,35 @@ def test_whatever_the_clock_does_utc_moves_only_by_what_is_told(
             changes = [found for found in watched.told[told:] if isinstance(found, Change)]
             assert moved == (changes[0].off if changes else moved) and (changes or abs(moved) <= 1000)
             assert not (changes and known(watched) and abs(moved) > 5000 and not changes[0].corrects)
+
+
+@pytest.mark.parametrize("against", [False, True])
+def test_fault_29_a_false_server_that_the_collector_contradicts_is_not_believed_however_steady(against: bool) -> None:
+    watched = Watched(NTP)
+    watched.run(60)
+    watched.off, watched.against = HOUR, against
+    told = watched.run(6 * 3600, 10)
+    assert told == ([Doubt(HOUR)] if against else [Doubt(HOUR), Change(HOUR, True)])
+    assert (watched.error == 0) is against
+
+
+RECEIPT = Receipt(bytes(16), 0, 8, bytes(32), 1, NOW + 61_500)
+
+
+def test_a_receipt_bounds_the_time_between_the_seal_of_its_newest_block_and_its_coming() -> None:
+    witness = Witness()
+    witness.sealed(0, 7, 60_000)
+    assert witness.apart(NOW, 60_000) is None
+    witness.hear(RECEIPT, 62_000)
+    found = [witness.apart(NOW + off, 62_000) for off in (-501, -500, 0, 1500, 1501, HOUR)]
+    assert found == [1, 0, 0, 0, 1, HOUR - 1500]
+    witness.hear(RECEIPT, 600_000)
+    assert witness.apart(NOW + HOUR, 63_000) == HOUR - 1501, "the same receipt says nothing new; quartz may drift"
+    assert witness.apart(NOW, 62_000 + 2 * HOUR) is None, "what it said long ago is forgotten"
+
+
+def test_a_receipt_of_a_block_that_was_not_sealed_in_this_run_says_nothing() -> None:
+    witness = Witness()
+    witness.sealed(0, 6, 60_000)
+    witness.hear(RECEIPT, 62_000)
+    assert witness.apart(NOW, 62_000) is None

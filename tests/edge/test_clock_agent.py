@@ -213,3 +213,26 @@ def test_fault_32_a_meters_own_clock_that_is_wrong_by_hours_places_nothing(box, 
     rows = delivered(made, tmp_path / "collector.db", MIDNIGHT + HOUR)
     assert all(start <= row.register_start.at and row.register_end.at < start + 320_000 for row in rows)
     assert sum(row.readings for row in rows) >= 30 and {row.quality for row in rows} == {"measured"}
+
+
+def test_fault_29_the_collectors_receipts_bear_out_a_right_clock_at_once(box, kit, said, tmp_path):
+    made = box(kit.modbus_port(), kit.sdm(1))
+    made.enrol()
+    collector = kit.collector(made)
+    world = kit.world(made, {"net": rising()}, start=kit.start - HOUR, transport=collector)
+    signed = collector.receipt
+
+    def receipt(**changed):
+        return signed(at=kit.start + round(asyncio.get_running_loop().time() * 1000), **changed)
+
+    collector.receipt = receipt
+
+    async def step(world):
+        await asyncio.sleep(300)
+        world.step_ms = HOUR
+
+    world.run(600, step, watch_s=1.0)
+    ((number, event),) = events(made, EventKind.CORRECTION)
+    headers = [header for header, _ in made.blocks()]
+    assert event.end - event.start in range(HOUR - 5, HOUR + 5) and headers[number].clock.state == 2
+    assert headers[number].mono[0] in range(300_000, 303_000), "the collector had said so all along"
