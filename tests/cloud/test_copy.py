@@ -305,3 +305,28 @@ def test_it_is_served_backed_up_and_restored_by_commands(tmp_path: Path) -> None
         env=english, capture_output=True, text=True, timeout=60,
     )  # fmt: skip
     assert json.loads(again.stdout or "{}") == {"gateways": 0, "blocks": 0, "statements": 0}, again.stderr
+
+
+def test_a_copy_whose_sync_fails_gives_no_receipt_until_what_it_lost_is_written_again(
+    kept: Any, rig: Any, copied: Callable[..., Copier], midnight: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frames = list(rig.history(midnight, midnight + 4 * QUARTER, QUARTER))
+    kept.now = midnight + 4 * QUARTER
+    kept.store.append(frames[:2], kept.now)
+    copier = copied(retry_s=0.3)
+    until(lambda: copier.standing().state == "ok")
+    failing = os.fsync
+
+    def fail(descriptor: int) -> None:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr("cloud.segments.os.fsync", fail)
+    kept.store.append(frames[2:3], kept.now)
+    until(lambda: copier.standing().state == "failed")
+    assert "Input/output" in copier.standing().error
+    assert settled(kept, rig, frames[:1]).next_seq == 2  # type: ignore[union-attr]
+    monkeypatch.setattr("cloud.segments.os.fsync", failing)
+    until(lambda: copier.standing().state == "ok")
+    assert settled(kept, rig, frames[:1]).next_seq == 3  # type: ignore[union-attr]
+    copier.close()
+    assert [record.fields[2] for record in segments.read(tmp_path / "copy" / "0001") if record.kind == 0] == [0, 1, 2]
