@@ -251,10 +251,10 @@ def test_a_store_that_is_not_what_it_was_or_the_wrong_key_is_not_served(data: An
     with Store(folder / "collector.db", key) as store:
         store.append(frames[:6], LATER)
         check(store, key.public)
-        with pytest.raises(ConfigError, match="bring collector.key back"):
+        with pytest.raises(ConfigError, match="receipts were signed with"):
             check(store, PrivateKey.generate().public)
         for change in ("UPDATE blocks SET frame = zeroblob(40) WHERE seq = 3", "DELETE FROM blocks WHERE seq = 5"):
-            with pytest.raises(StoreError, match="found|expected"), store.writing() as db:
+            with pytest.raises(StoreError, match="expected"), store.writing() as db:
                 db.execute(change)
                 db.execute("COMMIT")
                 try:
