@@ -11,6 +11,7 @@ from random import Random
 from drivers.reading import Exchange
 from edge import config, log
 from edge.blocks import Blocks
+from edge.clock import Clock
 from edge.config import EdgeConfig
 from edge.outbox import Chain, Outbox, Stored
 from edge.recorder import Recorder
@@ -61,6 +62,8 @@ class Opened:
     answers: tuple[Answer, ...]
     registers: Mapping[int, tuple[int, int]]
     """Of each device the least and the greatest count that it told."""
+    faults: int
+    """Exchanges without an answer."""
 
     @property
     def place(self) -> Place:
@@ -83,7 +86,8 @@ class Reader:
             answers = tuple(
                 [(chunk.device, reply) for chunk in chunks for track in chunk.tracks for reply in track.replies()]
             )
-            known = Opened(sealed.hash, header, answers, _registers(answers))
+            faults = sum(len(chunk.faults) for chunk in chunks)
+            known = Opened(sealed.hash, header, answers, _registers(answers), faults)
             if len(self._known) > 4096:
                 self._known.clear()
             self._known[frame] = known
@@ -281,9 +285,9 @@ def started_quietly(folder: Path, held: EdgeConfig) -> Iterator[Outbox]:
 
 
 @contextmanager
-def started(held: EdgeConfig, clock: StillClock, random: Random) -> Iterator[tuple[Outbox, Chain]]:
+def started(held: EdgeConfig, clock: Clock, random: Random) -> Iterator[tuple[Outbox, Chain]]:
     """The store of a gateway after all that its agent does with it at a start; and the chain before that."""
-    outbox = Outbox(held.state / config.OUTBOX, held.gateway, held.previous, durable=False)
+    outbox = open_outbox(held, durable=False)
     try:
         before = outbox.chain()
         recorder = Recorder(outbox, lambda entries: None, lambda why: None)
@@ -293,6 +297,11 @@ def started(held: EdgeConfig, clock: StillClock, random: Random) -> Iterator[tup
         yield outbox, before
     finally:
         outbox.close()
+
+
+def open_outbox(held: EdgeConfig, *, durable: bool, max_bytes: int = 8 << 30) -> Outbox:
+    """The store as the agent opens it."""
+    return Outbox(held.state / config.OUTBOX, held.gateway, held.previous, durable, max_bytes)
 
 
 def chained(blocks: Sequence[Opened], chain: Chain, origin: bytes) -> list[str]:

@@ -1,0 +1,40 @@
+"""``python -m proofs.intake DATA BATCHES``: the collector's own store takes batch after batch; it says each receipt.
+
+``BATCHES`` is a file with a line of hex a batch, its frames apart by spaces.
+"""
+
+import json
+import sqlite3
+import sys
+import time
+from pathlib import Path
+
+from cloud.config import open_key, open_store
+from proofs.cycle import soon_folded
+from protocols.errors import TanmeterError
+
+
+def main(data: str, batches: str) -> int:
+    """The exit code: 0 at the end, 1 when the store failed."""
+    sqlite3.connect = soon_folded  # type: ignore[assignment]
+    folder = Path(data)
+    try:
+        with open_store(folder, open_key(folder)) as store:
+            for line in Path(batches).read_text().splitlines():
+                answered = store.append([bytes.fromhex(frame) for frame in line.split()], time.time_ns() // 1_000_000)
+                if answered.receipt is not None:
+                    say({"code": "receipt", "envelope": answered.receipt.hex()})
+    except TanmeterError as error:
+        say({"code": "failed", "why": str(error)})
+        return 1
+    return 0
+
+
+def say(told: dict[str, object]) -> None:
+    """One line on standard error."""
+    sys.stderr.write(json.dumps(told) + "\n")
+    sys.stderr.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))
