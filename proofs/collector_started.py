@@ -73,7 +73,7 @@ class Desk:
 
 @dataclass(slots=True)
 class Collector:
-    """Opens collectors out of images and looks at them. Every ``resend_every``th is then sent what it lacks."""
+    """Opens collectors out of images and looks at them. The first and every ``resend_every``th after it is then sent what it lacks."""
 
     reader: Reader
     gateway: EdgeConfig
@@ -95,7 +95,7 @@ class Collector:
                 held = self._held(store)
                 faults += self._compare(store, held, told)
                 self._looked += 1
-                if self._looked % self.resend_every == 0:
+                if self._looked % self.resend_every == 1 % self.resend_every:
                     faults += self._resend(store, told)
                 return faults
         except Exception as error:  # noqa: BLE001 - whatever it is, the collector does not start by itself
