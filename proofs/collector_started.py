@@ -73,7 +73,9 @@ class Desk:
 
 @dataclass(slots=True)
 class Collector:
-    """Opens collectors out of images and looks at them. The first and every ``resend_every``th after it is then sent what it lacks."""
+    """Opens collectors out of images and looks at them. The first and every ``resend_every``th after it are then sent
+    what was sent before: all of it, as their gateway would.
+    """
 
     reader: Reader
     gateway: EdgeConfig
@@ -132,8 +134,8 @@ class Collector:
             store.append(frames[start : start + 32], 1 << 41)
         self.resent += len(frames)
         held = self._held(store)
-        lacking = len(told.frames) - len(held)
-        return ([f"{lacking} blocks are not taken when sent again"] if lacking else []) + self.sums(store, held)
+        lacking = [place for place in told.frames if place not in {opened.place for opened in held}]
+        return ([f"{len(lacking)} blocks are not taken when sent again"] if lacking else []) + self.sums(store, held)
 
     def sums(self, store: Store, held: Sequence[Opened]) -> list[str]:
         """Where what is booked is not, as a whole number, what the registers of the blocks held say."""

@@ -24,7 +24,7 @@ from edge.config import EdgeConfig
 from edge.log import to_stderr
 from edge.outbox import Outbox
 from edge.recorder import Entry, Recorder
-from proofs.gateway_started import open_outbox
+from proofs.gateway_started import as_the_agent
 from protocols import modbus
 from protocols.errors import TanmeterError
 from protocols.record.block import ClockState
@@ -164,7 +164,7 @@ def main(state: str, rounds: str, first: str, kept: str = str(KEPT)) -> int:
     held = config.load(Path(state))
     collector = PrivateKey.from_pem((Path(state).parent / COLLECTOR_KEY).read_bytes())
     try:
-        outbox = open_outbox(held, durable=True, max_bytes=int(kept))
+        outbox = as_the_agent(held, time.time_ns() // 1_000_000, durable=True, max_bytes=int(kept))
         try:
             asyncio.run(Cycle(held, outbox, collector, int(first)).run(int(rounds)))
         finally:

@@ -13,6 +13,7 @@ from edge import config, log
 from edge.blocks import Blocks
 from edge.clock import Clock
 from edge.config import EdgeConfig
+from edge.opening import open_outbox
 from edge.outbox import Chain, Outbox, Stored
 from edge.recorder import Recorder
 from edge.sealer import Link
@@ -287,7 +288,7 @@ def started_quietly(folder: Path, held: EdgeConfig) -> Iterator[Outbox]:
 @contextmanager
 def started(held: EdgeConfig, clock: Clock, random: Random) -> Iterator[tuple[Outbox, Chain]]:
     """The store of a gateway after all that its agent does with it at a start; and the chain before that."""
-    outbox = open_outbox(held, durable=False)
+    outbox = as_the_agent(held, clock.utc_ms(), durable=False)
     try:
         before = outbox.chain()
         recorder = Recorder(outbox, lambda entries: None, lambda why: None)
@@ -299,9 +300,10 @@ def started(held: EdgeConfig, clock: Clock, random: Random) -> Iterator[tuple[Ou
         outbox.close()
 
 
-def open_outbox(held: EdgeConfig, *, durable: bool, max_bytes: int = 8 << 30) -> Outbox:
-    """The store as the agent opens it."""
-    return Outbox(held.state / config.OUTBOX, held.gateway, held.previous, durable, max_bytes)
+def as_the_agent(held: EdgeConfig, now: int, *, durable: bool, max_bytes: int = 8 << 30) -> Outbox:
+    """The store as the agent opens it at ``now`` (UTC ms)."""
+    path = held.state / config.OUTBOX
+    return open_outbox(path, held.gateway, held.previous, durable=durable, now=now, log=log.silent, max_bytes=max_bytes)
 
 
 def chained(blocks: Sequence[Opened], chain: Chain, origin: bytes) -> list[str]:

@@ -34,7 +34,7 @@ GATEWAY_CUTS, COLLECTOR_CUTS, CONTROL_CUTS = 65_000, 35_000, 300
 GATEWAY_LIVES = Lives((3.0, 3.0, 16.0), (boxes.KILL, boxes.STOP, boxes.KILL))
 COLLECTOR_LIVES = Lives((5.0, 4.0, 14.0), (boxes.KILL, boxes.STOP, boxes.KILL))
 WEAK_LIVES = Lives((5.0,), (boxes.KILL,))
-WORKING = ("outbox", "watermark", "learned", "adapters")
+WORKING = ("outbox", "watermark", "learned", "adapters", "clock")
 SCALE = {Tier.PULL: 1, Tier.NIGHTLY: 10, Tier.RELEASE: 100}
 
 
