@@ -153,10 +153,15 @@ class Blocks:
         self._log("info", "boot", boot=self._boot, epoch=chain.link.epoch, seq=chain.link.seq, configuration=number)
 
     def put(self, slot: int, exchange: Exchange, held: Values) -> None:
-        """Have an exchange committed in the block in which it was concluded."""
-        if exchange.at_ms > self.open.mono + self.end - self.open.utc:
-            self._early.append((slot, exchange, held))
-            return
+        """Have an exchange committed in the block in which it was concluded; a slot of it that got no try is concluded
+        by its end, however late this process comes to say so: only one of a question may be carried.
+        """
+        limit = self.open.mono + self.end - self.open.utc
+        if exchange.at_ms > limit:
+            if not (exchange.fault and UNPLACED < slot < self.end and not exchange.request):
+                self._early.append((slot, exchange, held))
+                return
+            exchange = replace(exchange, at_ms=limit)
         self._bytes += RECORD_BYTES + len(exchange.reply)
         self._kinds.add((exchange.device, exchange.request, len(exchange.reply)))
         self._recorder.put(Record(self.open.id, slot, exchange), held)
