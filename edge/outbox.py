@@ -256,7 +256,8 @@ class Outbox:
                 settled = min(settled, receipt.next_seq)
                 self._uncover(receipt.epoch)
             rows.keep_epoch(self._db, receipt.epoch, max(received, receipt.next_seq), settled, cut)
-            rows.move(self._db, receipt=envelope)
+            if receipt.level < SETTLED or receipt.next_seq >= received:
+                rows.move(self._db, receipt=envelope)
         self.remember((receipt.epoch, receipt.next_seq), flush=False)
         return True
 

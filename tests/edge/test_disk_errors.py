@@ -54,7 +54,7 @@ def kept(folder):
     return found
 
 
-@pytest.mark.parametrize("when", [1, 3, 7, 10, 19, 33])
+@pytest.mark.parametrize("when", [1, 7, 19])
 def test_a_failed_fsync_ends_the_process_and_nothing_is_acknowledged_after(tmp_path, when):
     code, said, last = write(tmp_path, f"fdatasync:error=EIO:when={when}")
     assert code == 1 and "StoreError" in last

@@ -74,6 +74,15 @@ def test_a_receipt_of_level_one_lets_nothing_go(outbox, monkeypatch):
     assert seqs(outbox) == [0, 1, 2, 3] and outbox.counts().settled == 0
 
 
+def test_an_older_receipt_of_level_two_is_not_taken_for_the_newest(outbox):
+    hashes = [seal(outbox, number) for number in range(5)]
+    settle(outbox, 5, hashes[4], level=1)
+    settle(outbox, 3, hashes[2], level=2)
+    chain, counts = outbox.chain(), outbox.counts()
+    assert (chain.receipt, chain.settled) == (b"receipt 1", b"receipt 2")
+    assert (counts.unsettled, counts.settled) == (0, 3)
+
+
 def test_a_store_that_is_let_grow_old_at_once_loses_a_few_blocks_with_each_seal(outbox, monkeypatch):
     hashes = [seal(outbox, number) for number in range(20)]
     settle(outbox, 20, hashes[-1])
