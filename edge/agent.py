@@ -32,7 +32,7 @@ from edge.sync import Sync
 from edge.transport import Transport
 from edge.watchdog import Vigil
 from edge.wire import Wire
-from protocols.errors import ClockError, ConfigError, DamagedError
+from protocols.errors import ClockError, ConfigError, DamagedError, StoreError
 from protocols.record.block import EventKind
 from protocols.record.receipt import Receipt
 
@@ -93,7 +93,7 @@ class Agent:
             await self._live(stop, until_utc_ms)
         except BaseExceptionGroup as group:
             if isinstance(error := _first(group), DamagedError):
-                outbox.watermark.doubt()
+                outbox.doubt()
             raise error from group
         finally:
             self._recorder.close()
@@ -128,9 +128,19 @@ class Agent:
             self._waits_why = str(error)
             self._log("error", "disk_full", why=self._waits_why)
             spare(self._state)
-            if outbox is not None:
-                outbox.close()
+            self._give_up(outbox)
             return None
+        except StoreError as error:
+            self._give_up(outbox, error)
+            raise
+
+    def _give_up(self, outbox: Outbox | None, error: StoreError | None = None) -> None:
+        """Close a store that cannot be used now, and remember when it could not be read."""
+        self._outbox = None
+        if outbox is not None:
+            if isinstance(error, DamagedError):
+                outbox.doubt()
+            outbox.close()
 
     def _assemble(self, config: EdgeConfig, outbox: Outbox) -> None:
         self._config, self._outbox = config, outbox

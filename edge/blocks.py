@@ -130,7 +130,7 @@ class Blocks:
                 salt=self._salt,
                 signer=self._config.key,
             )
-            self._outbox.seal(block, sealed, link, end.utc)
+            self._outbox.seal(block, sealed, link, end.utc, bounded=False)
             self._log("warning", "recovered", seq=link.seq, exchanges=len(records), boot=block.boot)
 
     def begin(self, until: int | None) -> None:

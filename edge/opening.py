@@ -22,18 +22,18 @@ MOST_DOUBTS = 3
 """Starts in a row that a read error has ended, before the store is set aside."""
 LARGEST_SALVAGED = 64 << 20
 """Bytes of a damaged store that is read at a start; a larger one is left to the command."""
+MAX_BYTES = 8 << 30
+"""What sealed blocks may take on a box."""
 PARTS = ("", "-wal", "-shm")
 
 
-def open_outbox(
-    path: Path, gateway: bytes, enrolment: bytes, *, durable: bool, now: int, log: Log, max_bytes: int = 8 << 30
-) -> Outbox:
+def open_outbox(path: Path, gateway: bytes, enrolment: bytes, *, durable: bool, now: int, log: Log) -> Outbox:
     """The store at ``path``, fit to be built upon; ``now``: UTC ms, for the name of what is set aside.
 
     BusyError, DiskFull; StoreError when the store is another gateway's or the disk fails.
     """
     mark = _mark(path, gateway, durable, log)
-    settings = (gateway, enrolment, durable, max_bytes)
+    settings = (gateway, enrolment, durable, MAX_BYTES)
     try:
         if mark is not None and mark.doubts >= MOST_DOUBTS:
             raise DamagedError(f"{path}: reading it has failed {mark.doubts} times in a row")

@@ -5,6 +5,7 @@ which a store is known that has lost its last commits (``edge.opening``).
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -166,8 +167,11 @@ class Outbox:
 
     # ---- sealed blocks
 
-    def seal(self, block: OpenBlock, sealed: Sealed, link: Link, utc_end: int) -> None:
-        """The sealed block takes the place of the open one and the chain moves on, all at once; DiskFull."""
+    def seal(self, block: OpenBlock, sealed: Sealed, link: Link, utc_end: int, *, bounded: bool = True) -> None:
+        """The sealed block takes the place of the open one and the chain moves on, all at once; DiskFull.
+
+        What a start finds open is not ``bounded`` by bytes: else nothing could be delivered that makes room.
+        """
         frame = transport.pack(sealed)
         with self._db.transaction():
             row = rows.chain(self._db)
@@ -175,7 +179,7 @@ class Outbox:
                 raise StoreError(f"found the chain at {row['next_seq']}, expected {link.seq}: it moved meanwhile")
             lived, total = row["lived"] + max(0, utc_end - block.utc), row["total"] + len(frame)
             gone, freed = retention.prune(self._db, row, len(frame), self._max_bytes)
-            if row["bytes"] + len(frame) - freed > self._max_bytes:
+            if bounded and row["bytes"] + len(frame) - freed > self._max_bytes:
                 self._refused = len(frame)
                 found = f"found {row['bytes'] - freed} bytes of blocks that no second copy covers"
                 raise DiskFull(f"{found}, expected {self._max_bytes} or less")
@@ -380,27 +384,22 @@ class Outbox:
         return self._db.log_bytes()
 
     def remember(self, received: tuple[int, int] | None = None, flush: bool = True, doubts: int | None = None) -> None:
-        """Put the watermark where the chain is."""
+        """Put the watermark where the chain is. On a full disk it may stay behind: that harms nothing."""
         row, before = rows.chain(self._db), self.watermark.mark
         known = (0, 0) if before is None or before.gateway != row["gateway"] else before.received
         if doubts is None:
             doubts = 0 if before is None else before.doubts
-        self.watermark.write(
-            Mark(
-                row["gateway"],
-                row["epoch"],
-                row["next_seq"],
-                row["head"],
-                row["boot"],
-                row["configuration"],
-                row["last_utc"],
-                max(known, received or known),
-                row["receipt"],
-                row["settled"],
-                doubts,
-            ),
-            flush,
-        )
+        names = ("gateway", "epoch", "next_seq", "head", "boot", "configuration", "last_utc")
+        place: dict[str, Any] = {name: row[name] for name in names}
+        known = max(known, received or known)
+        mark = Mark(**place, received=known, receipt=row["receipt"], settled=row["settled"], doubts=doubts)
+        with suppress(DiskFull):
+            self.watermark.write(mark, flush)
+
+    def doubt(self) -> None:
+        """Reading the store has failed: the next start shall know."""
+        with suppress(StoreError):
+            self.watermark.doubt()
 
     # ---- how
 

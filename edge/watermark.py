@@ -77,7 +77,10 @@ class Watermark:
                 data = file.read()
                 if self._durable:
                     os.fsync(file.fileno())  # the process before may have left what is read only in the cache
+        except FileNotFoundError:
+            return None
         except OSError:
+            self.damaged = True
             return None
         found = []
         for number in range(2):

@@ -4,11 +4,13 @@ import asyncio
 import contextlib
 import resource
 import subprocess
+from dataclasses import replace
 
 import pytest
 
 from edge import config
-from protocols.record.block import EventKind
+from edge.sealer import OpenBlock
+from protocols.record.block import ClockState, EventKind
 
 
 class FileSize:
@@ -185,3 +187,34 @@ def test_stopped_by_the_bound_readings_begin_again_once_when_enough_is_settled(b
     assert told[0]["outbox"]["days_left"] == 0.0
     assert [event for event, _ in world.logged if event.startswith("disk_")] == ["disk_full", "disk_room"]
     assert told[1]["outbox"]["unsettled"] <= 1 and told[1]["outbox"]["settled"] >= 1
+
+
+def test_a_box_that_is_started_at_its_bound_delivers_what_makes_room(box, kit, monkeypatch):
+    made = box(kit.modbus_port(), *(kit.sdm(n, period="1s") for n in range(1, 6)))
+    made.enrol()
+    collector = kit.collector(made)
+    collector.instead = ConnectionError("away")
+    world, told = kit.world(made, {"net": kit.registers()}, transport=collector), {}
+    world.run(200)
+    outbox = made.outbox()
+    bound = outbox.counts().bytes
+    outbox.add([], [replace(_opened(made), id=7)])
+    outbox.close()
+    monkeypatch.setattr("edge.opening.MAX_BYTES", bound)
+    collector.instead, collector.level = None, 2
+
+    async def during(world):
+        await asyncio.sleep(130)
+        told.update(await world.agents[-1].status())
+
+    world.run(140, during)
+    assert told["state"] == "running" and len(collector.held) >= 6
+
+
+def _opened(made):
+    """An open block, as a crash leaves it."""
+    held = config.load(made.state)
+    start = 1_780_000_020_000 + 300_000
+    return OpenBlock(
+        1, 1, 300_000, start, ClockState(2, 2, 5, start // 1000), held.in_force.name, ("1", bytes(32)), held.plan()
+    )
