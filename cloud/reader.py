@@ -20,8 +20,10 @@ from protocols.record import block, transport
 from protocols.record.block import Chunk, Header
 from protocols.record.cose import PublicKey
 
-AHEAD_BYTES = 1 << 20
-"""Where so many bytes of chunks have been read ahead, no more are: what one block can have."""
+AHEAD_BYTES = 1 << 18
+"""Where so many bytes of chunks have been read ahead, no more are. It is some ten milliseconds of work: little beside
+the time that a batch is given (``cloud/taking.py``), for what is read ahead beyond that is read in vain.
+"""
 ITEM_BYTES = 512
 """What a chunk, and a track, counts for beside its bytes: many small ones are as laborious as a few large ones."""
 
