@@ -70,7 +70,7 @@ class HttpTransport:
                 held = await _within(LARGEST_ANSWER, answer)
             await self._note(answer)
             return Response(answer.status_code, held, _seconds(answer.headers.get("retry-after")))
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
+        except (httpx.HTTPError, httpx.InvalidURL, ConfigError) as error:
             await self._elsewhere()
             raise UnreachableError(f"{self._url}: {error or type(error).__name__}") from error
 

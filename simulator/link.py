@@ -70,3 +70,53 @@ class Link:
 def _reset(writer: asyncio.StreamWriter) -> None:
     writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, NO_LINGER)
     writer.transport.abort()
+
+
+class Cut:
+    """Forwards connections to ``host:port`` and resets both ends once so many bytes went ``forth`` or came ``back``;
+    None: never. ``carried``: how many did, of the last connection."""
+
+    def __init__(self, host: str, port: int, *, forth: int | None = None, back: int | None = None) -> None:
+        self._target, self._most = (host, port), (forth, back)
+        self._server: asyncio.Server | None = None
+        self._writers: list[asyncio.StreamWriter] = []
+        self.carried = [0, 0]
+        self.port = 0
+
+    async def open(self) -> None:
+        """Listen on a free loopback port, ``port``."""
+        self._server = await asyncio.start_server(self._connected, "127.0.0.1", 0)
+        self.port = int(self._server.sockets[0].getsockname()[1])
+
+    def close(self) -> None:
+        """Stop listening and drop every connection."""
+        if self._server:
+            self._server.close()
+        self._reset()
+
+    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.carried = [0, 0]
+        self._writers.append(writer)
+        with contextlib.suppress(OSError, asyncio.CancelledError):
+            far_reader, far_writer = await asyncio.open_connection(*self._target)
+            self._writers.append(far_writer)
+            await asyncio.gather(self._carry(0, reader, far_writer), self._carry(1, far_reader, writer))
+
+    async def _carry(self, way: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        most = self._most[way]
+        while most is None or self.carried[way] < most:
+            data = await reader.read(CHUNK if most is None else most - self.carried[way])
+            if not data:
+                break
+            self.carried[way] += len(data)
+            writer.write(data)
+            await writer.drain()
+        if most is not None and self.carried[way] >= most:
+            self._reset()
+        else:
+            writer.close()
+
+    def _reset(self) -> None:
+        for writer in self._writers:
+            if not writer.transport.is_closing():
+                _reset(writer)

@@ -23,6 +23,7 @@ from protocols.errors import ConfigError, EncodingError, UnreachableError
 from protocols.record import topics
 from protocols.record.answer import BATCH_TYPE, Answer, decode_answers, encode_batch
 from protocols.record.receipt import open_receipt
+from simulator.link import Link
 
 ACL = Path(__file__).parents[2] / "docs/mosquitto/acl.conf"
 BLOCKS = "/v1/blocks"
@@ -163,6 +164,30 @@ def test_that_the_broker_took_it_is_not_delivery(
 
     asyncio.run(work())
     assert house.store.gateway(rig.id).next_seq == 0
+
+
+def test_a_link_to_the_broker_that_has_gone_half_open_is_found_out(
+    house: Any, rig: Any, broker: Mosquitto, midnight: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert edge.mqtt.ANSWER_S <= 90 and 1.5 * edge.mqtt.KEEPALIVE_S <= 90
+    monkeypatch.setattr(edge.mqtt, "ANSWER_S", 1.0)
+    frames = enrolled(house, rig, midnight, 2)
+
+    async def work() -> None:
+        link = Link("127.0.0.1", broker.port)
+        await link.open()
+        transport = box(house, rig, f"mqtt://127.0.0.1:{link.port}")
+        assert (await transport.post(BLOCKS, encode_batch(frames[:1]), BATCH_TYPE)).status == 200
+        link.cut()
+        with pytest.raises(UnreachableError):
+            await transport.post(BLOCKS, encode_batch(frames[1:]), BATCH_TYPE)
+        link.mend()
+        assert (await until_answered(transport, frames[1:])).status == 200
+        await transport.close()
+        link.close()
+
+    served(work, Door(collector(house), Broker.of(broker.url)))
+    assert house.store.gateway(rig.id).blocks == 2
 
 
 def test_of_two_doors_one_answers_each_question(house: Any, rig: Any, broker: Mosquitto, midnight: int) -> None:

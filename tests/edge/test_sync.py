@@ -147,6 +147,26 @@ def test_an_answer_that_is_not_the_collectors_settles_nothing(site, strange):
     assert unsettled(made) <= 2 and len(collector.held) >= 4
 
 
+def test_an_old_answer_that_somebody_gives_again_settles_nothing_new(site):
+    made, world, collector = site
+    real, kept = collector.post, []
+
+    async def replayed(path, body, content_type):
+        if path != BLOCKS:
+            return await real(path, body, content_type)
+        if not kept:
+            kept.append(await real(path, body, content_type))
+            return kept[0]
+        return kept[0]
+
+    collector.post = replayed
+    world.run(299)
+    assert unsettled(made) == 4 and len(collector.held) == 1
+    collector.post = real
+    world.run(100)
+    assert unsettled(made) == 0 and len(collector.held) == 7
+
+
 def test_a_receipt_signed_by_another_key_settles_nothing(site):
     made, world, collector = site
     collector.key = PrivateKey.generate()
