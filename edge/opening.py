@@ -27,13 +27,16 @@ MAX_BYTES = 8 << 30
 PARTS = ("", "-wal", "-shm")
 
 
-def open_outbox(path: Path, gateway: bytes, enrolment: bytes, *, durable: bool, now: int, log: Log) -> Outbox:
+def open_outbox(
+    path: Path, gateway: bytes, enrolment: bytes, *, durable: bool, now: int, log: Log, max_bytes: int | None = None
+) -> Outbox:
     """The store at ``path``, fit to be built upon; ``now``: UTC ms, for the name of what is set aside.
 
+    ``max_bytes``: what sealed blocks may take, MAX_BYTES unless told otherwise.
     BusyError, DiskFull; StoreError when the store is another gateway's or the disk fails.
     """
     mark = _mark(path, gateway, durable, log)
-    settings = (gateway, enrolment, durable, MAX_BYTES)
+    settings = (gateway, enrolment, durable, max_bytes or MAX_BYTES)
     try:
         if mark is not None and mark.doubts >= MOST_DOUBTS:
             raise DamagedError(f"{path}: reading it has failed {mark.doubts} times in a row")
