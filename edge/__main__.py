@@ -15,7 +15,7 @@ from edge.adapters import Adapters
 from edge.agent import Agent
 from edge.clock import SystemClock
 from edge.daemon import Daemon
-from edge.log import Calm, Log, last_words, to_stderr
+from edge.log import Calm, Libraries, Log, last_words, to_stderr
 from edge.notify import Manager
 from edge.transport import Transport, transport
 from edge.vouched import Vouched
@@ -46,6 +46,7 @@ async def run(state: Path, language: messages.Language, least: str, metrics: str
     clock = SystemClock(daemon.knows, Vouched(state).knows)
     await daemon.refresh()
     log = Calm(to_stderr(language, least, config.site_id(state)), clock.mono_ms)
+    logging.getLogger().handlers[:] = [Libraries(log)]
     wires = partial(wire, adapters=Adapters(state / config.ADAPTERS))
     way = None
     with contextlib.suppress(ConfigError):  # the agent flags it, and asks again for the way

@@ -15,6 +15,8 @@ LONGEST_LINE = 65_536
 LONGEST_PATH = 100
 """Bytes of a socket's path that every Unix bears."""
 ANSWER_S = 10.0
+MOST_LINES, IDLE_S = 8, 60.0
+"""Connections at a time, and how long one may be silent: the door must not take the ports' descriptors."""
 
 Commands = dict[str, Callable[[], Awaitable[dict[str, object]]]]
 
@@ -23,12 +25,19 @@ Commands = dict[str, Callable[[], Awaitable[dict[str, object]]]]
 async def serve(path: Path, commands: Commands) -> AsyncIterator[None]:
     """Answer on this socket, which only this user may use, while the block runs."""
 
+    lines = 0
+
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(OSError, asyncio.LimitOverrunError, ValueError):
-            while line := await reader.readline():
-                writer.write(json.dumps(await _answer(line, commands), ensure_ascii=False).encode() + b"\n")
-                await writer.drain()
-        writer.close()
+        nonlocal lines
+        lines += 1
+        try:
+            with contextlib.suppress(OSError, asyncio.LimitOverrunError, ValueError, TimeoutError):
+                while lines <= MOST_LINES and (line := await asyncio.wait_for(reader.readline(), IDLE_S)):
+                    writer.write(json.dumps(await _answer(line, commands), ensure_ascii=False).encode() + b"\n")
+                    await writer.drain()
+        finally:
+            lines -= 1
+            writer.close()
 
     _remove(path)
     with _short(path) as place:

@@ -1,5 +1,6 @@
 """What the agent says while it runs: one JSON line an event, or a sentence for a person at a terminal."""
 
+import logging
 import os
 import sys
 from collections.abc import Callable
@@ -77,6 +78,20 @@ def last_words(error: TanmeterError, language: messages.Language) -> None:
 def _journalled() -> bool:
     held = os.fstat(sys.stderr.fileno())
     return journals(os.environ.get("JOURNAL_STREAM"), held.st_dev, held.st_ino)
+
+
+class Libraries(logging.Handler):
+    """What a library logs, told as an event of ours: in the same form, and as calmly."""
+
+    def __init__(self, log: Log) -> None:
+        super().__init__(logging.WARNING)
+        self._log = log
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Tell it; the library is its subject, the last line of a trace its reason."""
+        why = "" if record.exc_info is None else f": {record.exc_info[1]!r}"
+        level = "error" if record.levelno >= logging.ERROR else "warning"
+        self._log(level, "library", fault=record.name, why=record.getMessage().splitlines()[0] + why)
 
 
 class Calm:
