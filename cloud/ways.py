@@ -24,6 +24,8 @@ MOST_PROFILES = 64
 MOST_ITEMS = 2 * MOST_PROFILES
 """In the body of an enrolment or a configuration, keys and all."""
 MOST_RECEIPTS = 64
+FEW_WAITING, PAUSE_MS, LONGEST_PAUSE_MS = 16, 50, 10_000
+"""Jobs that may wait for the writer before a back-fill is slowed down; the pause for each more (ms), the longest."""
 MOST_UNPACKED = 4 << 20
 """Bytes of the blocks of a batch, unpacked, that are taken at once: what a batch may cost. The rest is sent again."""
 _TOO_MUCH = f"found more than {MOST_UNPACKED} bytes of blocks in a batch, expected the rest in another one"
@@ -70,7 +72,7 @@ async def blocks(collector: Collector, data: bytes) -> Sent:
     answered: Answered = await collector.writer.append(frames[:taken])
     rest = (Verdict(Answer.GAP, None, "", _TOO_MUCH),) * (len(frames) - taken)
     answered = answered._replace(verdicts=answered.verdicts + rest)
-    return Sent(status_of(answered.verdicts), _answers(answered))
+    return Sent(status_of(answered.verdicts), _answers(answered, collector.writer.waiting))
 
 
 async def receipts(collector: Collector, data: bytes) -> Sent:
@@ -78,7 +80,8 @@ async def receipts(collector: Collector, data: bytes) -> Sent:
     out. A collector that was restored from an older copy learns from them how far it was.
     """
     brought, at = _envelopes(data), collector.now()
-    return Sent(200, _answers(await collector.writer.run(lambda: collector.store.remember(brought, at))))
+    answered = await collector.writer.run(lambda: collector.store.remember(brought, at))
+    return Sent(200, _answers(answered, collector.writer.waiting))
 
 
 async def enrolments(collector: Collector, data: bytes) -> Sent:
@@ -117,8 +120,10 @@ def status_of(verdicts: Sequence[Verdict]) -> int:
     return 403 if Answer.REFUSED in answers else 200
 
 
-def _answers(answered: Answered) -> bytes:
-    return answer.encode_answers(Answers(answered.verdicts, answered.receipt, answered.settled))
+def _answers(answered: Answered, waiting: int) -> bytes:
+    """``waiting``: jobs that wait for the writer; from a few on a back-fill is asked to leave it to the live blocks."""
+    pause = min(LONGEST_PAUSE_MS, PAUSE_MS * max(0, waiting - FEW_WAITING))
+    return answer.encode_answers(Answers(answered.verdicts, answered.receipt, answered.settled, pause))
 
 
 def _envelopes(data: bytes) -> list[bytes]:

@@ -8,10 +8,11 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cloud import body
+from cloud import body, ways
 from cloud.app import create_app
 from cloud.collector import Collector
 from cloud.problem import Problem
+from cloud.store import Answered
 from cloud.writer import MOST_WAITING, Writer
 from protocols.errors import StoreError
 from protocols.record import cbor, invite, siteconfig, transport
@@ -126,6 +127,12 @@ def test_a_full_disk_is_507_and_an_overloaded_writer_503(house: Any) -> None:
     assert sum(isinstance(outcome, StoreError) for outcome in outcomes) == MOST_WAITING + 1
     assert (response.status_code, response.json()["code"]) == (507, "STO-101")
     assert response.headers["retry-after"]
+
+
+def test_the_more_waits_the_longer_a_back_fill_is_asked_to_wait() -> None:
+    answered = Answered((), None, None)
+    pauses = [decode_answers(ways._answers(answered, waiting)).pause_ms for waiting in (0, 16, 17, 36, 256, 10_000)]
+    assert pauses == [0, 0, 50, 1000, 10_000, 10_000]
 
 
 def test_requests_that_wait_together_are_committed_together() -> None:

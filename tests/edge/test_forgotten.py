@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import shutil
 import struct
 from random import Random
 
@@ -27,6 +28,8 @@ INTERVALS = (
 
 class AtOnce:
     """A writer that does it where it is asked."""
+
+    waiting = 0
 
     def __init__(self, store, now):
         self.store, self.now = store, now
@@ -149,3 +152,23 @@ def test_a_collector_that_lost_everything_gets_it_back_once_its_operator_lets_ga
     assert {row.kind for row in line.store.incidents()} == {"readmitted"}
     assert 1 <= line.posts.count("/v1/enrolments") <= 60
     line.lost.close()
+
+
+def test_a_box_set_back_to_an_older_image_goes_on_in_a_new_epoch_and_no_figure_changes(site, tmp_path):
+    made, world, line = site
+    world.run(600)
+    shutil.copytree(made.state, tmp_path / "image")
+    world.run(900)
+    before = [row for row in rows(line.store, INTERVALS) if row[6] == 1]
+    (stood,) = line.store.gateways()
+    shutil.rmtree(made.state)
+    shutil.copytree(tmp_path / "image", made.state)
+    world.run(1800)
+    (goes,) = line.store.gateways()
+    assert goes.epoch > stood.epoch == 0 and goes.blocks > stood.blocks + 20
+    assert before and [row for row in rows(line.store, INTERVALS) if row[6] == 1][: len(before)] == before
+    kinds = [row.kind for row in line.store.incidents()]
+    assert "epoch" in kinds and set(kinds) <= {"epoch", "conflict", "fork"}
+    for row in line.store.quarantine():
+        assert row.signed and line.store.block(goes.id, row.epoch, row.seq) != line.store.quarantined(row.id)
+    assert rows(line.store, "SELECT count(*) FROM ahead") == [(0,)]
