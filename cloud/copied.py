@@ -28,6 +28,7 @@ class Kind(IntEnum):
     STATEMENT = 6
     INCIDENT = 7
     QUARANTINE = 8
+    BAR = 9
 
 
 BLOCK = "gateway, epoch, seq, received_at, frame"
@@ -44,6 +45,7 @@ FACTS: dict[str, tuple[Kind, str]] = {
     ),
     "profile": (Kind.PROFILE, "SELECT digest, source FROM profiles WHERE digest = :name"),
     "revocation": (Kind.REVOCATION, "SELECT gateway, revoked_at, reason FROM gateways WHERE gateway = :gateway"),
+    "bar": (Kind.BAR, "SELECT gateway, at, reason FROM barred WHERE gateway = :gateway"),
     "statement": (
         Kind.STATEMENT,
         "SELECT id, version, digest, site, period, created, content FROM statements"

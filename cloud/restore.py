@@ -117,7 +117,7 @@ class _Restoring:
                     self.restored.statements += db.execute(_STATEMENT, fields).rowcount
                 case Kind.INCIDENT:
                     self._incidents.append(fields)
-                case Kind.CONFIGURATION | Kind.PROFILE | Kind.QUARANTINE:
+                case Kind.CONFIGURATION | Kind.PROFILE | Kind.QUARANTINE | Kind.BAR:
                     db.execute(_INSERT[kind], fields)
 
 
@@ -137,6 +137,7 @@ _STATEMENT = (
     "INSERT OR IGNORE INTO statements (id, version, digest, site, period, created, content) VALUES (?,?,?,?,?,?,?)"
 )
 _INSERT = {
+    Kind.BAR: "INSERT OR IGNORE INTO barred (gateway, at, reason) VALUES (?,?,?)",
     Kind.CONFIGURATION: "INSERT OR IGNORE INTO configs (gateway, number, digest, envelope, valid_from, received_at)"
     " VALUES (?,?,?,?,?,?)",
     Kind.PROFILE: "INSERT OR IGNORE INTO profiles (digest, source) VALUES (?,?)",

@@ -183,6 +183,9 @@ END;
 CREATE TRIGGER IF NOT EXISTS facts_revocation AFTER UPDATE OF revoked_at ON gateways WHEN old.revoked_at IS NULL BEGIN
     INSERT INTO facts (after, kind, gateway) SELECT value, 'revocation', new.gateway FROM meta WHERE name = 'ingest_seq';
 END;
+CREATE TRIGGER IF NOT EXISTS facts_bar AFTER INSERT ON barred BEGIN
+    INSERT INTO facts (after, kind, gateway) SELECT value, 'bar', new.gateway FROM meta WHERE name = 'ingest_seq';
+END;
 CREATE TRIGGER IF NOT EXISTS facts_configuration AFTER INSERT ON configs BEGIN
     INSERT INTO facts (after, kind, gateway, number)
         SELECT value, 'configuration', new.gateway, new.number FROM meta WHERE name = 'ingest_seq';

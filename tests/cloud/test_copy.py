@@ -40,6 +40,7 @@ FIGURES = {
     "gateways": "*",
     "configs": "*",
     "profiles": "*",
+    "barred": "*",
     "incidents": "gateway, at, kind, epoch, seq, detail",
     "quarantine": "gateway, at, code, reason, signed, epoch, seq, hash, frame",
 }
@@ -121,6 +122,7 @@ def test_a_collector_made_from_its_copy_has_the_same_figures_bit_by_bit(
         kept.store.append([transport.pack(sealed)], kept.now)
     closing.close_all(kept.store, kept.now)
     kept.store.revoke(rig.id, "sold", kept.now)
+    kept.store.bar(bytes(16), "stolen", kept.now)
     copier.close()
     made = restore(tmp_path / "copy", tmp_path / "new" / "collector.db", kept.key)
     assert (made.gateways, made.blocks) == (1, 100)
