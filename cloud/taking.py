@@ -16,6 +16,8 @@ from protocols.record.answer import Answer, Verdict
 from protocols.record.block import Header
 from protocols.record.cose import PublicKey
 
+DATED_AT_ONCE = 32
+"""Blocks that a correction dates before their rows are written."""
 _LATER = Verdict(Answer.GAP, None, "", "found a batch that takes too long, expected the rest in another one")
 
 
@@ -110,9 +112,12 @@ class Taking:
         return header.utc
 
     def _date(self, line: Line, header: Header) -> None:
-        """Book what this block dates: blocks that are read again from the file, where they may have lain for weeks."""
+        """Book what this block dates: blocks that are read again from the file, where they may have lain for weeks.
+
+        What they come to is written down now and then: weeks of them do not fit in memory.
+        """
         db = self._ledger.db
-        for seq in dated_rows.pending(db, header.gateway, line):
+        for number, seq in enumerate(dated_rows.pending(db, header.gateway, line), 1):
             try:
                 frame = self._holdings.frame(line.epoch, seq)
                 earlier = self._examiner.again(self._desk.key, self._holdings, frame)
@@ -123,6 +128,8 @@ class Taking:
             assert earlier.content is not None, "what is opened again has its content"
             self._desk.book.book(dated, earlier.content)
             dated_rows.date(db, dated, header.seq)
+            if number % DATED_AT_ONCE == 0:
+                self._ledger.book(header.gateway, self._desk.book.take())
 
     def _catch_up(self) -> None:
         """Take what was kept ahead and whose turn has come, in order, up to a gap."""
