@@ -165,13 +165,14 @@ class Audit:
     def _steps(self, trust: Trusted, head: Head, rows: list[Row], *, book: bool) -> Head:
         """Some blocks that follow one another; where the chain then stands."""
         self._examiner.expect([row.frame for row in rows])
+        events = self._events((rows[0].epoch, rows[0].seq), (rows[-1].epoch, rows[-1].seq))
         for row in rows:
             finding = self._examine(trust, head, row)
             if finding.head is None or finding.opened is None:
                 head = Head(row.epoch, row.seq + 1, row.hash, None, None, head.config_number)
                 continue
             head = finding.head
-            self._columns(row, finding)
+            self._columns(row, finding, events.get((row.epoch, row.seq), []))
             self._tally.add(finding.opened)
             if book:
                 self._enter(trust, row, finding.opened)
@@ -191,7 +192,19 @@ class Audit:
         alone = Head(header.epoch, header.seq, header.previous, None, None, head.config_number)
         return self._examiner.examine(Trust(self._gateway, trust.key, False, alone), self, row.frame, row.received_at)
 
-    def _columns(self, row: Row, finding: Finding) -> None:
+    def _events(self, first: Place, last: Place) -> dict[Place, list[tuple[Any, ...]]]:
+        """The events that are kept of some blocks that follow one another."""
+        found: dict[Place, list[tuple[Any, ...]]] = {}
+        rows = self._db.execute(
+            "SELECT epoch, seq, kind, start, end, detail FROM events WHERE gateway = ?"
+            " AND (epoch, seq) >= (?, ?) AND (epoch, seq) <= (?, ?) ORDER BY epoch, seq, number",
+            (self._gateway, *first, *last),
+        )
+        for epoch, seq, *event in rows:
+            found.setdefault((epoch, seq), []).append(tuple(event))
+        return found
+
+    def _columns(self, row: Row, finding: Finding, listed: list[tuple[Any, ...]]) -> None:
         """What the row repeats of the block, and its events."""
         opened = finding.opened
         assert opened is not None, "a block that is in the chain is signed"
@@ -209,10 +222,6 @@ class Audit:
         fault = finding.verdict.code or None
         place = (header.epoch, header.seq)
         self._is.same("block", row.name, kept, (*place, opened.hash, header.configuration[0], readings, fault))
-        listed = self._db.execute(
-            "SELECT kind, start, end, detail FROM events WHERE gateway = ? AND epoch = ? AND seq = ? ORDER BY number",
-            (self._gateway, row.epoch, row.seq),
-        ).fetchall()
         events = [(event.kind, event.start, event.end, event.detail) for event in header.events if content is not None]
         self._is.same("event", row.name, listed, events)
 
