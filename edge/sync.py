@@ -147,8 +147,7 @@ class Sync:
         newest, held = (link.epoch, link.seq - 1), self._hold_until > _now()
         in_turn = not held and following and (following[-1].epoch, following[-1].seq) >= newest
         if following and not in_turn and self._shown < newest:
-            since = link.seq - 1 - self._shown[1] if self._shown[0] == link.epoch else MOST_LIVE + 1
-            first = newest[1] if since > MOST_LIVE else self._shown[1] + 1
+            first = first_ahead(self._at, self._shown, newest)
             if live := await self._batch(link.epoch, first, MOST_LIVE):
                 return live, True
         return ([] if held else following), False
@@ -323,6 +322,17 @@ class Sync:
         self.standing.state, self.standing.error = state, error
         if changed and state != "delivering":
             self._log("info" if state == "idle" else "warning", "sync", state=state, why=error)
+
+
+def first_ahead(wanted: tuple[int, int], shown: tuple[int, int], newest: tuple[int, int]) -> int:
+    """From which seq of the newest block's epoch blocks go ahead of their turn: what was not shown yet, if that is few.
+
+    Never the first block of an epoch: a collector that takes it has done with the epochs before, and what is wanted of
+    them would come too late.
+    """
+    few = shown[0] == newest[0] and newest[1] - shown[1] <= MOST_LIVE
+    first = shown[1] + 1 if few else newest[1]
+    return max(first, 1) if newest[0] > wanted[0] else first
 
 
 def _configuration(signed: Signed) -> bytes:

@@ -13,6 +13,7 @@ from cloud.collector import Collector
 from cloud.store import Store
 from edge import config
 from edge import rows as store_rows
+from edge.sync import first_ahead
 from edge.transport import Response
 from protocols import modbus
 from protocols.record import invite, transport
@@ -172,3 +173,18 @@ def test_a_box_set_back_to_an_older_image_goes_on_in_a_new_epoch_and_no_figure_c
     for row in line.store.quarantine():
         assert row.signed and line.store.block(goes.id, row.epoch, row.seq) != line.store.quarantined(row.id)
     assert rows(line.store, "SELECT count(*) FROM ahead") == [(0,)]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "shown", "newest", "first"),
+    [
+        ((0, 10), (0, 98), (0, 100), 99),
+        ((0, 10), (0, 10), (0, 100), 100),
+        ((0, 10), (0, 9), (1, 0), 1),
+        ((0, 10), (0, 9), (1, 1), 1),
+        ((1, 0), (0, 9), (1, 3), 3),
+        ((1, 0), (0, 9), (1, 0), 0),
+    ],
+)
+def test_the_first_block_of_an_epoch_never_overtakes_what_is_wanted_of_the_epochs_before(wanted, shown, newest, first):
+    assert first_ahead(wanted, shown, newest) == first
