@@ -128,6 +128,8 @@ class Teller:
         self._requests, self._replies = Messages(), Messages()
         self._rows: set[tuple[int, Exchange]] = set()
         self.known = Known()
+        self.pruned = 0
+        """Blocks of which it was told and that the store, whole as it is, does not hold any more."""
         self.faults: list[str] = []
         """What was told too early: not even written."""
 
@@ -165,8 +167,10 @@ class Teller:
                         self._rows.add((record.slot, held))
                         if not held.fault:
                             self.known.answers.setdefault((held.device, held.reply), None)
-                for stored in held_blocks(outbox):
+                held_now = held_blocks(outbox)
+                for stored in held_now:
                     self._block(stored.frame)
+                self.pruned = max(self.pruned, len(self.known.blocks) - len(held_now))
             if told["code"] == "committed":
                 self.known.told += int(str(told["exchanges"]))
                 if len(self._rows) < int(str(told["total"])):
@@ -229,6 +233,11 @@ class Gateway:
                 return faults + self._compare(outbox, before, known, held)
         except Exception as error:  # noqa: BLE001 - whatever it is, the box does not start by itself
             return [f"does not open: {type(error).__name__}: {error}"]
+
+    def epoch(self, folder: Path) -> int:
+        """The epoch in which the gateway in this folder goes on."""
+        with started(config.load(folder), self.clock, self.random) as (outbox, _):
+            return outbox.chain().link.epoch
 
     def _compare(self, outbox: Outbox, before: Chain, known: Known, held: EdgeConfig) -> list[str]:
         chain = outbox.chain()

@@ -21,16 +21,19 @@ from proofs import scenes
 from proofs.box import Box
 from proofs.collector_started import Collector, Desk
 from proofs.gateway_started import Gateway, Reader, StillClock, Teller
-from proofs.images import Disk, Shelf
+from proofs.images import Disk, Image, Shelf
 from proofs.line import Line, Tier
-from proofs.recording import Made, Named, Operation, Removed, SyncBegun, Synced, Truncate, Write
+from proofs.recording import Made, Named, Operation, Removed, Said, SyncBegun, Synced, Truncate, Write
 from proofs.scenes import Lives, Scene
 
 PART = "power_cuts"
 MEMORY = Path("/dev/shm")
 MOST_FOUND = 5
 LATER_MS = 60_000
-GATEWAY_CUTS, COLLECTOR_CUTS, CONTROL_CUTS = 65_000, 35_000, 300
+STORE = config.OUTBOX
+CYCLE_ROUNDS = 40
+PRUNE_CUTS, ROLLBACKS = 15_000, 200
+GATEWAY_CUTS, COLLECTOR_CUTS, CONTROL_CUTS = 55_000, 30_000, 300
 GATEWAY_LIVES = Lives((3.0, 3.0, 16.0), (boxes.KILL, boxes.STOP, boxes.KILL))
 COLLECTOR_LIVES = Lives((5.0, 4.0, 14.0), (boxes.KILL, boxes.STOP, boxes.KILL))
 WEAK_LIVES = Lives((5.0,), (boxes.KILL,))
@@ -49,6 +52,9 @@ def prove(tier: Tier, seed: int) -> Iterator[Line]:
             "gateway: commit, seal, receipt, checkpoint", box, gateway, GATEWAY_CUTS * scale, seed, images
         )
         yield collector_line("collector: ingest", box, collector, COLLECTOR_CUTS * scale, seed, images)
+        lived = scenes.cycled(folder / "cycle", site, CYCLE_ROUNDS)
+        yield gateway_line("gateway: prunes and checkpoints", *lived, PRUNE_CUTS * scale, seed, images)
+        yield rollback_line(*lived, ROLLBACKS * scale, seed, images)
         yield gateway_line("gateway whose disk ignores syncs", box, gateway, CONTROL_CUTS, seed, images, honest=False)
         for synchronous in ("NORMAL", "OFF"):
             weak = scenes.weak(folder / synchronous, site, synchronous, WEAK_LIVES)
@@ -198,8 +204,13 @@ def gateway_line(
     assert watch.teller is not None
     known = watch.teller.known
     fired = {"exchanges acknowledged": known.told}
+    if watch.teller.pruned:
+        fired["blocks pruned"] = watch.teller.pruned
     if not control:
         fired |= {
+            "pages folded into the file": sum(
+                isinstance(each, Write) and each.path == STORE for each in scene.operations
+            ),
             "blocks told": len(known.blocks),
             "blocks receipted": sum(place < known.received for place in known.blocks),
             "blocks that a start recovered": watch.gateway.recovered,
@@ -208,6 +219,28 @@ def gateway_line(
     violations = outcome.violations + len(watch.teller.faults)
     figures = f"{_figures(outcome)}; slowest start {watch.gateway.slowest_s * 1000:.0f} ms"
     return Line(PART, name, seed, outcome.cuts, violations, fired, control, figures, found)
+
+
+def rollback_line(box: Box, scene: Scene, count: int, seed: int, images: Path) -> Line:
+    """A disk that gives back an older store and the newest watermark: a new epoch must begin, every time."""
+    held, random = config.load(box.state), Random(f"{seed} rollbacks")
+    gateway = Gateway(Reader(held.key.public), StillClock(time.time_ns() // 1_000_000 + LATER_MS), random)
+    disk, sealed = Disk(scene.before), list[Image]()
+    for operation in scene.operations:
+        disk.do(operation)
+        if isinstance(operation, Said) and '"sealed"' in operation.text:
+            sealed.append({name: bytes(data) for name, data in disk.whole().items()})
+    shelf, found = Shelf(images / "rollback", WORKING), list[str]()
+    for number in range(count):
+        old, new = sorted(random.sample(range(len(sealed)), 2))
+        stale = {name: data for name, data in sealed[old].items() if name.startswith("outbox")}
+        fresh = {name: data for name, data in sealed[new].items() if not name.startswith("outbox")}
+        shelf.put(fresh | stale)
+        if (epoch := gateway.epoch(shelf.folder)) != 1:
+            found.append(f"seed {seed}, rollback {number} from seal {new} to {old}: epoch {epoch}, expected 1")
+    fired = {"seals": len(sealed)}
+    name = "gateway whose disk has gone back behind its watermark"
+    return Line(PART, name, seed, count, len(found), fired, False, "a new epoch each time", tuple(found[:MOST_FOUND]))
 
 
 def collector_line(name: str, box: Box, scene: Scene, count: int, seed: int, images: Path) -> Line:

@@ -147,6 +147,10 @@ class Traced:
             self.kill()
             raise
 
+    def wait(self) -> int:
+        """Wait until it ends by itself; its exit code."""
+        return self._strace.wait(PATIENCE_S * 4)
+
     def kill(self) -> None:
         """End it and strace, whatever they are doing."""
         for child in _children(self._strace.pid):

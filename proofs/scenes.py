@@ -14,6 +14,7 @@ from pathlib import Path
 from edge.config import COLLECTOR
 from proofs import box as boxes
 from proofs.box import ENVIRONMENT, Box
+from proofs.cycle import COLLECTOR_KEY
 from proofs.meter import Meter
 from proofs.recording import Operation, Traced, read
 from protocols.record.cose import PrivateKey
@@ -128,12 +129,39 @@ def meter() -> Iterator[Meter]:
         held.close()
 
 
-def weak(folder: Path, site: bytes, synchronous: str, lives: Lives) -> tuple[Box, Scene]:
-    """A gateway whose SQLite was told to sync less, a bug that the proof must see; it has nobody to send to."""
+def cycled(folder: Path, site: bytes, rounds: int) -> tuple[Box, Scene]:
+    """The store of a gateway in the life of ``proofs.cycle``, from its first start on and once more: it prunes and folds
+    its log in again and again.
+    """
     box = boxes.set_up(folder, site)
+    key = _collector(box)
+    (folder / COLLECTOR_KEY).write_bytes(key.pem())
+    before = snapshot(box.state)
+    for number in range(2):
+        command = [sys.executable, "-m", "proofs.cycle", str(box.state), str(rounds), str(number * 10_000)]
+        log = folder / f"{box.state.name}-{number}.log"
+        traced = Traced(command, log.with_suffix(".trace"), log, ENVIRONMENT)
+        try:
+            if traced.wait() != 0:
+                raise RuntimeError(f"the cycle failed: {traced.said()[-500:]}")
+        finally:
+            if traced.running:
+                traced.kill()
+    return box, Scene(before, operations(box.state, folder))
+
+
+def _collector(box: Box) -> PrivateKey:
+    """Have the gateway know a collector that nobody serves; its key."""
     nobody = PrivateKey.generate()
     held = {"url": "http://127.0.0.1:9", "algorithm": nobody.algorithm, "spki": nobody.spki.hex()}
     (box.state / COLLECTOR).write_text(json.dumps(held))
+    return nobody
+
+
+def weak(folder: Path, site: bytes, synchronous: str, lives: Lives) -> tuple[Box, Scene]:
+    """A gateway whose SQLite was told to sync less, a bug that the proof must see; it has nobody to send to."""
+    box = boxes.set_up(folder, site)
+    _collector(box)
     before = snapshot(box.state)
     command = [sys.executable, "-m", "proofs.agent", str(box.state), synchronous]
     list(record(command, box.state, folder, lives, '"boot"', lambda number, traced: _said(traced, '"sealed"')))
