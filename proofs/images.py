@@ -16,6 +16,10 @@ from proofs.recording import Made, Named, Operation, Removed, SyncBegun, Synced,
 
 SECTOR = 512
 CHANCES = (0.0, 0.1, 0.3, 0.5, 0.5, 0.7, 0.9, 1.0)
+IN_ORDER = 0.4
+"""Of the images, how many hold of each file what was written up to some instant and nothing after."""
+COPIES = "kept/"
+"""Copies of configurations, which a start reads only when those are gone."""
 TORN = 0.05
 """Of the images, how many have a sector that is neither old nor new."""
 
@@ -122,9 +126,8 @@ class Disk:
         """What may be left, by path, if the power goes now."""
         keep, tear = _mood(random), random.random() < TORN
         names = self._names(random, keep)
-        return {
-            name: _left(file, keep, random if tear else None) for name, file in _files(self._root, "", names, False)
-        }
+        each = None if random.random() < IN_ORDER else keep
+        return {name: _left(file, each, random, tear) for name, file in _files(self._root, "", names, False)}
 
     def _names(self, random: Random, keep: Callable[[], bool]) -> dict[int, dict[str, File | Folder]]:
         """What lies under which name in the folders where that is not certain."""
@@ -250,11 +253,15 @@ def _files(
             yield from _files(node, f"{prefix}{name}/", names, now)
 
 
-def _left(file: File, keep: Callable[[], bool], tear: Random | None) -> Left:
+def _left(file: File, keep: Callable[[], bool] | None, random: Random, tear: bool) -> Left:
+    """By chance for each sector, or without ``keep`` all that was written up to some instant."""
     if not file.pending:
         return Left(file, (), None)
-    kept = tuple([piece for piece in file.pending if keep()])
-    return Left(file, kept, None if tear is None else _torn(file, tear))
+    if keep is None:
+        kept = tuple(file.pending[: random.randint(0, len(file.pending))])
+    else:
+        kept = tuple([piece for piece in file.pending if keep()])
+    return Left(file, kept, _torn(file, random) if tear else None)
 
 
 def _torn(file: File, random: Random) -> tuple[int, bytes] | None:
@@ -290,7 +297,7 @@ class Shelf:
         folder.mkdir(exist_ok=True)
         self._held: dict[str, bytes | bytearray] = {}
         self.version = 0
-        """Another one whenever another file than a working one has changed."""
+        """Another one whenever another file than a working one, or a copy, has changed."""
 
     def put(self, image: Image) -> None:
         """Make the folder hold this image and nothing else."""
@@ -301,7 +308,7 @@ class Shelf:
         for name in [name for name in self._held if name not in image]:
             (self.folder / name).unlink()
             del self._held[name]
-            self.version += 1
+            self.version += not name.startswith(COPIES)
         for name, data in image.items():
             if name.startswith(self._working):
                 _write(f"{root}/{name}", data)
@@ -309,7 +316,7 @@ class Shelf:
                 self._held[name] = bytes(data)
                 (self.folder / name).parent.mkdir(parents=True, exist_ok=True)
                 _write(f"{root}/{name}", data)
-                self.version += 1
+                self.version += not name.startswith(COPIES)
 
 
 def _write(path: str, data: bytes | bytearray) -> None:

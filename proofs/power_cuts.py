@@ -32,8 +32,8 @@ MOST_FOUND = 5
 LATER_MS = 60_000
 STORE = config.OUTBOX
 CYCLE_ROUNDS = 40
-PRUNE_CUTS, ROLLBACKS = 15_000, 200
-GATEWAY_CUTS, COLLECTOR_CUTS, CONTROL_CUTS = 55_000, 30_000, 300
+PRUNE_CUTS, ROLLBACKS = 20_000, 200
+GATEWAY_CUTS, COLLECTOR_CUTS, CONTROL_CUTS = 45_000, 35_000, 300
 GATEWAY_LIVES = Lives((3.0, 3.0, 16.0), (boxes.KILL, boxes.STOP, boxes.KILL))
 COLLECTOR_LIVES = Lives((5.0, 4.0, 14.0), (boxes.KILL, boxes.STOP, boxes.KILL))
 WEAK_LIVES = Lives((5.0,), (boxes.KILL,))
@@ -207,10 +207,9 @@ def gateway_line(
     if watch.teller.pruned:
         fired["blocks pruned"] = watch.teller.pruned
     if not control:
+        folded = [each for each in scene.operations if isinstance(each, Write) and each.path == STORE]
         fired |= {
-            "pages folded into the file": sum(
-                isinstance(each, Write) and each.path == STORE for each in scene.operations
-            ),
+            "pages folded into the file": len(folded),
             "blocks told": len(known.blocks),
             "blocks receipted": sum(place < known.received for place in known.blocks),
             "blocks that a start recovered": watch.gateway.recovered,

@@ -21,7 +21,7 @@ from protocols.record.cose import PrivateKey
 
 DELIVERED = '"state": "idle"'
 """The agent has sent all it had, and heard that it is held."""
-PASSING = ("-shm", ".sock")
+PASSING = ("-shm", ".sock", "reserve")
 """Files whose content is of no use to the process that comes after a cut."""
 
 Enough = Callable[[int, Traced], bool]
@@ -130,7 +130,7 @@ def meter() -> Iterator[Meter]:
 
 
 def cycled(folder: Path, site: bytes, rounds: int) -> tuple[Box, Scene]:
-    """The store of a gateway in the life of ``proofs.cycle``, from its first start on and once more: it prunes and folds
+    """The store of a gateway as ``proofs.cycle`` uses it, from its first start on, and once more: it prunes and folds
     its log in again and again.
     """
     box = boxes.set_up(folder, site)
