@@ -218,3 +218,30 @@ def _opened(made):
     return OpenBlock(
         1, 1, 300_000, start, ClockState(2, 2, 5, start // 1000), held.in_force.name, ("1", bytes(32)), held.plan()
     )
+
+
+def test_a_disk_that_cannot_be_written_is_waited_for_without_ending(box, kit, tmp_path):
+    state = tmp_path / "state"
+    state.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(state)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("nobody may mount a file system of its own here")
+    try:
+        made = box(kit.modbus_port(), kit.sdm(1))
+        world, told = kit.world(made, {"net": kit.registers()}), []
+        world.run(70)
+        subprocess.run(["mount", "-o", "remount,ro", str(state)], check=True)
+
+        async def during(world):
+            await asyncio.sleep(30)
+            told.append(await world.agents[-1].status())
+            subprocess.run(["mount", "-o", "remount,rw", str(state)], check=True)
+            await asyncio.sleep(90)
+            told.append(await world.agents[-1].status())
+
+        world.run(130, during)
+        blocks = made.blocks()
+    finally:
+        subprocess.run(["umount", str(state)], check=True)
+    assert [status["state"] for status in told] == ["disk-full", "running"] and "Read-only" in told[0]["why"]
+    assert {header.boot for header, _ in blocks} == {1, 2} and {header.epoch for header, _ in blocks} == {0}
