@@ -220,6 +220,10 @@ def _opened(made):
     )
 
 
+def remount(place, how):
+    subprocess.run(["mount", "-o", f"remount,{how}", str(place)], check=True)
+
+
 def test_a_disk_that_cannot_be_written_is_waited_for_without_ending(box, kit, tmp_path):
     state = tmp_path / "state"
     state.mkdir()
@@ -230,12 +234,12 @@ def test_a_disk_that_cannot_be_written_is_waited_for_without_ending(box, kit, tm
         made = box(kit.modbus_port(), kit.sdm(1))
         world, told = kit.world(made, {"net": kit.registers()}), []
         world.run(70)
-        subprocess.run(["mount", "-o", "remount,ro", str(state)], check=True)
+        remount(state, "ro")
 
         async def during(world):
             await asyncio.sleep(30)
             told.append(await world.agents[-1].status())
-            subprocess.run(["mount", "-o", "remount,rw", str(state)], check=True)
+            remount(state, "rw")
             await asyncio.sleep(90)
             told.append(await world.agents[-1].status())
 
