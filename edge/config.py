@@ -151,7 +151,7 @@ def load_collector(path: Path) -> Collector | None:
             certificate,
             certificate_key,
         )
-    except (ValueError, KeyError, TypeError, RecordError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecordError) as error:
         expected = "url, algorithm and spki: run `tanmeter site enrol` again"
         raise ConfigError(str(path), f"{type(error).__name__}: {error}", expected) from error
 

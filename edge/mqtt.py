@@ -29,7 +29,7 @@ class MqttTransport:
     """One connection, one question at a time. ``gateway``: the id whose topics this box may use."""
 
     def __init__(self, collector: Collector, gateway: bytes) -> None:
-        scheme, self._host, self._port = _place(collector.url)
+        scheme, self._host, self._port = place(collector.url, "collector.json")
         self._tls = tls(collector.ca, collector) if scheme == "mqtts" else None
         self._collector, self._gateway = collector, gateway
         self._client: aiomqtt.Client | None = None
@@ -99,14 +99,14 @@ class MqttTransport:
         raise UnreachableError(f"{self._collector.url}: the connection ended before an answer")
 
 
-def _place(url: str) -> tuple[str, str, int]:
+def place(url: str, where: str) -> tuple[str, str, int]:
     """Scheme, host and port; ConfigError. Name and password have fields of their own: the address is shown."""
     parts = urlsplit(url)
     with contextlib.suppress(ValueError):
         port = parts.port or PORTS.get(parts.scheme, 0)
         if port and parts.scheme in PORTS and parts.hostname and not parts.username and parts.path in ("", "/"):
             return parts.scheme, parts.hostname, port
-    raise ConfigError("collector.json", repr(url), "an address like mqtts://broker.example:8883")
+    raise ConfigError(where, repr(url), "an address like mqtts://broker.example:8883")
 
 
 def _response(message: "aiomqtt.Message") -> Response:

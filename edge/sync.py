@@ -157,7 +157,7 @@ class Sync:
         them, it was let go there: it is wanted again."""
         self._kept = {place for place in self._kept if place > self._at}
         places = [(block.epoch, block.seq) for block in following]
-        return following[: next((n for n, place in enumerate(places) if place in self._kept), len(places))]
+        return following[: next((n for n, place in enumerate(places) if n and place in self._kept), len(places))]
 
     async def _batch(self, epoch: int, seq: int, most: int) -> list[Stored]:
         return await self._recorder.call(partial(self._outbox.batch, epoch, seq, most, self._pace.size))

@@ -105,12 +105,19 @@ def enrol(
     code: Annotated[str, typer.Argument(help="the one-time code made with tanmeter cloud invite")],
     collector: Annotated[str, typer.Option(help="the collector's address, like https://collector.example")],
     state: State = STATE,
+    *,
     instead: Annotated[
         bool, typer.Option("--new-collector", help="in place of the one it is enrolled with, whose key is lost")
     ] = False,
+    ca: Annotated[
+        Path | None, typer.Option(help="certificates (PEM) that the collector's must hang on; their dates do not count")
+    ] = None,
+    mqtt: Annotated[
+        str | None, typer.Option(help="deliver through this broker: mqtts://broker.example:8883, mqtt://...")
+    ] = None,
 ) -> None:
     """Enrol this box with a collector; the code also pins the collector's key."""
-    enrolling.enrol(state, code, collector, instead=instead)
+    enrolling.enrol(state, code, collector, instead=instead, way=enrolling.Way(ca, mqtt))
     known = load_collector(state / COLLECTOR)
     if known is not None:
         _say("site.enrol.done", url=known.url, key=known.key.kid.hex())

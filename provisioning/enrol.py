@@ -1,14 +1,17 @@
 """Enrolment: the box shows its key and its configuration, the collector shows the key that the invite code names."""
 
+import contextlib
 import hashlib
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx
 
-from edge import returning
+from edge import mqtt, returning
 from edge.config import COLLECTOR, OUTBOX, load_collector
+from edge.transport import tls
 from protocols.errors import ConfigError, EncodingError, EnrolmentError, UnreachableError
 from protocols.record import cbor, invite, shape
 from protocols.record.block import open_header
@@ -20,9 +23,30 @@ from provisioning.folder import Box
 TIMEOUT_S = 20.0
 LONGEST_ANSWER = 1 << 16
 SERVER_ERROR = 500
+CERTIFICATES = "collector-ca.pem"
 
 
-def enrol(state: Path, code: str, url: str, client: httpx.Client | None = None, *, instead: bool = False) -> Receipt:
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How blocks shall go: ``ca``: the certificates that the other side's must hang on; ``mqtt``: a broker's address,
+    instead of the address at which the box enrols. What collector.json says beside stays there."""
+
+    ca: Path | None = None
+    mqtt: str | None = None
+
+
+DIRECT = Way()
+
+
+def enrol(
+    state: Path,
+    code: str,
+    url: str,
+    client: httpx.Client | None = None,
+    *,
+    instead: bool = False,
+    way: Way = DIRECT,
+) -> Receipt:
     """Enrol the box in ``state`` with the collector at ``url``; its first receipt, once collector.json is written.
 
     ``instead``: of the collector it is enrolled with, which is no more, or has lost its key. EnrolmentError when the
@@ -37,14 +61,23 @@ def enrol(state: Path, code: str, url: str, client: httpx.Client | None = None, 
     start = None if (oldest := returning.oldest_held(state / OUTBOX)) is None else _start(oldest, box)
     if oldest is not None and start is not None:
         body[4] = oldest
-    key, envelope = _read_answer(_post(f"{address}/v1/enrolments", cbor.encode(body), client))
+    target = address if way.mqtt is None else _broker(way.mqtt)
+    with contextlib.ExitStack() as stack:
+        asking = client or stack.enter_context(_client(address, way.ca))
+        key, envelope = _read_answer(_post(f"{address}/v1/enrolments", cbor.encode(body), asking))
     if invite.fingerprint(key.spki) != wanted.fingerprint:
         found, expected = invite.fingerprint(key.spki).hex(), wanted.fingerprint.hex()
         raise EnrolmentError(f"found a collector with the key {found}, expected {expected} of the invite code")
     receipt = open_receipt(envelope, key)
     _check_receipt(receipt, box, start)
-    _keep(state, address, key, instead)
+    _keep(state, target, key, instead, way.ca)
     return receipt
+
+
+def _broker(url: str) -> str:
+    """A broker's address as it is kept; ConfigError."""
+    mqtt.place(url, "--mqtt")
+    return url.rstrip("/")
 
 
 def _address(url: str) -> str:
@@ -54,11 +87,13 @@ def _address(url: str) -> str:
     return url.rstrip("/")
 
 
-def _post(address: str, body: bytes, client: httpx.Client | None) -> bytes:
+def _client(address: str, ca: Path | None) -> httpx.Client:
+    secure = address.startswith("https://")
+    return httpx.Client(timeout=TIMEOUT_S, trust_env=False, verify=tls(ca) if secure else False)
+
+
+def _post(address: str, body: bytes, client: httpx.Client) -> bytes:
     """The body of a good answer; EnrolmentError with the collector's own words otherwise, UnreachableError."""
-    if client is None:
-        with httpx.Client(timeout=TIMEOUT_S, trust_env=False) as own:
-            return _post(address, body, own)
     try:
         with client.stream("POST", address, content=body, headers={"Content-Type": "application/cbor"}) as response:
             data = _read(response)
@@ -113,15 +148,19 @@ def _check_receipt(receipt: Receipt, box: Box, start: tuple[int, int, bytes] | N
         raise EnrolmentError(f"found a receipt for another gateway or request ({receipt}), expected one for this box")
 
 
-def _keep(state: Path, address: str, key: PublicKey, instead: bool) -> None:
+def _keep(state: Path, address: str, key: PublicKey, instead: bool, ca: Path | None) -> None:
     path = state / COLLECTOR
     held = load_collector(path)
+    before = {} if held is None or instead else _json(path.read_bytes())
     if held is not None and held.key != key and instead:
         path.replace(path.with_name(f"collector-{held.key.kid.hex()}.json"))
     elif held is not None and held.key != key:
         expected = "the same collector, or --new-collector when that one is no more"
         raise ConfigError(str(path), f"a box enrolled with {held.url}", expected)
-    contents = {"url": address, "algorithm": key.algorithm, "spki": key.spki.hex()}
+    contents = {**before, "url": address, "algorithm": key.algorithm, "spki": key.spki.hex()}
+    if ca is not None:
+        folder.write(state / CERTIFICATES, folder.read(ca, "the certificates of the collector"))
+        contents["ca"] = CERTIFICATES
     folder.write(path, json.dumps(contents, indent=1).encode() + b"\n")
 
 

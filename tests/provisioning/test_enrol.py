@@ -19,7 +19,7 @@ from protocols.record.enrolment import Enrolment, open_enrolment
 from protocols.record.receipt import RECEIVED, Receipt, sign_receipt
 from protocols.record.siteconfig import digest, open_site
 from provisioning import site_init
-from provisioning.enrol import enrol
+from provisioning.enrol import Way, enrol
 
 NOW = 1_790_000_000_000
 URL = "http://collector.example/base/"
@@ -89,6 +89,28 @@ def refused(state: Path, collector: Collector, error: type[TanmeterError], said:
     with pytest.raises(error, match=said):
         enrol(state, collector.invite.format(), URL, client(collector.answer))
     assert not (state / "collector.json").exists()
+
+
+def test_a_broker_and_certificates_of_ones_own_are_kept_with_what_else_the_file_says(
+    state: Path, collector: Collector, tmp_path: Path
+) -> None:
+    (tmp_path / "city.pem").write_bytes(b"certificates")
+    way = Way(tmp_path / "city.pem", "mqtts://broker.example:8883")
+    enrol(state, collector.invite.format(), URL, client(collector.answer), way=way)
+    path = state / edge.config.COLLECTOR
+    path.write_text(json.dumps({**json.loads(path.read_text()), "user": "box", "password": "secret"}))
+    enrol(state, collector.invite.format(), URL, client(collector.answer), way=Way(mqtt="mqtt://other.example"))
+    held = edge.config.load_collector(path)
+    assert held is not None and held.ca is not None
+    assert (held.url, held.user, held.password) == ("mqtt://other.example", "box", "secret")
+    assert held.ca.read_bytes() == b"certificates"
+
+
+@pytest.mark.parametrize("url", ["https://broker.example", "mqtt://user:password@broker.example", "mqtt://"])
+def test_what_is_no_broker_is_told_before_the_code_leaves_the_box(state: Path, collector: Collector, url: str) -> None:
+    with pytest.raises(ConfigError, match="--mqtt"):
+        enrol(state, collector.invite.format(), URL, client(collector.answer), way=Way(mqtt=url))
+    assert collector.taken is None
 
 
 def test_a_collector_with_another_key_is_refused(state: Path, collector: Collector) -> None:
