@@ -74,7 +74,11 @@ def _reply(
         any(verdict.code == UNKNOWN_CONFIGURATION for _, verdict in refused),
         next(iter(again), ""),
         receipt is None and bool(refused) and all(verdict.code == EnrolmentError.code for _, verdict in refused),
-        tuple((block.epoch, block.seq) for block, verdict in answered if verdict.answer == Answer.GAP and verdict.wanted is not None),
+        tuple(
+            (block.epoch, block.seq)
+            for block, verdict in answered
+            if verdict.answer == Answer.GAP and verdict.wanted is not None
+        ),
     )
 
 
