@@ -66,9 +66,8 @@ def test_every_answer_is_a_row_that_leads_to_its_block(recorded):
     assert {(row["device"], row["point"], row["value"], row["unit"], row["quality"]) for row in rows} == {
         (device, "energy_import", "10", "kWh", "measured") for device in ("M-1", "M-2")
     }
-    assert {(row["time_source"], row["time_state"], row["time_error_ms"]) for row in rows} == {
-        ("ntp", "synchronised", "5")
-    }
+    assert {(row["time_source"], row["time_state"]) for row in rows} == {("ntp", "synchronised")}
+    assert all(5 <= int(row["time_error_ms"]) <= 100 for row in rows)
     places = {(int(row["epoch"]), int(row["seq"])) for row in rows}
     assert places == {(0, header.seq) for header, chunks in blocks if any(c.counters.answered for c in chunks)}
     assert all(row["at"].endswith("+08:00") for row in rows) and rows == sorted(rows, key=lambda row: row["at"])
