@@ -52,7 +52,8 @@ def table(lines: Sequence[Line]) -> list[str]:
         fired = ", ".join(f"{fault} {count:,}" for fault, count in line.fired.items())
         verdict = f"{line.violations:,} (a control: must not be 0)" if line.control else f"{line.violations:,}"
         name = f"**{line.name}**" if line.faults else line.name
-        rows.append(f"| {line.part} | {name} | {line.tried:,} | {verdict} | {fired} | {line.figures} | {line.seed} |")
+        told = "; ".join(filter(None, (line.figures, line.not_here and f"not here: {line.not_here}")))
+        rows.append(f"| {line.part} | {name} | {line.tried:,} | {verdict} | {fired} | {told} | {line.seed} |")
     return rows
 
 

@@ -31,11 +31,15 @@ class Line:
     figures: str = ""
     found: tuple[str, ...] = ()
     """The first violations, each with what reproduces it."""
+    not_here: str = ""
+    """Why this cannot be tried on this kind of machine; then nothing was, and the table says so."""
 
     @property
     def faults(self) -> tuple[str, ...]:
         """Why this line fails the proof; empty when it holds."""
         idle = [f"planned fault never fired: {fault}" for fault, count in self.fired.items() if count == 0]
+        if self.not_here and not self.tried:
+            return ()
         if self.tried == 0:
             return ("nothing was tried", *idle)
         if self.control:

@@ -1,0 +1,84 @@
+"""The faults: every one of the list, with the tests that inject it here and what came of them."""
+
+import subprocess
+import sys
+import tempfile
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from xml.etree import ElementTree
+
+from proofs.line import Line, Tier
+
+PART = "faults"
+ROOT = Path(__file__).parent.parent
+LISTED = 64
+MOST_FOUND = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """A fault of the list: what is promised when it strikes, and which tests inject it: ``path::name``, all parameters
+    of a test together. ``not_here``: why it, or a part of it, cannot be injected on a plain machine.
+    """
+
+    number: int
+    name: str
+    promise: str
+    tests: tuple[str, ...] = ()
+    not_here: str = ""
+
+
+def faults() -> list[Fault]:
+    """The list, in its order."""
+    held = tomllib.loads((Path(__file__).parent / "faults.toml").read_text("utf-8"))["fault"]
+    return [Fault(**entry | {"tests": tuple(entry.get("tests", ()))}) for entry in held]
+
+
+def prove(tier: Tier, seed: int) -> Iterator[Line]:
+    """A line for every fault; the tests are run once, together."""
+    listed = faults()
+    outcomes = run(sorted({test for fault in listed for test in fault.tests}))
+    for fault in listed:
+        yield line(fault, outcomes, seed)
+
+
+def line(fault: Fault, outcomes: Mapping[str, list[str]], seed: int) -> Line:
+    """What came of a fault: each test counts with all of its parameters; one that did not run is a violation."""
+    broken = [
+        f"{test}: {outcome}" for test in fault.tests for outcome in outcomes.get(test, ["did not run"]) if outcome
+    ]
+    tried = sum(max(1, len(outcomes.get(test, []))) for test in fault.tests)
+    names = ", ".join(f"`{test.rpartition('::')[2]}`" for test in fault.tests)
+    name = f"{fault.number}. {fault.name}: {fault.promise}"
+    return Line(
+        PART, name, seed, tried, len(broken), figures=names, found=tuple(broken[:MOST_FOUND]), not_here=fault.not_here
+    )
+
+
+def run(tests: list[str]) -> dict[str, list[str]]:
+    """The outcome of each case of each test: empty when it passed, else what pytest says."""
+    if not tests:
+        return {}
+    with tempfile.TemporaryDirectory() as folder:
+        report = Path(folder) / "report.xml"
+        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--junitxml={report}", *tests]
+        ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+        if not report.exists():
+            raise SystemExit(ended.stdout[-2000:] + ended.stderr[-2000:])
+        return _outcomes(ElementTree.parse(report).getroot())
+
+
+def _outcomes(report: ElementTree.Element) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for case in report.iter("testcase"):
+        path = case.get("classname", "").replace(".", "/") + ".py"
+        test = f"{path}::{case.get('name', '').partition('[')[0]}"
+        trouble = [child.get("message", child.tag) or child.tag for child in case if child.tag in _TROUBLE]
+        found.setdefault(test, []).append(f"{case.get('name')}: {trouble[0][:200]}" if trouble else "")
+    return found
+
+
+_TROUBLE = frozenset({"failure", "error", "skipped"})
+"""A test that was skipped has injected nothing."""
