@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo -n)
-TEST_PACKAGES := socat mbpoll mosquitto strace
+TEST_PACKAGES := socat mbpoll mosquitto strace gcc
 WORKERS ?= 2
 
 TIER ?= pull
@@ -31,6 +31,7 @@ $(VENV)/.ready: requirements/constraints.txt pyproject.toml
 # Peers that nobody here wrote. Installed when they are missing and this user may.
 packages:
 	@missing=; for tool in $(TEST_PACKAGES); do command -v $$tool >/dev/null || missing="$$missing $$tool"; done; \
+	case "$$missing" in *gcc*) missing="$$missing libc6-dev";; esac; \
 	if [ -n "$$missing" ]; then echo "installing$$missing"; \
 	    $(SUDO) apt-get update -qq && $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null \
 	    || echo "could not install$$missing; the tests that talk to them will fail"; fi
