@@ -16,6 +16,8 @@ from edge.sealer import OpenBlock, Record
 
 T = TypeVar("T")
 Entry = tuple[Record, Values]
+GATHER_S = 0.1
+"""What comes within this is committed together: meters that are due together cost one write, and the card lasts."""
 MOST_WAITING = 5000
 """Exchanges in memory before the ports are made to wait for the disk."""
 
@@ -78,6 +80,8 @@ class Recorder:
             if self.full or not (self._entries or self._blocks):
                 await self._alarm.wait()
             else:
+                if self._thread is not None:
+                    await asyncio.sleep(GATHER_S)
                 await self._commit()
 
     async def retry(self, block: OpenBlock, go_on: bool = True) -> bool:

@@ -5,6 +5,7 @@ import contextlib
 import os
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
@@ -298,10 +299,8 @@ def test_after_a_time_without_the_box_the_minutes_of_it_are_asked_for(box: Any) 
         await asyncio.sleep(0.2)
 
     run(made, idle)
-    outbox = made.outbox()
-    outbox._db.execute("UPDATE chain SET last_utc = last_utc - 600000")
-    outbox._db.commit()
-    outbox.close()
+    with contextlib.closing(sqlite3.connect(made.state / config.OUTBOX)) as db, db:
+        db.execute("UPDATE chain SET last_utc = last_utc - 600000")
 
     async def script(agent: Agent) -> None:
         logger = await Logger.connect(port)
