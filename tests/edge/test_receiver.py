@@ -5,7 +5,6 @@ import contextlib
 import os
 import signal
 import socket
-import sqlite3
 import subprocess
 import sys
 import time
@@ -19,9 +18,10 @@ from typing import Any
 import pytest
 
 from drivers.replay import replay_chunk
-from edge import config, loggers
+from edge import config, loggers, rows
 from edge.agent import Agent
 from edge.clock import SystemClock
+from edge.database import Database
 from edge.doctor import examine
 from edge.outbox import DiskFull
 from edge.wire import wire
@@ -299,8 +299,8 @@ def test_after_a_time_without_the_box_the_minutes_of_it_are_asked_for(box: Any) 
         await asyncio.sleep(0.2)
 
     run(made, idle)
-    with contextlib.closing(sqlite3.connect(made.state / config.OUTBOX)) as db, db:
-        db.execute("UPDATE chain SET last_utc = last_utc - 600000")
+    with contextlib.closing(Database(made.state / config.OUTBOX, durable=False)) as db, db.transaction():
+        rows.move(db, last_utc=rows.chain(db)["last_utc"] - 600_000)
 
     async def script(agent: Agent) -> None:
         logger = await Logger.connect(port)
