@@ -22,7 +22,7 @@ from proofs.nursery import Nursery
 from proofs.scenes import meter
 
 PART = "kills"
-LONGEST_S = 0.5
+LONGEST_S = 0.4
 """A life that is ended by a kill lasts up to this beyond its first sign."""
 PATIENCE_S = 60.0
 HOST = "127.0.0.1"
