@@ -1,0 +1,171 @@
+"""One seed of the fleet: built, driven through its faults, let come to rest, and held to its promises."""
+
+import asyncio
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+
+from drivers.site import duration_ms
+from simulator.fleet import invariants, mischief
+from simulator.fleet.central import Central
+from simulator.fleet.clock import FleetLoop, NodeClock, Restless
+from simulator.fleet.faults import PLANNED, Fault, Plan
+from simulator.fleet.meters import MARKS, MODULUS, Meter, TrueTime
+from simulator.fleet.network import Carried, Line
+from simulator.fleet.node import Cadence, Node, key
+from simulator.fleet.violation import Witness
+
+EPOCH_MS = 1_780_272_000_000
+"""2026-06-01 00:00 UTC."""
+QUIET_S = 86_400.0
+"""Without faults; after it everything must be delivered."""
+YEAR_S = 365.25 * 86_400
+
+
+@dataclass(frozen=True)
+class Shape:
+    """How large a seed is: gateways, meters of each, days under faults, cadence."""
+
+    gateways: int
+    meters: int
+    days: float
+    cadence: Cadence
+    quiet_s: float = QUIET_S
+
+    @classmethod
+    def of(cls, random: Random) -> "Shape":
+        """Most seeds ask every quarter of an hour for months, some every minute for days."""
+        meters = random.choice((1, 1, 2, 3))
+        if random.random() < 0.15:
+            return cls(random.choice((1, 2)), meters, random.uniform(0.5, 2), Cadence("60s", "60s"))
+        block = random.choice(("15m", "60m", "60m", "60m"))
+        return cls(random.choice((1, 2, 3)), meters, random.uniform(5, 30), Cadence("15m", block))
+
+
+@dataclass
+class Outcome:
+    """What came of a seed. ``found``: broken promises, the first first."""
+
+    seed: int
+    gateway_s: float
+    blocks: int
+    readings: int
+    fired: dict[Fault, int]
+    digest: str
+    found: list[tuple[str, str]] = field(default_factory=list)
+    checked: dict[str, int] = field(default_factory=dict)
+
+
+class Fleet:
+    """The world of one seed, in a folder of its own."""
+
+    def __init__(self, seed: int, folder: Path, allowed: Iterable[Fault] = PLANNED, shape: Shape | None = None) -> None:
+        self.seed, self.folder = seed, folder
+        self.random = Random(f"fleet/{seed}")
+        self.loop = FleetLoop()
+        self.time = TrueTime(self.loop, EPOCH_MS)
+        self.witness = Witness(self.loop.time)
+        self.plan = Plan.of(self.random, allowed)
+        self.shape = shape or Shape.of(self.random)
+        collector = key(self.random)
+        copies = self.random.random() < 0.5
+        self.central = Central(
+            folder / "collector",
+            collector,
+            self.plan,
+            random=Random(f"central/{seed}"),
+            time=self.time,
+            witness=self.witness,
+            copies=copies,
+        )
+        self.lines: list[Line] = []
+        self.nodes = [self._node(index) for index in range(self.shape.gateways)]
+        self.copies = copies
+
+    @property
+    def period_ms(self) -> int:
+        """How often a meter is asked."""
+        return duration_ms(self.shape.cadence.period)
+
+    def run(self) -> Outcome:
+        """Live through it, and judge."""
+        try:
+            try:
+                self.loop.run_until_complete(self._live())
+            except Restless as error:
+                self.witness.tell("I10", str(error))
+            if not self.witness.found:
+                invariants.of_the_record(self)
+            return self._outcome()
+        finally:
+            self.central.close()
+            self.loop.close()
+
+    def _node(self, index: int) -> Node:
+        random, line, shape = Random(f"node/{self.seed}/{index}"), Line(), self.shape
+        meters = [self._meter(index * shape.meters + number) for number in range(shape.meters)]
+        self.lines.append(line)
+
+        def transport(node: Node) -> Carried:
+            way = Random(f"net/{self.seed}/{index}/{node.lives}")
+            return Carried(node, line, self.central.serve, plan=self.plan, random=way, witness=self.witness)
+
+        clock = NodeClock(self.loop, EPOCH_MS)
+        folder = self.folder / f"gateway-{index}"
+        node = Node(
+            index,
+            folder,
+            random,
+            meters=meters,
+            cadence=shape.cadence,
+            clock=clock,
+            time=self.time,
+            collector=self.central.key,
+            transport=transport,
+        )
+        self.central.enrol(node)
+        return node
+
+    def _meter(self, mark: int) -> Meter:
+        per_hour = self.random.randrange(20, 90)
+        start = self.random.randrange(1000, 1_000_000)
+        if Fault.ROLLOVER in self.plan.kinds:
+            start = MODULUS // MARKS - round(per_hour * 24 * self.shape.days * self.random.uniform(0.1, 0.9))
+            self.plan.count(Fault.ROLLOVER)
+        return Meter(mark, start, per_hour)
+
+    async def _live(self) -> None:
+        lives = [asyncio.ensure_future(node.live()) for node in self.nodes]
+        beside = [asyncio.ensure_future(self.central.copying())]
+        beside += [asyncio.ensure_future(work) for work in mischief.all_of(self)]
+        over = asyncio.ensure_future(self._course())
+        broken_off = asyncio.ensure_future(self.witness.broken.wait())
+        await asyncio.wait([over, broken_off, *lives], return_when=asyncio.FIRST_COMPLETED)
+        for task in [*beside, broken_off]:
+            task.cancel()
+        broken = [task for task in [over, *lives] if task.done() and task.exception() is not None]
+        if not over.done():
+            over.cancel()
+        if broken:
+            self.witness.tell("I10", f"an agent ended: {broken[0].exception()!r}")
+        for node in self.nodes:
+            node.stop.set()
+        await asyncio.gather(*lives, return_exceptions=True)
+
+    async def _course(self) -> None:
+        await asyncio.sleep(self.shape.days * 86_400)
+        self.plan.on = False
+        mischief.calm(self)
+        await asyncio.sleep(self.shape.quiet_s)
+        await invariants.at_rest(self)
+
+    def _outcome(self) -> Outcome:
+        record = invariants.record_digest(self)
+        told = f"{sorted(self.plan.fired.items())} {self.loop.steps} {self.witness.found}"
+        total = hashlib.sha256(record + told.encode()).hexdigest()
+        seconds = (self.shape.days * 86_400 + self.shape.quiet_s) * len(self.nodes)
+        answers = sum(node.answers for node in self.nodes)
+        blocks = self.central.store.counts().blocks
+        return Outcome(self.seed, seconds, blocks, answers, dict(self.plan.fired), total, self.witness.found)

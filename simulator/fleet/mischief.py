@@ -1,0 +1,153 @@
+"""What happens to a fleet: each planned kind of fault at its own pace, to a box, its line, its clock, the collector."""
+
+import asyncio
+from collections.abc import Coroutine
+from random import Random
+from typing import TYPE_CHECKING, Any
+
+from simulator.fleet import invariants
+from simulator.fleet.faults import PER_DAY, Fault
+from simulator.fleet.network import flipped
+from simulator.fleet.node import Image, Node
+
+if TYPE_CHECKING:
+    from simulator.fleet.fleet import Fleet
+
+DAY_S = 86_400.0
+YEARS_20_MS = 20 * 31_557_600_000
+OF_COLLECTOR = (Fault.COLLECTOR_OLD, Fault.COLLECTOR_LOST, Fault.COLLECTOR_FULL)
+MOST_STEPS = 60
+"""Steps of the loop, from when a node is next busy, within which its agent is killed."""
+
+
+def all_of(fleet: "Fleet") -> list[Coroutine[Any, Any, None]]:
+    """The work of every planned fault."""
+    found: list[Coroutine[Any, Any, None]] = []
+    for fault in PER_DAY:
+        if fault not in fleet.plan.kinds:
+            continue
+        if fault in OF_COLLECTOR:
+            found.append(_of_collector(fleet, fault, Random(f"{fault}/{fleet.seed}")))
+        else:
+            found += [
+                _of_node(fleet, fault, node, Random(f"{fault}/{fleet.seed}/{node.index}")) for node in fleet.nodes
+            ]
+    return found
+
+
+def calm(fleet: "Fleet") -> None:
+    """Everything that is wrong for a while ends now."""
+    for line in fleet.lines:
+        line.down_until = line.half_open_until = line.portal_until = -1.0
+    fleet.central.full_until = -1.0
+    for node in fleet.nodes:
+        node.full, node.down_until = False, 0.0
+        node.clock.sync()
+        for meter in node.meters:
+            meter.silent_until = -1.0
+
+
+async def _of_node(fleet: "Fleet", fault: Fault, node: Node, random: Random) -> None:
+    while True:
+        await asyncio.sleep(fleet.plan.wait_s(fault, random))
+        if fleet.plan.on:
+            await _do(fleet, fault, node, random)
+
+
+async def _do(fleet: "Fleet", fault: Fault, node: Node, random: Random) -> None:
+    plan, now, line = fleet.plan, fleet.loop.time(), fleet.lines[node.index]
+    if fault == Fault.CRASH:
+        fleet.loop.after_steps(random.randrange(MOST_STEPS), lambda: _kill(fleet, fault, node, random.uniform(1, 30)))
+    elif fault in (Fault.POWER, Fault.NO_RTC):
+        down = random.choice((20.0, random.uniform(20, 600), random.uniform(600, 2 * DAY_S)))
+        steps = random.randrange(MOST_STEPS)
+        fleet.loop.after_steps(steps, lambda: _cut(fleet, fault, node, down))
+        if fault == Fault.NO_RTC:
+            node.distorted = True
+            await asyncio.sleep(down + random.uniform(60, 0.3 * DAY_S))
+            node.clock.sync()
+    elif fault in (Fault.LYING_DISK, Fault.BIT_ROT):
+        await _lose(fleet, fault, node, random)
+    elif fault in (Fault.CLOCK_STEP, Fault.CLOCK_YEARS):
+        by = random.choice((-3_600_000, 3_600_000, random.randrange(-86_400_000, 86_400_000)))
+        node.distorted = True
+        plan.count(fault)
+        node.clock.step(random.choice((-1, 1)) * YEARS_20_MS if fault == Fault.CLOCK_YEARS else by)
+        await asyncio.sleep(random.uniform(600, 0.5 * DAY_S))
+        node.clock.sync()
+    elif fault == Fault.DRIFT:
+        plan.count(fault)
+        node.clock.lose(random.uniform(-400, 400))
+        await asyncio.sleep(random.uniform(0.2, 3) * DAY_S)
+        node.clock.sync()
+    elif fault == Fault.OUTAGE:
+        plan.count(fault)
+        line.down_until = now + random.choice((0.1, 0.5, random.uniform(1, 5))) * DAY_S
+    elif fault == Fault.HALF_OPEN:
+        line.half_open_until = now + random.uniform(30, 3600)
+    elif fault == Fault.PORTAL:
+        line.portal_until = now + random.uniform(600, 4 * 3600)
+    elif fault == Fault.SILENT:
+        plan.count(fault)
+        random.choice(node.meters).silent_until = now + random.uniform(600, DAY_S)
+    elif fault == Fault.CONFIGURED:
+        await _configure(fleet, node)
+
+
+def _kill(fleet: "Fleet", fault: Fault, node: Node, down_s: float) -> None:
+    left = node.kill(down_s)
+    if left is not None:
+        fleet.plan.count(fault)
+        invariants.on_disk(fleet, node, left)
+
+
+def _cut(fleet: "Fleet", fault: Fault, node: Node, down_s: float) -> None:
+    """The power is gone: the clock begins anew when it comes back."""
+    left = node.kill(down_s, reboot=lambda: node.clock.boot(rtc=fault != Fault.NO_RTC))
+    if left is not None:
+        fleet.plan.count(fault)
+        invariants.on_disk(fleet, node, left)
+
+
+async def _lose(fleet: "Fleet", fault: Fault, node: Node, random: Random) -> None:
+    """A power cut after which the disk holds what it held hours before, or not what was written."""
+    before = node.image() if node.alive else None
+    await asyncio.sleep(random.uniform(60, 0.5 * DAY_S))
+    if before is None or not fleet.plan.on or not node.alive:
+        return
+    image: Image = dict(before)
+    if fault == Fault.BIT_ROT:
+        image = node.image()
+        name = random.choice([name for name in sorted(image) if name.startswith("outbox.db") and image[name]])
+        image[name] = flipped(image[name], random)
+    else:
+        node.forgetful = True
+    node.lossy = True
+    if node.kill(30.0, image, reboot=node.clock.boot) is not None:
+        fleet.plan.count(fault)
+
+
+async def _configure(fleet: "Fleet", node: Node) -> None:
+    """The technician signs a new edition, and the agent is started again under it."""
+    if node.kill(1.0) is not None:
+        fleet.plan.count(Fault.CONFIGURED)
+        node.sign()
+
+
+async def _of_collector(fleet: "Fleet", fault: Fault, random: Random) -> None:
+    central, plan = fleet.central, fleet.plan
+    while True:
+        await asyncio.sleep(plan.wait_s(fault, random))
+        if not plan.on:
+            return
+        if fault == Fault.COLLECTOR_FULL:
+            central.full_until = fleet.loop.time() + random.uniform(600, 6 * 3600)
+        elif fault == Fault.COLLECTOR_LOST:
+            plan.count(fault)
+            central.lose(fleet.nodes)
+        else:
+            image = central.image()
+            await asyncio.sleep(random.uniform(0.05, 2) * DAY_S)
+            if plan.on:
+                plan.count(fault)
+                central.restore(image)

@@ -1,0 +1,243 @@
+"""A gateway of the fleet: its state folder, its agent from start to start, and what may happen to it."""
+
+import asyncio
+import hashlib
+import json
+import shutil
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from drivers.builtin import builtin
+from drivers.site import Port
+from edge import config
+from edge.agent import Agent
+from edge.recorder import Entry
+from edge.transport import Transport
+from edge.wire import Wire
+from protocols.errors import TanmeterError
+from protocols.record.cose import PrivateKey
+from protocols.record.enrolment import Enrolment, sign_enrolment
+from protocols.record.siteconfig import NO_PREVIOUS, SiteConfig, digest, sign_site
+from simulator.fleet.clock import NodeClock
+from simulator.fleet.meters import POINT, PROFILE, Bench, Meter, TrueTime
+
+KEPT = (config.KEY, config.ENROLMENT, config.COLLECTOR)
+"""Files that are written once and never change: no fault of the simulated disk reaches them."""
+RESTART_S = 5.0
+LOOK_S = 600.0
+"""How often a box that is off looks whether it is switched on."""
+Image = dict[str, bytes]
+"""A state folder's changing files: name -> content."""
+Acked = tuple[int, int, bytes]
+"""Device, CLOCK_BOOTTIME ms of the first reply byte, reply."""
+
+
+def key(random: Random) -> PrivateKey:
+    """A key that is a function of the seed."""
+    return PrivateKey(Ed25519PrivateKey.from_private_bytes(random.randbytes(32)))
+
+
+@dataclass(frozen=True)
+class Cadence:
+    """How often meters are asked, and how long a block is, as site files write it."""
+
+    period: str
+    block: str
+
+
+class Node:
+    """One gateway. ``transport`` makes the way to the collector for one life of the agent."""
+
+    def __init__(
+        self,
+        index: int,
+        folder: Path,
+        random: Random,
+        *,
+        meters: Sequence[Meter],
+        cadence: Cadence,
+        clock: NodeClock,
+        time: TrueTime,
+        collector: PrivateKey,
+        transport: Callable[["Node"], Transport],
+    ) -> None:
+        self.index, self.state, self.random, self.meters = index, folder, random, list(meters)
+        self.cadence, self.clock, self.time = cadence, clock, time
+        self._transport = transport
+        self.key, self.technician = key(random), key(random)
+        self.id = self.key.public.id
+        self.envelopes: list[bytes] = []
+        self.profile = builtin(PROFILE)
+        self.acked: Counter[Acked] = Counter()
+        self.sealed: Counter[Acked] = Counter()
+        """What of it was found in sealed blocks on the disk, up to the place ``looked_at``."""
+        self.looked_at = (-1, -1)
+        self.at_rest: tuple[int, int] | None = None
+        self.answers = 0
+        self.sent: dict[tuple[int, int], bytes] = {}
+        """Hash of each block that has left the box, by its place."""
+        self.lossy = self.distorted = self.forgetful = False
+        """The disk has lost what was on it; the clock was not always right; the watermark went with the store."""
+        self.stop = asyncio.Event()
+        self.agent: Agent | None = None
+        self.running: asyncio.Future[None] | None = None
+        self.lives = self.failures = 0
+        self.failed: list[str] = []
+        self._bench = Bench({}, clock, time)
+        self._after: Image | None = None
+        self.down_until = 0.0
+        self._reboot: Callable[[], None] | None = None
+        self.full = False
+        self._set_up(collector)
+
+    # ---- its life
+
+    async def live(self) -> None:
+        """Run agent after agent, as a service manager would, until told to stop."""
+        while not self.stop.is_set():
+            self.lives += 1
+            self._bench = Bench({unit + 1: meter for unit, meter in enumerate(self.meters)}, self.clock, self.time)
+            agent = self.agent = Fleeting(self, self._transport(self), self._bench)
+            self.running = asyncio.ensure_future(agent.run(self.stop))
+            await asyncio.wait({self.running})
+            self._bench.dead = True
+            if self._after is not None:
+                await self._rise()
+            elif (error := self.running.exception()) is not None:
+                if not isinstance(error, TanmeterError):
+                    raise error
+                self.failures += 1
+                self.failed.append(f"{type(error).__name__}: {error}")
+                await asyncio.sleep(RESTART_S)
+
+    async def _rise(self) -> None:
+        """Put the disk back as the fault left it, and wait until the box is up again."""
+        image, self._after = self._after, None
+        self._write(image or {})
+        while (left := self.down_until - self.time.seconds()) > 0:  # noqa: ASYNC110 - a box that is off cannot be told
+            await asyncio.sleep(min(left, LOOK_S))
+        if self._reboot is not None:
+            reboot, self._reboot = self._reboot, None
+            reboot()
+
+    @property
+    def alive(self) -> bool:
+        """Whether an agent runs that nobody has killed."""
+        return self.running is not None and not self.running.done() and self._after is None and not self.stop.is_set()
+
+    def kill(self, down_s: float, image: Image | None = None, reboot: Callable[[], None] | None = None) -> Image | None:
+        """End the process at this instant: the disk as it is, or ``image`` in its place; what it still does is for
+        nobody. The disk it left; None when nothing runs.
+        """
+        if not self.alive or self.running is None:
+            return None
+        left = self.image()
+        self._after, self._reboot = image if image is not None else left, reboot
+        self.down_until = self.time.seconds() + down_s
+        self._bench.dead = True
+        self.running.cancel()
+        return left
+
+    # ---- its disk
+
+    def image(self) -> Image:
+        """The changing files of the state folder."""
+        return {
+            path.name: path.read_bytes()
+            for path in self.state.iterdir()
+            if path.is_file() and path.name not in KEPT and not path.name.endswith((".lock", "-shm"))
+        }
+
+    def _write(self, image: Image) -> None:
+        for path in list(self.state.iterdir()):
+            if path.is_file() and path.name not in KEPT:
+                path.unlink()
+        for name, content in image.items():
+            (self.state / name).write_bytes(content)
+
+    # ---- its configuration
+
+    def sign(self) -> None:
+        """Put a site file in force: the meters that hang on it, asked in its cadence."""
+        number = len(self.envelopes) + 1
+        previous = digest(self.envelopes[-1]) if self.envelopes else NO_PREVIOUS
+        named = ((PROFILE, hashlib.sha256(self.profile).digest()),)
+        envelope = sign_site(
+            SiteConfig(number, previous, self._site(number).encode(), named, self.clock.true_ms()), self.technician
+        )
+        self.envelopes.append(envelope)
+        (self.state / config.CONFIGS / f"{number:04d}.cose").write_bytes(envelope)
+
+    def enrolment(self) -> bytes:
+        """The request it enrols with."""
+        return (self.state / config.ENROLMENT).read_bytes()
+
+    def _site(self, number: int) -> str:
+        devices = "".join(
+            f'[[device]]\nid = "M-{unit + 1}"\nprofile = "{PROFILE}"\nport = "net"\naddress = "{unit + 1}"\n'
+            f'period = "{self.cadence.period}"\npoints = ["{POINT}"]\n'
+            for unit in range(len(self.meters))
+        )
+        return (
+            f'schema = 1\n[site]\nid = "S-{self.index}"\nname = "edition {number}"\nblock = "{self.cadence.block}"\n'
+            f'[[port]]\nname = "net"\ntcp = "127.0.0.1:1"\n{devices}'
+        )
+
+    def _set_up(self, collector: PrivateKey) -> None:
+        for folder in (config.CONFIGS, config.PROFILES):
+            (self.state / folder).mkdir(parents=True)
+        (self.state / config.KEY).write_bytes(self.key.pem())
+        (self.state / config.KEY).chmod(0o600)
+        (self.state / config.PROFILES / f"{hashlib.sha256(self.profile).hexdigest()}.toml").write_bytes(self.profile)
+        self.sign()
+        technician, first = self.technician.public, digest(self.envelopes[0])
+        request = Enrolment(
+            self.key.algorithm,
+            self.key.spki,
+            technician.algorithm,
+            technician.spki,
+            f"S-{self.index}",
+            first,
+            0,
+            self.clock.true_ms(),
+            self.random.randbytes(16),
+        )
+        (self.state / config.ENROLMENT).write_bytes(sign_enrolment(request, self.key))
+        held = {"url": "http://127.0.0.1:1", "algorithm": collector.algorithm, "spki": collector.spki.hex()}
+        (self.state / config.COLLECTOR).write_text(json.dumps(held))
+
+    def clear(self) -> None:
+        """Take the folder away."""
+        shutil.rmtree(self.state, ignore_errors=True)
+
+
+class Fleeting(Agent):
+    """The agent as it is; what it says is on disk is noted outside of it."""
+
+    def __init__(self, node: Node, transport: Transport, bench: Bench) -> None:
+        def wires(port: Port) -> Wire:
+            return bench
+
+        super().__init__(
+            node.state,
+            node.clock,
+            wires,
+            transport,
+            Random(f"{node.random.random()}/{node.lives}"),
+            durable=False,
+            watch_s=3600.0,
+        )
+        self._node, self._bench = node, bench
+
+    def _committed(self, entries: Sequence[Entry]) -> None:
+        super()._committed(entries)
+        if not self._bench.dead:
+            for record, _ in entries:
+                exchange = record.exchange
+                if not exchange.fault:
+                    self._node.acked[exchange.device, exchange.at_ms, exchange.reply] += 1
