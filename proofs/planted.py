@@ -14,9 +14,10 @@ from typing import Any
 from cloud import ingest, interval_rows, ledger
 from cloud.ingest import Finding, Head
 from cloud.store import Answered, Store
-from edge import agent, outbox, sealer
+from edge import agent, opening, outbox, sealer
 from protocols.record.answer import Answer, Verdict
 from protocols.record.block import GAPS, EventKind
+from protocols.record.cose import PublicKey
 from simulator.fleet.faults import Fault
 from simulator.fleet.fleet import Fleet, Outcome, Shape
 from simulator.fleet.node import Cadence
@@ -207,6 +208,11 @@ def _unchecked_place(original: Original) -> Original:
     )
 
 
+def _nothing(original: Original) -> Original:
+    """It is not done."""
+    return lambda *given, **named: None
+
+
 def _other_plan(original: Original) -> Original:
     """Every third slot is answered for without a question: a fault is left out."""
 
@@ -259,6 +265,17 @@ BUGS: tuple[Bug, ...] = (
         ingest,
         "_place",
         _unchecked_place,
-        (Fault.OUTAGE,),
+        (Fault.HALF_OPEN, Fault.PORTAL),
+        days=0.6,
+    ),
+    Bug("no signature is checked", "I2", PublicKey, "verify", _nothing, (Fault.FLIP,)),
+    Bug(
+        "a store that has gone back goes on in its epoch",
+        "I7",
+        opening,
+        "_hold_against",
+        _nothing,
+        (Fault.LYING_DISK,),
+        days=2.0,
     ),
 )

@@ -18,7 +18,7 @@ FAST = Path("/dev/shm")
 """Files in memory: the disk's own faults are those of the seed. The parts power_cuts and kills use the real one."""
 WANTED = {Tier.PULL: 20.0, Tier.NIGHTLY: 2_000.0, Tier.RELEASE: 20_000.0}
 """Gateway-years."""
-MOST_S = {Tier.PULL: 360.0, Tier.NIGHTLY: 8 * 3600.0, Tier.RELEASE: 80 * 3600.0}
+MOST_S = {Tier.PULL: 240.0, Tier.NIGHTLY: 8 * 3600.0, Tier.RELEASE: 80 * 3600.0}
 """Seconds of wall time for them; the line tells how far that came."""
 MOST_FOUND = 5
 

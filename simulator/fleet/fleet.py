@@ -8,6 +8,7 @@ from pathlib import Path
 from random import Random
 
 from drivers.site import duration_ms
+from edge.transport import CONNECT_S
 from simulator.fleet import invariants, mischief
 from simulator.fleet.central import Central
 from simulator.fleet.clock import FleetLoop, NodeClock, Restless
@@ -22,6 +23,8 @@ EPOCH_MS = 1_780_272_000_000
 QUIET_S = 86_400.0
 """Without faults; after it everything must be delivered."""
 YEAR_S = 365.25 * 86_400
+LONG = 0.5
+"""So many seeds are of long lives."""
 
 
 @dataclass(frozen=True)
@@ -33,11 +36,17 @@ class Shape:
     days: float
     cadence: Cadence
     quiet_s: float = QUIET_S
+    pace: float = 1.0
+    """How many faults a day, against those of a short life: a long one has as many, far apart."""
+    connect_s: float = CONNECT_S
+    """How long a way that leads nowhere keeps a question, before it is known."""
 
     @classmethod
     def of(cls, random: Random) -> "Shape":
-        """Most seeds ask every quarter of an hour for months, some every minute for days."""
+        """A few seeds ask every minute for days, some every quarter of an hour for weeks, the others hourly for months."""
         meters = random.choice((1, 1, 2, 3))
+        if random.random() < LONG:
+            return cls(1, 1, random.uniform(30, 90), Cadence("60m", "60m"), pace=0.2, connect_s=600.0)
         if random.random() < 0.15:
             return cls(random.choice((1, 2)), meters, random.uniform(0.5, 2), Cadence("60s", "60s"))
         block = random.choice(("15m", "60m", "60m", "60m"))
@@ -69,6 +78,7 @@ class Fleet:
         self.witness = Witness(self.loop.time)
         self.plan = Plan.of(self.random, allowed)
         self.shape = shape or Shape.of(self.random)
+        self.plan.intensity *= self.shape.pace
         collector = key(self.random)
         copies = self.random.random() < 0.5
         self.central = Central(
@@ -110,7 +120,15 @@ class Fleet:
 
         def transport(node: Node) -> Carried:
             way = Random(f"net/{self.seed}/{index}/{node.lives}")
-            return Carried(node, line, self.central.serve, plan=self.plan, random=way, witness=self.witness)
+            return Carried(
+                node,
+                line,
+                self.central.serve,
+                plan=self.plan,
+                random=way,
+                witness=self.witness,
+                connect_s=shape.connect_s,
+            )
 
         clock = NodeClock(self.loop, EPOCH_MS)
         folder = self.folder / f"gateway-{index}"

@@ -5,6 +5,7 @@ from collections.abc import Coroutine
 from random import Random
 from typing import TYPE_CHECKING, Any
 
+from edge.watermark import NAME as WATERMARK
 from simulator.fleet import invariants
 from simulator.fleet.faults import PER_DAY, Fault
 from simulator.fleet.network import flipped
@@ -120,8 +121,10 @@ async def _lose(fleet: "Fleet", fault: Fault, node: Node, random: Random) -> Non
         image = node.image()
         name = random.choice([name for name in sorted(image) if name.startswith("outbox.db") and image[name]])
         image[name] = flipped(image[name], random)
-    else:
+    elif random.random() < 0.5:
         node.forgetful = True
+    else:
+        image[WATERMARK] = node.image()[WATERMARK]
     node.lossy = True
     if node.kill(30.0, image, reboot=node.clock.boot) is not None:
         fleet.plan.count(fault)

@@ -27,9 +27,19 @@ class Line:
 class Carried:
     """The transport of one life. What a killed agent still sends reaches nobody."""
 
-    def __init__(self, node: Node, line: Line, serve: Serve, *, plan: Plan, random: Random, witness: Witness) -> None:
+    def __init__(
+        self,
+        node: Node,
+        line: Line,
+        serve: Serve,
+        *,
+        plan: Plan,
+        random: Random,
+        witness: Witness,
+        connect_s: float = CONNECT_S,
+    ) -> None:
         self._node, self._line, self._serve, self._plan, self._random = node, line, serve, plan, random
-        self._witness = witness
+        self._witness, self._connect_s = witness, connect_s
         self._life = node.lives
 
     async def post(self, path: str, body: bytes, content_type: str) -> Response:
@@ -71,7 +81,7 @@ class Carried:
         """None when the way is open; the answer of somebody in between."""
         line, now = self._line, asyncio.get_running_loop().time()
         if now < line.down_until:
-            await asyncio.sleep(CONNECT_S)
+            await asyncio.sleep(self._connect_s)
             raise UnreachableError("no network")
         if now < line.half_open_until:
             self._plan.count(Fault.HALF_OPEN)
