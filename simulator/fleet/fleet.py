@@ -43,7 +43,7 @@ class Shape:
 
     @classmethod
     def of(cls, random: Random) -> "Shape":
-        """A few seeds ask every minute for days, some every quarter of an hour for weeks, the others hourly for months."""
+        """A few seeds ask every minute for days, some every quarter of an hour for weeks, half hourly for months."""
         meters = random.choice((1, 1, 2, 3))
         if random.random() < LONG:
             return cls(1, 1, random.uniform(30, 90), Cadence("60m", "60m"), pace=0.2, connect_s=600.0)
