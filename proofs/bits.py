@@ -135,11 +135,12 @@ def _signed(gateway: Gateway, frames: int) -> Count:
     return count
 
 
-def _credulous(gateway: Gateway) -> Count:
+def _credulous(gateway: Gateway, every: int = 1) -> Count:
+    """Every bit of an envelope, or one of so many, where its signature is not checked."""
     key = gateway.config.key.public
     count, door = Count(), _Door(gateway, 0, _Credulous(key.algorithm, key.spki))
     envelope, chunks = transport.unwrap(gateway.frames[0])
-    for bit, changed in _flips(envelope):
+    for bit, changed in list(_flips(envelope))[::every]:
         answer = door.answer(zstandard.ZstdCompressor(level=1).compress(changed + chunks))
         if answer == Answer.STORED:
             count.wrong(f"bit {bit}")
