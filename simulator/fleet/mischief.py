@@ -42,7 +42,7 @@ def calm(fleet: "Fleet") -> None:
         line.down_until = line.half_open_until = line.portal_until = -1.0
     fleet.central.full_until = -1.0
     for node in fleet.nodes:
-        node.full, node.down_until = False, 0.0
+        node.down_until = 0.0
         node.clock.sync()
         for meter in node.meters:
             meter.silent_until = -1.0

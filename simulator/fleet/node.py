@@ -92,7 +92,6 @@ class Node:
         self._after: Image | None = None
         self.down_until = 0.0
         self._reboot: Callable[[], None] | None = None
-        self.full = False
         self._set_up(collector)
 
     # ---- its life
