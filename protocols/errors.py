@@ -30,8 +30,12 @@ TanmeterError
 │   └── NotRunningError  SYN-502  no agent runs on this box
 ├── EnrolmentError       ENR-401  a gateway, key or code is unknown, used up, expired or revoked
 ├── FactorError          FAC-701  no emission factor, or more than one, fits
+├── UnitError            UNI-701  units that do not belong together: another substance, another state, another kind
+├── MethodError          MET-701  a method is unknown, not in force, or not as it should be
 ├── AccountError         ACC-801  an account cannot be drawn up from what is held
-│   └── UnknownNameError ACC-802  no statement, version or site of that name
+│   ├── UnknownNameError ACC-802  no statement, version or site of that name
+│   ├── ActivityError    ACC-803  activity data that break a rule: missing, doubled, out of bounds, without proof
+│   └── LockedError      ACC-804  a locked account refuses what would change it
 └── EvidenceError        EVI-901  an evidence pack does not verify
 """
 
@@ -256,6 +260,20 @@ class FactorError(TanmeterError):
     exit_code = 8
 
 
+class UnitError(TanmeterError):
+    """Units that do not belong together: another substance, another state of a gas, another kind of quantity."""
+
+    code = "UNI-701"
+    exit_code = 8
+
+
+class MethodError(TanmeterError):
+    """A method is unknown, not in force for the period, or not as it should be."""
+
+    code = "MET-701"
+    exit_code = 8
+
+
 class AccountError(TanmeterError):
     """An account cannot be drawn up from what is held."""
 
@@ -268,6 +286,18 @@ class UnknownNameError(AccountError):
 
     code = "ACC-802"
     exit_code = 2
+
+
+class ActivityError(AccountError):
+    """Activity data that break a rule: missing, given twice, out of bounds, without proof."""
+
+    code = "ACC-803"
+
+
+class LockedError(AccountError):
+    """A locked account refuses what would change it, and what is not yet confirmed."""
+
+    code = "ACC-804"
 
 
 class EvidenceError(TanmeterError):

@@ -1,0 +1,132 @@
+"""An activity file: what a subject used and made, written by hand in TOML with the method's own symbols and units.
+
+    schema = 1
+    subject = "某水泥厂"
+
+    [[activity]]
+    row = "08-01"
+    item = "bituminous"
+    FC = "1250.4 t"
+    NCV = { value = "21.9 GJ/t", document = "化验报告 2025-06", uncertainty = "1.5" }
+
+A value is a quantity, or a table of it and what it rests on. ActivityError names the place that does not fit.
+"""
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+from cloud.accounting import blocks
+from cloud.accounting.calculate import Entry, Given
+from cloud.accounting.method import Method
+from cloud.accounting.units import quantity
+from drivers import toml
+from protocols.errors import ActivityError, UnitError
+
+_HEAD = {"schema", "subject", "method", "region", "basis", "activity"}
+_ABOUT = {"row", "item", "label", "document", "sha256", "by", "supplier", "proof", "from", "until"}
+_VALUE = {"value", "document", "sha256", "by", "uncertainty", "estimated"}
+
+
+@dataclass(frozen=True, slots=True)
+class ActivityFile:
+    """What the file says beside its entries; "" where it says nothing."""
+
+    subject: str
+    method: str
+    region: str
+    basis: str
+    sha256: str
+    activity: tuple[Mapping[str, Any], ...]
+
+
+def read(name: str, source: bytes) -> ActivityFile:
+    """The file's head and its raw entries."""
+    tables = toml.parse(source, name)
+    _known(tables, _HEAD, name)
+    if tables.get("schema") != 1:
+        raise ActivityError(f"{name}: found schema {tables.get('schema')!r}, expected 1")
+    activity = tables.get("activity")
+    if not isinstance(activity, list) or not all(isinstance(one, dict) for one in activity) or not activity:
+        raise ActivityError(f"{name}: found no [[activity]], expected at least one")
+    texts = {key: _text(tables.get(key, ""), f"{name}: {key}") for key in ("subject", "method", "region", "basis")}
+    if not texts["subject"]:
+        raise ActivityError(f"{name}: found no subject, expected the name of the enterprise, park or community")
+    return ActivityFile(**texts, sha256=hashlib.sha256(source).hexdigest(), activity=tuple(activity))
+
+
+def entries(name: str, file: ActivityFile, method: Method, start: date, end: date) -> Iterator[Entry]:
+    """Its entries under a method, over ``start`` up to ``end`` where they do not say their own days."""
+    for index, table in enumerate(file.activity):
+        where = f"{name}: activity[{index}]"
+        about = {key: _text(table.get(key, ""), f"{where}.{key}") for key in _ABOUT - {"from", "until"}}
+        if not about["row"]:
+            raise ActivityError(f"{where}: found no row, expected one of {', '.join(method.rows)}")
+        block = blocks.block(method.row(about["row"]).block)
+        symbols = {slot.name for slot in block.slots}
+        _known(table, _ABOUT | symbols, where)
+        given = {key: _given(value, about, file, f"{where}.{key}") for key, value in table.items() if key in symbols}
+        yield Entry(
+            row=about["row"],
+            start=_day(table.get("from", start), f"{where}.from"),
+            end=_day(table.get("until", end), f"{where}.until"),
+            given=given,
+            item=about["item"],
+            label=about["label"],
+            supplier=about["supplier"],
+            proof=about["proof"],
+        )
+
+
+def _given(value: Any, about: Mapping[str, str], file: ActivityFile, where: str) -> Given:
+    table = {"value": value} if isinstance(value, str) else value
+    if not isinstance(table, dict) or not isinstance(table.get("value"), str):
+        raise ActivityError(f"{where}: found {value!r}, expected a quantity like '1000 t', or a table with it as value")
+    _known(table, _VALUE, where)
+    try:
+        amount = quantity(table["value"])
+    except UnitError as error:
+        raise ActivityError(f"{where}: {error}") from error
+    document = _text(table.get("document", about["document"]), f"{where}.document")
+    return Given(
+        quantity=amount,
+        grade="declared",
+        reference=document,
+        sha256=_text(table.get("sha256", about["sha256"]), f"{where}.sha256") or file.sha256,
+        by=_text(table.get("by", about["by"]), f"{where}.by"),
+        uncertainty=_number(table.get("uncertainty"), f"{where}.uncertainty"),
+        estimated=_number(table.get("estimated"), f"{where}.estimated") or Decimal(0),
+    )
+
+
+def _known(table: Mapping[str, Any], keys: set[str], where: str) -> None:
+    for key in table:
+        if key not in keys:
+            raise ActivityError(f"{where}: found {key!r}, expected {toml.one_of(sorted(keys), key)}")
+
+
+def _text(value: Any, where: str) -> str:
+    if not isinstance(value, str):
+        raise ActivityError(f"{where}: found {value!r}, expected a text")
+    return value
+
+
+def _day(value: Any, where: str) -> date:
+    if type(value) is not date:
+        raise ActivityError(f"{where}: found {value!r}, expected a day like 2025-06-01")
+    return value
+
+
+def _number(value: Any, where: str) -> Decimal | None:
+    if value is None:
+        return None
+    try:
+        number = Decimal(value if isinstance(value, str) else "")
+    except InvalidOperation as error:
+        raise ActivityError(f"{where}: found {value!r}, expected a number in quotation marks, like '1.5'") from error
+    if not number.is_finite() or number < 0:
+        raise ActivityError(f"{where}: found {value!r}, expected a number from 0")
+    return number

@@ -1,0 +1,283 @@
+"""Entries in, emission lines out: a pure function of method, activity, parameters and factors."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import date, timedelta
+from decimal import Decimal
+
+from cloud.accounting import blocks, gwp
+from cloud.accounting.blocks import ITEM, Block, Slot
+from cloud.accounting.factors import NATIONAL, Basis, FactorSet, resolve
+from cloud.accounting.line import PLACES, Activity, Grade, Line, Used
+from cloud.accounting.method import GRID, Method, Row
+from cloud.accounting.statement import plain
+from cloud.accounting.units import ARITHMETIC, Quantity, Unit, unit
+from protocols.errors import ActivityError, MethodError
+
+DRAFT_METHOD = "method.draft"
+DRAFT_FACTOR = "factor.draft"
+ESTIMATED = "activity.estimated"
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """A value that somebody or something gives for a symbol: activity, or a measured parameter.
+
+    ``reference``, ``sha256``: the increments, file or document it rests on; ``by``: who declared it; ``uncertainty``:
+    half width of the 95 % range in percent; ``estimated``: share that fills gaps by a named rule.
+    """
+
+    quantity: Quantity
+    grade: Grade
+    reference: str = ""
+    sha256: str = ""
+    by: str = ""
+    uncertainty: Decimal | None = None
+    estimated: Decimal = Decimal(0)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What was used or made at one source over days, half open. ``label`` tells entries of one row and item apart."""
+
+    row: str
+    start: date
+    end: date
+    given: Mapping[str, Given]
+    item: str = ""
+    label: str = ""
+    supplier: str = ""
+    proof: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Programme:
+    """For whom and where it is accounted: the subject, the grid of its place, which kind of grid factor, which GWP set.
+
+    ``gwp_set`` "" takes the method's own.
+    """
+
+    subject: str
+    factors: FactorSet
+    region: str = NATIONAL
+    basis: Basis = "average"
+    gwp_set: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """A row for one item and year with all that does not depend on the entry."""
+
+    row: Row
+    block: Block
+    gas: str
+    leaf: str
+    bound: Mapping[str, tuple[Used, Unit, tuple[str, ...]]]
+    potential: Decimal
+
+
+def lines(method: Method, entries: Iterable[Entry], programme: Programme) -> Iterator[Line]:
+    """A line for each entry, in order. ActivityError, UnitError, FactorError and MethodError say what does not fit."""
+    known: dict[tuple[str, str, int], _Source] = {}
+    seen: set[tuple[str, str, str, date]] = set()
+    for entry in entries:
+        name = (entry.row, entry.item, entry.label, entry.start)
+        if name in seen:
+            raise ActivityError(f"{_name(entry)}: found it twice, expected once (a label tells two of one kind apart)")
+        seen.add(name)
+        key = (entry.row, entry.item, entry.start.year)
+        if key not in known:
+            known[key] = _source(method, entry, programme)
+        yield _line(method, known[key], entry, programme)
+
+
+def _source(method: Method, entry: Entry, programme: Programme) -> _Source:
+    row = method.row(entry.row)
+    if row.needs_item() and row.gas != ITEM and entry.item not in (items := method.items(row)):
+        raise ActivityError(f"{_name(entry)}: found the item {entry.item!r}, expected one of {', '.join(items)}")
+    if not row.needs_item() and entry.item:
+        raise ActivityError(f"{_name(entry)}: found the item {entry.item!r}, expected none")
+    gas = entry.item if row.gas == ITEM else row.gas
+    bound = {name: _used(method, reference, entry, programme, name) for name, reference in row.bind.items()}
+    return _Source(
+        row=row,
+        block=blocks.block(row.block),
+        gas=gas,
+        leaf=_leaf(method, row, entry.item),
+        bound=bound,
+        potential=gwp.potential(programme.gwp_set or method.gwp, gas),
+    )
+
+
+def _used(
+    method: Method, reference: str, entry: Entry, programme: Programme, symbol: str
+) -> tuple[Used, Unit, tuple[str, ...]]:
+    """What a binding resolves to, its unit, and why it is provisional."""
+    if reference == GRID:
+        choice = resolve(programme.factors, programme.basis, programme.region, entry.start.year)
+        factor = choice.factor
+        tier = "national" if factor.region == NATIONAL else "regional"
+        used = Used(symbol, factor.value, "tCO2/MWh", tier, factor.id, factor.id, factor.status, factor.notice)  # type: ignore[arg-type]
+        return used, unit("tCO2/MWh"), choice.reasons
+    found = method.parameter(reference, entry.item or None)
+    used = Used(
+        symbol=symbol,
+        value=found.quantity.value,
+        unit=found.quantity.unit.text,
+        tier="default",
+        id=found.id,
+        key=found.id,
+        status=found.status,
+        document=found.document,
+        uncertainty=found.uncertainty,
+    )
+    return used, found.quantity.unit, () if found.status == "REVIEWED" else (DRAFT_FACTOR,)
+
+
+def _leaf(method: Method, row: Row, item: str) -> str:
+    if isinstance(row.leaf, str):
+        return row.leaf
+    known = method.items(row)[item]
+    for name in (item, known.phase or ""):
+        if name in row.leaf:
+            return row.leaf[name]
+    raise MethodError(f"row {row.row}: found no leaf for {item} ({known.phase}), expected one in {sorted(row.leaf)}")
+
+
+def _line(method: Method, source: _Source, entry: Entry, programme: Programme) -> Line:
+    row, block = source.row, source.block
+    _dated(source, entry)
+    if row.proof and not entry.proof:
+        raise ActivityError(f"{_name(entry)}: found no proof, expected the certificate or contract it rests on")
+    values, activities, used, reasons = _inputs(source, entry)
+    mass = block.formula.value(values).quantize(PLACES, context=ARITHMETIC)
+    tco2e = ARITHMETIC.multiply(mass, source.potential)
+    if row.status != "REVIEWED" or method.status != "REVIEWED":
+        reasons[DRAFT_METHOD] = None
+    return Line(
+        id="/".join(part for part in (row.row, entry.item, entry.label) if part),
+        subject=programme.subject,
+        start=entry.start.isoformat(),
+        end=entry.end.isoformat(),
+        method=method.id,
+        edition=method.edition,
+        method_sha256=method.sha256,
+        row=row.row,
+        item=entry.item,
+        label=entry.label,
+        block=block.id,
+        formula=block.formula.text(),
+        sign=row.sign,
+        gas=source.gas,
+        class_=row.class_,
+        leaf=source.leaf,
+        report=row.report,
+        activities=activities,
+        parameters=used,
+        mass=plain(mass),
+        gwp_set=programme.gwp_set or method.gwp,
+        gwp=source.potential,
+        tco2e=plain(tco2e if row.sign == 1 else -tco2e),
+        reasons=tuple(reasons),
+        supplier=entry.supplier,
+        proof=entry.proof,
+    )
+
+
+Inputs = tuple[dict[str, Decimal], tuple[Activity, ...], tuple[Used, ...], dict[str, None]]
+
+
+def _inputs(source: _Source, entry: Entry) -> Inputs:
+    """Every symbol's coherent number, what it came from, and what keeps the line provisional."""
+    block, given = source.block, entry.given
+    for name in given:
+        block.slot(name)
+    dimensions = {name: one.quantity.unit.dimension for name, one in given.items()}
+    for name, (_, known, _) in source.bound.items():
+        dimensions.setdefault(name, known.dimension)
+    variant = block.variant(dimensions, source.gas)
+    values: dict[str, Decimal] = {}
+    activities: list[Activity] = []
+    used: list[Used] = []
+    reasons: dict[str, None] = {}
+    for slot in block.slots:
+        own = given.get(slot.name)
+        if own is not None:
+            values[slot.name] = own.quantity.unit.coherent(own.quantity.value)
+            _bounded(entry, slot, own)
+            if own.estimated:
+                reasons[ESTIMATED] = None
+            if slot.kind == "activity":
+                activities.append(_activity(slot.name, own))
+            else:
+                used.append(_measured(slot.name, own))
+        elif slot.name in source.bound:
+            one, known, why = source.bound[slot.name]
+            values[slot.name] = known.coherent(one.value)
+            used.append(one)
+            reasons.update(dict.fromkeys(why))
+        elif slot.default is not None:
+            values[slot.name] = slot.default
+            used.append(_default(slot, variant, source.gas))
+        else:
+            raise ActivityError(f"{_name(entry)}: found no {slot.name} ({slot.en}), expected it in {slot.units[0]}")
+    return values, tuple(activities), tuple(used), reasons
+
+
+def _activity(name: str, own: Given) -> Activity:
+    return Activity(
+        symbol=name,
+        value=own.quantity.value,
+        unit=own.quantity.unit.text,
+        grade=own.grade,
+        reference=own.reference,
+        sha256=own.sha256,
+        by=own.by,
+        uncertainty=own.uncertainty,
+        estimated=own.estimated,
+    )
+
+
+def _measured(name: str, own: Given) -> Used:
+    """A parameter that the subject measured itself: it stands on its own document."""
+    if not own.reference:
+        raise ActivityError(f"{name}: found a measured value without a document, expected the report it comes from")
+    reference = own.reference
+    return Used(
+        symbol=name,
+        value=own.quantity.value,
+        unit=own.quantity.unit.text,
+        tier="measured",
+        id=reference,
+        key=f"{reference}#{own.sha256}:{name}",
+        status="REVIEWED",
+        document=reference,
+        uncertainty=own.uncertainty,
+    )
+
+
+def _default(slot: Slot, variant: int, gas: str) -> Used:
+    assert slot.default is not None
+    text = slot.unit(variant, gas).text
+    return Used(slot.name, slot.default, text, "formula", "formula", f"formula:{slot.name}", "REVIEWED", "", Decimal(0))
+
+
+def _bounded(entry: Entry, slot: Slot, own: Given) -> None:
+    coherent = own.quantity.unit.coherent(own.quantity.value)
+    if coherent < slot.low or (slot.high is not None and coherent > slot.high):
+        expected = f"at least {slot.low}" if slot.high is None else f"from {slot.low} to {slot.high}"
+        found = f"{own.quantity.value} {own.quantity.unit.text}"
+        raise ActivityError(f"{_name(entry)}: found {slot.name} = {found}, expected {expected}")
+
+
+def _dated(source: _Source, entry: Entry) -> None:
+    if entry.start >= entry.end:
+        raise ActivityError(f"{_name(entry)}: found it from {entry.start} to {entry.end}, expected an end after it")
+    if GRID in source.row.bind.values() and entry.start.year != (entry.end - timedelta(days=1)).year:
+        raise ActivityError(
+            f"{_name(entry)}: found it across a new year, expected it cut there: each year has its factor"
+        )
+
+
+def _name(entry: Entry) -> str:
+    return "/".join(part for part in (entry.row, entry.item, entry.label) if part)

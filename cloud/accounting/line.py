@@ -1,0 +1,101 @@
+"""An emission line: one source row, one thing, one period; all that made its mass, and a digest that replay repeats."""
+
+import hashlib
+from decimal import Decimal
+from typing import Literal
+
+import msgspec
+
+from cloud.accounting.method import Class
+
+ENGINE = "lines/1"
+"""Changes whenever equal inputs would give another line."""
+
+PLACES = Decimal("1e-12")
+"""A line's tonnes are rounded once, to a microgram; every sum above it is exact, so a roll-up equals its lines."""
+
+Grade = Literal["metered", "imported", "declared"]
+"""metered: sealed intervals. imported: a signed file. declared: typed by somebody, with the document's digest."""
+
+Tier = Literal["measured", "supplier", "regional", "national", "default", "formula"]
+"""Quality of a parameter, best first; ``formula``: what the formula itself takes where nothing is said."""
+
+State = Literal["provisional", "locked", "superseded"]
+
+
+class _Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Decimals are JSON strings; a unit stands beside each."""
+
+
+class Activity(_Record, frozen=True):
+    """A symbol's activity. ``reference``: what it rests on (increments, file, document), with its digest; ``by``: who
+    declared it. ``uncertainty``: half width of the 95 % range in percent. ``estimated``: share that fills gaps.
+    """
+
+    symbol: str
+    value: Decimal
+    unit: str
+    grade: Grade
+    reference: str
+    sha256: str = ""
+    by: str = ""
+    uncertainty: Decimal | None = None
+    estimated: Decimal = Decimal(0)
+
+
+class Used(_Record, frozen=True):
+    """A parameter as it was used: a snapshot, not a reference. ``id`` names the set and symbol, or the document of a
+    measured one; ``key`` is equal for lines whose parameter is the same thing (fully correlated).
+    """
+
+    symbol: str
+    value: Decimal
+    unit: str
+    tier: Tier
+    id: str
+    key: str
+    status: str
+    document: str
+    uncertainty: Decimal | None = None
+
+
+class Line(_Record, frozen=True):
+    """``mass`` (t of ``gas``, unsigned) by the block; ``tco2e`` = sign x mass x gwp. The mass is rounded once (PLACES).
+
+    ``start`` and ``end`` are days, half open, in the subject's zone. ``reasons``: message ids of what keeps it
+    provisional. ``supplier``: who sold this heat or power, for elimination inside a boundary. ``proof``: the
+    certificate of green power, hydrogen or a reduction, used once in the whole city.
+    """
+
+    id: str
+    subject: str
+    start: str
+    end: str
+    method: str
+    edition: str
+    method_sha256: str
+    row: str
+    item: str
+    label: str
+    block: str
+    formula: str
+    sign: int
+    gas: str
+    class_: Class = msgspec.field(name="class")
+    leaf: str
+    report: str
+    activities: tuple[Activity, ...]
+    parameters: tuple[Used, ...]
+    mass: Decimal
+    gwp_set: str
+    gwp: Decimal
+    tco2e: Decimal
+    reasons: tuple[str, ...]
+    engine: str = ENGINE
+    supplier: str = ""
+    proof: str = ""
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 (hex) of the line's one JSON form."""
+        return hashlib.sha256(msgspec.json.encode(self)).hexdigest()

@@ -1,0 +1,169 @@
+"""Parameters of the methods: calorific values, carbon contents, process factors; sets by guideline and edition.
+
+There is no set for all: a tonne of anthracite is 1.92 to 2.52 tCO2 by the table of the guideline, so a method names
+its sets. Each entry carries its document, where in it, and how well it is known; what no second source confirms is
+DRAFT. A set is a TOML file that is never changed: a correction is a new file beside it.
+"""
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+from functools import cache
+from importlib.resources import files
+from typing import Annotated, Literal
+
+import msgspec
+
+from cloud.accounting.units import Quantity, unit
+from drivers import toml
+from protocols.errors import ConfigError, FactorError, UnitError
+
+Status = Literal["DRAFT", "REVIEWED", "RETIRED"]
+Standing = Literal["confirmed", "transcribed", "code-only", "memory"]
+"""confirmed: two sources agree. transcribed: one that names table or page. code-only: one program. memory: nothing
+seen."""
+Phase = Literal["solid", "liquid", "gas"]
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """One value of a set. ``id`` is ``<set>:<symbol>``; ``uncertainty`` is the half width of its 95 % range in percent,
+    None where no source gives one.
+    """
+
+    id: str
+    quantity: Quantity
+    status: Status
+    standing: Standing
+    row: str
+    zh: str
+    en: str
+    condition: str
+    sources: tuple[str, ...]
+    uncertainty: Decimal | None
+    document: str
+    edition: str
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """What a symbol may be of: a fuel, a carbonate, a product. ``phase`` where it decides the indicator leaf."""
+
+    id: str
+    zh: str
+    en: str
+    phase: Phase | None
+
+
+@dataclass(frozen=True, slots=True)
+class ParameterSet:
+    """One file: its items and its values by symbol. ``sha256`` is over its bytes."""
+
+    id: str
+    edition: str
+    document: str
+    items: Mapping[str, Item]
+    values: Mapping[str, Parameter]
+    sha256: str
+
+    def get(self, symbol: str) -> Parameter:
+        """The value of this symbol; FactorError where there is none (it is never 0) or where it is retired."""
+        found = self.values.get(symbol)
+        if found is None:
+            raise FactorError(f"parameter {symbol}: found none in set {self.id}, expected one")
+        if found.status == "RETIRED":
+            raise FactorError(f"parameter {found.id}: found it retired, expected one in force")
+        return found
+
+
+class _Item(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    id: Annotated[str, msgspec.Meta(pattern=r"^\S+$")]
+    zh: str
+    en: str
+    phase: Phase | None = None
+
+
+class _Value(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    symbol: Annotated[str, msgspec.Meta(pattern=r"^\S+$")]
+    value: Annotated[str, msgspec.Meta(pattern=r"^-?[0-9]+(\.[0-9]+)?(e-?[0-9]+)?$")]
+    unit: str
+    status: Status
+    standing: Standing
+    row: str
+    zh: str
+    en: str
+    condition: str = ""
+    sources: tuple[str, ...] = ()
+    uncertainty: str | None = None
+
+
+class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    schema: Literal[1]
+    id: Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9.-]*$")]
+    edition: str
+    document: str
+    parameter: tuple[_Value, ...]
+    item: tuple[_Item, ...] = ()
+    valid_from: date | None = None
+    valid_until: date | None = None
+
+
+def load(name: str, source: bytes) -> ParameterSet:
+    """The set in this file; ConfigError names the place that is wrong."""
+    document = toml.load(source, _File, name)
+    if name != f"{document.id}.toml":
+        raise ConfigError(f"{name}: id", repr(document.id), f"the name of the file, {name.removesuffix('.toml')!r}")
+    values: dict[str, Parameter] = {}
+    for index, entry in enumerate(document.parameter):
+        where = f"{name}: parameter[{index}]"
+        if entry.symbol in values:
+            raise ConfigError(f"{where}.symbol", repr(entry.symbol), "each symbol once")
+        if entry.status == "REVIEWED" and entry.standing != "confirmed":
+            raise ConfigError(f"{where}.status", "REVIEWED", f"DRAFT, for what is {entry.standing}")
+        values[entry.symbol] = _parameter(document, entry, where)
+    items = {entry.id: Item(entry.id, entry.zh, entry.en, entry.phase) for entry in document.item}
+    digest = hashlib.sha256(source).hexdigest()
+    return ParameterSet(document.id, document.edition, document.document, items, values, digest)
+
+
+@cache
+def builtin() -> Mapping[str, ParameterSet]:
+    """The sets this edition of the software comes with, by id."""
+    folder = files("cloud.accounting").joinpath("parameters")
+    found = [load(entry.name, entry.read_bytes()) for entry in folder.iterdir() if entry.name.endswith(".toml")]
+    return {entry.id: entry for entry in sorted(found, key=lambda one: one.id)}
+
+
+def _parameter(document: _File, entry: _Value, where: str) -> Parameter:
+    try:
+        quantity = Quantity(Decimal(entry.value), unit(entry.unit))
+    except UnitError as error:
+        raise ConfigError(f"{where}.unit", repr(entry.unit), str(error)) from error
+    _plausible(entry, quantity, where)
+    return Parameter(
+        id=f"{document.id}:{entry.symbol}",
+        quantity=quantity,
+        status=entry.status,
+        standing=entry.standing,
+        row=entry.row,
+        zh=entry.zh,
+        en=entry.en,
+        condition=entry.condition,
+        sources=entry.sources,
+        uncertainty=None if entry.uncertainty is None else Decimal(entry.uncertainty),
+        document=document.document,
+        edition=document.edition,
+    )
+
+
+def _plausible(entry: _Value, quantity: Quantity, where: str) -> None:
+    """A carbon content per heat outside 0.010 to 0.045 tC/GJ, or an oxidation fraction outside 0.5 to 1, is a slip."""
+    bounds = {"CC": ("tC/GJ", "0.010", "0.080"), "OF": ("1", "0.5", "1")}
+    head = re.split(r"[.]", entry.symbol)[0]
+    if head in bounds and entry.unit == bounds[head][0]:
+        low, high = (Decimal(bound) for bound in bounds[head][1:])
+        if not low <= quantity.value <= high:
+            raise ConfigError(f"{where}.value", entry.value, f"{head} from {low} to {high} {entry.unit}")
