@@ -24,6 +24,8 @@ ROOMS = {
     "cloud": "cloud.commands:app",
     "unit": "provisioning.unit_commands:app",
     "account": "cloud.evidence_commands:account",
+    "method": "cloud.method_commands:method",
+    "factor": "cloud.factor_commands:factor",
     "evidence": "cloud.evidence_commands:evidence",
     "sim": "simulator.commands:sim",
 }

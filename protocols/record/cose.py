@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
     load_der_public_key,
     load_pem_private_key,
+    load_pem_public_key,
 )
 
 from protocols.errors import EncodingError, SignatureError
@@ -70,6 +71,21 @@ class PublicKey:
         object.__setattr__(self, "kid", digest[:8])
         object.__setattr__(self, "id", digest[:16])
         object.__setattr__(self, "_key", _load(self.algorithm, self.spki))
+
+    @classmethod
+    def from_pem(cls, pem: bytes) -> Self:
+        """The key in a PEM SubjectPublicKeyInfo; EncodingError when it is none of ours."""
+        try:
+            key = load_pem_public_key(pem)
+        except (ValueError, UnsupportedAlgorithm) as error:
+            raise EncodingError(f"found no public key in PEM ({error}), expected a SubjectPublicKeyInfo") from error
+        if not isinstance(key, ed25519.Ed25519PublicKey | ec.EllipticCurvePublicKey):
+            raise EncodingError(f"found a {type(key).__name__}, expected an Ed25519 or a P-256 key")
+        return cls(_algorithm(key), _spki(key))
+
+    def pem(self) -> bytes:
+        """The key as PEM SubjectPublicKeyInfo."""
+        return self._key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
 
     def verify(self, signature: bytes, data: bytes) -> None:
         """Check the 64-byte signature over ``data``; SignatureError."""
