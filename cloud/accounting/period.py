@@ -1,4 +1,4 @@
-"""Accounting periods: a day, a month or a span of whole days in a site's own time zone, half open."""
+"""Accounting periods: a day, a month, a year or a span of whole days in a site's own time zone, half open."""
 
 import re
 from collections.abc import Iterator
@@ -10,6 +10,7 @@ from protocols.errors import AccountError
 
 DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 MONTH = re.compile(r"\d{4}-\d{2}")
+YEAR = re.compile(r"\d{4}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,14 +33,14 @@ class Period:
 
 
 def parse(text: str, zone: ZoneInfo) -> Period:
-    """``2026-11-22``, ``2026-11`` or ``2026-12-15--2027-01-15`` (ISO 8601, end excluded); AccountError otherwise."""
+    """``2026-11-22``, ``2026-11``, ``2026`` or ``2026-12-15--2027-01-15`` (ISO 8601, end excluded); AccountError."""
     try:
         first, last = _days(text)
         if first >= last:
             raise ValueError
         return Period(text, _midnight(first, zone), _midnight(last, zone), zone)
     except (ValueError, OverflowError) as error:
-        expected = "a day 2026-11-22, a month 2026-11 or a span 2026-12-15--2027-01-15"
+        expected = "a day 2026-11-22, a month 2026-11, a year 2026 or a span 2026-12-15--2027-01-15"
         raise AccountError(f"period: found {text!r}, expected {expected}") from error
 
 
@@ -73,6 +74,8 @@ def _days(text: str) -> tuple[date, date]:
     if MONTH.fullmatch(text):
         first = date.fromisoformat(text + "-01")
         return first, (first + timedelta(days=31)).replace(day=1)
+    if YEAR.fullmatch(text):
+        return date(int(text), 1, 1), date(int(text) + 1, 1, 1)
     first_text, _, last_text = text.partition("--")
     if not (DAY.fullmatch(first_text) and DAY.fullmatch(last_text)):
         raise ValueError

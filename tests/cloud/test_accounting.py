@@ -327,7 +327,7 @@ def test_the_json_of_a_statement_has_one_form() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["2023-13", "2023-02-30", "2023", "", "2023-06-02--2023-06-01", "2023-06-01--", "9999-12"]
+    "text", ["2023-13", "2023-02-30", "202", "", "2023-06-02--2023-06-01", "2023-06-01--", "9999-12"]
 )
 def test_a_period_that_is_none_is_refused(text: str) -> None:
     with pytest.raises(AccountError, match="period"):
@@ -338,6 +338,11 @@ def test_periods_are_half_open_in_the_zone_of_the_site() -> None:
     month = periods.parse("2026-11", SHANGHAI)
     assert periods.stamp(month.start, SHANGHAI) == "2026-11-01T00:00:00+08:00"
     assert periods.stamp(month.end, SHANGHAI) == "2026-12-01T00:00:00+08:00"
+    year = periods.parse("2026", SHANGHAI)
+    assert (year.start, year.end) == (
+        periods.parse("2026-01-01", SHANGHAI).start,
+        periods.parse("2027-01-01", SHANGHAI).start,
+    )
     assert periods.month_of(month.end - 1, SHANGHAI) == month
     assert periods.day_of(month.end, SHANGHAI).id == "2026-12-01"
     assert periods.instant(periods.stamp(month.start + 7, SHANGHAI)) == month.start + 7
