@@ -15,7 +15,7 @@ from rich.tree import Tree
 
 from cloud.accounting import blocks
 from cloud.accounting import method as methods
-from cloud.accounting.blocks import Block, Slot
+from cloud.accounting.block import ITEM, Block, Slot
 from cloud.accounting.method import GRID, Method, Row
 from cloud.accounting.parameters import Parameter, Standing
 from protocols import messages
@@ -111,7 +111,7 @@ def _row(one: Method, row: Row) -> dict[str, Any]:
 
 
 def _symbol(row: Row, slot: Slot) -> dict[str, Any]:
-    gas = "" if row.gas == blocks.ITEM else row.gas
+    gas = "" if row.gas == ITEM else row.gas
     return {
         "symbol": slot.name,
         "kind": slot.kind,
@@ -161,7 +161,7 @@ def _add_row(tree: Tree, one: Method, row: Row, language: messages.Language) -> 
     block = blocks.block(row.block)
     name = row.zh if language == "zh" else row.en
     sign = "−" if row.sign == -1 else ""
-    gas = "" if row.gas == blocks.ITEM else row.gas
+    gas = "" if row.gas == ITEM else row.gas
     branch = tree.add(Text(f"{row.row}  {name}   E({gas or 'gas'}) = {sign}{block.formula.text()}", style="bold"))
     leaf = row.leaf if isinstance(row.leaf, str) else ", ".join(dict.fromkeys(row.leaf.values()))
     about = f"{messages.text('method.show.leaf', language)}: {leaf} · {row.class_}"
@@ -198,7 +198,7 @@ def _items(one: Method, row: Row, language: messages.Language) -> Table:
 
 
 def _spoken(row: Row, block: Block, slot: Slot, language: messages.Language) -> str:
-    gas = "" if row.gas == blocks.ITEM else row.gas
+    gas = "" if row.gas == ITEM else row.gas
     units = " | ".join(slot.unit(variant, gas).text for variant in range(len(slot.units)))
     kind = messages.text(f"method.show.{slot.kind}", language)
     said = f"{slot.name}  {slot.zh if language == 'zh' else slot.en} [{units}]  {kind}"

@@ -1,93 +1,11 @@
-"""The blocks that every guideline is a sum of: about two dozen formulas, each with its symbols and their units.
-
-A block is checked when it is loaded: with the units of its symbols the formula must come out as a mass of its gas, so a
-lost 44/12 or a volume of another state cannot be written down. Where a guideline takes amounts in tonnes or in volumes
-(fuels), a symbol has several units, one for each variant, in order. ``{gas}`` in a unit is the gas of the method's row.
-"""
+"""The blocks that every guideline is a sum of: some three dozen formulas, each with its symbols and their units."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from decimal import Decimal
-from typing import Literal
 
+from cloud.accounting.block import ITEM, Block, Kind, Slot
 from cloud.accounting.expression import CARBON_TO_CO2, Expression, Least, Symbol, constant
-from cloud.accounting.units import Dimension, Unit, spoken, unit
-from protocols.errors import MethodError, UnitError
-
-ITEM = "item"
-"""Gas of a block whose item is the gas itself: SF6 in a switchgear, NF3 in a chamber."""
-
-Kind = Literal["activity", "parameter"]
-
-
-@dataclass(frozen=True, slots=True)
-class Slot:
-    """A symbol of a block: its units by variant, whether it is activity or parameter, and between what it must lie.
-
-    ``default`` is what the formula itself takes where nothing is said (a purity of 1, nothing recovered), else None.
-    """
-
-    name: str
-    kind: Kind
-    units: tuple[str, ...]
-    zh: str
-    en: str
-    low: Decimal = Decimal(0)
-    high: Decimal | None = None
-    default: Decimal | None = None
-
-    def unit(self, variant: int, gas: str) -> Unit:
-        """The coherent spelling of this symbol in a variant."""
-        return unit(self.units[min(variant, len(self.units) - 1)].replace("{gas}", gas))
-
-
-@dataclass(frozen=True, slots=True)
-class Block:
-    """A formula: E in tonnes of ``gas`` (None: the row says which; ITEM: of the item)."""
-
-    id: str
-    zh: str
-    en: str
-    gas: str | None
-    formula: Expression
-    slots: tuple[Slot, ...]
-
-    @property
-    def variants(self) -> int:
-        """How many sets of units it may be given in."""
-        return max(len(slot.units) for slot in self.slots)
-
-    def slot(self, name: str) -> Slot:
-        """The symbol of this name; MethodError for none."""
-        for slot in self.slots:
-            if slot.name == name:
-                return slot
-        known = ", ".join(slot.name for slot in self.slots)
-        raise MethodError(f"block {self.id}: found the symbol {name!r}, expected one of {known}")
-
-    def variant(self, given: Mapping[str, Dimension], gas: str) -> int:
-        """Which variant these dimensions are of; UnitError names the symbol that fits none."""
-        for variant in range(self.variants):
-            if all(dimension == self.slot(name).unit(variant, gas).dimension for name, dimension in given.items()):
-                return variant
-        raise UnitError(f"block {self.id}: {self._misfit(given, gas)}")
-
-    def check(self, gas: str) -> None:
-        """UnitError unless every variant comes out as a mass of ``gas``."""
-        wanted = unit("t" if self.gas == ITEM else f"t{gas}").dimension
-        for variant in range(self.variants):
-            found = self.formula.dimension({slot.name: slot.unit(variant, gas).dimension for slot in self.slots})
-            if found != wanted:
-                raise UnitError(f"block {self.id}: E = {self.formula.text()} is {spoken(found)}, expected t{gas}")
-
-    def _misfit(self, given: Mapping[str, Dimension], gas: str) -> str:
-        for name, dimension in given.items():
-            slot = self.slot(name)
-            fitting = [slot.unit(variant, gas) for variant in range(len(slot.units))]
-            if all(dimension != one.dimension for one in fitting):
-                return f"found {name} in {spoken(dimension)}, expected {' or '.join(one.text for one in fitting)}"
-        found = ", ".join(f"{name} in {spoken(dimension)}" for name, dimension in given.items())
-        return f"found {found}, expected units of one state (all by mass or all by volume)"
+from protocols.errors import MethodError
 
 
 def _activity(name: str, units: str, zh: str, en: str, default: str | None = None) -> Slot:
@@ -132,11 +50,27 @@ _BLOCKS = (
         _fraction("OF", "碳氧化率", "oxidation fraction"),
     ),
     _block(
+        "FUEL-VOLUME", "按体积计量的液体燃料", "a liquid fuel measured by volume", "CO2",
+        _["V"] * _["rho"] * _["NCV"] * _["CC"] * _["OF"] * CARBON_TO_CO2,
+        _activity("V", "m3", "燃料体积", "volume of fuel"),
+        _parameter("rho", "t/m3", "燃料密度", "density of the fuel"),
+        _parameter("NCV", "GJ/t", "低位发热量", "net calorific value"),
+        _parameter("CC", "tC/GJ", "单位热值含碳量", "carbon per heat"),
+        _fraction("OF", "碳氧化率", "oxidation fraction"),
+    ),
+    _block(
         "CARBON", "含碳物料", "carbon in a material or fuel", "CO2",
         _["AD"] * _["CC"] * _["OF"] * CARBON_TO_CO2,
         _activity("AD", "t 1e4Nm3", "物料量", "amount"),
         _parameter("CC", "tC/t tC/1e4Nm3", "含碳量", "carbon content"),
         _fraction("OF", "氧化率", "share that becomes CO2", "1"),
+    ),
+    _block(
+        "CARBON-NCV", "以热值估算含碳量的物料", "carbon of a material by its heat", "CO2",
+        _["AD"] * _["NCV"] * _["CC"] * CARBON_TO_CO2,
+        _activity("AD", "t 1e4Nm3", "物料量", "amount"),
+        _parameter("NCV", "GJ/t GJ/1e4Nm3", "低位发热量", "net calorific value"),
+        _parameter("CC", "tC/GJ", "单位热值含碳量", "carbon per heat"),
     ),
     _block(
         "WASTE-FUEL", "替代燃料的非生物质碳", "fossil part of an alternative fuel", "CO2",
@@ -200,6 +134,21 @@ _BLOCKS = (
         _parameter("rho", "t{gas}/1e4Nm3", "密度", "density at 0 ℃"),
     ),
     _block(
+        "GAS-FLOW", "气体流量 × 时间 × 浓度 × 密度", "flow, time, concentration and density of a gas", None,
+        _["Q"] * _["T"] * _["V"] * _["share"] * _["rho"],
+        _activity("Q", "Nm3/min", "平均流量", "mean flow"),
+        _activity("T", "d", "运行时间", "how long"),
+        _fraction("V", "体积浓度", "concentration by volume", kind="activity"),
+        _fraction("share", "计入比例", "share that counts", "1"),
+        _parameter("rho", "t{gas}/1e4Nm3", "密度", "density at 0 ℃"),
+    ),
+    _block(
+        "LOST", "外购气体的损耗", "a purchased gas that is lost", None,
+        _["AD"] * _["share"],
+        _activity("AD", "t{gas}", "外购使用量", "purchased and used"),
+        _fraction("share", "损耗比例", "share lost"),
+    ),
+    _block(
         "WASTEWATER", "废水厌氧处理", "anaerobic treatment of waste water", "CH4",
         (_["W"] * (_["COD_in"] - _["COD_out"]) - _["S"]) * _["Bo"] * _["MCF"] - _["R"],
         _activity("W", "m3", "废水量", "waste water"),
@@ -248,13 +197,54 @@ _BLOCKS = (
         _activity("sold", "kg", "期内充入产品外售", "shipped in products", "0"),
     ),
     _block(
+        "CONNECTIONS", "充装接头逸散", "loss at filling connections", ITEM,
+        _["n"] * _["k"] * _["M"],
+        _activity("n", "each", "接头操作次数", "connections made"),
+        _parameter("k", "mol/each", "每次接头逸散量", "loss at a connection"),
+        _parameter("M", "g/mol", "气体摩尔质量", "molar mass of the gas"),
+    ),
+    _block(
+        "CHARGE-LIFE", "制冷剂充注量按寿命分摊", "charge of a refrigerant spread over its life", ITEM,
+        _["m"] * _["t"] / _["y"],
+        _activity("m", "kg", "设备制冷剂充注量", "charge of the equipment"),
+        _activity("t", "a", "核算时间", "time accounted for"),
+        _parameter("y", "a", "设备使用寿命", "life of the equipment"),
+    ),
+    _block(
+        "FUGITIVE", "产量 × 逸散因子", "output times the share that escapes", ITEM,
+        _["AD"] * _["EF"],
+        _activity("AD", "t", "产量", "output"),
+        _fraction("EF", "副产及逃逸因子", "share that escapes"),
+    ),
+    _block(
+        "BYPRODUCT", "副产气体减回收与销毁", "by-product gas less what was recovered and destroyed", None,
+        _["AD"] * _["EF"] - _["recovered"] - _["destroyed"],
+        _activity("AD", "t", "主产品产量", "output of the main product"),
+        _parameter("EF", "t{gas}/t", "生成因子", "generation factor"),
+        _activity("recovered", "t{gas}", "回收量", "recovered", "0"),
+        _activity("destroyed", "t{gas}", "销毁量", "destroyed", "0"),
+    ),
+    _block(
+        "HFC23-DESTROYED", "HFC-23 销毁生成的 CO2", "CO2 of destroyed HFC-23", "CO2",
+        _["AD"] * constant("44/70", "tCO2/tHFC-23"),
+        _activity("AD", "tHFC-23", "HFC-23 销毁量", "HFC-23 destroyed"),
+    ),
+    _block(
+        "SHIELD-GAS", "保护焊 CO2", "CO2 of shielding gas", "CO2",
+        _["W"] * _["P"] * constant("44", "gCO2/mol")
+        / (_["P"] * constant("44", "g/mol") + (_1 - _["P"]) * _["M"]),
+        _activity("W", "t", "保护气净使用量", "shielding gas used"),
+        _fraction("P", "CO2 体积分数", "CO2 by volume", kind="activity"),
+        _parameter("M", "g/mol", "其余气体的平均摩尔质量", "mean molar mass of the other gases"),
+    ),
+    _block(
         "ETCH", "刻蚀与清洗气体未反应部分", "gas of etching and cleaning that did not react", ITEM,
         (_1 - _["h"]) * _["FC"] * (_1 - _["U"]) * (_1 - _["a"] * _["d"]),
         _activity("FC", "kg", "气体使用量", "gas used"),
         _fraction("h", "容器残余比例", "heel left in the container"),
         _fraction("U", "利用率", "share used up"),
-        _fraction("a", "有处理装置的比例", "share led to abatement", "0", "activity"),
-        _fraction("d", "去除率", "destruction", "0", "activity"),
+        _fraction("a", "废气处理装置收集效率", "share led to abatement", "0"),
+        _fraction("d", "废气处理装置去除效率", "share that abatement destroys", "0"),
     ),
     _block(
         "ETCH-BYPRODUCT", "刻蚀副产物", "by-product of etching", None,
@@ -262,8 +252,8 @@ _BLOCKS = (
         _activity("FC", "kg", "原料气使用量", "gas used"),
         _fraction("h", "容器残余比例", "heel left in the container"),
         _parameter("B", "kg{gas}/kg", "副产物转化因子", "by-product made"),
-        _fraction("a", "有处理装置的比例", "share led to abatement", "0", "activity"),
-        _fraction("d", "去除率", "destruction", "0", "activity"),
+        _fraction("a", "废气处理装置对副产物的收集效率", "share of the by-product led to abatement", "0"),
+        _fraction("d", "废气处理装置对副产物的去除效率", "share of the by-product that abatement destroys", "0"),
     ),
     _block(
         "CLINKER", "熟料碳酸盐（CaO/MgO 法）", "carbonates of clinker by CaO and MgO", "CO2",
@@ -308,6 +298,26 @@ _BLOCKS = (
         _["M"] * constant("12/60", "tC/t") * _["P"] * CARBON_TO_CO2,
         _activity("M", "kg", "尿素添加剂消耗量", "additive consumed"),
         _fraction("P", "尿素质量分数", "urea by mass"),
+    ),
+    _block(
+        "INCINERATION", "废弃物焚烧的化石碳", "fossil carbon of incinerated waste", "CO2",
+        _["IW"] * _["CCW"] * _["FCF"] * _["EF"] * CARBON_TO_CO2,
+        _activity("IW", "t", "焚烧量", "waste incinerated"),
+        _parameter("CCW", "tC/t", "废弃物含碳量", "carbon content of the waste"),
+        _fraction("FCF", "化石碳占总碳比例", "fossil share of the carbon"),
+        _fraction("EF", "燃烧效率", "efficiency of combustion"),
+    ),
+    _block(
+        "LANDFILL", "填埋甲烷（质量平衡法）", "methane of a landfill by mass balance", "CH4",
+        (_["MSW"] * _["MCF"] * _["DOC"] * _["DOCf"] * _["F"] * constant("16/12", "tCH4/tC") - _["R"])
+        * (_1 - _["OX"]),
+        _activity("MSW", "t", "填埋量", "waste put down"),
+        _fraction("MCF", "甲烷修正因子", "methane correction factor"),
+        _parameter("DOC", "tC/t", "可降解有机碳含量", "degradable organic carbon"),
+        _fraction("DOCf", "可降解有机碳分解比例", "share of it that degrades"),
+        _fraction("F", "填埋气中 CH4 比例", "share of methane in the gas"),
+        _activity("R", "tCH4", "甲烷回收量", "methane recovered", "0"),
+        _fraction("OX", "氧化因子", "share oxidised in the cover", "0"),
     ),
     _block(
         "REGENERATION", "催化剂间歇烧焦", "batch regeneration of a catalyst", "CO2",

@@ -6,7 +6,7 @@ from datetime import date, timedelta
 from decimal import Decimal
 
 from cloud.accounting import blocks, gwp
-from cloud.accounting.blocks import ITEM, Block, Slot
+from cloud.accounting.block import ITEM, Block, Slot
 from cloud.accounting.factors import NATIONAL, Basis, FactorSet, resolve
 from cloud.accounting.line import PLACES, Activity, Grade, Line, Used
 from cloud.accounting.method import GRID, Method, Row
@@ -93,7 +93,7 @@ def lines(method: Method, entries: Iterable[Entry], programme: Programme) -> Ite
 
 def _source(method: Method, entry: Entry, programme: Programme) -> _Source:
     row = method.row(entry.row)
-    if row.needs_item() and row.gas != ITEM and entry.item not in (items := method.items(row)):
+    if row.needs_item() and entry.item not in (items := method.items(row)):
         raise ActivityError(f"{_name(entry)}: found the item {entry.item!r}, expected one of {', '.join(items)}")
     if not row.needs_item() and entry.item:
         raise ActivityError(f"{_name(entry)}: found the item {entry.item!r}, expected none")

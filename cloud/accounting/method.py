@@ -16,7 +16,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from cloud.accounting import blocks, parameters
-from cloud.accounting.blocks import ITEM, Block
+from cloud.accounting.block import ITEM, Block
 from cloud.accounting.parameters import Item, ParameterSet, Status
 from cloud.accounting.units import unit
 from drivers import toml
@@ -52,6 +52,7 @@ class Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A source of the guideline. ``bind``: parameter -> ``NCV.{item}`` of the method's sets, ``set:symbol``, or grid.
 
     ``leaf``: an indicator leaf, or one for each phase of the item. ``gas``: of the mass; ``item`` when the item is it.
+    ``baseline_zh``, ``_en``: what a reduction is reckoned against (GB/T 33760): no reduction without a name for it.
     """
 
     row: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9-]+$")]
@@ -70,6 +71,8 @@ class Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     status: Status = "DRAFT"
     source: str = ""
     note: str = ""
+    baseline_zh: str = ""
+    baseline_en: str = ""
 
     def needs_item(self) -> bool:
         """Whether an entry must say which item it is of."""
@@ -242,6 +245,7 @@ def _check(method: Method, row: Row, where: str) -> None:
             raise MethodError(f"block {block.id} gives {block.gas}, found gas {row.gas!r}")
         block.check(row.gas)
         _check_bindings(block, row)
+        _check_reduction(row)
         items: list[str | None] = list(method.items(row)) if row.needs_item() else [None]
         if not items:
             raise MethodError(f"row {row.row}: found no item for which all of {', '.join(row.bind.values())} exist")
@@ -258,6 +262,17 @@ def _check_bindings(block: Block, row: Row) -> None:
     for slot in block.slots:
         if slot.kind == "parameter" and slot.default is None and slot.name not in (*row.bind, *row.given):
             raise MethodError(f"row {row.row}: found parameter {slot.name} neither bound nor given")
+
+
+def _check_reduction(row: Row) -> None:
+    """MethodError for a reduction without a proof or a named baseline, and for a baseline of what is none."""
+    if row.class_ != "reduction":
+        if row.baseline_zh or row.baseline_en:
+            raise MethodError(f"row {row.row}: found a baseline for class {row.class_}, expected class reduction")
+        return
+    for name, held in (("proof", row.proof), ("baseline_zh", row.baseline_zh), ("baseline_en", row.baseline_en)):
+        if not held:
+            raise MethodError(f"row {row.row}: found a reduction without {name}, expected it (GB/T 33760)")
 
 
 def check_units(method: Method, row: Row, block: Block, item: str | None) -> None:

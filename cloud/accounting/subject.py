@@ -40,6 +40,7 @@ import msgspec
 
 from cloud.accounting import blocks
 from cloud.accounting import period as periods
+from cloud.accounting.block import ITEM
 from cloud.accounting.factors import NATIONAL, Basis
 from cloud.accounting.inventory import Kind
 from cloud.accounting.method import GwpSet, Method
@@ -240,7 +241,7 @@ def bind(subject: Subject, method: Method) -> None:
             block.slot(meter.symbol)
             for name in meter.given:
                 block.slot(name)
-            items = method.items(row) if row.needs_item() and row.gas != blocks.ITEM else {}
+            items = method.items(row) if row.needs_item() and row.gas != ITEM else {}
         except MethodError as error:
             raise ConfigError(where, str(error), f"a symbol of a row of {method.id}") from error
         if items and meter.item not in items:

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cloud.accounting import blocks, calculate, factors, method, parameters
-from cloud.accounting.blocks import ITEM
+from cloud.accounting.block import ITEM, Block
 from cloud.accounting.calculate import Entry, Given, Programme
 from cloud.accounting.expression import CARBON_TO_CO2, Symbol, constant
 from cloud.accounting.units import quantity, unit
@@ -60,13 +60,13 @@ def test_any_text_is_a_quantity_or_a_unit_error(text: str) -> None:
 
 
 @pytest.mark.parametrize("block", blocks.BLOCKS.values(), ids=lambda block: block.id)
-def test_every_block_comes_out_as_a_mass_of_its_gas(block: blocks.Block) -> None:
+def test_every_block_comes_out_as_a_mass_of_its_gas(block: Block) -> None:
     block.check("CH4" if block.gas is None else "" if block.gas == ITEM else block.gas)
 
 
 def test_a_lost_44_12_is_an_error_before_any_number() -> None:
     fuel = blocks.block("FUEL")
-    lost = blocks.Block("X", "", "", "CO2", Symbol("FC") * Symbol("NCV") * Symbol("CC") * Symbol("OF"), fuel.slots)
+    lost = Block("X", "", "", "CO2", Symbol("FC") * Symbol("NCV") * Symbol("CC") * Symbol("OF"), fuel.slots)
     with pytest.raises(UnitError, match="mass:C, expected tCO2"):
         lost.check("CO2")
 
@@ -78,7 +78,7 @@ def test_the_one_division_comes_last() -> None:
 
 
 @pytest.mark.parametrize("block", blocks.BLOCKS.values(), ids=lambda block: block.id)
-def test_the_slope_is_the_rise_of_the_value(block: blocks.Block) -> None:
+def test_the_slope_is_the_rise_of_the_value(block: Block) -> None:
     values = {
         slot.name: Decimal("0.25") if slot.high else Decimal(100 + index) for index, slot in enumerate(block.slots)
     }
