@@ -36,6 +36,7 @@ TanmeterError
 │   ├── UnknownNameError ACC-802  no statement, version or site of that name
 │   ├── ActivityError    ACC-803  activity data that break a rule: missing, doubled, out of bounds, without proof
 │   └── LockedError      ACC-804  a locked account refuses what would change it
+├── ReportError          RPT-801  a report cannot be printed here
 └── EvidenceError        EVI-901  an evidence pack does not verify
 """
 
@@ -298,6 +299,13 @@ class LockedError(AccountError):
     """A locked account refuses what would change it, and what is not yet confirmed."""
 
     code = "ACC-804"
+
+
+class ReportError(TanmeterError):
+    """A report cannot be printed here: a font or a library is missing, or an account is not what it asks for."""
+
+    code = "RPT-801"
+    exit_code = 8
 
 
 class EvidenceError(TanmeterError):
