@@ -8,14 +8,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from functools import partial
 from itertools import groupby
-from typing import Any
 
 from cloud.accounting.inventory import Version, part
 from cloud.accounting.line import Activity, Line
 from cloud.accounting.method import Method
 from cloud.accounting.statement import plain
 from cloud.accounting.units import ARITHMETIC
-from cloud.report.document import Cell, Document, Heading, Paragraph, Part, Seal, Table, amount, exact, text
+from cloud.report.document import Align, Cell, Document, Heading, Paragraph, Part, Seal, Table, amount, exact, text
 from protocols import messages
 from protocols.messages import Language
 
@@ -149,8 +148,8 @@ class _Sheets:
             rows.append((text(self._say(f"class.{group}")), text(cell), text(gas), amount(mass, 4), amount(tco2e)))
         total = text(""), text(self._say("class.total")), text(""), text(""), amount(self.version.content.totals.total)
         head = self._head("group", "source", "gas", "mass", "tco2e")
-        align = ("left", "left", "left", "right", "right")
-        return Table(self._say("table.annex1"), head, (*rows, total), align, (2, 5, 1, 2, 2), "附表1", 1)  # type: ignore[arg-type]
+        align: tuple[Align, ...] = ("left", "left", "left", "right", "right")
+        return Table(self._say("table.annex1"), head, (*rows, total), align, (2, 5, 1, 2, 2), "附表1", 1)
 
     def activity(self) -> Table:
         """附表 2: every activity with its grade and what it rests on."""
@@ -228,7 +227,7 @@ class _Sheets:
         right: set[int] | None = None,
     ) -> Table:
         numbers = {len(head) - 1} if right is None else right
-        align: Any = tuple("right" if index in numbers else "left" for index in range(len(head)))
+        align: tuple[Align, ...] = tuple("right" if index in numbers else "left" for index in range(len(head)))
         return Table(self._say(f"table.{name}"), self._head(*head), tuple(rows), align, widths)
 
     def _head(self, *names: str) -> tuple[str, ...]:
@@ -251,5 +250,5 @@ def _sum(values: Iterator[Decimal]) -> Decimal:
     return plain(total)
 
 
-def _say(lang: Language, name: str, **values: object) -> str:
-    return messages.text(f"report.{name}", lang, **values)
+def _say(lang: Language, message: str, /, **values: object) -> str:
+    return messages.text(f"report.{message}", lang, **values)

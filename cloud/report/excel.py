@@ -3,6 +3,7 @@
 import io
 import re
 from datetime import datetime
+from decimal import Context
 from typing import Any
 
 from openpyxl import Workbook
@@ -13,8 +14,8 @@ from cloud.report.document import Cell, Document, Heading, Paragraph, Seal, Tabl
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """What a spreadsheet would run: text that begins so is written as text."""
-MOST_DIGITS = 15
-"""What a cell's binary number holds; a longer one stands beside it as text."""
+DOUBLE = Context(prec=15)
+"""What a cell holds is a binary double: fifteen digits. The exact figure is in the line that the cell opens."""
 HEAD, LINK = Font(bold=True), Font(color="0B57A4", underline="single")
 
 
@@ -67,11 +68,10 @@ def _sheet(sheet: Any, table: Table) -> None:
 
 
 def _value(sheet: Any, cell: Cell, bold: bool) -> Any:
-    if cell.number is None or len(cell.number.normalize().as_tuple().digits) > MOST_DIGITS:
-        shown = cell.text if cell.number is None else f"{cell.number:f}"
-        made = _cell(sheet, shown, HEAD if bold else None)
+    if cell.number is None:
+        made = _cell(sheet, cell.text, HEAD if bold else None)
     else:
-        made = WriteOnlyCell(sheet, value=cell.number)
+        made = WriteOnlyCell(sheet, value=DOUBLE.plus(cell.number))
         places = re.search(r"\.(\d+)$", cell.text)
         made.number_format = f"#,##0.{'0' * len(places[1])}" if places else "#,##0"
         made.font = HEAD if bold else Font()

@@ -18,8 +18,8 @@ from cloud.report.square import svg
 from protocols.errors import ReportError
 
 SONG = ("Noto Serif CJK SC", "Source Han Serif SC", "SimSun", "NSimSun", "FangSong", "Songti SC", "AR PL UMing CN")
-HEI = ("Noto Sans CJK SC", "Source Han Sans SC", "SimHei", "Microsoft YaHei", "WenQuanYi Zen Hei", "WenQuanYi Micro Hei",
-       "Droid Sans Fallback", "PingFang SC", "Heiti SC")  # fmt: skip
+HEI = ("Noto Sans CJK SC", "Source Han Sans SC", "SimHei", "Microsoft YaHei", "WenQuanYi Zen Hei", "Heiti SC")
+"""Families with simplified Chinese, best first, for text and for headings."""
 MONO = "DejaVu Sans Mono"
 """Comes with Typst."""
 
@@ -49,7 +49,7 @@ def fonts(families: tuple[str, ...]) -> tuple[str, str]:
     song = [name for name in SONG if name in families]
     hei = [name for name in HEI if name in families]
     if not song and not hei:
-        wanted = ", ".join((*SONG[:3], *HEI[:5]))
+        wanted = ", ".join((*SONG, *HEI))
         raise ReportError(f"PDF: found no Chinese font, expected one of {wanted} (Debian: fonts-noto-cjk)")
     return (song or hei)[0], (hei or song)[0]
 

@@ -1,0 +1,158 @@
+"""Reports: what is printed is what was reckoned; each number opens its line; without a Chinese font there is no PDF."""
+
+import io
+import zipfile
+from datetime import date
+from decimal import Decimal
+
+import docx
+import openpyxl
+import pypdf
+import pytest
+
+from cloud.accounting import calculate, factors, inventory, method
+from cloud.accounting.calculate import Entry, Given, Programme
+from cloud.accounting.inventory import Inventory, Version
+from cloud.accounting.statement import Coverage, Span
+from cloud.accounting.units import quantity
+from cloud.report import document, enterprise, excel, pdf, word
+from cloud.report.document import Cell, Document, Table, amount, exact, text
+from protocols.errors import ReportError
+
+JUNE = (date(2025, 6, 1), date(2025, 7, 1))
+ADDRESS = "http://127.0.0.1:8080"
+ABOUT = {"统一社会信用代码": "91110000000000000X", "法定代表人": "张三"}
+
+
+def given(text: str) -> Given:
+    return Given(quantity(text), "declared", "=HYPERLINK(1)", by="能源科")
+
+
+@pytest.fixture(scope="module")
+def version() -> Version:
+    used = method.get("ndrc-24-2015")
+    entries = [
+        Entry("24-01", *JUNE, {"FC": given("1000 t")}, item="anthracite"),
+        Entry("24-08", *JUNE, {"AD": given("500 MWh")}),
+        Entry("24-10", *JUNE, {"proved": given("80 MWh"), "purchased": given("500 MWh")}, proof="GEC-1"),
+    ]
+    lines = tuple(calculate.lines(used, entries, Programme("S-1", factors.builtin())))
+    content = Inventory(
+        schema="tanmeter-account/2",
+        subject="S-1",
+        name_zh="示例厂",
+        name_en="Example works",
+        kind="enterprise",
+        period=Span("2025-06", "2025-06-01T00:00:00+08:00", "2025-07-01T00:00:00+08:00", "Asia/Shanghai", "2025-07-01"),
+        programme=used.programme,
+        method=used.id,
+        edition=used.edition,
+        method_sha256=used.sha256,
+        factor_set=factors.builtin().sha256,
+        parameter_sets={one.id: one.sha256 for one in used.sets},
+        basis="average",
+        region="national",
+        gwp_set="SAR",
+        lines=lines,
+        totals=inventory.totals(lines),
+        coverage=Coverage(2976, 2976),
+        estimated=Decimal("0.019"),
+        reasons=("factor.draft", "account.open"),
+    )
+    return Version(
+        id="A-S-1-2025-06",
+        version=1,
+        state="provisional",
+        minted_at="2026-11-26T08:00:00+08:00",
+        locked_by=(),
+        as_of=1,
+        digest=content.digest,
+        supersedes=None,
+        difference=None,
+        content=content,
+    )
+
+
+@pytest.fixture(scope="module", params=["zh", "en"])
+def report(request: pytest.FixtureRequest, version: Version) -> Document:
+    return enterprise.compose(version, method.get("ndrc-24-2015"), ABOUT, request.param, ADDRESS)
+
+
+def total(version: Version) -> str:
+    return amount(version.content.totals.total).text
+
+
+def test_the_pdf_says_the_total_in_either_language_and_repeats_to_the_byte(report: Document, version: Version) -> None:
+    made = pdf.render(report)
+    assert made == pdf.render(report)
+    read = pypdf.PdfReader(io.BytesIO(made))
+    words = "".join(page.extract_text() for page in read.pages)
+    assert total(version) in words
+    assert ("活动水平数据及来源说明" if report.language == "zh" else "Activity data and where they come from") in words
+    links = {
+        annotation.get_object().get("/A", {}).get("/URI")
+        for page in read.pages
+        for annotation in page.get("/Annots", ())
+    }
+    assert {f"{ADDRESS}/accounts/{version.reference}#{line.digest[:16]}" for line in version.content.lines} <= links
+
+
+def test_the_word_file_says_the_same(report: Document, version: Version) -> None:
+    made = docx.Document(io.BytesIO(word.render(report)))
+    cells = [cell.text for table in made.tables for row in table.rows for cell in row.cells]
+    assert total(version) in cells
+    assert any(version.content.lines[0].digest[:16] in cell for cell in cells)
+    assert made.styles["Normal"].element.rPr.rFonts.get(docx.oxml.ns.qn("w:eastAsia")) == "宋体"
+
+
+def test_numbers_stay_numbers_in_the_sheet_and_no_text_is_run(report: Document, version: Version) -> None:
+    made = openpyxl.load_workbook(io.BytesIO(excel.render(report)))
+    values = [cell.value for sheet in made for row in sheet.iter_rows() for cell in row]
+    numbers = [Decimal(str(one)) for one in values if isinstance(one, float | int)]
+    assert any(abs(one - version.content.totals.total) < Decimal("1e-9") for one in numbers)
+    assert not any(cell.data_type == "f" for sheet in made for row in sheet.iter_rows() for cell in row)
+    assert any("HYPERLINK" in str(one) for one in values)
+
+
+def test_what_is_not_locked_says_so_on_every_page(report: Document) -> None:
+    words = [page.extract_text() for page in pypdf.PdfReader(io.BytesIO(pdf.render(report))).pages]
+    assert all(("暂估" if report.language == "zh" else "PROVISIONAL") in page for page in words)
+
+
+def test_the_annexes_add_up(version: Version) -> None:
+    made = enterprise.compose(version, method.get("ndrc-24-2015"), {}, "zh", ADDRESS)
+    annex = next(table for table in made.tables() if table.caption.startswith("附表1"))
+    *rows, last = [row[-1].number for row in annex.rows]
+    assert sum(value for value in rows if value is not None) == last == version.content.totals.total
+
+
+def test_without_a_chinese_font_the_pdf_is_refused(report: Document) -> None:
+    with pytest.raises(ReportError, match=r"no Chinese font.*fonts-noto-cjk"):
+        pdf.render(report, ("DejaVu Sans", "Libertinus Serif"))
+
+
+def test_a_table_whose_rows_do_not_fit_its_head_is_refused() -> None:
+    with pytest.raises(ValueError, match="expected one number"):
+        Table("t", ("a", "b"), ((text("x"),),), ("left", "left"), (1, 1))
+
+
+@pytest.mark.parametrize(
+    ("cell", "shown"),
+    [
+        (amount(Decimal("1234.565")), "1,234.57"),
+        (amount(None), "—"),
+        (exact(Decimal("-0.10")), "−0.10"),
+        (text(""), "—"),
+    ],
+)
+def test_how_a_number_is_printed(cell: Cell, shown: str) -> None:
+    assert cell.text == shown
+
+
+def test_text_from_outside_cannot_break_the_page(version: Version) -> None:
+    about = {"名称": '#panic("x") $x$ *b* <a> \\ " @ref', "长": "字" * 3000}
+    made = enterprise.compose(version, method.get("ndrc-24-2015"), about, "zh", ADDRESS)
+    words = "".join(page.extract_text() for page in pypdf.PdfReader(io.BytesIO(pdf.render(made))).pages)
+    assert '#panic("x")' in words
+    assert zipfile.ZipFile(io.BytesIO(word.render(made))).testzip() is None
+    assert document.amount(Decimal(1)).number == 1
