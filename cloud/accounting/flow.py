@@ -1,0 +1,90 @@
+"""Where the carbon comes from and where it goes: the lines of an account as flows between named nodes. Pure.
+
+Left to right: what is used (item), at which source of the method, in which accounting class, and the total. What
+leaves the account (carbon fixed in a product, recovered, green power) flows out beside the total, never into it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Literal
+
+from cloud.accounting.inventory import part
+from cloud.accounting.line import Line
+from cloud.accounting.units import ARITHMETIC
+
+Column = Literal["item", "source", "class", "end"]
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A bar of the diagram. ``id`` is unique in it; ``name``: an item, a row, or the message id of a class."""
+
+    id: str
+    column: Column
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """tCO2e from one node to another, above 0. ``measured``: none of it rests on defaults for what was not metered."""
+
+    source: str
+    target: str
+    tco2e: Decimal
+    measured: bool
+    lines: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Diagram:
+    """All of it: what flows into the total is the total, where no outflow exceeds its class."""
+
+    nodes: tuple[Node, ...]
+    flows: tuple[Flow, ...]
+
+
+def diagram(lines: Sequence[Line]) -> Diagram:
+    """The flows of what enters the total: positive lines from item to class, negative ones out of their class."""
+    nodes: dict[str, Node] = {}
+    sums: dict[tuple[str, str], tuple[Decimal, bool, tuple[str, ...]]] = {}
+
+    def add(source: Node, target: Node, line: Line) -> None:
+        nodes.setdefault(source.id, source)
+        nodes.setdefault(target.id, target)
+        tco2e, measured, held = sums.get((source.id, target.id), (Decimal(0), True, ()))
+        grown = ARITHMETIC.add(tco2e, abs(line.tco2e))
+        sums[source.id, target.id] = grown, measured and _measured(line), (*held, line.digest)
+
+    for line in lines:
+        own = part(line.class_)
+        if own in ("memo", "reduction") or not line.tco2e:
+            continue
+        side = "indirect" if own in ("indirect", "offset") else "direct"
+        row = Node(f"row:{line.row}", "source", line.report)
+        group = Node(f"class:{side}", "class", side)
+        if line.tco2e > 0:
+            used = line.item or line.label
+            add(Node(f"item:{line.row}:{used}", "item", used or line.report), row, line)
+            add(row, group, line)
+        else:
+            add(group, Node(f"out:{line.row}", "end", line.report), line)
+    _close(nodes, sums)
+    flows = [Flow(source, target, *found) for (source, target), found in sums.items()]
+    return Diagram(tuple(nodes.values()), tuple(flow for flow in flows if flow.tco2e > 0))
+
+
+def _close(nodes: dict[str, Node], sums: dict[tuple[str, str], tuple[Decimal, bool, tuple[str, ...]]]) -> None:
+    """What each class has left over flows into the total."""
+    for group in [node for node in nodes.values() if node.column == "class"]:
+        into = [value for (_, target), value in sums.items() if target == group.id]
+        out = [value[0] for (source, _), value in sums.items() if source == group.id]
+        rest = ARITHMETIC.subtract(sum((value[0] for value in into), Decimal(0)), sum(out, Decimal(0)))
+        total = Node("total", "end", "total")
+        if rest > 0:
+            nodes.setdefault(total.id, total)
+            sums[group.id, total.id] = rest, all(value[1] for value in into), ()
+
+
+def _measured(line: Line) -> bool:
+    return all(one.grade != "declared" and not one.estimated for one in line.activities)

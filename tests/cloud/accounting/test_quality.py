@@ -1,0 +1,81 @@
+"""What an account rests on, and where its carbon flows."""
+
+from datetime import date
+from decimal import Decimal
+
+import msgspec
+import pytest
+
+from cloud.accounting import calculate, factors, flow, inventory, method
+from cloud.accounting.calculate import Entry, Given, Programme
+from cloud.accounting.line import Grade, Line
+from cloud.accounting.quality import quality
+from cloud.accounting.units import quantity
+
+JUNE = (date(2025, 6, 1), date(2025, 7, 1))
+
+
+def lines(coal: Grade = "metered", estimated: str = "0") -> list[Line]:
+    def given(text: str, grade: Grade = "metered") -> Given:
+        return Given(quantity(text), grade, "x", estimated=Decimal(estimated))
+
+    entries = [
+        Entry("24-01", *JUNE, {"FC": given("100 t", coal)}, item="anthracite"),
+        Entry("24-01", *JUNE, {"FC": given("10 t")}, item="diesel"),
+        Entry("24-07", *JUNE, {"Q": given("1 1e4Nm3"), "V": given("0.9")}),
+        Entry("24-08", *JUNE, {"AD": given("500 MWh")}),
+        Entry("24-10", *JUNE, {"proved": given("80 MWh"), "purchased": given("500 MWh")}, proof="GEC-1"),
+    ]
+    return list(calculate.lines(method.get("ndrc-24-2015"), entries, Programme("S", factors.builtin())))
+
+
+@pytest.mark.parametrize(
+    ("coal", "estimated", "letter"),
+    [
+        ("metered", "0", "A"),
+        ("imported", "0.04", "A"),
+        ("metered", "0.1", "B"),
+        ("declared", "0", "D"),
+        ("metered", "0.3", "C"),
+    ],
+)
+def test_the_letter_follows_what_is_measured(coal: Grade, estimated: str, letter: str) -> None:
+    found = quality(lines(coal, estimated))
+    assert found is not None
+    assert found.letter == letter
+    assert Decimal("0.999") < found.measured + found.declared + found.estimated <= 1
+
+
+def test_nothing_emitted_has_no_quality() -> None:
+    assert quality([]) is None
+
+
+def test_what_flows_into_the_total_is_the_total_and_every_node_is_balanced() -> None:
+    found = lines()
+    drawn = flow.diagram(found)
+    total = inventory.totals(found).total
+    assert sum(one.tco2e for one in drawn.flows if one.target == "total") == total
+    for node in drawn.nodes:
+        if node.column in ("source", "class"):
+            into = sum(one.tco2e for one in drawn.flows if one.target == node.id)
+            out = sum(one.tco2e for one in drawn.flows if one.source == node.id)
+            assert into == out
+    assert {one.target for one in drawn.flows if one.source == "class:indirect"} == {"out:24-10", "total"}
+
+
+def test_a_flow_says_whether_it_is_measured() -> None:
+    drawn = flow.diagram(lines("declared"))
+    coal = next(one for one in drawn.flows if one.source == "item:24-01:anthracite")
+    power = next(one for one in drawn.flows if one.source == "item:24-08:")
+    assert (coal.measured, power.measured) == (False, True)
+    assert len(coal.lines) == 1
+
+
+def test_memo_lines_flow_nowhere() -> None:
+    memo = [replace_class(line) for line in lines()]
+    assert flow.diagram(memo) == flow.Diagram((), ())
+
+
+def replace_class(line: Line) -> Line:
+
+    return msgspec.structs.replace(line, class_="memo")
