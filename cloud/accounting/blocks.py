@@ -73,6 +73,15 @@ _BLOCKS = (
         _parameter("CC", "tC/GJ", "单位热值含碳量", "carbon per heat"),
     ),
     _block(
+        "BLEND", "掺混生物质燃料的化石部分", "fossil part of a fuel blended with biofuel", "CO2",
+        _["FC"] * _["NCV"] * (_1 - _["bio"]) * _["CC"] * _["OF"] * CARBON_TO_CO2,
+        _activity("FC", "t", "混合燃料消耗量", "blended fuel consumed"),
+        _parameter("NCV", "GJ/t", "低位发热量", "net calorific value"),
+        _fraction("bio", "生物质含量", "share of biofuel", kind="activity"),
+        _parameter("CC", "tC/GJ", "单位热值含碳量", "carbon per heat"),
+        _fraction("OF", "碳氧化率", "oxidation fraction"),
+    ),
+    _block(
         "WASTE-FUEL", "替代燃料的非生物质碳", "fossil part of an alternative fuel", "CO2",
         _["Q"] * _["HV"] * _["EF"] * _["share"],
         _activity("Q", "t", "消耗量", "consumed"),
@@ -88,6 +97,13 @@ _BLOCKS = (
             "EF", "t{gas}/t t{gas}/MWh t{gas}/1e4Nm3 t{gas}/m3 mg{gas}/km t{gas}/each t{gas}/t·km t{gas}/m2",
             "排放因子", "emission factor",
         ),
+    ),
+    _block(
+        "COUNTED", "设施数量 × 年排放因子", "number of facilities, factor of a year, time", None,
+        _["n"] * _["EF"] * _["T"],
+        _activity("n", "each", "设施数量", "facilities"),
+        _parameter("EF", "t{gas}/each/a", "每个设施的年排放因子", "emission of a facility in a year"),
+        _activity("T", "a", "核算期占一年的比例", "share of the year (days of the period / days of the year)"),
     ),
     _block(
         "ABATED", "带减排装置的过程", "process with abatement", None,
@@ -286,12 +302,20 @@ _BLOCKS = (
         _fraction("A", "灰分", "ash"),
     ),
     _block(
+        "ANODE-GROSS", "炭阳极消耗（毛耗与残极）", "carbon anode by what was set and came back", "CO2",
+        _["G"] * (_1 - _["L"]) * (_1 - _["S"] - _["A"]) * _CARBON_AS_MASS,
+        _activity("G", "t", "阳极毛耗量", "anode set into the pots"),
+        _fraction("L", "残极率", "share that comes back as butts"),
+        _fraction("S", "含硫量", "sulphur"),
+        _fraction("A", "灰分", "ash"),
+    ),
+    _block(
         "SLOPE", "阳极效应（斜率法）", "anode effect by the slope", None,
         _["P"] * _["k"] * _["AEM"] * _["w"],
         _activity("P", "t", "铝产量", "aluminium made"),
-        _parameter("k", "kg{gas}/t/min", "斜率", "slope"),
+        _parameter("k", "kgCF4/t/min", "CF4 斜率", "slope of CF4"),
         _activity("AEM", "min", "每槽日阳极效应分钟", "minutes of anode effect a pot day"),
-        _fraction("w", "质量比", "share by mass", "1"),
+        _parameter("w", "kg{gas}/kgCF4", "与 CF4 的质量比", "mass made with a mass of CF4", "1"),
     ),
     _block(
         "UREA", "尾气净化尿素", "urea for exhaust gas", "CO2",

@@ -216,7 +216,7 @@ def _inputs(source: _Source, entry: Entry) -> Inputs:
             values[slot.name] = known.coherent(one.value)
             used.append(one)
             reasons.update(dict.fromkeys(why))
-        elif slot.default is not None:
+        elif slot.default is not None and slot.name not in source.row.given:
             values[slot.name] = slot.default
             used.append(_default(slot, variant, source.gas))
         else:

@@ -120,6 +120,7 @@ def test_equal_inputs_give_equal_digests_and_a_changed_one_another() -> None:
         (Entry("24-01", *JUNE, {"FC": given_("-1 t")}, item="coke"), ActivityError, "at least 0"),
         (Entry("24-01", *JUNE, {"FC": given_("1 t"), "OF": given_("1.2")}, item="coke"), ActivityError, "to 1"),
         (Entry("24-10", *JUNE, {"proved": given_("1 MWh"), "purchased": given_("1 MWh")}), ActivityError, "no proof"),
+        (Entry("24-06", *JUNE, {"Q": given_("1 1e4Nm3"), "V": given_("0.5")}), ActivityError, "found no share"),
         (Entry("24-08", date(2024, 12, 1), date(2025, 2, 1), {"AD": given_("1 MWh")}), ActivityError, "new year"),
         (Entry("24-08", date(2019, 1, 1), date(2019, 2, 1), {"AD": given_("1 MWh")}), FactorError, "2019"),
     ],
