@@ -1,4 +1,4 @@
-"""An activity file: what a subject used and made, written by hand in TOML with the method's own symbols and units.
+"""An activity file: what a subject used and made, in TOML (or JSON) with the method's own symbols and units.
 
     schema = 1
     subject = "某水泥厂"
@@ -9,10 +9,12 @@
     FC = "1250.4 t"
     NCV = { value = "21.9 GJ/t", document = "化验报告 2025-06", uncertainty = "1.5" }
 
-A value is a quantity, or a table of it and what it rests on. ActivityError names the place that does not fit.
+A value is a quantity, or a table of it and what it rests on. ``replaces`` in the head names, by its digest, a file
+that this one stands instead of. In JSON days are texts. ActivityError names the place that does not fit.
 """
 
 import hashlib
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
@@ -21,12 +23,13 @@ from typing import Any
 
 from cloud.accounting import blocks
 from cloud.accounting.calculate import Entry, Given
+from cloud.accounting.line import Grade
 from cloud.accounting.method import Method
 from cloud.accounting.units import quantity
 from drivers import toml
 from protocols.errors import ActivityError, UnitError
 
-_HEAD = {"schema", "subject", "method", "region", "basis", "activity"}
+_HEAD = {"schema", "subject", "method", "region", "basis", "replaces", "activity"}
 _ABOUT = {"row", "item", "label", "document", "sha256", "by", "supplier", "proof", "from", "until"}
 _VALUE = {"value", "document", "sha256", "by", "uncertainty", "estimated"}
 
@@ -39,27 +42,40 @@ class ActivityFile:
     method: str
     region: str
     basis: str
+    replaces: str
     sha256: str
     activity: tuple[Mapping[str, Any], ...]
 
 
 def read(name: str, source: bytes) -> ActivityFile:
     """The file's head and its raw entries."""
-    tables = toml.parse(source, name)
+    tables = _json(source, name) if source.lstrip()[:1] == b"{" else toml.parse(source, name)
     _known(tables, _HEAD, name)
     if tables.get("schema") != 1:
         raise ActivityError(f"{name}: found schema {tables.get('schema')!r}, expected 1")
     activity = tables.get("activity")
     if not isinstance(activity, list) or not all(isinstance(one, dict) for one in activity) or not activity:
         raise ActivityError(f"{name}: found no [[activity]], expected at least one")
-    texts = {key: _text(tables.get(key, ""), f"{name}: {key}") for key in ("subject", "method", "region", "basis")}
+    texts = {key: _text(tables.get(key, ""), f"{name}: {key}") for key in _HEAD - {"schema", "activity"}}
     if not texts["subject"]:
         raise ActivityError(f"{name}: found no subject, expected the name of the enterprise, park or community")
     return ActivityFile(**texts, sha256=hashlib.sha256(source).hexdigest(), activity=tuple(activity))
 
 
-def entries(name: str, file: ActivityFile, method: Method, start: date, end: date) -> Iterator[Entry]:
-    """Its entries under a method, over ``start`` up to ``end`` where they do not say their own days."""
+def entries(
+    name: str,
+    file: ActivityFile,
+    method: Method,
+    start: date,
+    end: date,
+    *,
+    grade: Grade = "declared",
+    by: str = "",
+) -> Iterator[Entry]:
+    """Its entries under a method, over ``start`` up to ``end`` where they do not say their own days.
+
+    ``by``: who declared or signed the file, where an entry does not say it.
+    """
     for index, table in enumerate(file.activity):
         where = f"{name}: activity[{index}]"
         about = {key: _text(table.get(key, ""), f"{where}.{key}") for key in _ABOUT - {"from", "until"}}
@@ -68,7 +84,10 @@ def entries(name: str, file: ActivityFile, method: Method, start: date, end: dat
         block = blocks.block(method.row(about["row"]).block)
         symbols = {slot.name for slot in block.slots}
         _known(table, _ABOUT | symbols, where)
-        given = {key: _given(value, about, file, f"{where}.{key}") for key, value in table.items() if key in symbols}
+        about["by"] = about["by"] or by
+        given = {
+            key: _given(value, about, file, grade, f"{where}.{key}") for key, value in table.items() if key in symbols
+        }
         yield Entry(
             row=about["row"],
             start=_day(table.get("from", start), f"{where}.from"),
@@ -81,7 +100,7 @@ def entries(name: str, file: ActivityFile, method: Method, start: date, end: dat
         )
 
 
-def _given(value: Any, about: Mapping[str, str], file: ActivityFile, where: str) -> Given:
+def _given(value: Any, about: Mapping[str, str], file: ActivityFile, grade: Grade, where: str) -> Given:
     table = {"value": value} if isinstance(value, str) else value
     if not isinstance(table, dict) or not isinstance(table.get("value"), str):
         raise ActivityError(f"{where}: found {value!r}, expected a quantity like '1000 t', or a table with it as value")
@@ -93,7 +112,7 @@ def _given(value: Any, about: Mapping[str, str], file: ActivityFile, where: str)
     document = _text(table.get("document", about["document"]), f"{where}.document")
     return Given(
         quantity=amount,
-        grade="declared",
+        grade=grade,
         reference=document,
         sha256=_text(table.get("sha256", about["sha256"]), f"{where}.sha256") or file.sha256,
         by=_text(table.get("by", about["by"]), f"{where}.by"),
@@ -115,9 +134,24 @@ def _text(value: Any, where: str) -> str:
 
 
 def _day(value: Any, where: str) -> date:
+    if isinstance(value, str):
+        try:
+            return date.fromisoformat(value)
+        except ValueError as error:
+            raise ActivityError(f"{where}: found {value!r}, expected a day like 2025-06-01") from error
     if type(value) is not date:
         raise ActivityError(f"{where}: found {value!r}, expected a day like 2025-06-01")
     return value
+
+
+def _json(source: bytes, name: str) -> dict[str, Any]:
+    try:
+        found = json.loads(source, parse_float=Decimal)
+    except (ValueError, RecursionError) as error:
+        raise ActivityError(f"{name}: {error}, expected TOML or JSON") from error
+    if not isinstance(found, dict):
+        raise ActivityError(f"{name}: found {type(found).__name__}, expected one JSON object")
+    return found
 
 
 def _number(value: Any, where: str) -> Decimal | None:

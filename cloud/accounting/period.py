@@ -22,12 +22,16 @@ class Period:
     end: int
     zone: ZoneInfo
 
+    def days(self) -> tuple[date, date]:
+        """Its first day and the day after its last."""
+        return day(self.start, self.zone), day(self.end, self.zone)
+
     def years(self) -> Iterator[tuple[int, int, int]]:
         """(calendar year, start, end) of each part that lies in one year of the zone."""
         start = self.start
         while start < self.end:
             year = _local(start, self.zone).year
-            end = min(self.end, _midnight(date(year + 1, 1, 1), self.zone))
+            end = min(self.end, midnight(date(year + 1, 1, 1), self.zone))
             yield year, start, end
             start = end
 
@@ -38,7 +42,7 @@ def parse(text: str, zone: ZoneInfo) -> Period:
         first, last = _days(text)
         if first >= last:
             raise ValueError
-        return Period(text, _midnight(first, zone), _midnight(last, zone), zone)
+        return Period(text, midnight(first, zone), midnight(last, zone), zone)
     except (ValueError, OverflowError) as error:
         expected = "a day 2026-11-22, a month 2026-11, a year 2026 or a span 2026-12-15--2027-01-15"
         raise AccountError(f"period: found {text!r}, expected {expected}") from error
@@ -52,6 +56,16 @@ def day_of(at_ms: int, zone: ZoneInfo) -> Period:
 def month_of(at_ms: int, zone: ZoneInfo) -> Period:
     """The month that holds an instant (UTC ms)."""
     return parse(_local(at_ms, zone).date().isoformat()[:7], zone)
+
+
+def day(at_ms: int, zone: ZoneInfo) -> date:
+    """The calendar day that an instant (UTC ms) lies in."""
+    return _local(at_ms, zone).date()
+
+
+def midnight(first: date, zone: ZoneInfo) -> int:
+    """When a day begins (UTC ms)."""
+    return int(datetime.combine(first, time(), zone).timestamp()) * 1000
 
 
 def stamp(at_ms: int, zone: ZoneInfo) -> str:
@@ -80,10 +94,6 @@ def _days(text: str) -> tuple[date, date]:
     if not (DAY.fullmatch(first_text) and DAY.fullmatch(last_text)):
         raise ValueError
     return date.fromisoformat(first_text), date.fromisoformat(last_text)
-
-
-def _midnight(day: date, zone: ZoneInfo) -> int:
-    return int(datetime.combine(day, time(), zone).timestamp()) * 1000
 
 
 def _local(at_ms: int, zone: ZoneInfo) -> datetime:

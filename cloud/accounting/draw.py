@@ -1,0 +1,128 @@
+"""Draws an inventory up: a subject, a method, a period and all activity of it in, one content out. Pure."""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from datetime import date
+
+from cloud.accounting import calculate, inventory
+from cloud.accounting.calculate import Entry, Programme
+from cloud.accounting.factors import FactorSet
+from cloud.accounting.inventory import Filled, Inventory
+from cloud.accounting.line import Line
+from cloud.accounting.method import Method
+from cloud.accounting.period import Period, stamp
+from cloud.accounting.statement import Coverage, Span
+from cloud.accounting.subject import Subject
+from protocols.errors import AccountError, MethodError
+
+PLAIN = Coverage(0, 0)
+"""Of an account without a meter."""
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """What is known of the activity: entries in any order, and how whole the metered part is.
+
+    ``through`` (UTC ms): how far the figures go. ``reasons``: why it is provisional beyond what the lines say.
+    """
+
+    entries: tuple[Entry, ...]
+    through: int
+    coverage: Coverage = PLAIN
+    filled: tuple[Filled, ...] = ()
+    reasons: tuple[str, ...] = ()
+
+
+def draw(
+    subject: Subject, method: Method, period: Period, factors: FactorSet, drawn: Drawn, *, subject_sha256: str = ""
+) -> Inventory:
+    """The inventory; MethodError for a method that is not in force, AccountError without any activity.
+
+    ActivityError, UnitError and FactorError say what does not fit in it.
+    """
+    if not drawn.entries:
+        raise AccountError(
+            f"{subject.id}, {period.id}: found no activity, expected a meter that was read or a document"
+        )
+    _within(drawn.entries, method, period)
+    programme = Programme(subject.id, factors, subject.region, subject.basis, subject.gwp or "")
+    found = tuple(calculate.lines(method, sorted(drawn.entries, key=_order(method)), programme))
+    reasons = dict.fromkeys((*drawn.reasons, *(reason for line in found for reason in line.reasons)))
+    return Inventory(
+        schema="tanmeter-account/2",
+        subject=subject.id,
+        name_zh=subject.zh,
+        name_en=subject.en,
+        kind=subject.kind,
+        period=_span(period, drawn.through),
+        programme=method.programme,
+        method=method.id,
+        edition=method.edition,
+        method_sha256=method.sha256,
+        factor_set=factors.sha256,
+        parameter_sets={one.id: one.sha256 for one in method.sets},
+        basis=subject.basis,
+        region=subject.region,
+        gwp_set=subject.gwp or method.gwp,
+        lines=found,
+        totals=inventory.totals(found),
+        coverage=drawn.coverage,
+        estimated=inventory.estimated(found),
+        reasons=tuple(reasons),
+        filled=drawn.filled,
+        subject_sha256=subject_sha256,
+    )
+
+
+def unconfirmed(content: Inventory) -> tuple[str, ...]:
+    """Everything that keeps it from being locked as complete, by name: drafts, estimates, gaps, earlier years.
+
+    ``factor.draft: ndrc-24-2015-fuels:NCV.natural_gas`` and the like, each once, in order.
+    """
+    return tuple(dict.fromkeys((*_of_lines(content.lines), *_of_the_whole(content))))
+
+
+def _of_lines(lines: Iterable[Line]) -> Iterator[str]:
+    for line in lines:
+        for reason in line.reasons:
+            if reason == calculate.DRAFT_METHOD:
+                yield f"{reason}: {line.method} {line.row}"
+            elif reason == calculate.ESTIMATED:
+                yield f"{reason}: {line.id} {line.start}"
+        for used in line.parameters:
+            if used.status == "DRAFT":
+                yield f"{calculate.DRAFT_FACTOR}: {used.id}"
+
+
+def _of_the_whole(content: Inventory) -> Iterator[str]:
+    told = {calculate.DRAFT_METHOD, calculate.DRAFT_FACTOR, calculate.ESTIMATED}
+    for reason in content.reasons:
+        if reason not in told:
+            yield reason
+
+
+def _within(entries: Iterable[Entry], method: Method, period: Period) -> None:
+    """Entries lie in the period, and the method is in force over it."""
+    first, last = period.days()
+    if not method.in_force(first, last):
+        until = "" if method.effective_until is None else f" until {method.effective_until}"
+        force = f"from {method.effective_from}{until}"
+        raise MethodError(f"method {method.id}: found the period {period.id}, expected one it is in force for: {force}")
+    for entry in entries:
+        if entry.start < first or entry.end > last:
+            raise AccountError(f"{entry.row}: found {entry.start} to {entry.end}, expected it within {first} to {last}")
+
+
+def _order(method: Method) -> Callable[[Entry], tuple[int, str, str, date]]:
+    rows = {row: index for index, row in enumerate(method.rows)}
+    return lambda entry: (rows.get(entry.row, len(rows)), entry.item, entry.label, entry.start)
+
+
+def _span(period: Period, through: int) -> Span:
+    return Span(
+        id=period.id,
+        start=stamp(period.start, period.zone),
+        end=stamp(period.end, period.zone),
+        timezone=period.zone.key,
+        through=stamp(through, period.zone),
+    )

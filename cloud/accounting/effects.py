@@ -1,0 +1,138 @@
+"""What changed between two inventories, source by source: activity, factor, method and boundary, exactly.
+
+A line is made again step by step: the newer activity under the older parameters and method; then the newer parameters;
+then the newer method (formula, sign, GWP). Each step is rounded as a line is, so the steps add up to the difference of
+the two lines, and their sums to the difference of the totals. A source that is in one of them only is boundary where
+the subject file has changed, method where another method counts it, and else activity that came late or was withdrawn.
+Only what enters the total counts; a factor of the grid that is of another year is ``vintage``.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+
+from cloud.accounting import blocks
+from cloud.accounting.inventory import Difference, Effect, Inventory, part
+from cloud.accounting.line import PLACES, Activity, Line, Used
+from cloud.accounting.statement import plain
+from cloud.accounting.units import ARITHMETIC, Dimension, unit
+from drivers.quantity import EXACT
+
+_ZERO = Decimal(0)
+GRID_TIERS = ("regional", "national")
+
+
+@dataclass(frozen=True, slots=True)
+class _Steps:
+    """The effects of one source, tCO2e; ``vintage`` is within ``factor``."""
+
+    activity: Decimal = _ZERO
+    factor: Decimal = _ZERO
+    vintage: Decimal = _ZERO
+    method: Decimal = _ZERO
+    boundary: Decimal = _ZERO
+
+    @property
+    def moved(self) -> bool:
+        return any((self.activity, self.factor, self.method, self.boundary))
+
+
+def difference(before: Inventory, after: Inventory) -> Difference:
+    """What ``after`` says beyond ``before``, tCO2e of their totals."""
+    across = before.method != after.method
+    old, new = _lines(before, across), _lines(after, across)
+    names = list(dict.fromkeys((*new, *old)))
+    found = {name: _steps(old.get(name), new.get(name), before, after) for name in names}
+    effects = [
+        Effect(_id(new.get(name) or old[name]), *map(plain, (one.activity, one.factor, one.method, one.boundary)))
+        for name, one in found.items()
+        if one.moved
+    ]
+    effects.sort(key=lambda one: (-abs(one.activity + one.factor + one.method + one.boundary), one.id))
+    return Difference(
+        total=plain(EXACT.subtract(after.totals.total, before.totals.total)),
+        activity=_sum(one.activity for one in found.values()),
+        factor=_sum(one.factor for one in found.values()),
+        vintage=_sum(one.vintage for one in found.values()),
+        method=_sum(one.method for one in found.values()),
+        boundary=_sum(one.boundary for one in found.values()),
+        effects=tuple(effects),
+    )
+
+
+def _lines(content: Inventory, across: bool) -> dict[str, Line]:
+    """What enters the total, by a name that is the same in both where the source is.
+
+    ``across`` methods rows have other numbers: there a source is known by its formula, what it is of, and its label.
+    """
+    found: dict[str, Line] = {}
+    for line in content.lines:
+        if part(line.class_) not in ("memo", "reduction"):
+            name = _id(line)
+            if across:
+                name = "/".join((line.block, line.item, line.label, line.gas, str(line.sign), line.start))
+                while name in found:
+                    name += "+"
+            found[name] = line
+    return found
+
+
+def _id(line: Line) -> str:
+    return f"{line.id}@{line.start}"
+
+
+def _steps(old: Line | None, new: Line | None, before: Inventory, after: Inventory) -> _Steps:
+    if old is None or new is None:
+        moved = EXACT.subtract(new.tco2e if new else _ZERO, old.tco2e if old else _ZERO)
+        if before.method != after.method:
+            return _Steps(method=moved)
+        if before.subject_sha256 != after.subject_sha256:
+            return _Steps(boundary=moved)
+        return _Steps(activity=moved)
+    first, last = _values(old), _values(new)
+    if _form(old) != _form(new):
+        return _Steps(method=EXACT.subtract(new.tco2e, old.tco2e))
+    activity = {one.symbol for one in (*old.activities, *new.activities)}
+    grid = {one.symbol for line in (old, new) for one in line.parameters if one.tier in GRID_TIERS}
+    used = {**first, **{name: value for name, value in last.items() if name in activity}}
+    with_activity = _tonnes(old, used)
+    used |= {name: value for name, value in last.items() if name not in grid}
+    with_parameters = _tonnes(old, used)
+    with_grid = _tonnes(old, last)
+    return _Steps(
+        activity=EXACT.subtract(with_activity, old.tco2e),
+        factor=EXACT.subtract(with_grid, with_activity),
+        vintage=EXACT.subtract(with_grid, with_parameters) if _vintage(old) != _vintage(new) else _ZERO,
+        method=EXACT.subtract(new.tco2e, with_grid),
+    )
+
+
+def _form(line: Line) -> tuple[str, str, Mapping[str, Dimension]]:
+    """What must be alike for the values of one line to be put into the formula of the other."""
+    return line.formula, line.gas, {one.symbol: unit(one.unit).dimension for one in _named(line)}
+
+
+def _values(line: Line) -> dict[str, Decimal]:
+    return {one.symbol: unit(one.unit).coherent(one.value) for one in _named(line)}
+
+
+def _named(line: Line) -> Iterator[Activity | Used]:
+    yield from line.activities
+    yield from line.parameters
+
+
+def _tonnes(line: Line, values: Mapping[str, Decimal]) -> Decimal:
+    """tCO2e of the line's formula, GWP and sign at these values, rounded as a line is."""
+    mass = blocks.block(line.block).formula.value(values).quantize(PLACES, context=ARITHMETIC)
+    return EXACT.multiply(ARITHMETIC.multiply(mass, line.gwp), Decimal(line.sign))
+
+
+def _vintage(line: Line) -> tuple[str, ...]:
+    return tuple(one.id for one in line.parameters if one.tier in GRID_TIERS)
+
+
+def _sum(values: Iterable[Decimal]) -> Decimal:
+    total = _ZERO
+    for value in values:
+        total = EXACT.add(total, value)
+    return plain(total)
