@@ -159,6 +159,13 @@ _BLOCKS = (
         _parameter("rho", "t{gas}/1e4Nm3", "密度", "density at 0 ℃"),
     ),
     _block(
+        "COAL-GAS", "煤炭产量 × 含气量 × 密度", "coal, gas content and density", None,
+        _["AD"] * _["q"] * _["rho"],
+        _activity("AD", "t", "原煤产量", "raw coal"),
+        _parameter("q", "Nm3/t Sm3/t", "吨煤瓦斯涌出量", "gas set free by a tonne"),
+        _parameter("rho", "t{gas}/1e4Nm3 kg{gas}/Sm3", "密度（与体积同一状态）", "density in the state of the volume"),
+    ),
+    _block(
         "LOST", "外购气体的损耗", "a purchased gas that is lost", None,
         _["AD"] * _["share"],
         _activity("AD", "t{gas}", "外购使用量", "purchased and used"),

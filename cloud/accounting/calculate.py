@@ -10,6 +10,7 @@ from cloud.accounting.block import ITEM, Block, Slot
 from cloud.accounting.factors import NATIONAL, Basis, FactorSet, resolve
 from cloud.accounting.line import PLACES, Activity, Grade, Line, Used
 from cloud.accounting.method import GRID, Method, Row
+from cloud.accounting.reductions import Ledger, claim
 from cloud.accounting.statement import plain
 from cloud.accounting.units import ARITHMETIC, Quantity, Unit, unit
 from protocols.errors import ActivityError, MethodError
@@ -80,6 +81,7 @@ def lines(method: Method, entries: Iterable[Entry], programme: Programme) -> Ite
     """A line for each entry, in order. ActivityError, UnitError, FactorError and MethodError say what does not fit."""
     known: dict[tuple[str, str, int], _Source] = {}
     seen: set[tuple[str, str, str, date]] = set()
+    ledger: Ledger = {}
     for entry in entries:
         name = (entry.row, entry.item, entry.label, entry.start)
         if name in seen:
@@ -88,7 +90,10 @@ def lines(method: Method, entries: Iterable[Entry], programme: Programme) -> Ite
         key = (entry.row, entry.item, entry.start.year)
         if key not in known:
             known[key] = _source(method, entry, programme)
-        yield _line(method, known[key], entry, programme)
+        line = _line(method, known[key], entry, programme)
+        if line.class_ == "reduction":
+            claim(ledger, line)
+        yield line
 
 
 def _source(method: Method, entry: Entry, programme: Programme) -> _Source:
