@@ -10,6 +10,9 @@ import msgspec
 import typer
 
 import tanmeter
+from cloud.accounting import blocks
+from cloud.accounting import method as methods
+from cloud.accounting.method import Method, Row
 from drivers import builtin, cjt188_options, vocabulary
 from drivers.profile import Identify, Profile
 from drivers.profile_file import load
@@ -69,6 +72,27 @@ One quantity has one name, whoever made the meter; a part of it is said behind: 
 | --- | --- | --- |
 """
 
+METHODS = """# Methods
+
+How emissions are reckoned: each guideline, in each edition, as data. A method is chosen by programme and period, never by "latest"; the
+table of fuels goes with the guideline and its edition, for a tonne of anthracite is 1.92 to 2.52 t of CO2 by table. Nothing here was read
+from a printed guideline: every method is **DRAFT** until a person has compared it with the print, and a locked account refuses a draft
+unless it names it as an exception. Values with unit, standing and source: `tanmeter factor list`; one method with all its items:
+`tanmeter method show ID`.
+
+| id | 名称 · name | edition | in force | GWP | status |
+| --- | --- | --- | --- | --- | --- |
+"""
+BLOCKS = """
+## Blocks
+
+Every row of every method is one of these formulas. When a method is loaded, each row is checked with the units of its symbols: it must
+come out as a mass of its gas (tC is not tCO2, Nm3 is not m3), so a lost 44/12 cannot be written down.
+
+| block | 含义 · meaning | formula | symbols |
+| --- | --- | --- | --- |
+"""
+
 CJT188 = """
 ## Options of CJ/T 188 meters
 
@@ -90,7 +114,40 @@ def pages() -> dict[str, str]:
         + "".join(_names())
         + CJT188
         + "".join(_cjt188()),
+        "methods.md": METHODS
+        + "".join(_method_line(one) for one in methods.builtin().values())
+        + BLOCKS
+        + "".join(_blocks())
+        + "".join(_method(one) for one in methods.builtin().values()),
     }
+
+
+def _method_line(one: Method) -> str:
+    force = f"{one.effective_from} –" + (f" {one.effective_until}" if one.effective_until else "")
+    return f"| [`{one.id}`](#{one.id.replace('.', '')}) | {one.zh}<br>{one.en} | {one.edition} | {force} | {one.gwp} | {one.status} |\n"
+
+
+def _blocks() -> Iterator[str]:
+    """A line for each block: its formula and the units of its symbols."""
+    for block in blocks.BLOCKS.values():
+        symbols = "; ".join(f"{slot.name} {slot.zh} · {slot.en} [{', '.join(slot.units)}]" for slot in block.slots)
+        yield f"| `{block.id}` | {block.zh}<br>{block.en} | E = {block.formula.text()} | {symbols.replace('{gas}', 'gas')} |\n"
+
+
+def _method(one: Method) -> str:
+    sets = ", ".join(f"`{held.id}`" for held in one.sets)
+    head = f"\n## `{one.id}`\n\n{one.zh} · {one.en}. {one.document}, {one.edition}, programme {one.programme}; parameters {sets}."
+    head += (
+        f"\n**{one.status}**: {one.reason}.\n\n| row | 排放源 · source | E = | gas | class | indicator leaf | note |\n"
+    )
+    return head + "| --- | --- | --- | --- | --- | --- | --- |\n" + "".join(_row(row) for row in one.rows.values())
+
+
+def _row(row: Row) -> str:
+    leaf = row.leaf if isinstance(row.leaf, str) else "<br>".join(dict.fromkeys(row.leaf.values()))
+    formula = f"{'−' if row.sign == -1 else ''}`{row.block}` {blocks.block(row.block).formula.text()}"
+    note = _paragraph(" ".join(part for part in (row.note, row.source, "needs a proof" if row.proof else "") if part))
+    return f"| {row.row} | {row.zh}<br>{row.en} | {formula} | {row.gas} | {row.class_} | {leaf} | {note} |\n"
 
 
 def _names() -> Iterator[str]:
