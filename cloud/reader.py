@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Self
 
+from cloud.signatures import verifier
 from drivers.columns import Layouts, Table, replay_tracks
 from drivers.installation import Installation
 from protocols.errors import ProtocolError, RecordError
@@ -57,7 +58,7 @@ class Signed:
     def of(cls, frame: bytes, key: PublicKey) -> Self:
         """The block in a frame, its chunks not looked into; RecordError."""
         envelope, leaves = transport.unwrap(frame)
-        return cls(hashlib.sha256(envelope).digest(), block.open_header(envelope, key), leaves)
+        return cls(hashlib.sha256(envelope).digest(), block.open_header(envelope, verifier(key)), leaves)
 
     def items(self) -> list[tuple[bytes, Any]]:
         """The chunks' bytes, once they are known to be under the root, each with what it says; RecordError."""

@@ -169,7 +169,7 @@ def open_items(header: Header, items: Sequence[tuple[bytes, Any]]) -> tuple[Chun
     return chunks
 
 
-def open_header(envelope: bytes, key: cose.PublicKey) -> Header:
+def open_header(envelope: bytes, key: cose.Verifier) -> Header:
     """The header of an envelope signed by this key; SignatureError, EncodingError, ChainError."""
     return _header(cose.open1(envelope, key, BLOCK_TYPE, BLOCK_AAD))
 

@@ -54,6 +54,21 @@ class Signer(Protocol):
         """The 64-byte signature over ``data``; for ES256 r and s, 32 bytes each."""
 
 
+class Verifier(Protocol):
+    """What can check the signatures of one key."""
+
+    @property
+    def algorithm(self) -> int:
+        """The COSE algorithm, EDDSA or ES256."""
+
+    @property
+    def kid(self) -> bytes:
+        """SHA-256(SPKI), first 8 bytes: what an envelope names."""
+
+    def verify(self, signature: bytes, data: bytes) -> None:
+        """Check the 64-byte signature over ``data``; SignatureError."""
+
+
 @dataclass(frozen=True, slots=True)
 class PublicKey:
     """A key with the one algorithm it was enrolled for; EncodingError when ``spki`` is not such a key in DER."""
@@ -165,7 +180,7 @@ def sign1(payload: bytes, signer: Signer, content_type: str, aad: bytes) -> byte
     return b"".join((_head(protected), cbor.encode(payload), cbor.encode(signature)))
 
 
-def open1(envelope: bytes, key: PublicKey, content_type: str, aad: bytes) -> bytes:
+def open1(envelope: bytes, key: Verifier, content_type: str, aad: bytes) -> bytes:
     """The payload, once the envelope is one of this type signed by this key; EncodingError, SignatureError.
 
     The protected header must be, byte for byte, the one this key writes: nothing is chosen by what the envelope says.
@@ -242,7 +257,7 @@ def _header_of(envelope: bytes) -> tuple[int, bytes, str]:
     )
 
 
-def _explain(envelope: bytes, key: PublicKey, content_type: str) -> None:
+def _explain(envelope: bytes, key: Verifier, content_type: str) -> None:
     """Raise what is wrong with an envelope whose head is not the expected one."""
     algorithm, kid, found = _header_of(envelope)
     if found != content_type:
