@@ -29,6 +29,7 @@ class Kind(IntEnum):
     INCIDENT = 7
     QUARANTINE = 8
     BAR = 9
+    JOURNAL = 10
 
 
 BLOCK = "gateway, epoch, seq, received_at, frame"
@@ -50,6 +51,11 @@ FACTS: dict[str, tuple[Kind, str]] = {
         Kind.STATEMENT,
         "SELECT id, version, digest, site, period, created, content FROM statements"
         " WHERE id = :name AND version = :number",
+    ),
+    "journal": (
+        Kind.JOURNAL,
+        "SELECT number, kind, id, version, subject, period, digest, at, by, detail, body FROM journal"
+        " WHERE number = :number",
     ),
     "incident": (
         Kind.INCIDENT,

@@ -7,8 +7,9 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from cloud import enrolments, receipts, segments
+from cloud import enrolments, journal, receipts, segments
 from cloud.copied import Kind
+from cloud.rows import JournalRow
 from cloud.segments import Record
 from cloud.store import Store
 from protocols.errors import ConfigError, StoreError
@@ -115,6 +116,8 @@ class _Restoring:
                     db.execute("UPDATE gateways SET revoked_at = ?2, reason = ?3 WHERE gateway = ?1", fields)
                 case Kind.STATEMENT:
                     self.restored.statements += db.execute(_STATEMENT, fields).rowcount
+                case Kind.JOURNAL:
+                    journal.restore(db, JournalRow(*fields))
                 case Kind.INCIDENT:
                     self._incidents.append(fields)
                 case Kind.CONFIGURATION | Kind.PROFILE | Kind.QUARANTINE | Kind.BAR:

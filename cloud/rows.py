@@ -213,6 +213,27 @@ class StatementRow:
 
 
 @dataclass(frozen=True, slots=True)
+class JournalRow:
+    """An entry of the journal of accounts. ``number`` only rises, 0 before it is kept; ``body`` is compressed.
+
+    ``kind`` and ``id``: ``file`` (a subject file, by digest), ``subject``, ``signer`` (a key, by kid), ``activity`` (a
+    file, by digest), ``account`` (A-...), ``mark`` (a decision on a version: its reference). ``detail`` is JSON.
+    """
+
+    number: int
+    kind: str
+    id: str
+    version: int
+    subject: str
+    period: str
+    digest: str
+    at: int
+    by: str
+    detail: str
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Counts:
     """How much the collector holds."""
 

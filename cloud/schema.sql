@@ -1,7 +1,7 @@
 -- The collector's tables. `gateway` (16 bytes) is the first column of every key that belongs to one; amounts are decimal text; instants UTC ms.
 
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
-INSERT OR IGNORE INTO meta VALUES ('schema', 3), ('ingest_seq', 0);
+INSERT OR IGNORE INTO meta VALUES ('schema', 4), ('ingest_seq', 0);
 
 CREATE TABLE IF NOT EXISTS gateways (
     gateway BLOB PRIMARY KEY,
@@ -160,6 +160,27 @@ CREATE TABLE IF NOT EXISTS statements (
     PRIMARY KEY (id, version)
 ) WITHOUT ROWID;
 
+-- What accounts are made of beside the record, in the order in which it came, and never changed: subject files and the
+-- subjects in them, keys of who signs activity, activity files, versions of accounts, and what was decided on them.
+CREATE TABLE IF NOT EXISTS journal (
+    number INTEGER PRIMARY KEY, kind TEXT NOT NULL, id TEXT NOT NULL, version INTEGER NOT NULL,
+    subject TEXT NOT NULL, period TEXT NOT NULL, digest TEXT NOT NULL, at INTEGER NOT NULL, by TEXT NOT NULL,
+    detail TEXT NOT NULL, body BLOB NOT NULL,
+    UNIQUE (kind, id, version)
+);
+CREATE INDEX IF NOT EXISTS journal_subject ON journal (kind, subject, period);
+
+-- Which certificate of green power, hydrogen or a reduction is used where: in the whole city once.
+CREATE TABLE IF NOT EXISTS proofs (
+    proof TEXT NOT NULL, account TEXT NOT NULL, subject TEXT NOT NULL, use TEXT NOT NULL,
+    PRIMARY KEY (proof, account)
+) WITHOUT ROWID;
+CREATE TRIGGER IF NOT EXISTS proofs_once BEFORE INSERT ON proofs WHEN EXISTS (
+    SELECT 1 FROM proofs WHERE proof = new.proof AND (subject, use) <> (new.subject, new.use)
+) BEGIN
+    SELECT RAISE(ABORT, 'a proof is used once');
+END;
+
 -- What a second copy must hold besides the blocks, in the order in which it came to be: a name, never the thing itself.
 -- `after`: the newest ingest number when it did. Filled by triggers, so that nothing can be forgotten.
 CREATE TABLE IF NOT EXISTS facts (
@@ -196,6 +217,9 @@ END;
 CREATE TRIGGER IF NOT EXISTS facts_statement AFTER INSERT ON statements BEGIN
     INSERT INTO facts (after, kind, number, name)
         SELECT value, 'statement', new.version, new.id FROM meta WHERE name = 'ingest_seq';
+END;
+CREATE TRIGGER IF NOT EXISTS facts_journal AFTER INSERT ON journal BEGIN
+    INSERT INTO facts (after, kind, number) SELECT value, 'journal', new.number FROM meta WHERE name = 'ingest_seq';
 END;
 CREATE TRIGGER IF NOT EXISTS facts_incident AFTER INSERT ON incidents BEGIN
     INSERT INTO facts (after, kind, gateway, number)

@@ -108,7 +108,7 @@ def zone_of(store: Store, site: str) -> ZoneInfo:
     """The time zone of a site's business days, as its newest block was made under; AccountError for an unknown site."""
     for gateway in _gateways(store, site):
         number = gateway.config_number or store.configurations(gateway.id)[0].number
-        return _installation(store, gateway.id, number).site.zone
+        return installation(store, gateway.id, number).site.zone
     raise UnknownNameError(f"site: found {site!r}, expected one with an enrolled gateway: {', '.join(sites(store))}")
 
 
@@ -190,7 +190,7 @@ def energy(store: Store, gateway: Gateway, period: Period) -> list[Interval]:
     devices = {
         device.id
         for entry in store.configurations(gateway.id)
-        for device in _installation(store, gateway.id, entry.number).site.device
+        for device in installation(store, gateway.id, entry.number).site.device
     }
     rows = (store.series(gateway.id, device, ENERGY, period.start, period.end) for device in sorted(devices))
     return [row.interval for series in rows for row in series]
@@ -199,14 +199,14 @@ def energy(store: Store, gateway: Gateway, period: Period) -> list[Interval]:
 def configured(store: Store, gateway: Gateway, period: Period) -> Configured:
     """Which configurations of a gateway are in force over a period, and which one each of its blocks was made under."""
     numbers = [entry.number for entry in store.configurations(gateway.id)]
-    installation = partial(_installation, store, gateway.id)
+    opened = partial(installation, store, gateway.id)
     if len(numbers) == 1:
-        return Configured(gateway.id.hex(), frozenset(numbers), installation, lambda *_: numbers[0])
+        return Configured(gateway.id.hex(), frozenset(numbers), opened, lambda *_: numbers[0])
     used = store.configurations_used(gateway.id, period.start, period.end)
     if not used:
         before = store.block_before(gateway.id, period.start)
         used = frozenset([min(numbers) if before is None else before.config_number])
-    return Configured(gateway.id.hex(), used, installation, partial(_number, store, gateway.id))
+    return Configured(gateway.id.hex(), used, opened, partial(_number, store, gateway.id))
 
 
 def _number(store: Store, gateway: bytes, epoch: int, seq: int) -> int:
@@ -216,7 +216,8 @@ def _number(store: Store, gateway: bytes, epoch: int, seq: int) -> int:
     return row.config_number
 
 
-def _installation(store: Store, gateway: bytes, number: int) -> Installation:
+def installation(store: Store, gateway: bytes, number: int) -> Installation:
+    """What a gateway's configuration of this number installs; AccountError when it is not held."""
     found = store.installation(gateway, number)
     if found is None:
         raise AccountError(f"gateway {gateway.hex()}: found no configuration {number}, expected it to be held")

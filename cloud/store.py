@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cloud import ahead, dated_rows, ingest, memory_rows, receipts
-from cloud.archive import Archive
 from cloud.booking import Book
 from cloud.enrolments import GATEWAY_COLUMNS
 from cloud.ingest import Beginning, Examiner, Finding, Head
+from cloud.journal import Journal
 from cloud.ledger import Ledger
 from cloud.rows import Gateway
 from cloud.taking import Desk, Patience, Taking
@@ -30,7 +30,7 @@ class Answered(NamedTuple):
     settled: bytes | None = None
 
 
-class Store(Archive):
+class Store(Journal):
     """The one place where the collector's state lives. Its methods may be called from any thread."""
 
     def __init__(

@@ -35,7 +35,8 @@ TanmeterError
 ├── AccountError         ACC-801  an account cannot be drawn up from what is held
 │   ├── UnknownNameError ACC-802  no statement, version or site of that name
 │   ├── ActivityError    ACC-803  activity data that break a rule: missing, doubled, out of bounds, without proof
-│   └── LockedError      ACC-804  a locked account refuses what would change it
+│   ├── LockedError      ACC-804  a locked account refuses what would change it
+│   └── ProofError       ACC-805  a certificate is used a second time
 ├── ReportError          RPT-801  a report cannot be printed here
 └── EvidenceError        EVI-901  an evidence pack does not verify
 """
@@ -306,6 +307,12 @@ class ReportError(TanmeterError):
 
     code = "RPT-801"
     exit_code = 8
+
+
+class ProofError(AccountError):
+    """A certificate of green power, hydrogen or a reduction is used a second time in the city."""
+
+    code = "ACC-805"
 
 
 class EvidenceError(TanmeterError):

@@ -53,7 +53,7 @@ Hex = Annotated[str, msgspec.Meta(pattern=r"^([0-9a-f]{32})?$")]
 Sha256 = Annotated[str, msgspec.Meta(pattern=r"^([0-9a-f]{64})?$")]
 Category = Literal["energy", "industry", "building", "transport", "park", "community", "reduction"]
 Role = Literal["main", "sub"]
-Semantics = Literal["cumulative", "period", "instantaneous"]
+Semantics = Literal["cumulative", "instantaneous"]
 DenominatorKind = Literal["output", "added-value", "gdp", "area", "population", "km", "t-km"]
 DENOMINATORS: Mapping[DenominatorKind, tuple[str, ...]] = {
     "output": ("t", "each", "MWh", "m2", "m3", "1e4Nm3"),
@@ -101,10 +101,12 @@ class Fixed(_Part, frozen=True):
 class Meter(_Part, frozen=True):
     """A point of an installed device that feeds a symbol of a row.
 
-    ``role`` sub: shown beside its main meter ``of``, never added. ``semantics``: what the point's amounts are; of a
-    rate (instantaneous) the hours without a sample are gaps. ``normal``: a gas meter in m3 is brought to Nm3 by the
-    ``pressure`` and ``temperature`` points of the same device, or by this declared factor with its document.
-    ``ceiling``: the greatest amount in an hour, which fills what nothing better fills. ``class_``: accuracy, percent.
+    ``role`` sub: shown beside its main meter ``of``, never added. ``semantics``: cumulative is a register,
+    instantaneous a flow, whose hours without a sample are gaps. Totals that somebody else took over a period come as
+    an activity file. ``normal``: a gas meter in m3 is brought to Nm3 by the ``pressure`` (absolute, or with
+    ``atmosphere_kpa`` above the air's) and ``temperature`` points of the same device, or by this declared factor with
+    its document. ``ceiling``: the greatest amount in an hour, as it counts, which fills gaps; a flow must have one.
+    ``class_``: accuracy, percent.
     """
 
     device: Id
@@ -120,6 +122,7 @@ class Meter(_Part, frozen=True):
     class_: str = ""
     pressure: str = ""
     temperature: str = ""
+    atmosphere_kpa: str = "0"
     normal: Fixed | None = None
     ceiling: str = ""
     given: dict[str, Fixed] = {}
@@ -277,6 +280,7 @@ def _numbers(one: Subject, where: str) -> Iterator[tuple[str, str, str, str | No
         if denominator.uncertainty is not None:
             yield f"{where}.denominator[{index}].uncertainty", denominator.uncertainty, "0", None
     for index, meter in enumerate(one.meter):
+        yield f"{where}.meter[{index}].atmosphere_kpa", meter.atmosphere_kpa, "0", "120"
         if meter.class_:
             yield f"{where}.meter[{index}].class", meter.class_, "0", "20"
         for name, fixed in meter.given.items():
@@ -326,6 +330,8 @@ def _check_meters(one: Subject, where: str) -> None:
             _quantity(fixed.value, f"{place}.{name}.value")
         if meter.normal and _quantity(meter.normal.value, place).unit.dimension != unit("Nm3/m3").dimension:
             raise ConfigError(f"{place}.normal.value", repr(meter.normal.value), "a factor in Nm3/m3")
+        if not meter.ceiling and (meter.semantics == "instantaneous" or meter.pressure):
+            raise ConfigError(f"{place}.ceiling", "none", "the greatest amount in an hour, to fill gaps with")
         if meter.ceiling:
             _quantity(meter.ceiling, f"{place}.ceiling")
 

@@ -35,6 +35,8 @@ FIGURES = {
     "dated": "*",
     "latest": "*",
     "statements": "*",
+    "journal": "*",
+    "proofs": "*",
     "blocks": "gateway, epoch, seq, hash, utc_start, utc_end, received_at, config_number, readings, fault, frame",
     "events": "*",
     "gateways": "*",

@@ -95,6 +95,7 @@ def test_a_subject_file_says_who_belongs_where_and_what_feeds_what() -> None:
         ('tco2e = "98000"', 'tco2e = "NaN"', "target[0].tco2e"),
         ('lat = "23.13"', 'lat = "123.13"', "place.lat"),
         ('normal = { value = "0.93 Nm3/m3"', 'pressure = "pressure"\nnormal = { value = "0.93 Nm3/m3"', "pressure"),
+        ('class = "0.5"', 'semantics = "instantaneous"', "meter[0].ceiling"),
         ('class = "0.5"', 'class = "0.5"\naccuracy = "1"', "accuracy"),
     ],
 )

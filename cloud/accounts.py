@@ -1,0 +1,243 @@
+"""Versions of accounts: the pure draw over what the store holds, locked by four eyes, never rewritten.
+
+A period is open until somebody closes it; a version is provisional until two people have put their names to it, and
+superseded once a newer one stands beside it. Late data, a new factor or another subject file make that newer version.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import msgspec
+
+from cloud import activities, metering, subjects
+from cloud.accounting import draw as drawing
+from cloud.accounting import effects, feeds, inventory
+from cloud.accounting import method as methods
+from cloud.accounting import period as periods
+from cloud.accounting.bundle import Library
+from cloud.accounting.draw import Drawn, draw
+from cloud.accounting.electricity import MISSING, OPEN
+from cloud.accounting.inventory import Closure, Inventory, Version
+from cloud.accounting.line import State
+from cloud.accounting.period import Period
+from cloud.accounting.subject import ZONE
+from cloud.journal import pack, unpack
+from cloud.rows import JournalRow
+from cloud.store import Store
+from protocols.errors import AccountError, ConfigError, ConflictError, LockedError, ProofError, UnknownNameError
+
+TRIES = 3
+"""How often a version is tried again when another process has just issued that number."""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How a version stands: who has put their names to it, and how it was locked, if it was."""
+
+    state: State
+    names: tuple[str, ...]
+    closure: Closure
+    exceptions: tuple[str, ...]
+
+
+def period_of(text: str) -> Period:
+    """A period in the days of subjects; AccountError."""
+    return periods.parse(text, ZONE)
+
+
+def content(store: Store, library: Library, subject: str, period: Period, now: int) -> tuple[Inventory, int]:
+    """What a subject emitted in a period as the store holds it at ``now``, and how far the record went into it.
+
+    UnknownNameError, AccountError, ActivityError, FactorError, MethodError, UnitError.
+    """
+    as_of = store.as_of()
+    held = subjects.get(store, subject)
+    if not held.subject.method:
+        raise AccountError(f"{subject}: found no method in its subject file, expected one: its members have accounts")
+    method = methods.get(held.subject.method)
+    until = metering.through(store, held.subject, period, now)
+    fed = list(metering.fed(store, held.subject, period, until))
+    entries = (*feeds.entries(fed), *activities.entries(store, held.subject, method, period))
+    reasons = tuple(feeds.reasons(fed, period, until))
+    drawn = Drawn(entries, until, feeds.coverage(fed), feeds.filled(fed), reasons)
+    return draw(held.subject, method, period, library.factors, drawn, subject_sha256=held.sha256), as_of
+
+
+def live(store: Store, library: Library, subject: str, period: Period, now: int) -> Version:
+    """The account as it stands at ``now``, nothing written: the newest version while that says the same, else a draft.
+
+    A draft carries the newest version's number (0 before the first) and the difference to it.
+    """
+    found, as_of = content(store, library, subject, period, now)
+    newest = _newest(store, inventory.account_id(subject, period.id))
+    if newest is not None and newest.digest == found.digest:
+        return newest
+    return msgspec.structs.replace(_minted(found, newest, as_of, now), version=newest.version if newest else 0)
+
+
+def close(store: Store, library: Library, subject: str, period: Period, now: int) -> Version:
+    """The version that says what is held at ``now``: the newest, or a new one beside it when the content differs.
+
+    ProofError when a certificate in it is used elsewhere.
+    """
+    for _ in range(TRIES):
+        found, as_of = content(store, library, subject, period, now)
+        newest = _newest(store, inventory.account_id(subject, period.id))
+        if newest is not None and newest.digest == found.digest:
+            return newest
+        version = _minted(found, newest, as_of, now)
+        proofs = _proofs(found)
+        detail = json.dumps({"as_of": as_of, "proofs": proofs, "tco2e": str(found.totals.total)}, ensure_ascii=False)
+        body = pack(inventory.to_json(version))
+        place = (version.id, version.version, subject, period.id, version.digest)
+        try:
+            store.keep([JournalRow(0, "account", *place, now, "", detail, body)], proofs.items())
+        except ConflictError:
+            continue
+        return version
+    raise AccountError(f"{subject}, {period.id}: found another writer {TRIES} times, expected to be let through")
+
+
+def lock(store: Store, reference: str, by: Sequence[str], now: int, *, closure: Closure = "complete") -> Version:
+    """Put names to a version; with two different ones it is locked. LockedError says what stands against it.
+
+    ``exceptions`` locks it with every draft, estimate and gap listed by name; ``partial`` beyond that with time of
+    which nothing is known. A version that is superseded, or of a period that is still open, is never locked.
+    """
+    version = get(store, reference)
+    if version.state != "provisional":
+        raise LockedError(f"{version.reference}: found it {version.state}, expected one that is provisional")
+    exceptions = _admitted(version, closure)
+    names = [*version.locked_by, *(name.strip() for name in by)]
+    if not by or not all(names) or len(set(names)) < len(names) or len(names) > 2:
+        raise ConfigError("--by", ", ".join(names) or "none", "two different names (four eyes)")
+    decided = {"by": names, "closure": closure, "exceptions": list(exceptions)}
+    marks = store.entry_versions("mark", version.reference)
+    _same_closure(marks, closure)
+    detail = json.dumps(decided, ensure_ascii=False)
+    place = (version.reference, len(marks) + 1, version.content.subject, version.content.period.id, version.digest)
+    store.keep([JournalRow(0, "mark", *place, now, names[-1], detail, b"")])
+    return get(store, version.reference)
+
+
+def get(store: Store, reference: str) -> Version:
+    """The version ``A-S-0012-2026-11@2``, or the newest without a number, as it stands; UnknownNameError for none."""
+    name, number = inventory.parse_reference(reference)
+    row = store.entry("account", name, number)
+    if row is None:
+        raise UnknownNameError(f"account: found none named {reference!r}, expected one that `account list` shows")
+    return _stands(store, row)
+
+
+def versions(store: Store, account: str) -> list[Version]:
+    """Every version of an account as it stands, oldest first."""
+    return [_stands(store, row) for row in store.entry_versions("account", account, heads=False)]
+
+
+def listing(store: Store, subject: str | None = None, period: str | None = None) -> list[Version]:
+    """The newest version of every account, by subject and period."""
+    rows = store.entries("account", subject=subject, period=period, heads=False)
+    return [_stands(store, row) for row in sorted(rows, key=lambda row: (row.subject, row.period))]
+
+
+def issued(store: Store, account: str, number: int) -> Version:
+    """A version as it was issued, whatever came of it; UnknownNameError."""
+    row = store.entry("account", account, number)
+    if row is None:
+        raise UnknownNameError(f"account: found no {account}@{number}, expected one that `account list` shows")
+    return _decode(row)
+
+
+def _minted(found: Inventory, newest: Version | None, as_of: int, now: int) -> Version:
+    return Version(
+        id=inventory.account_id(found.subject, found.period.id),
+        version=1 if newest is None else newest.version + 1,
+        state="provisional",
+        minted_at=periods.stamp(now, ZONE),
+        locked_by=(),
+        as_of=as_of,
+        digest=found.digest,
+        supersedes=None if newest is None else newest.version,
+        difference=None if newest is None else effects.difference(newest.content, found),
+        content=found,
+    )
+
+
+def _admitted(version: Version, closure: Closure) -> tuple[str, ...]:
+    """What is accepted with a version that is locked so; LockedError when it takes more."""
+    reasons = version.content.reasons
+    if OPEN in reasons:
+        raise LockedError(f"{version.reference}: found its period open, expected one that is over: close it again then")
+    found = drawing.unconfirmed(version.content)
+    if MISSING in reasons and closure != "partial":
+        raise LockedError(
+            f"{version.reference}: found time of which nothing is known, expected --partial, or a ceiling in the"
+            " subject file"
+        )
+    if found and closure == "complete":
+        first = "; ".join(found[:3])
+        raise LockedError(
+            f"{version.reference}: found {len(found)} things that are not confirmed ({first}), expected none, or"
+            " --with-exceptions"
+        )
+    return found
+
+
+def _same_closure(marks: Sequence[JournalRow], closure: Closure) -> None:
+    if marks and (held := json.loads(marks[-1].detail)["closure"]) != closure:
+        raise LockedError(f"{marks[-1].id}: found it signed as {held}, expected the second name to say the same")
+
+
+def _proofs(found: Inventory) -> dict[str, str]:
+    """Each certificate in an inventory and what it is used for; ProofError for one that is in it twice."""
+    proofs: dict[str, str] = {}
+    for line in found.lines:
+        if line.proof:
+            use = f"{line.id} {line.start}--{line.end}"
+            if line.proof in proofs:
+                raise ProofError(f"{use}: found {line.proof!r} in {proofs[line.proof]} too, expected each proof once")
+            proofs[line.proof] = use
+    return proofs
+
+
+def _stands(store: Store, row: JournalRow) -> Version:
+    version = _decode(row)
+    newest = store.entry_head("account", row.id)
+    standing = _standing(store, version, superseded=newest is not None and newest.version > row.version)
+    return msgspec.structs.replace(
+        version,
+        state=standing.state,
+        locked_by=standing.names,
+        closure=standing.closure,
+        exceptions=standing.exceptions,
+    )
+
+
+def _standing(store: Store, version: Version, *, superseded: bool) -> Standing:
+    marks = store.entry_versions("mark", version.reference)
+    if not marks:
+        return Standing("superseded" if superseded else "provisional", (), "", ())
+    decided = json.loads(marks[-1].detail)
+    names = tuple(decided["by"])
+    locked = len(names) > 1
+    state: State = "superseded" if superseded else "locked" if locked else "provisional"
+    return Standing(state, names, decided["closure"] if locked else "", tuple(decided["exceptions"]) if locked else ())
+
+
+def _newest(store: Store, account: str) -> Version | None:
+    row = store.entry("account", account)
+    return None if row is None else _decode(row)
+
+
+def _decode(row: JournalRow) -> Version:
+    """The version as it was issued; AccountError when its content is not what its digest names."""
+    try:
+        found = msgspec.json.decode(unpack(row.body), type=Version)
+    except msgspec.DecodeError as error:
+        raise AccountError(f"account {row.id}@{row.version}: {error}, expected the form it was kept in") from error
+    if found.content.digest != row.digest or found.digest != row.digest:
+        raise AccountError(
+            f"account {row.id}@{row.version}: found content {found.content.digest}, expected {row.digest}"
+        )
+    return found

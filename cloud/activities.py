@@ -1,0 +1,133 @@
+"""Activity files of the store: signed ones and declared ones, kept byte for byte; and what they give an account."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date
+
+from cloud import subjects
+from cloud.accounting import activity_file, signed_activity
+from cloud.accounting import method as methods
+from cloud.accounting.activity_file import ActivityFile
+from cloud.accounting.calculate import Entry
+from cloud.accounting.line import Grade
+from cloud.accounting.method import Method
+from cloud.accounting.period import Period
+from cloud.accounting.subject import Subject
+from cloud.journal import pack, unpack
+from cloud.rows import JournalRow
+from cloud.store import Store
+from protocols.errors import ActivityError, ConfigError, EvidenceError, UnknownNameError
+from protocols.record import cose
+
+_NO_DAY = date.min
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """An activity file that is held. ``kid`` names the key that signed it, "" for a declared one."""
+
+    sha256: str
+    subject: str
+    grade: Grade
+    by: str
+    kid: str
+    at: int
+    replaces: str
+    replaced_by: str
+    count: int
+
+
+def take_signed(store: Store, name: str, envelope: bytes, *, now: int) -> Kept:
+    """Keep a signed activity file, once its signature is of a registered key and everything in it fits its subject.
+
+    EncodingError, SignatureError, EnrolmentError, ActivityError, ConfigError.
+    """
+    kid = cose.kid_of(envelope)
+    key, by = subjects.signer(store, kid)
+    source = signed_activity.open_activity(envelope, key)
+    return _take(store, name, source, envelope, "imported", by=by, kid=kid.hex(), now=now)
+
+
+def declare(store: Store, name: str, source: bytes, *, by: str, now: int) -> Kept:
+    """Keep an activity file that somebody declares in his name; ActivityError, ConfigError."""
+    if not by.strip():
+        raise ConfigError("--by", repr(by), "the name of whoever declares it")
+    return _take(store, name, source, source, "declared", by=by, kid="", now=now)
+
+
+def listing(store: Store, subject: str | None = None) -> list[Kept]:
+    """Every activity file held, in the order they came."""
+    rows = store.entries("activity", subject=subject)
+    instead = {json.loads(row.detail)["replaces"]: row.id for row in rows}
+    return [_kept(row, instead.get(row.id, "")) for row in rows]
+
+
+def content(store: Store, sha256: str) -> tuple[Kept, bytes]:
+    """A file and what is known of it, its signature checked again; UnknownNameError, SignatureError, EvidenceError."""
+    row = store.entry("activity", sha256)
+    if row is None:
+        raise UnknownNameError(f"activity: found none with the digest {sha256}, expected one that was taken in")
+    kept, source = _kept(row, ""), unpack(row.body)
+    if kept.kid:
+        key, _ = subjects.signer(store, bytes.fromhex(kept.kid), now=False)
+        source = signed_activity.open_activity(source, key)
+    if hashlib.sha256(source).hexdigest() != sha256:
+        raise EvidenceError(f"activity {sha256}", "digest", "found other bytes than those it is named by")
+    return kept, source
+
+
+def entries(store: Store, subject: Subject, method: Method, period: Period) -> Iterator[Entry]:
+    """What the files that stand give of a period; ActivityError for an entry that lies across its edge."""
+    first, last = period.days()
+    for kept in listing(store, subject.id):
+        if kept.replaced_by:
+            continue
+        _, source = content(store, kept.sha256)
+        file = activity_file.read(kept.sha256[:16], source)
+        for entry in _read(kept.sha256[:16], file, method, kept.grade, kept.by):
+            if entry.start < last and entry.end > first:
+                if entry.start < first or entry.end > last:
+                    raise ActivityError(
+                        f"{kept.sha256[:16]}: {entry.row}: found {entry.start} to {entry.end} across the edge of"
+                        f" {period.id}, expected it cut there"
+                    )
+                yield entry
+
+
+def _take(store: Store, name: str, source: bytes, body: bytes, grade: Grade, *, by: str, kid: str, now: int) -> Kept:
+    file = activity_file.read(name, source)
+    subject = subjects.get(store, file.subject).subject
+    if not subject.method:
+        raise ActivityError(f"{name}: subject: found {subject.id}, which has no method, expected one that has")
+    method = methods.get(file.method or subject.method)
+    count = len(list(_read(name, file, method, grade, by)))
+    if file.replaces:
+        replaced = store.entry("activity", file.replaces)
+        if replaced is None or replaced.subject != subject.id:
+            raise ActivityError(f"{name}: replaces: found {file.replaces!r}, expected the digest of a file held of it")
+    detail = {"grade": grade, "kid": kid, "replaces": file.replaces, "count": count}
+    row = JournalRow(
+        0, "activity", file.sha256, 1, subject.id, "", file.sha256, now, by, json.dumps(detail), pack(body)
+    )
+    store.keep([row])
+    found = store.entry("activity", file.sha256)
+    assert found is not None, "it has just been kept"
+    return _kept(found, "")
+
+
+def _read(name: str, file: ActivityFile, method: Method, grade: Grade, by: str) -> Iterator[Entry]:
+    """The entries of a file that is kept: each says its own days, so that it is of one period for good."""
+    for index, entry in enumerate(activity_file.entries(name, file, method, _NO_DAY, _NO_DAY, grade=grade, by=by)):
+        if _NO_DAY in (entry.start, entry.end):
+            raise ActivityError(f"{name}: activity[{index}]: found no from and until, expected the days it is of")
+        if entry.start >= entry.end:
+            raise ActivityError(f"{name}: activity[{index}]: found {entry.start} to {entry.end}, expected a later end")
+        yield entry
+
+
+def _kept(row: JournalRow, replaced_by: str) -> Kept:
+    detail = json.loads(row.detail)
+    told = (detail["grade"], row.by, detail["kid"], row.at, detail["replaces"], replaced_by, detail["count"])
+    return Kept(row.id, row.subject, *told)

@@ -1,0 +1,149 @@
+"""The journal of accounts: subject files, keys, activity, versions, decisions. Appended, never changed.
+
+One table holds them in the order in which they came, so that a copy, a restore and the feed of corrections are a walk
+along it. A thing that changes (a subject, an account) has versions side by side; the newest one counts.
+"""
+
+import sqlite3
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+import zstandard
+
+from cloud.archive import Archive
+from cloud.rows import JournalRow
+from protocols.errors import ConflictError, ProofError
+
+COLUMNS = "number, kind, id, version, subject, period, digest, at, by, detail, body"
+HEADS = "number, kind, id, version, subject, period, digest, at, by, detail, x''"
+"""The same without the body."""
+LEVEL = 3
+LIMIT = 64 << 20
+"""Bytes of a body, opened."""
+
+
+class Journal(Archive):
+    """The part of the store that keeps what accounts are made of."""
+
+    def keep(self, rows: Sequence[JournalRow], proofs: Iterable[tuple[str, str]] = ()) -> list[int]:
+        """Keep entries in one transaction; their numbers. The same again changes nothing and has the number it had.
+
+        ``proofs`` (certificate, use) are those of the account that is kept, instead of what it claimed before.
+        ConflictError where one of that name and version says otherwise, ProofError for a certificate used elsewhere.
+        """
+        with self.writing() as db:
+            numbers = [_keep(db, row) for row in rows]
+            for row in rows:
+                if row.kind == "account":
+                    _claim(db, row, dict(proofs))
+            return numbers
+
+    def entry(self, kind: str, id: str, version: int | None = None) -> JournalRow | None:
+        """One entry, its newest version when none is named."""
+        with self.reading() as db:
+            row = db.execute(
+                f"SELECT {COLUMNS} FROM journal WHERE kind = ? AND id = ? AND version = coalesce(?, version)"
+                " ORDER BY version DESC LIMIT 1",
+                (kind, id, version),
+            ).fetchone()
+            return JournalRow(*row) if row else None
+
+    def entry_head(self, kind: str, id: str) -> JournalRow | None:
+        """The newest version of an entry, without its body."""
+        with self.reading() as db:
+            row = db.execute(
+                f"SELECT {HEADS} FROM journal WHERE kind = ? AND id = ? ORDER BY version DESC LIMIT 1", (kind, id)
+            ).fetchone()
+            return JournalRow(*row) if row else None
+
+    def entry_versions(self, kind: str, id: str, *, heads: bool = True) -> list[JournalRow]:
+        """Every version of an entry, oldest first; without their bodies unless asked for."""
+        with self.reading() as db:
+            rows = db.execute(
+                f"SELECT {HEADS if heads else COLUMNS} FROM journal WHERE kind = ? AND id = ? ORDER BY version",
+                (kind, id),
+            )
+            return [JournalRow(*row) for row in rows]
+
+    def entries(
+        self, kind: str, *, subject: str | None = None, period: str | None = None, heads: bool = True
+    ) -> list[JournalRow]:
+        """The newest version of each entry of a kind, in the order they came."""
+        with self.reading() as db:
+            rows = db.execute(
+                f"SELECT {HEADS if heads else COLUMNS} FROM journal AS j WHERE kind = ?"
+                " AND subject = coalesce(?, subject) AND period = coalesce(?, period)"
+                " AND version = (SELECT max(version) FROM journal WHERE kind = j.kind AND id = j.id) ORDER BY number",
+                (kind, subject, period),
+            )
+            return [JournalRow(*row) for row in rows]
+
+    def journal(self, after: int, limit: int, kinds: Sequence[str] = ()) -> list[JournalRow]:
+        """Entries behind a number, without their bodies."""
+        among = f" AND kind IN ({', '.join('?' * len(kinds))})" if kinds else ""
+        with self.reading() as db:
+            rows = db.execute(
+                f"SELECT {HEADS} FROM journal WHERE number > ?{among} ORDER BY number LIMIT ?", (after, *kinds, limit)
+            )
+            return [JournalRow(*row) for row in rows]
+
+    def journal_end(self) -> int:
+        """The number of the newest entry, 0 for none."""
+        with self.reading() as db:
+            (number,) = db.execute("SELECT coalesce(max(number), 0) FROM journal").fetchone()
+            return int(number)
+
+
+def pack(source: bytes) -> bytes:
+    """A body as it is kept."""
+    return zstandard.ZstdCompressor(level=LEVEL).compress(source)
+
+
+def unpack(body: bytes) -> bytes:
+    """What was packed."""
+    return zstandard.ZstdDecompressor().decompress(body, max_output_size=LIMIT) if body else b""
+
+
+def restore(db: sqlite3.Connection, row: JournalRow) -> None:
+    """Put an entry of a copy where it was."""
+    db.execute(f"INSERT OR IGNORE INTO journal ({COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?,?)", _values(row))
+    if row.kind == "account":
+        _claim(db, row, dict(msgspec.json.decode(row.detail)["proofs"]))
+
+
+def _keep(db: sqlite3.Connection, row: JournalRow) -> int:
+    held = db.execute(
+        "SELECT number, digest FROM journal WHERE kind = ? AND id = ? AND version = ?", (row.kind, row.id, row.version)
+    ).fetchone()
+    if held is None:
+        cursor = db.execute(
+            f"INSERT INTO journal ({COLUMNS.removeprefix('number, ')}) VALUES (?,?,?,?,?,?,?,?,?,?)", _values(row)[1:]
+        )
+        return int(cursor.lastrowid or 0)
+    if held[1] != row.digest:
+        name = f"{row.kind} {row.id} version {row.version}"
+        raise ConflictError(f"{name}: found digest {row.digest}, expected {held[1]}: what is held")
+    return int(held[0])
+
+
+def _claim(db: sqlite3.Connection, row: JournalRow, proofs: Mapping[str, str]) -> None:
+    """The certificates an account uses now; ProofError names where one is used already."""
+    db.execute("DELETE FROM proofs WHERE account = ?", (row.id,))
+    for proof, use in proofs.items():
+        held = db.execute(
+            "SELECT account, subject, use FROM proofs WHERE proof = ? AND (subject, use) <> (?, ?) LIMIT 1",
+            (proof, row.subject, use),
+        ).fetchone()
+        if held is not None:
+            account, subject, other = held
+            raise ProofError(
+                f"{row.id}, {use}: found the proof {proof!r} used in {account} ({subject}, {other}), expected one that"
+                " is used nowhere else"
+            )
+        db.execute("INSERT INTO proofs VALUES (?,?,?,?)", (proof, row.id, row.subject, use))
+
+
+def _values(row: JournalRow) -> tuple[Any, ...]:
+    place = (row.number, row.kind, row.id, row.version, row.subject, row.period)
+    return (*place, row.digest, row.at, row.by, row.detail, row.body)

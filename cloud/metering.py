@@ -1,0 +1,99 @@
+"""The meters of a subject in the store: which gateways hold them, what their points came to over a period."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from cloud import gauges, statements
+from cloud.accounting import conditions, feeds
+from cloud.accounting.feeds import Fed
+from cloud.accounting.metered import Metered, known_until, metered
+from cloud.accounting.period import Period
+from cloud.accounting.subject import Meter, Subject
+from cloud.accounting.units import quantity, unit
+from cloud.intervals import Interval
+from cloud.rows import Gateway
+from cloud.store import Store
+from protocols.errors import ActivityError
+
+KINDS = {"cumulative": "counter", "instantaneous": "rate"}
+
+
+def through(store: Store, subject: Subject, period: Period, now: int) -> int:
+    """How far the figures of a period go (UTC ms): its end, or while it runs up to the newest reading of a meter."""
+    if now >= period.end:
+        return period.end
+    found = [
+        known_until(one)
+        for meter in _mains(subject)
+        for gateway in gateways(store, subject, meter)
+        for one in _series(store, gateway, meter, period.start, period.end)[-1:]
+    ]
+    return max(found, default=min(max(now, period.start), period.end))
+
+
+def fed(store: Store, subject: Subject, period: Period, until: int) -> Iterator[Fed]:
+    """What every main meter of a subject came to in each part of a period, up to ``until`` (UTC ms).
+
+    A meter that no gateway holds is there with nothing known of it: a missing meter is not a zero.
+    """
+    for meter in _mains(subject):
+        for start, end in feeds.parts(meter, period):
+            if start >= until:
+                continue
+            held = gateways(store, subject, meter)
+            for gateway in held:
+                yield Fed(meter, gateway.id.hex(), start, end, of(store, gateway, meter, start, end, through=until))
+            if not held:
+                yield Fed(meter, meter.gateway, start, end, _nothing(meter, start, end, until))
+
+
+def of(store: Store, gateway: Gateway, meter: Meter, start: int, end: int, *, through: int) -> Metered:
+    """What a meter's point came to over [start, end) (UTC ms), in normal cubic metres where the subject says how."""
+    own = normal(store, gateway, meter, _series(store, gateway, meter, start, end))
+    for one in own:
+        if KINDS.get(meter.semantics) not in (one.kind, None) and not meter.pressure:
+            raise ActivityError(f"{meter.name}: found a {one.kind}, expected what is {meter.semantics}")
+    found = own[0].unit if own else (quantity(meter.ceiling).unit.text if meter.ceiling else "")
+    ceiling = quantity(meter.ceiling).to(unit(found)) if meter.ceiling else None
+    return replace(metered(meter.name, own, start, end, through=through, ceiling=ceiling), unit=found)
+
+
+def normal(store: Store, gateway: Gateway, meter: Meter, own: list[Interval]) -> list[Interval]:
+    """The intervals as they count: a gas in m3 at 0 ℃ and 101.325 kPa, where the subject says by what."""
+    if meter.normal is not None:
+        return conditions.by_factor(own, quantity(meter.normal.value).value)
+    if meter.pressure and own:
+        known = gauges.conditions(store, gateway, meter, own[0].start, own[-1].end)
+        return conditions.normalised(own, known)
+    return own
+
+
+def gateways(store: Store, subject: Subject, meter: Meter) -> list[Gateway]:
+    """The gateways that hold a meter: the one it names, or those of the subject's site that are set up with it."""
+    if meter.gateway:
+        found = store.gateway(bytes.fromhex(meter.gateway))
+        return [] if found is None else [found]
+    own = [one for one in store.gateways() if one.site == subject.site]
+    return sorted((one for one in own if _has(store, one, meter.device)), key=lambda one: one.id)
+
+
+def _has(store: Store, gateway: Gateway, device: str) -> bool:
+    return any(
+        entry.id == device
+        for held in store.configurations(gateway.id)
+        for entry in statements.installation(store, gateway.id, held.number).site.device
+    )
+
+
+def _mains(subject: Subject) -> Iterator[Meter]:
+    return (meter for meter in subject.meter if meter.role == "main")
+
+
+def _series(store: Store, gateway: Gateway, meter: Meter, start: int, end: int) -> list[Interval]:
+    return [row.interval for row in store.series(gateway.id, meter.device, meter.point, start, end)]
+
+
+def _nothing(meter: Meter, start: int, end: int, until: int) -> Metered:
+    ceiling = None if not meter.ceiling else quantity(meter.ceiling)
+    found = metered(meter.name, (), start, end, through=until, ceiling=None if ceiling is None else ceiling.value)
+    return replace(found, unit="" if ceiling is None else ceiling.unit.text)

@@ -1,0 +1,114 @@
+"""Subjects of the store: subject files taken in and kept, each subject in versions; the keys that may sign activity."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+
+from cloud.accounting import method as methods
+from cloud.accounting import subject as files
+from cloud.accounting.subject import Subject
+from cloud.journal import pack, unpack
+from cloud.rows import JournalRow
+from cloud.store import Store
+from protocols.errors import ConfigError, EnrolmentError, UnknownNameError
+from protocols.record.cose import EDDSA, PublicKey
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A subject as it stands: in which version, out of which file, since when (UTC ms) and by whom."""
+
+    subject: Subject
+    version: int
+    sha256: str
+    at: int
+    by: str
+
+
+def take(store: Store, name: str, source: bytes, *, by: str, now: int) -> list[Held]:
+    """Take a subject file in: a new version of each subject that it changes. ConfigError names what is wrong in it.
+
+    A subject that stands as the file says already keeps its version.
+    """
+    file = files.read(name, source)
+    for subject in file.subjects.values():
+        if subject.method:
+            files.bind(subject, methods.get(subject.method))
+    rows = [JournalRow(0, "file", file.sha256, 1, "", "", file.sha256, now, by, "{}", pack(source))]
+    for subject in file.subjects.values():
+        known = store.entry("subject", subject.id)
+        if known is None or held(store, known).subject != subject:
+            version = 1 if known is None else known.version + 1
+            rows.append(JournalRow(0, "subject", subject.id, version, subject.id, "", file.sha256, now, by, "{}", b""))
+    store.keep(rows)
+    return [get(store, subject) for subject in file.subjects]
+
+
+def get(store: Store, subject: str, version: int | None = None) -> Held:
+    """A subject, as it stands or in a version; UnknownNameError."""
+    row = store.entry("subject", subject, version)
+    if row is None:
+        known = ", ".join(one.id for one in store.entries("subject")) or "none yet"
+        raise UnknownNameError(f"subject: found {subject!r}, expected one of: {known}")
+    return held(store, row)
+
+
+def listing(store: Store) -> list[Held]:
+    """Every subject as it stands, in the order of their ids."""
+    return [held(store, row) for row in sorted(store.entries("subject"), key=lambda row: row.id)]
+
+
+def source(store: Store, sha256: str) -> bytes:
+    """A subject file as it was written; UnknownNameError."""
+    row = store.entry("file", sha256)
+    if row is None:
+        raise UnknownNameError(f"subject file: found none with the digest {sha256}, expected one that was taken in")
+    return unpack(row.body)
+
+
+def held(store: Store, row: JournalRow) -> Held:
+    """The subject that an entry of the journal names."""
+    content = source(store, row.digest)
+    if hashlib.sha256(content).hexdigest() != row.digest:
+        raise ConfigError(f"subject file {row.digest}", "other bytes", "those it is named by")
+    return Held(files.read(row.digest, content).subjects[row.id], row.version, row.digest, row.at, row.by)
+
+
+def trust(store: Store, name: str, key: PublicKey, *, now: int) -> str:
+    """Let a key sign activity files in this name, from now on; its kid. ConfigError for any but an Ed25519 key."""
+    if key.algorithm != EDDSA:
+        raise ConfigError("key", "a P-256 key", "an Ed25519 key")
+    _decide(store, key.kid.hex(), key.pem(), by=name, trusted=True, now=now)
+    return key.kid.hex()
+
+
+def distrust(store: Store, kid: str, *, now: int) -> None:
+    """Take nothing more that this key signs; what it signed before stays. UnknownNameError."""
+    row = store.entry("signer", kid)
+    if row is None:
+        raise UnknownNameError(f"signer: found {kid!r}, expected the kid of a key that was registered")
+    _decide(store, kid, unpack(row.body), by=row.by, trusted=False, now=now)
+
+
+def signers(store: Store) -> list[tuple[str, str, bool, int]]:
+    """Every registered key: kid, name, whether it is trusted now, since when (UTC ms)."""
+    return [(row.id, row.by, bool(json.loads(row.detail)["trusted"]), row.at) for row in store.entries("signer")]
+
+
+def signer(store: Store, kid: bytes, *, now: bool = True) -> tuple[PublicKey, str]:
+    """The key of this kid and its name; EnrolmentError when it is not registered, or (``now``) no longer trusted."""
+    row = store.entry("signer", kid.hex())
+    if row is None or (now and not json.loads(row.detail)["trusted"]):
+        found = "no key" if row is None else "a key that is no longer trusted"
+        raise EnrolmentError(f"signer {kid.hex()}: found {found}, expected one that `account signer add` registered")
+    return PublicKey.from_pem(unpack(row.body)), row.by
+
+
+def _decide(store: Store, kid: str, pem: bytes, *, by: str, trusted: bool, now: int) -> None:
+    known = store.entry("signer", kid)
+    detail = json.dumps({"trusted": trusted})
+    if known is not None and (known.by, known.detail) == (by, detail):
+        return
+    version = 1 if known is None else known.version + 1
+    digest = hashlib.sha256(pem + by.encode() + detail.encode()).hexdigest()
+    store.keep([JournalRow(0, "signer", kid, version, "", "", digest, now, by, detail, pack(pem))])

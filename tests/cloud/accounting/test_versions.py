@@ -1,0 +1,349 @@
+"""Accounts in a store: drawn from meters and documents; issued, locked, superseded, never rewritten."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cloud import accounts, activities, statements, subjects
+from cloud.accounting import bundle, signed_activity
+from cloud.copied import gather
+from cloud.rows import JournalRow
+from cloud.store import Store
+from protocols.errors import (
+    AccountError,
+    ActivityError,
+    ConfigError,
+    ConflictError,
+    EnrolmentError,
+    LockedError,
+    ProofError,
+    SignatureError,
+    UnitError,
+    UnknownNameError,
+)
+from protocols.record.cose import ES256, PrivateKey
+
+LIBRARY = bundle.library()
+DAY = accounts.period_of("2026-10-03")
+SUBJECTS = """
+schema = 1
+[[subject]]
+id = "S-DEMO"
+zh = "示例机械厂"
+en = "Example machine works"
+kind = "enterprise"
+category = "industry"
+method = "ndrc-24-2015"
+site = "S-DEMO"
+[[subject.meter]]
+device = "M-01"
+point = "energy_import"
+row = "24-08"
+symbol = "AD"
+class = "0.5"
+[[subject.meter]]
+device = "M-04"
+point = "energy_import"
+row = "24-08"
+symbol = "AD"
+class = "1"
+[[subject.meter]]
+device = "M-02"
+point = "energy_import"
+row = "24-08"
+symbol = "AD"
+role = "sub"
+of = "M-01.energy_import"
+[[subject]]
+id = "S-OTHER"
+zh = "另一家"
+en = "Another works"
+kind = "enterprise"
+category = "industry"
+method = "ndrc-24-2015"
+[[subject]]
+id = "P-01"
+zh = "园区"
+en = "Park"
+kind = "park"
+category = "park"
+"""
+GAS = """
+schema = 1
+subject = "S-DEMO"
+{head}
+[[activity]]
+row = "24-01"
+item = "natural_gas"
+from = {start}
+until = {end}
+FC = {{ value = "{amount} 1e4Nm3", document = "gas bill 10-2026", uncertainty = "1" }}
+"""
+GREEN = """
+schema = 1
+subject = "{subject}"
+[[activity]]
+row = "24-10"
+label = "{label}"
+proof = "GEC-2026-000042"
+from = 2026-10-03
+until = 2026-10-04
+proved = {{ value = "0.1 MWh", document = "GEC" }}
+purchased = {{ value = "1 MWh", document = "GEC" }}
+"""
+
+
+def gas(amount: str, head: str = "", start: str = "2026-10-03", end: str = "2026-10-04") -> bytes:
+    return GAS.format(amount=amount, head=head, start=start, end=end).encode()
+
+
+def green(subject: str, label: str = "") -> bytes:
+    return GREEN.format(subject=subject, label=label).encode()
+
+
+@dataclass
+class City:
+    """A store of its own, with the day of the shared rig in it."""
+
+    store: Store
+    now: int
+    path: Path
+
+    def close(self, subject: str = "S-DEMO") -> Any:
+        self.now += 1000
+        return accounts.close(self.store, LIBRARY, subject, DAY, self.now)
+
+    def declare(self, source: bytes) -> Any:
+        return activities.declare(self.store, "a.toml", source, by="王工", now=self.now)
+
+
+@pytest.fixture
+def city(full: Any, tmp_path: Path) -> Iterator[City]:
+    full[0].store.back_up(tmp_path / "collector.db")
+    with Store(tmp_path / "collector.db", full[0].key) as store:
+        subjects.take(store, "city.toml", SUBJECTS.encode(), by="周", now=full[0].now)
+        yield City(store, full[0].now, tmp_path / "collector.db")
+
+
+def test_a_metered_account_equals_the_statement_of_the_same_meters(city: City) -> None:
+    version = city.close()
+    statement = statements.get(city.store, "E-S-DEMO-2026-10-03")
+    assert version.content.totals.total == statement.content.tco2.quantize(Decimal("1e-12"))
+    assert [line.id for line in version.content.lines] == ["24-08/M-01", "24-08/M-04"]
+    line = version.content.lines[0]
+    assert (line.activities[0].grade, line.activities[0].uncertainty) == ("metered", Decimal("0.5774"))
+    assert version.content.coverage.readings > 500
+    assert version.reference == "A-S-DEMO-2026-10-03@1" and version.state == "provisional"
+
+
+def test_nothing_new_is_issued_while_nothing_has_changed(city: City) -> None:
+    assert city.close() == city.close()
+    assert accounts.live(city.store, LIBRARY, "S-DEMO", DAY, city.now).version == 1
+
+
+def test_late_data_make_a_version_beside_the_old_one_which_stays_readable(city: City) -> None:
+    first = city.close()
+    kept = city.declare(gas("1.5"))
+    draft = accounts.live(city.store, LIBRARY, "S-DEMO", DAY, city.now)
+    assert draft.difference is not None and draft.version == 1 and draft.digest != first.digest
+    second = city.close()
+    assert (second.version, second.supersedes) == (2, 1)
+    difference = second.difference
+    assert difference.activity == difference.total == second.content.totals.direct > 0
+    assert [effect.id for effect in difference.effects] == ["24-01/natural_gas@2026-10-03"]
+    old = accounts.get(city.store, f"{first.id}@1")
+    assert (old.state, old.digest, old.content) == ("superseded", first.digest, first.content)
+    assert second.content.lines[0].activities[0].sha256 == kept.sha256
+    assert second.content.lines[0].activities[0].by == "王工"
+
+
+def test_a_corrected_file_stands_instead_of_the_one_it_names(city: City) -> None:
+    wrong = city.declare(gas("15"))
+    before = city.close()
+    city.declare(gas("1.5", f'replaces = "{wrong.sha256}"'))
+    after = city.close()
+    assert after.content.totals.direct * 10 == before.content.totals.direct
+    assert [(kept.sha256 == wrong.sha256, bool(kept.replaced_by)) for kept in activities.listing(city.store)] == [
+        (True, True),
+        (False, False),
+    ]
+    assert after.difference.activity == after.difference.total
+
+
+def test_two_files_for_one_source_are_never_added_up_silently(city: City) -> None:
+    city.declare(gas("1.5"))
+    city.declare(gas("1.6"))
+    with pytest.raises(ActivityError, match="twice"):
+        city.close()
+
+
+def test_a_signed_file_is_taken_from_a_registered_key_only_and_kept_byte_for_byte(city: City) -> None:
+    key, other = PrivateKey.generate(), PrivateKey.generate()
+    kid = subjects.trust(city.store, "计量科", key.public, now=city.now)
+    source = gas("1.5")
+    kept = activities.take_signed(city.store, "a.cose", signed_activity.sign(source, key), now=city.now)
+    assert activities.content(city.store, kept.sha256)[1] == source
+    line = city.close().content.lines[0].activities[0]
+    assert (line.grade, line.by, line.sha256, line.reference) == ("imported", "计量科", kept.sha256, "gas bill 10-2026")
+    with pytest.raises(EnrolmentError, match="no key"):
+        activities.take_signed(city.store, "a.cose", signed_activity.sign(source, other), now=city.now)
+    altered = signed_activity.sign(source, key).replace(b"1.5 1e4", b"0.5 1e4")
+    with pytest.raises(SignatureError):
+        activities.take_signed(city.store, "a.cose", altered, now=city.now)
+    subjects.distrust(city.store, kid, now=city.now)
+    with pytest.raises(EnrolmentError, match="no longer trusted"):
+        activities.take_signed(city.store, "b.cose", signed_activity.sign(gas("2"), key), now=city.now)
+    assert activities.content(city.store, kept.sha256)[1] == source
+    with pytest.raises(ConfigError, match="Ed25519"):
+        subjects.trust(city.store, "x", PrivateKey.generate(ES256).public, now=city.now)
+
+
+@pytest.mark.parametrize(
+    ("source", "error", "told"),
+    [
+        (gas("1.5", start="2026-10-02", end="2026-10-04"), None, "across the edge"),
+        (gas("1.5").replace(b"until = 2026-10-04\n", b""), ActivityError, "no from and until"),
+        (gas("1.5").replace(b"1e4Nm3", b"m3"), None, "FC"),
+        (gas("1.5", 'replaces = "00"'), ActivityError, "replaces"),
+        (gas("1.5").replace(b"S-DEMO", b"S-NONE"), UnknownNameError, "S-NONE"),
+        (gas("1.5").replace(b"S-DEMO", b"P-01"), ActivityError, "no method"),
+    ],
+)
+def test_activity_that_does_not_fit_is_refused(city: City, source: bytes, error: type[Exception], told: str) -> None:
+    with pytest.raises(error or (ActivityError, UnitError), match=told):
+        city.declare(source)
+        city.close()
+
+
+def test_json_gives_the_same_as_toml(city: City) -> None:
+    entry = {"row": "24-01", "item": "natural_gas", "from": "2026-10-03", "until": "2026-10-04", "FC": "1.5 1e4Nm3"}
+    city.declare(json.dumps({"schema": 1, "subject": "S-DEMO", "activity": [entry]}).encode())
+    as_json = city.close().content.totals
+    assert as_json.direct > 0
+    again = {**entry, "until": "October"}
+    with pytest.raises(ActivityError, match="October"):
+        city.declare(json.dumps({"schema": 1, "subject": "S-DEMO", "activity": [again]}).encode())
+
+
+def test_a_certificate_is_used_once_in_the_city_and_the_other_use_is_named(city: City) -> None:
+    city.declare(green("S-DEMO"))
+    first = city.close()
+    assert first.content.totals.offset < 0
+    city.declare(green("S-OTHER", label="second"))
+    with pytest.raises(ProofError, match=r"GEC-2026-000042.*A-S-DEMO-2026-10-03.*S-DEMO"):
+        city.close("S-OTHER")
+    assert accounts.listing(city.store, "S-OTHER") == []
+    assert city.close() == first
+
+
+def test_a_certificate_that_its_account_no_longer_uses_is_free(city: City) -> None:
+    kept = city.declare(green("S-DEMO"))
+    city.close()
+    city.declare(gas("1", f'replaces = "{kept.sha256}"'))
+    city.close()
+    city.declare(green("S-OTHER", label="second"))
+    assert city.close("S-OTHER").content.totals.offset < 0
+
+
+def test_a_certificate_in_two_lines_of_one_account_is_refused(city: City) -> None:
+    city.declare(green("S-DEMO"))
+    city.declare(green("S-DEMO", label="again"))
+    with pytest.raises(ProofError):
+        city.close()
+
+
+def test_two_people_lock_a_version_and_what_is_not_confirmed_is_listed(city: City) -> None:
+    version = city.close()
+    with pytest.raises(LockedError, match=r"method\.draft"):
+        accounts.lock(city.store, version.reference, ["王"], city.now)
+    once = accounts.lock(city.store, version.reference, ["王"], city.now, closure="exceptions")
+    assert (once.state, once.locked_by, once.closure) == ("provisional", ("王",), "")
+    with pytest.raises(ConfigError, match="four eyes"):
+        accounts.lock(city.store, version.reference, ["王"], city.now, closure="exceptions")
+    with pytest.raises(LockedError, match="to say the same"):
+        accounts.lock(city.store, version.reference, ["李"], city.now, closure="partial")
+    locked = accounts.lock(city.store, version.reference, ["李"], city.now, closure="exceptions")
+    assert (locked.state, locked.locked_by, locked.closure) == ("locked", ("王", "李"), "exceptions")
+    assert "method.draft: ndrc-24-2015 24-08" in locked.exceptions and "factor.earlier-year" in locked.exceptions
+    assert locked.digest == version.digest
+    with pytest.raises(LockedError, match="found it locked"):
+        accounts.lock(city.store, version.reference, ["赵", "钱"], city.now, closure="exceptions")
+    city.declare(gas("1.5"))
+    newer = city.close()
+    assert accounts.get(city.store, f"{version.id}@1").state == "superseded"
+    assert accounts.get(city.store, f"{version.id}@1").locked_by == ("王", "李")
+    with pytest.raises(LockedError, match="superseded"):
+        accounts.lock(city.store, f"{version.id}@1", ["赵", "钱"], city.now, closure="exceptions")
+    assert accounts.get(city.store, newer.id).state == "provisional"
+
+
+def test_an_open_period_is_never_locked(city: City) -> None:
+    period = accounts.period_of("2026-10-04")
+    version = accounts.close(city.store, LIBRARY, "S-DEMO", period, city.now)
+    assert version.content.reasons[0] == "account.open" and version.content.period.through.startswith("2026-10-04T11:5")
+    with pytest.raises(LockedError, match="open"):
+        accounts.lock(city.store, version.reference, ["王", "李"], city.now, closure="partial")
+
+
+def test_unknown_time_takes_a_partial_lock(city: City) -> None:
+    more = SUBJECTS.replace('device = "M-04"', 'device = "M-77"', 1)
+    subjects.take(city.store, "city.toml", more.encode(), by="周", now=city.now)
+    version = city.close()
+    assert "account.missing" in version.content.reasons
+    assert [(gap.rule, gap.value) for gap in version.content.filled] == [("none", None)]
+    with pytest.raises(LockedError, match="--partial"):
+        accounts.lock(city.store, version.reference, ["王", "李"], city.now, closure="exceptions")
+    assert accounts.lock(city.store, version.reference, ["王", "李"], city.now, closure="partial").closure == "partial"
+
+
+def test_a_meter_that_vanishes_costs_its_ceiling_and_shows_it(city: City) -> None:
+    whole = city.close()
+    more = SUBJECTS.replace('device = "M-04"', 'device = "M-77"\nceiling = "500 kWh"', 1)
+    subjects.take(city.store, "city.toml", more.encode(), by="周", now=city.now)
+    version = city.close()
+    line = next(line for line in version.content.lines if line.label == "M-77")
+    assert line.activities[0].value == 12000 and line.activities[0].estimated == 1
+    assert "activity.estimated" in line.reasons and version.content.estimated > 0
+    assert version.difference.boundary == version.difference.total
+    assert version.content.totals.total > whole.content.totals.total
+
+
+def test_a_subject_changes_by_versions_and_an_unchanged_one_keeps_its_own(city: City) -> None:
+    again = SUBJECTS.replace("Another works", "Another plant")
+    subjects.take(city.store, "city.toml", again.encode(), by="周", now=city.now)
+    assert [held.version for held in subjects.listing(city.store)] == [1, 1, 2]
+    assert subjects.get(city.store, "S-OTHER", 1).subject.en == "Another works"
+    with pytest.raises(AccountError, match="no method"):
+        city.close("P-01")
+
+
+def test_a_second_copy_and_a_restored_store_hold_the_same_accounts(city: City, tmp_path: Path) -> None:
+    city.declare(green("S-DEMO"))
+    version = city.close()
+    accounts.lock(city.store, version.reference, ["王", "李"], city.now, closure="exceptions")
+    with city.store.reading() as db:
+        rows = [JournalRow(*record.fields) for record in gather(db, 1 << 40, 0) if record.kind == 10]
+    from cloud import journal
+
+    with Store(tmp_path / "again.db", None) as again:
+        with again.writing() as db:
+            for row in rows:
+                journal.restore(db, row)
+        assert accounts.get(again, version.reference) == accounts.get(city.store, version.reference)
+        with pytest.raises(ConflictError):
+            again.keep([JournalRow(0, "account", version.id, 1, "S-DEMO", "2026-10-03", "00", 0, "", "{}", b"")])
+        with again.reading() as db:
+            assert db.execute("SELECT proof FROM proofs").fetchall() == [("GEC-2026-000042",)]
+
+
+def test_a_version_that_was_altered_in_the_store_is_found_out(city: City) -> None:
+    version = city.close()
+    with city.store.writing() as db:
+        db.execute("UPDATE journal SET digest = ? WHERE kind = 'account'", ("00" * 32,))
+    with pytest.raises(AccountError, match="expected 0000"):
+        accounts.get(city.store, version.reference)
