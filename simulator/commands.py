@@ -51,6 +51,26 @@ def history(
     live_through(state, seed, since, until, truth)
 
 
+@sim.command("city")
+def write_city(
+    out: Annotated[Path, typer.Argument(help="folder to write: subjects.toml, and activity/SUBJECT/MONTH.toml")],
+    until: Annotated[str, typer.Option(help="last month, 2026-10")],
+    months: Annotated[int, typer.Option(min=1, max=60, help="how many months")] = 13,
+    seed: Seed = 1,
+) -> None:
+    """Write an invented city of a few dozen enterprises: who they are, and what they used month by month."""
+    from simulator import city
+
+    made = city.city(seed, city.months(until, months))
+    (out / "activity").mkdir(parents=True, exist_ok=True)
+    (out / "subjects.toml").write_bytes(made.subjects)
+    for subject, files in made.activity.items():
+        (out / "activity" / subject).mkdir(exist_ok=True)
+        for month, source in files.items():
+            (out / "activity" / subject / f"{month}.toml").write_bytes(source)
+    typer.echo(str(out))
+
+
 @demo.command()
 def play(
     *,

@@ -250,7 +250,7 @@ def _check(method: Method, row: Row, where: str) -> None:
         if not items:
             raise MethodError(f"row {row.row}: found no item for which all of {', '.join(row.bind.values())} exist")
         for item in items:
-            check_units(method, row, block, item)
+            variant(method, row, block, item)
     except (MethodError, UnitError, FactorError) as error:
         raise ConfigError(where, str(error), "a row that its block can carry") from error
 
@@ -275,10 +275,10 @@ def _check_reduction(row: Row) -> None:
             raise MethodError(f"row {row.row}: found a reduction without {name}, expected it (GB/T 33760)")
 
 
-def check_units(method: Method, row: Row, block: Block, item: str | None) -> None:
-    """UnitError unless what is bound fits one variant of the block."""
+def variant(method: Method, row: Row, block: Block, item: str | None) -> int:
+    """Which variant of the block what is bound for this item is of; UnitError where it fits none."""
     bound = {
         name: unit("tCO2/MWh") if reference == GRID else method.parameter(reference, item).quantity.unit
         for name, reference in row.bind.items()
     }
-    block.variant({name: found.dimension for name, found in bound.items()}, row.gas)
+    return block.variant({name: found.dimension for name, found in bound.items()}, row.gas)

@@ -1,0 +1,198 @@
+"""A whole city for the pages and the benchmarks: subjects of every industry and what they used, month by month. Pure.
+
+Each enterprise accounts by its guideline. The amounts are made so that each source has a part of what the enterprise
+emits in a month: a block is linear in its first activity, so one trial at one unit says how much is wanted. The same
+seed gives the same city.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import date
+from decimal import ROUND_HALF_UP, Decimal
+from importlib.resources import files
+from random import Random
+from typing import Literal
+
+import msgspec
+
+from cloud.accounting import blocks, calculate, factors
+from cloud.accounting import method as methods
+from cloud.accounting.block import ITEM, Block
+from cloud.accounting.calculate import Entry, Given, Programme
+from cloud.accounting.method import Method, Row
+from cloud.accounting.units import Quantity, quantity
+from drivers import toml
+from protocols.errors import ConfigError
+
+TYPICAL = {
+    "CaO": "0.65", "MgO": "0.02", "CaCO3": "0.30", "MgCO3": "0.02", "COD_in": "4.2", "COD_out": "0.4", "T": "65",
+    "En": "2790", "V": "0.9", "V_CO2": "0.12", "V_CH4": "0.6", "CO": "0.01", "c1": "0.05", "c2": "0.002", "AEM": "0.3",
+    "h": "20", "closing": "0", "opening": "0", "bought": "0", "a": "0.9", "d": "0.95",
+}  # fmt: skip
+"""What other activity symbols are taken to be, in the first unit of their slot; sources that need more are left out."""
+FUELS = {
+    "industry": ("bituminous", "natural_gas", "diesel", "coke", "anthracite", "fuel_oil", "gasoline"),
+    "transport": ("jet_kerosene", "diesel", "natural_gas", "gasoline"),
+    "building": ("natural_gas", "diesel"),
+}
+"""Which fuels are burnt, by what the subject is, where its guideline lists them: the first three."""
+SEASON = ("1.09", "1.05", "1.0", "0.96", "0.94", "0.97", "1.03", "1.04", "0.98", "0.97", "1.0", "1.06")
+DIGITS = Decimal("0.001")
+
+
+class _Place(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    id: str
+    zh: str
+    en: str
+    district: str = ""
+
+
+class _Enterprise(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    id: str
+    zh: str
+    en: str
+    method: str
+    category: str
+    district: str
+    tco2e: int
+    park: str = ""
+
+
+class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    schema: Literal[1]
+    id: str
+    zh: str
+    en: str
+    district: tuple[_Place, ...]
+    park: tuple[_Place, ...]
+    enterprise: tuple[_Enterprise, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class City:
+    """The subject file of all of it, and each enterprise's activity files by month (``2026-10``)."""
+
+    subjects: bytes
+    activity: Mapping[str, Mapping[str, bytes]]
+
+
+def city(seed: int, months: tuple[str, ...]) -> City:
+    """The city over these months; equal arguments give equal bytes."""
+    source = files("simulator").joinpath("city.toml").read_bytes()
+    plan = toml.load(source, _File, "city.toml")
+    activity = {one.id: dict(_months(one, seed, months)) for one in plan.enterprise}
+    return City("".join(_subjects(plan, Random(seed), months)).encode(), activity)
+
+
+def months(until: str, count: int) -> tuple[str, ...]:
+    """``count`` months up to and with ``until`` (2026-10), oldest first; ConfigError when it is no month."""
+    if re.fullmatch(r"20[0-9]{2}-(0[1-9]|1[0-2])", until) is None:
+        raise ConfigError("--until", repr(until), "a month like 2026-10")
+    last = int(until[:4]) * 12 + int(until[5:]) - 1
+    return tuple(f"{number // 12:04}-{number % 12 + 1:02}" for number in range(last - count + 1, last + 1))
+
+
+def _subjects(plan: _File, random: Random, months: tuple[str, ...]) -> Iterator[str]:
+    yield f"# {plan.zh}: invented.\nschema = 1\n"
+    yield _subject(plan, "city", "park")
+    for place in plan.district:
+        yield _subject(place, "district", "park", plan.id)
+    for place in plan.park:
+        yield _subject(place, "park", "park", place.district)
+    for one in plan.enterprise:
+        kind = one.category if one.category in ("building", "community") else "enterprise"
+        yield _subject(one, kind, one.category, one.park or one.district)
+        yield f'method = "{one.method}"\n' + _place(plan, one, random) + _more(one, months)
+
+
+def _subject(place: "_Place | _File | _Enterprise", kind: str, category: str, of: str = "") -> str:
+    head = f'\n[[subject]]\nid = "{place.id}"\nzh = "{place.zh}"\nen = "{place.en}"\n'
+    head += f'kind = "{kind}"\ncategory = "{category}"\n'
+    return head + (f'membership = [{{ of = "{of}", from = 2020-01-01 }}]\n' if of else "")
+
+
+def _place(plan: _File, one: _Enterprise, random: Random) -> str:
+    district = [place.id for place in plan.district].index(one.district)
+    lon = Decimal("118.2") + Decimal(district % 2) * Decimal("0.3") + Decimal(random.randrange(220)).scaleb(-3)
+    lat = Decimal("33.1") + Decimal(district // 2) * Decimal("0.25") + Decimal(random.randrange(190)).scaleb(-3)
+    return f'place = {{ lon = "{lon}", lat = "{lat}" }}\n'
+
+
+def _more(one: _Enterprise, months: tuple[str, ...]) -> str:
+    """Output of each month, and what may be emitted in a year."""
+    made = "".join(
+        f'[[subject.denominator]]\nkind = "output"\nvalue = "{_output(one, month)} t"\nperiod = "{month}"\n'
+        f'document = "demo"\n'
+        for month in months
+    )
+    years = sorted({month[:4] for month in months})
+    return made + "".join(
+        f'[[subject.target]]\nyear = {year}\ntco2e = "{one.tco2e * 12}"\nkind = "quota"\ndocument = "demo"\n'
+        for year in years
+    )
+
+
+def _output(one: _Enterprise, month: str) -> Decimal:
+    return (Decimal(one.tco2e) * Decimal(SEASON[int(month[5:]) - 1]) / Decimal("0.86")).quantize(Decimal(1))
+
+
+def _months(one: _Enterprise, seed: int, months: tuple[str, ...]) -> Iterator[tuple[str, bytes]]:
+    random = Random(f"{seed}/{one.id}")
+    method = methods.get(one.method)
+    sources = list(_sources(method))
+    whole = sum(weight for _, _, weight in sources)
+    for month in months:
+        lines = [f'# {one.zh} {month}: invented.\nschema = 1\nsubject = "{one.id}"\n']
+        for row, item, weight in sources:
+            noise = Decimal(random.randrange(93, 108)).scaleb(-2)
+            wanted = Decimal(one.tco2e) * Decimal(SEASON[int(month[5:]) - 1]) * noise * weight / whole
+            lines.append(_entry(method, row, item, wanted, month))
+        yield month, "".join(lines).encode()
+
+
+def _sources(method: Method) -> Iterator[tuple[Row, str, Decimal]]:
+    """The rows that can be made, with the item and its weight in what is emitted."""
+    for row in method.rows.values():
+        block = blocks.block(row.block)
+        if row.sign == -1 or row.proof or row.class_ in ("memo", "reduction") or not _makeable(row, block):
+            continue
+        items = list(method.items(row)) if row.needs_item() else [""]
+        known = FUELS.get(method.category, FUELS["building" if method.category == "community" else "industry"])
+        burnt = [item for item in known if item in items and row.block == "FUEL"][:3]
+        for number, item in enumerate(burnt or items[:1]):
+            yield row, item, _weight(row) / (number * 3 + 1)
+
+
+def _weight(row: Row) -> Decimal:
+    """Fuel and power carry most of it; gases of the exhaust next to nothing."""
+    if row.class_ == "direct_mobile" and row.gas != "CO2":
+        return Decimal("0.004")
+    return Decimal(5) if row.class_ in ("direct_combustion", "direct_mobile", "indirect_electricity") else Decimal(1)
+
+
+def _makeable(row: Row, block: Block) -> bool:
+    others = [slot for slot in block.slots if slot.kind == "activity"][1:]
+    return not row.given and all(slot.default is not None or slot.name in TYPICAL for slot in others)
+
+
+def _entry(method: Method, row: Row, item: str, wanted: Decimal, month: str) -> str:
+    block = blocks.block(row.block)
+    main, *others = [slot for slot in block.slots if slot.kind == "activity"]
+    gas = item if row.gas == ITEM else row.gas
+    variant = methods.variant(method, row, block, item or None)
+    unit = main.unit(variant, gas)
+    rest = {
+        slot.name: f"{TYPICAL[slot.name]} {slot.unit(variant, gas).text}"
+        for slot in others
+        if slot.default is None and slot.name in TYPICAL
+    }
+    one = Given(Quantity(Decimal(1), unit), "declared", "demo")
+    given = {main.name: one, **{name: Given(quantity(text), "declared", "demo") for name, text in rest.items()}}
+    start = date(int(month[:4]), int(month[5:]), 1)
+    trial = Entry(row.row, start, date(start.year + start.month // 12, start.month % 12 + 1, 1), given, item)
+    (line,) = calculate.lines(method, [trial], Programme("trial", factors.builtin()))
+    amount = (wanted / line.tco2e).quantize(DIGITS, ROUND_HALF_UP) if line.tco2e else DIGITS
+    texts = {main.name: f"{max(amount, DIGITS)} {unit.text}", **rest}
+    head = f'\n[[activity]]\nrow = "{row.row}"\n' + (f'item = "{item}"\n' if item else "")
+    return head + 'document = "demo"\n' + "".join(f'{name} = "{text}"\n' for name, text in texts.items())
