@@ -4,6 +4,7 @@ import io
 import zipfile
 from datetime import date
 from decimal import Decimal
+from functools import partial
 
 import docx
 import openpyxl
@@ -14,13 +15,15 @@ from cloud.accounting import calculate, factors, inventory, method
 from cloud.accounting.calculate import Entry, Given, Programme
 from cloud.accounting.inventory import Inventory, Version
 from cloud.accounting.statement import Coverage, Span
+from cloud.accounting.subject import Denominator, Subject
 from cloud.accounting.units import quantity
-from cloud.report import document, enterprise, excel, pdf, word
+from cloud.report import document, enterprise, excel, pdf, supplementary, word
 from cloud.report.document import Cell, Document, Table, amount, exact, text
 from protocols.errors import ReportError
 
 JUNE = (date(2025, 6, 1), date(2025, 7, 1))
 ADDRESS = "http://127.0.0.1:8080"
+SUBJECT = partial(Subject, "S-1", "示例厂", "Example works", "enterprise", "industry")
 ABOUT = {"统一社会信用代码": "91110000000000000X", "法定代表人": "张三"}
 
 
@@ -112,6 +115,18 @@ def test_numbers_stay_numbers_in_the_sheet_and_no_text_is_run(report: Document, 
     assert any(abs(one - version.content.totals.total) < Decimal("1e-9") for one in numbers)
     assert not any(cell.data_type == "f" for sheet in made for row in sheet.iter_rows() for cell in row)
     assert any("HYPERLINK" in str(one) for one in values)
+
+
+@pytest.mark.parametrize("product", ["", "水泥"])
+def test_the_supplementary_table_adds_up_whatever_is_labelled(version: Version, product: str) -> None:
+    denominator = Denominator("output", "1000 t", "2025-06", "weighbridge", product)
+    made = supplementary.compose(version, SUBJECT(denominator=(denominator,)), "zh", ADDRESS)
+    (table,) = made.tables()
+    total = version.content.totals.total
+    assert table.rows[-1][-2].number == total
+    assert sum(row[-2].number or 0 for row in table.rows[:-1]) == total
+    assert table.rows[0][-1].number == (0 if product else total / 1000)
+    assert pypdf.PdfReader(io.BytesIO(pdf.render(made))).pages
 
 
 def test_what_is_not_locked_says_so_on_every_page(report: Document) -> None:
