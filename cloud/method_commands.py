@@ -101,6 +101,7 @@ def _row(one: Method, row: Row) -> dict[str, Any]:
         "leaf": row.leaf,
         "report": row.report,
         "proof": row.proof,
+        "instead_of": list(row.instead_of),
         "status": row.status,
         "note": row.note,
         "source": row.source,

@@ -82,6 +82,7 @@ def lines(method: Method, entries: Iterable[Entry], programme: Programme) -> Ite
     known: dict[tuple[str, str, int], _Source] = {}
     seen: set[tuple[str, str, str, date]] = set()
     ledger: Ledger = {}
+    taken: _Taken = {}
     for entry in entries:
         name = (entry.row, entry.item, entry.label, entry.start)
         if name in seen:
@@ -90,10 +91,28 @@ def lines(method: Method, entries: Iterable[Entry], programme: Programme) -> Ite
         key = (entry.row, entry.item, entry.start.year)
         if key not in known:
             known[key] = _source(method, entry, programme)
+        if known[key].row.instead_of:
+            _once(known[key].row, entry, taken)
         line = _line(method, known[key], entry, programme)
         if line.class_ == "reduction":
             claim(ledger, line)
         yield line
+
+
+_Taken = dict[tuple[str, str], list[tuple[date, date]]]
+"""Row and label -> days it was reckoned for."""
+
+
+def _once(row: Row, entry: Entry, taken: _Taken) -> None:
+    """ActivityError where the same thing was reckoned by another row over some of these days."""
+    for other in row.instead_of:
+        for start, end in taken.get((other, entry.label), ()):
+            if start < entry.end and entry.start < end:
+                raise ActivityError(
+                    f"{_name(entry)}: found it beside {other}, which reckons the same thing in another way; "
+                    "expected one of them (a label tells two things apart)"
+                )
+    taken.setdefault((row.row, entry.label), []).append((entry.start, entry.end))
 
 
 def _source(method: Method, entry: Entry, programme: Programme) -> _Source:

@@ -52,6 +52,7 @@ class Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A source of the guideline. ``bind``: parameter -> ``NCV.{item}`` of the method's sets, ``set:symbol``, or grid.
 
     ``leaf``: an indicator leaf, or one for each phase of the item. ``gas``: of the mass; ``item`` when the item is it.
+    ``instead_of``: rows that reckon the same thing in another way; one thing (label) has one of them at a time.
     ``baseline_zh``, ``_en``: what a reduction is reckoned against (GB/T 33760): no reduction without a name for it.
     """
 
@@ -67,6 +68,7 @@ class Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     items: tuple[str, ...] = ()
     bind: dict[str, str] = {}
     given: tuple[str, ...] = ()
+    instead_of: tuple[str, ...] = ()
     proof: bool = False
     status: Status = "DRAFT"
     source: str = ""
@@ -246,6 +248,7 @@ def _check(method: Method, row: Row, where: str) -> None:
         block.check(row.gas)
         _check_bindings(block, row)
         _check_reduction(row)
+        _check_alternatives(method, row)
         items: list[str | None] = list(method.items(row)) if row.needs_item() else [None]
         if not items:
             raise MethodError(f"row {row.row}: found no item for which all of {', '.join(row.bind.values())} exist")
@@ -262,6 +265,13 @@ def _check_bindings(block: Block, row: Row) -> None:
     for slot in block.slots:
         if slot.kind == "parameter" and slot.default is None and slot.name not in (*row.bind, *row.given):
             raise MethodError(f"row {row.row}: found parameter {slot.name} neither bound nor given")
+
+
+def _check_alternatives(method: Method, row: Row) -> None:
+    """MethodError unless the rows it stands in place of name it in turn."""
+    for other in row.instead_of:
+        if row.row not in method.row(other).instead_of:
+            raise MethodError(f"row {row.row}: found it instead of {other}, expected {other} to say the same of it")
 
 
 def _check_reduction(row: Row) -> None:
