@@ -210,7 +210,7 @@ class Examiner:
 
     def again(self, key: cose.PublicKey, holdings: Holdings, frame: bytes) -> Opened:
         """A block that was taken before, opened and replayed anew; RecordError, ProtocolError when it is damaged."""
-        signed = Signed.of(frame, key)
+        signed = self._reader.read(frame, key)
         if (config := holdings.configuration(signed.header.configuration[0])) is None:
             raise ChainError(f"found configuration {signed.header.configuration[0]}, expected one that is held")
         chunks = block.open_items(signed.header, signed.items())

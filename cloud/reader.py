@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, Self
+from typing import Any
 
 from cloud.signatures import verifier
 from drivers.columns import Layouts, Table, replay_tracks
@@ -20,6 +20,7 @@ from protocols.errors import ProtocolError, RecordError
 from protocols.record import block, transport
 from protocols.record.block import Chunk, Header
 from protocols.record.cose import PublicKey
+from protocols.record.moulds import Moulds
 
 AHEAD_BYTES = 1 << 18
 """Where so many bytes of chunks have been read ahead, no more are. It is some ten milliseconds of work: little beside
@@ -54,12 +55,6 @@ class Signed:
     chunks: tuple[Chunk, ...] | None = None
     replayed: tuple[Replayed, ...] | None = None
 
-    @classmethod
-    def of(cls, frame: bytes, key: PublicKey) -> Self:
-        """The block in a frame, its chunks not looked into; RecordError."""
-        envelope, leaves = transport.unwrap(frame)
-        return cls(hashlib.sha256(envelope).digest(), block.open_header(envelope, verifier(key)), leaves)
-
     def items(self) -> list[tuple[bytes, Any]]:
         """The chunks' bytes, once they are known to be under the root, each with what it says; RecordError."""
         items = transport.cut(self.leaves, self.header.chunks[0])
@@ -71,7 +66,7 @@ class Reader:
     """Reads blocks. It remembers where points lie in replies: one for a thread."""
 
     def __init__(self) -> None:
-        self._layouts = Layouts()
+        self._layouts, self._moulds = Layouts(), Moulds()
         self._coming: list[bytes] = []
         self._ahead: dict[bytes, Signed] = {}
 
@@ -83,7 +78,13 @@ class Reader:
         """The block in a frame, with what could be read of it; RecordError when this key has not signed it."""
         if frame not in self._ahead and frame in self._coming[-1:]:
             self._read_ahead(key, configurations)
-        return self._ahead.pop(frame, None) or Signed.of(frame, key)
+        return self._ahead.pop(frame, None) or self.read(frame, key)
+
+    def read(self, frame: bytes, key: PublicKey) -> Signed:
+        """The block in a frame, its chunks not looked into; RecordError."""
+        envelope, leaves = transport.unwrap(frame)
+        header = self._moulds.header(block.open_payload(envelope, verifier(key)))
+        return Signed(hashlib.sha256(envelope).digest(), header, leaves)
 
     def replay(self, installation: Installation, chunks: Sequence[Chunk]) -> tuple[Replayed, ...]:
         """The values of the chunks of a block; ChainError for a device that is not there, ProtocolError."""
@@ -95,9 +96,9 @@ class Reader:
         while self._coming and size < AHEAD_BYTES:
             frame = self._coming.pop()
             with suppress(RecordError):
-                signed = self._ahead[frame] = Signed.of(frame, key)
+                signed = self._ahead[frame] = self.read(frame, key)
                 size += len(signed.leaves) + ITEM_BYTES * signed.header.chunks[0]
-                signed.chunks = block.open_items(signed.header, signed.items())
+                signed.chunks = self._moulds.chunks(signed.header, signed.leaves)
                 size += ITEM_BYTES * sum([len(chunk.tracks) for chunk in signed.chunks])
                 number, digest = signed.header.configuration
                 if (config := configurations(number)) is not None and config[0] == digest:

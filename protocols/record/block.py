@@ -27,6 +27,9 @@ __all__ = [
     "open_chunks",
     "open_header",
     "open_items",
+    "open_payload",
+    "open_read",
+    "read_header",
     "seal",
 ]
 
@@ -128,7 +131,7 @@ def seal(header: Header, chunks: Sequence[Chunk], signer: cose.Signer) -> Sealed
     leaves = tuple([chunk.to_bytes() for chunk in ordered])
     complete = replace(header, chunks=(len(leaves), merkle.root(leaves)))
     payload = cbor.encode(_written(complete))
-    _header(payload)
+    read_header(payload)
     for leaf in leaves:
         Chunk.from_bytes(leaf)
     _check_together(complete, ordered)
@@ -169,9 +172,22 @@ def open_items(header: Header, items: Sequence[tuple[bytes, Any]]) -> tuple[Chun
     return chunks
 
 
+def open_read(header: Header, leaves: Sequence[bytes], chunks: Sequence[Chunk]) -> tuple[Chunk, ...]:
+    """As ``open_chunks``, root and all, for leaves of which it is known what they say; ChainError."""
+    check_root(header, leaves)
+    held = _bounded(chunks)
+    _check_together(header, held)
+    return held
+
+
 def open_header(envelope: bytes, key: cose.Verifier) -> Header:
     """The header of an envelope signed by this key; SignatureError, EncodingError, ChainError."""
-    return _header(cose.open1(envelope, key, BLOCK_TYPE, BLOCK_AAD))
+    return read_header(open_payload(envelope, key))
+
+
+def open_payload(envelope: bytes, key: cose.Verifier) -> bytes:
+    """The bytes of the header of an envelope signed by this key; SignatureError, EncodingError."""
+    return cose.open1(envelope, key, BLOCK_TYPE, BLOCK_AAD)
 
 
 def _bounded(chunks: Iterable[Chunk]) -> tuple[Chunk, ...]:
@@ -236,7 +252,8 @@ def _written(header: Header) -> dict[int, Any]:
     }
 
 
-def _header(payload: bytes) -> Header:
+def read_header(payload: bytes) -> Header:
+    """The header in a signed payload; EncodingError, ChainError."""
     version, *values = shape.fields(cbor.decode_to_shape(payload), 16, "header")
     shape.version(version, "header")
     gateway, epoch, seq, previous, boot, mono, utc, clock, site, software, chunks, events, custody, counter, tree = (
