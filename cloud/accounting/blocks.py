@@ -16,6 +16,11 @@ def _parameter(name: str, units: str, zh: str, en: str, default: str | None = No
     return Slot(name, "parameter", tuple(units.split()), zh, en, default=None if default is None else Decimal(default))
 
 
+def _bounded(name: str, units: str, zh: str, en: str, high: str) -> Slot:
+    """A parameter that is a slip of its unit above ``high`` (of the coherent unit)."""
+    return Slot(name, "parameter", tuple(units.split()), zh, en, high=Decimal(high))
+
+
 def _fraction(name: str, zh: str, en: str, default: str | None = None, kind: Kind = "parameter") -> Slot:
     own = None if default is None else Decimal(default)
     return Slot(name, kind, ("1",), zh, en, high=Decimal(1), default=own)
@@ -45,8 +50,8 @@ _BLOCKS = (
         "FUEL", "化石燃料燃烧", "combustion of a fossil fuel", "CO2",
         _["FC"] * _["NCV"] * _["CC"] * _["OF"] * CARBON_TO_CO2,
         _activity("FC", "t 1e4Nm3", "燃料消耗量", "fuel consumed"),
-        _parameter("NCV", "GJ/t GJ/1e4Nm3", "低位发热量", "net calorific value"),
-        _parameter("CC", "tC/GJ", "单位热值含碳量", "carbon per heat"),
+        _bounded("NCV", "GJ/t GJ/1e4Nm3", "低位发热量", "net calorific value", "125"),
+        _bounded("CC", "tC/GJ", "单位热值含碳量", "carbon per heat", "0.08"),
         _fraction("OF", "碳氧化率", "oxidation fraction"),
     ),
     _block(
@@ -54,8 +59,8 @@ _BLOCKS = (
         _["V"] * _["rho"] * _["NCV"] * _["CC"] * _["OF"] * CARBON_TO_CO2,
         _activity("V", "m3", "燃料体积", "volume of fuel"),
         _parameter("rho", "t/m3", "燃料密度", "density of the fuel"),
-        _parameter("NCV", "GJ/t", "低位发热量", "net calorific value"),
-        _parameter("CC", "tC/GJ", "单位热值含碳量", "carbon per heat"),
+        _bounded("NCV", "GJ/t", "低位发热量", "net calorific value", "125"),
+        _bounded("CC", "tC/GJ", "单位热值含碳量", "carbon per heat", "0.08"),
         _fraction("OF", "碳氧化率", "oxidation fraction"),
     ),
     _block(
@@ -69,16 +74,16 @@ _BLOCKS = (
         "CARBON-NCV", "以热值估算含碳量的物料", "carbon of a material by its heat", "CO2",
         _["AD"] * _["NCV"] * _["CC"] * CARBON_TO_CO2,
         _activity("AD", "t 1e4Nm3", "物料量", "amount"),
-        _parameter("NCV", "GJ/t GJ/1e4Nm3", "低位发热量", "net calorific value"),
-        _parameter("CC", "tC/GJ", "单位热值含碳量", "carbon per heat"),
+        _bounded("NCV", "GJ/t GJ/1e4Nm3", "低位发热量", "net calorific value", "125"),
+        _bounded("CC", "tC/GJ", "单位热值含碳量", "carbon per heat", "0.08"),
     ),
     _block(
         "BLEND", "掺混生物质燃料的化石部分", "fossil part of a fuel blended with biofuel", "CO2",
         _["FC"] * _["NCV"] * (_1 - _["bio"]) * _["CC"] * _["OF"] * CARBON_TO_CO2,
         _activity("FC", "t", "混合燃料消耗量", "blended fuel consumed"),
-        _parameter("NCV", "GJ/t", "低位发热量", "net calorific value"),
+        _bounded("NCV", "GJ/t", "低位发热量", "net calorific value", "125"),
         _fraction("bio", "生物质含量", "share of biofuel", kind="activity"),
-        _parameter("CC", "tC/GJ", "单位热值含碳量", "carbon per heat"),
+        _bounded("CC", "tC/GJ", "单位热值含碳量", "carbon per heat", "0.08"),
         _fraction("OF", "碳氧化率", "oxidation fraction"),
     ),
     _block(

@@ -10,6 +10,7 @@ from cloud.accounting.block import ITEM, Block, Slot
 from cloud.accounting.factors import NATIONAL, Basis, FactorSet, resolve
 from cloud.accounting.line import PLACES, Activity, Grade, Line, Used
 from cloud.accounting.method import GRID, Method, Row
+from cloud.accounting.parameters import copied
 from cloud.accounting.reductions import Ledger, claim
 from cloud.accounting.statement import plain
 from cloud.accounting.units import ARITHMETIC, Quantity, Unit, unit
@@ -245,6 +246,8 @@ def _inputs(source: _Source, entry: Entry) -> Inputs:
             used.append(_default(slot, variant, source.gas))
         else:
             raise ActivityError(f"{_name(entry)}: found no {slot.name} ({slot.en}), expected it in {slot.units[0]}")
+    if "CC" in given and "NCV" in values and copied(values["NCV"], values["CC"]):
+        raise ActivityError(f"{_name(entry)}: found CC = NCV/1000, expected the carbon content, not a copy of the heat")
     return values, tuple(activities), tuple(used), reasons
 
 

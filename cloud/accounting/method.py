@@ -17,6 +17,7 @@ import msgspec
 
 from cloud.accounting import blocks, parameters
 from cloud.accounting.block import ITEM, Block
+from cloud.accounting.leaves import LEAVES
 from cloud.accounting.parameters import Item, ParameterSet, Status
 from cloud.accounting.units import unit
 from drivers import toml
@@ -249,6 +250,7 @@ def _check(method: Method, row: Row, where: str) -> None:
         _check_bindings(block, row)
         _check_reduction(row)
         _check_alternatives(method, row)
+        _check_leaves(row)
         items: list[str | None] = list(method.items(row)) if row.needs_item() else [None]
         if not items:
             raise MethodError(f"row {row.row}: found no item for which all of {', '.join(row.bind.values())} exist")
@@ -283,6 +285,12 @@ def _check_reduction(row: Row) -> None:
     for name, held in (("proof", row.proof), ("baseline_zh", row.baseline_zh), ("baseline_en", row.baseline_en)):
         if not held:
             raise MethodError(f"row {row.row}: found a reduction without {name}, expected it (GB/T 33760)")
+
+
+def _check_leaves(row: Row) -> None:
+    for leaf in [row.leaf] if isinstance(row.leaf, str) else row.leaf.values():
+        if leaf not in LEAVES:
+            raise MethodError(f"row {row.row}: found the leaf {leaf!r}, expected {toml.one_of(sorted(LEAVES), leaf)}")
 
 
 def variant(method: Method, row: Row, block: Block, item: str | None) -> int:

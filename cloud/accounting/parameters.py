@@ -6,7 +6,6 @@ DRAFT. A set is a TOML file that is never changed: a correction is a new file be
 """
 
 import hashlib
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
@@ -124,6 +123,7 @@ def load(name: str, source: bytes) -> ParameterSet:
         if entry.status == "REVIEWED" and entry.standing != "confirmed":
             raise ConfigError(f"{where}.status", "REVIEWED", f"DRAFT, for what is {entry.standing}")
         values[entry.symbol] = _parameter(document, entry, where)
+    _no_copies(values, name)
     items = {entry.id: Item(entry.id, entry.zh, entry.en, entry.phase) for entry in document.item}
     digest = hashlib.sha256(source).hexdigest()
     return ParameterSet(document.id, document.edition, document.document, items, values, digest)
@@ -159,11 +159,34 @@ def _parameter(document: _File, entry: _Value, where: str) -> Parameter:
     )
 
 
+_BOUNDS = {
+    "NCV": (("GJ/t", "2", "125"), ("GJ/1e4Nm3", "10", "1500")),
+    "CC": (("tC/GJ", "0.010", "0.080"),),
+    "OF": (("1", "0.5", "1"),),
+}
+"""Outside these a value is a slip of its unit: kJ for GJ, MWh for GJ, kg for t, a percentage for a fraction."""
+
+_ALIKE = Decimal("0.002")
+
+
 def _plausible(entry: _Value, quantity: Quantity, where: str) -> None:
-    """A carbon content per heat outside 0.010 to 0.045 tC/GJ, or an oxidation fraction outside 0.5 to 1, is a slip."""
-    bounds = {"CC": ("tC/GJ", "0.010", "0.080"), "OF": ("1", "0.5", "1")}
-    head = re.split(r"[.]", entry.symbol)[0]
-    if head in bounds and entry.unit == bounds[head][0]:
-        low, high = (Decimal(bound) for bound in bounds[head][1:])
-        if not low <= quantity.value <= high:
-            raise ConfigError(f"{where}.value", entry.value, f"{head} from {low} to {high} {entry.unit}")
+    for text, low, high in _BOUNDS.get(entry.symbol.partition(".")[0], ()):
+        if quantity.unit.dimension == unit(text).dimension and not Decimal(low) <= quantity.to(unit(text)) <= Decimal(
+            high
+        ):
+            raise ConfigError(f"{where}.value", f"{entry.value} {entry.unit}", f"from {low} to {high} {text}")
+
+
+def copied(heat: Decimal, carbon: Decimal) -> bool:
+    """Whether a carbon content (tC/GJ) is the calorific value (GJ/t) by a thousand: copied, not measured."""
+    return abs(carbon * 1000 - heat) <= heat * _ALIKE
+
+
+def _no_copies(values: Mapping[str, Parameter], name: str) -> None:
+    for symbol, heat in values.items():
+        carbon = values.get(f"CC.{symbol.removeprefix('NCV.')}") if symbol.startswith("NCV.") else None
+        if carbon is None or heat.quantity.unit.text != "GJ/t":
+            continue
+        if copied(heat.quantity.value, carbon.quantity.value):
+            found = f"{carbon.quantity.value}, a thousandth of NCV {heat.quantity.value}"
+            raise ConfigError(f"{name}: {carbon.id}", found, "the carbon content, not the calorific value copied")

@@ -26,9 +26,9 @@ def claim(ledger: Ledger, line: Line) -> None:
 
 
 def _rests_on(line: Line) -> Iterator[tuple[str, bool]]:
-    """What a line rests on, and whether that is a meter."""
+    """What a line rests on, and whether that is a meter: ``meter:<gateway>/<device>/<point>``, whatever the hours."""
     for activity in line.activities:
         if activity.grade == "metered":
-            yield f"meter {activity.reference}", True
+            yield "/".join(activity.reference.split("/")[:3]), True
     if line.proof:
         yield f"proof {line.proof}", False

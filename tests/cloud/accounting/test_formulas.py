@@ -139,7 +139,7 @@ def test_an_entry_given_twice_is_refused() -> None:
 @pytest.mark.parametrize(
     ("text", "match"),
     [
-        ('unit = "tC/GJ"\nvalue = "27.49"', "CC from 0.010"),
+        ('unit = "tC/GJ"\nvalue = "27.49"', "from 0.010 to"),
         ('unit = "t/GJ"\nvalue = "0.02"\nstatus = "REVIEWED"\nstanding = "memory"', "DRAFT, for what is memory"),
         ('unit = "tK/GJ"\nvalue = "0.02"', "tK"),
     ],
