@@ -1,6 +1,7 @@
 """Guidelines 13 to 24, worked by hand: every row with its inputs, the arithmetic written out, and the total."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 
@@ -10,6 +11,7 @@ from cloud.accounting import calculate, factors, method
 from cloud.accounting.calculate import Entry, Given, Programme
 from cloud.accounting.line import Line
 from cloud.accounting.units import quantity
+from protocols.errors import ActivityError
 
 D = Decimal
 Case = tuple[str, str, str, D]
@@ -227,10 +229,12 @@ def test_proved_green_power_nets_to_the_published_case() -> None:
 
 def test_default_and_measured_gas_content_of_an_open_pit_agree() -> None:
     """2.0 m3/t at 20 ℃ x 0.67 kg/m3 = 1.34 kg/t; with the density of 0 ℃ it would be 7 % more."""
-    default, measured = lines(
-        "ndrc-14-2014", [entry("14-12", "open_pit", "AD 1000 t"), entry("14-13", "", "AD 1000 t, q 2 Sm3/t")]
-    )
-    assert default.tco2e == measured.tco2e
+    default = entry("14-12", "open_pit", "AD 1000 t")
+    measured = entry("14-13", "", "AD 1000 t, q 2 Sm3/t", label="face 2")
+    first, second = lines("ndrc-14-2014", [default, measured])
+    assert first.tco2e == second.tco2e
+    with pytest.raises(ActivityError, match="reckons the same thing in another way"):
+        lines("ndrc-14-2014", [default, replace(measured, label="")])
     assert round(D("7.17") / 10 / D("0.67") - 1, 2) == D("0.07")
 
 
