@@ -23,7 +23,7 @@ ROOMS = {
     "edge": "edge.commands:app",
     "cloud": "cloud.commands:app",
     "unit": "provisioning.unit_commands:app",
-    "account": "cloud.evidence_commands:account",
+    "account": "cloud.account_commands:account",
     "method": "cloud.method_commands:method",
     "factor": "cloud.factor_commands:factor",
     "evidence": "cloud.evidence_commands:evidence",

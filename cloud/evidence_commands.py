@@ -1,12 +1,11 @@
-"""tanmeter account: list, explain, close. tanmeter evidence: pack, verify. Only what needs the store opens it."""
+"""tanmeter evidence: pack, verify. Only what needs the store opens it."""
 
 import json
 import os
 import sys
 import time
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -14,12 +13,6 @@ from rich.console import Console
 from protocols import messages
 from protocols.errors import EvidenceError
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from cloud.store import Store
-
-account = typer.Typer(no_args_is_help=True, add_completion=False)
 evidence = typer.Typer(no_args_is_help=True, add_completion=False)
 
 Data = Annotated[Path, typer.Option("--data", envvar="TANMETER_DATA", help="folder with the collector's store and key")]
@@ -29,66 +22,9 @@ Reference = Annotated[str, typer.Argument(help="a statement: E-SITE-PERIOD, or o
 PLAIN_WIDTH = 160
 
 
-@account.callback()
-def accounts() -> None:
-    """What was emitted: statements, each with the versions it had."""
-
-
 @evidence.callback()
 def packs() -> None:
     """All that a figure rests on in one file, and the check of it that needs no server."""
-
-
-@account.command("list")
-def list_statements(
-    data: Data = DATA,
-    site: Annotated[str | None, typer.Option(help="only this site")] = None,
-    as_json: Json = False,
-) -> None:
-    """The newest version of every statement, newest period first; with --json one object a line."""
-    from cloud import statements
-    from cloud.evidence import show
-
-    with _store(data) as store:
-        found = statements.listing(store, site)
-    if as_json:
-        for statement in found:
-            _print(show.summary(statement))
-        return
-    _console().print(show.table(found, _language()))
-
-
-@account.command()
-def explain(reference: Reference, data: Data = DATA, as_json: Json = False) -> None:
-    """Where a figure comes from: registers, ratio, factor, gaps, and what changed since the version before."""
-    from cloud import statements
-    from cloud.evidence import show
-
-    with _store(data) as store:
-        statement = statements.get(store, reference)
-    if as_json:
-        _print(statements.explain(statement))
-        return
-    _console().print(show.tree(statement, _language()))
-
-
-@account.command()
-def close(
-    site: Annotated[str, typer.Argument(help="the site's id")],
-    period: Annotated[str, typer.Argument(help="2026-11-22, 2026-11, or 2026-12-15--2027-01-15")],
-    data: Data = DATA,
-    as_json: Json = False,
-) -> None:
-    """Issue what is held now as a version; nothing new is issued when it says the same as the newest one."""
-    from cloud import statements
-    from cloud.evidence import show
-
-    with _store(data) as store:
-        statement = statements.close(store, site, period, _now())
-    if as_json:
-        _print(show.summary(statement))
-        return
-    _console().print(show.tree(statement, _language()))
 
 
 @evidence.command()
@@ -143,14 +79,6 @@ def verify(
         _print(report.to_json())
         return
     _console().print(show.report(report, _language()))
-
-
-@contextmanager
-def _store(data: Path) -> "Iterator[Store]":
-    from cloud import config
-
-    with config.open_store(data, config.open_key(data)) as store:
-        yield store
 
 
 def _write(out: Path, content: bytes) -> None:

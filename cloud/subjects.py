@@ -68,10 +68,18 @@ def source(store: Store, sha256: str) -> bytes:
 
 def held(store: Store, row: JournalRow) -> Held:
     """The subject that an entry of the journal names."""
-    content = source(store, row.digest)
-    if hashlib.sha256(content).hexdigest() != row.digest:
-        raise ConfigError(f"subject file {row.digest}", "other bytes", "those it is named by")
-    return Held(files.read(row.digest, content).subjects[row.id], row.version, row.digest, row.at, row.by)
+    return Held(file_subject(store, row.digest, row.id), row.version, row.digest, row.at, row.by)
+
+
+def file_subject(store: Store, sha256: str, subject: str) -> Subject:
+    """A subject as the file of this digest has it; UnknownNameError, ConfigError for a file that was changed."""
+    content = source(store, sha256)
+    if hashlib.sha256(content).hexdigest() != sha256:
+        raise ConfigError(f"subject file {sha256}", "other bytes", "those it is named by")
+    found = files.read(sha256[:16], content).subjects
+    if subject not in found:
+        raise UnknownNameError(f"subject file {sha256[:16]}: found no {subject!r}, expected one of {', '.join(found)}")
+    return found[subject]
 
 
 def trust(store: Store, name: str, key: PublicKey, *, now: int) -> str:

@@ -7,15 +7,15 @@ the subject file has changed, method where another method counts it, and else ac
 Only what enters the total counts; a factor of the grid that is of another year is ``vintage``.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
-from cloud.accounting import blocks
+from cloud.accounting import replayed
 from cloud.accounting.inventory import Difference, Effect, Inventory, part
-from cloud.accounting.line import PLACES, Activity, Line, Used
+from cloud.accounting.line import Line
 from cloud.accounting.statement import plain
-from cloud.accounting.units import ARITHMETIC, Dimension, unit
+from cloud.accounting.units import Dimension, unit
 from drivers.quantity import EXACT
 
 _ZERO = Decimal(0)
@@ -89,16 +89,16 @@ def _steps(old: Line | None, new: Line | None, before: Inventory, after: Invento
         if before.subject_sha256 != after.subject_sha256:
             return _Steps(boundary=moved)
         return _Steps(activity=moved)
-    first, last = _values(old), _values(new)
+    first, last = replayed.values(old), replayed.values(new)
     if _form(old) != _form(new):
         return _Steps(method=EXACT.subtract(new.tco2e, old.tco2e))
     activity = {one.symbol for one in (*old.activities, *new.activities)}
     grid = {one.symbol for line in (old, new) for one in line.parameters if one.tier in GRID_TIERS}
     used = {**first, **{name: value for name, value in last.items() if name in activity}}
-    with_activity = _tonnes(old, used)
+    with_activity = replayed.tonnes(old, used)
     used |= {name: value for name, value in last.items() if name not in grid}
-    with_parameters = _tonnes(old, used)
-    with_grid = _tonnes(old, last)
+    with_parameters = replayed.tonnes(old, used)
+    with_grid = replayed.tonnes(old, last)
     return _Steps(
         activity=EXACT.subtract(with_activity, old.tco2e),
         factor=EXACT.subtract(with_grid, with_activity),
@@ -109,22 +109,7 @@ def _steps(old: Line | None, new: Line | None, before: Inventory, after: Invento
 
 def _form(line: Line) -> tuple[str, str, Mapping[str, Dimension]]:
     """What must be alike for the values of one line to be put into the formula of the other."""
-    return line.formula, line.gas, {one.symbol: unit(one.unit).dimension for one in _named(line)}
-
-
-def _values(line: Line) -> dict[str, Decimal]:
-    return {one.symbol: unit(one.unit).coherent(one.value) for one in _named(line)}
-
-
-def _named(line: Line) -> Iterator[Activity | Used]:
-    yield from line.activities
-    yield from line.parameters
-
-
-def _tonnes(line: Line, values: Mapping[str, Decimal]) -> Decimal:
-    """tCO2e of the line's formula, GWP and sign at these values, rounded as a line is."""
-    mass = blocks.block(line.block).formula.value(values).quantize(PLACES, context=ARITHMETIC)
-    return EXACT.multiply(ARITHMETIC.multiply(mass, line.gwp), Decimal(line.sign))
+    return line.formula, line.gas, {one.symbol: unit(one.unit).dimension for one in replayed.named(line)}
 
 
 def _vintage(line: Line) -> tuple[str, ...]:

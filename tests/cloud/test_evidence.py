@@ -17,7 +17,7 @@ import msgspec
 import pytest
 from typer.testing import CliRunner, Result
 
-from cloud import config, evidence_commands, statements
+from cloud import account_commands, config, evidence_commands, statements
 from cloud.accounting import factors
 from cloud.accounting import period as periods
 from cloud.accounting import statement as made
@@ -748,7 +748,7 @@ def test_close_list_and_explain(data: Path) -> None:
     runner = CliRunner()
 
     def ask(*arguments: str) -> str:
-        done = runner.invoke(evidence_commands.account, [*arguments, "--data", str(data)], env={"TANMETER_LANG": "zh"})
+        done = runner.invoke(account_commands.account, [*arguments, "--data", str(data)], env={"TANMETER_LANG": "zh"})
         assert done.exit_code == 0, done.output
         return done.stdout
 

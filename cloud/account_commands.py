@@ -1,0 +1,280 @@
+"""tanmeter account: list, explain, close, lock, diff, verify, calc. E-... are statements of a site, A-... accounts.
+
+The parts that need no store (calc, a difference of two methods) open none.
+"""
+
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+from rich.console import Console
+
+from cloud.account_subject_commands import activity, signer, subject
+from protocols import messages
+from protocols.errors import UnknownNameError
+
+if TYPE_CHECKING:
+    from cloud.accounting.inventory import Closure, Inventory
+    from cloud.store import Store
+
+account = typer.Typer(no_args_is_help=True, add_completion=False)
+account.add_typer(subject, name="subject")
+account.add_typer(activity, name="activity")
+account.add_typer(signer, name="signer")
+
+Data = Annotated[Path, typer.Option("--data", envvar="TANMETER_DATA", help="folder with the collector's store and key")]
+DATA = Path("/var/lib/tanmeter-collector")
+Json = Annotated[bool, typer.Option("--json", help="one JSON object on standard output")]
+Reference = Annotated[
+    str, typer.Argument(help="A-SUBJECT-PERIOD or E-SITE-PERIOD, or one version of it: A-SUBJECT-PERIOD@2")
+]
+Period = Annotated[str, typer.Argument(help="2026-11-22, 2026-11, 2026, or 2026-12-15--2027-01-15")]
+Activity = Annotated[Path | None, typer.Option("--activity", help="activity file: TOML or JSON, symbols of the method")]
+Factors = Annotated[
+    str,
+    typer.Option("--factors", help="grid factors: a TOML file or a folder of them, or the digest of the set expected"),
+]
+PLAIN_WIDTH = 160
+
+
+@account.callback()
+def accounts() -> None:
+    """What was emitted: statements of a site's electricity, accounts of a subject, each with the versions it had."""
+
+
+@account.command("list")
+def list_accounts(
+    data: Data = DATA,
+    site: Annotated[str | None, typer.Option(help="only this site's statements")] = None,
+    subject: Annotated[str | None, typer.Option(help="only this subject's accounts")] = None,
+    as_json: Json = False,
+) -> None:
+    """The newest version of every statement and every account; with --json one object a line."""
+    from cloud import account_show, statements
+    from cloud import accounts as issued
+    from cloud.evidence import show
+
+    with _store(data) as store:
+        found = statements.listing(store, site) if subject is None else []
+        held = issued.listing(store, subject) if site is None else []
+    if as_json:
+        for line in (*map(show.summary, found), *map(account_show.summary, held)):
+            _print(line)
+        return
+    if found or not held:
+        _console().print(show.table(found, _language()))
+    if held:
+        _console().print(account_show.listing(held, _language()))
+
+
+@account.command()
+def explain(
+    reference: Reference,
+    data: Data = DATA,
+    line: Annotated[str, typer.Option(help="only the lines whose id begins so, with their increments")] = "",
+    as_json: Json = False,
+) -> None:
+    """Where a figure comes from: formula and numbers, factors and their standing, registers, blocks, what changed."""
+    if reference.startswith("A-"):
+        _explain_account(data, reference, line, as_json)
+        return
+    from cloud import statements
+    from cloud.evidence import show
+
+    with _store(data) as store:
+        statement = statements.get(store, reference)
+    if as_json:
+        _print(statements.explain(statement))
+        return
+    _console().print(show.tree(statement, _language()))
+
+
+@account.command()
+def close(
+    subject: Annotated[str, typer.Argument(help="the id of a subject, or of a site where no subject has it")],
+    period: Period,
+    data: Data = DATA,
+    statement: Annotated[
+        bool, typer.Option("--statement", help="the site's statement, though a subject has it")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Issue what is held now as a version; nothing new is issued when it says the same as the newest one."""
+    from cloud import account_show, factor_shelf, statements
+    from cloud import accounts as issued
+    from cloud.evidence import show
+
+    with _store(data) as store:
+        if statement or store.entry_head("subject", subject) is None:
+            made = statements.close(store, subject, period, _now())
+            told, tree = show.summary(made), show.tree(made, _language())
+        else:
+            library = factor_shelf.library(data)
+            version = issued.close(store, library, subject, issued.period_of(period), _now())
+            told, tree = account_show.summary(version), account_show.tree(version, _language())
+    if as_json:
+        _print(told)
+        return
+    _console().print(tree)
+
+
+@account.command()
+def lock(
+    reference: Annotated[str, typer.Argument(help="a version of an account: A-SUBJECT-PERIOD@2")],
+    by: Annotated[list[str], typer.Option("--by", help="who puts a name to it; two different ones lock it")],
+    *,
+    data: Data = DATA,
+    with_exceptions: Annotated[
+        bool, typer.Option("--with-exceptions", help="though drafts or estimates are in it; each is listed")
+    ] = False,
+    partial: Annotated[bool, typer.Option("--partial", help="though of some time nothing is known")] = False,
+    as_json: Json = False,
+) -> None:
+    """Put names to a version. Two different ones lock it for good; what is not confirmed is listed or refused."""
+    from cloud import account_show
+    from cloud import accounts as issued
+
+    closure: Closure = "partial" if partial else "exceptions" if with_exceptions else "complete"
+    with _store(data) as store:
+        version = issued.lock(store, reference, by, _now(), closure=closure)
+    if as_json:
+        _print({**account_show.summary(version), "exceptions": list(version.exceptions)})
+        return
+    typer.echo(f"{version.reference}  {account_show.stands(version, _language())}")
+    for exception in version.exceptions:
+        typer.echo(f"  {exception}")
+    if version.state != "locked":
+        typer.echo(messages.text("account.done.second", _language()), err=True)
+
+
+@account.command()
+def verify(reference: Reference, data: Data = DATA, as_json: Json = False) -> None:
+    """Make an account again from its own symbols, its inputs and the store. Exit 4 for what does not hold."""
+    from cloud import account_proof, factor_shelf
+    from cloud.accounting.inventory import parse_reference
+
+    parse_reference(reference)
+    with _store(data) as store:
+        found = account_proof.verify(store, factor_shelf.library(data), reference, _now())
+    failed = any(check.outcome == "failed" for check in found)
+    if as_json:
+        checks = [{"name": check.name, "outcome": check.outcome, "detail": check.detail} for check in found]
+        _print({"account": reference, "ok": not failed, "checks": checks})
+    else:
+        for check in found:
+            outcome = messages.text(f"account.verify.{check.outcome}", _language())
+            typer.echo(f"{check.name}: {outcome} {check.detail}".rstrip())
+    if failed:
+        raise typer.Exit(4)
+
+
+@account.command()
+def diff(
+    first: Annotated[str, typer.Argument(help="a version A-SUBJECT-PERIOD@1, or a method")],
+    second: Annotated[str, typer.Argument(help="another version, or another method")],
+    *,
+    data: Data = DATA,
+    activity: Activity = None,
+    period: Annotated[str, typer.Option(help="of two methods: over which period")] = "",
+    factors: Factors = "",
+    as_json: Json = False,
+) -> None:
+    """What one version says beyond another: activity, factor, method and boundary; or two methods over one activity."""
+    from cloud import account_show
+    from cloud import accounts as issued
+    from cloud.accounting import effects
+
+    if activity is None:
+        with _store(data) as store:
+            before, after = issued.get(store, first).content, issued.get(store, second).content
+    else:
+        before, after = _two_methods(first, second, activity, period, factors)
+    found = effects.difference(before, after)
+    if as_json:
+        totals = [f"{one.totals.total:f}" for one in (before, after)]
+        _print({"before": first, "after": second, "tco2e": totals, **account_show.differing(found)})
+        return
+    _console().print(account_show.changes(found, _language()))
+
+
+@account.command()
+def calc(
+    *,
+    activity: Annotated[Path, typer.Option("--activity", help="TOML or JSON, with the symbols of the method")],
+    period: Annotated[str, typer.Option("--period", help="2025-06, 2025, 2025-06-01, 2025-01-01--2025-04-01")],
+    method: Annotated[str, typer.Option("--method", help="as in `tanmeter method list`; else as the file says")] = "",
+    region: Annotated[str, typer.Option(help="grid region or province, as in `tanmeter factor list`")] = "",
+    basis: Annotated[
+        Literal["average", "residual", "fossil"] | None, typer.Option(help="which kind of grid factor")
+    ] = None,
+    gwp: Annotated[
+        Literal["SAR", "AR4", "AR5", "AR6"] | None, typer.Option(help="GWP set; else the method's own")
+    ] = None,
+    factors: Factors = "",
+    as_json: Json = False,
+) -> None:
+    """Calculate from a file, without a server: every line with its formula, numbers and factors, and the total."""
+    from cloud import account_calc, account_show
+
+    asked = account_calc.Asked(method, period, region, basis, gwp, factors)
+    found = account_calc.calculate(activity, asked)
+    if as_json:
+        _print(account_show.explained(found))
+        return
+    _console().print(account_show.inventory(found, _language()))
+
+
+def _two_methods(first: str, second: str, activity: Path, period: str, factors: str) -> "tuple[Inventory, Inventory]":
+    from cloud import account_calc
+
+    return account_calc.apart(activity, account_calc.Asked(first, period, factors=factors), second)
+
+
+def _explain_account(data: Path, reference: str, only: str, as_json: bool) -> None:
+    from cloud import account_proof, account_show
+    from cloud import accounts as issued
+
+    with _store(data) as store:
+        version = issued.get(store, reference)
+        lines = [line for line in version.content.lines if line.id.startswith(only)]
+        if not lines:
+            known = ", ".join(line.id for line in version.content.lines)
+            raise UnknownNameError(f"line: found {only!r}, expected one of {known}")
+        found = {line.digest: account_proof.increments(store, line) for line in lines} if only or as_json else {}
+    if as_json:
+        _print(account_proof.told(version, found, only))
+        return
+    _console().print(account_show.tree(version, _language(), only))
+    for parts in found.values():
+        for part in parts:
+            typer.echo(json.dumps(part, ensure_ascii=False, indent=1))
+
+
+@contextmanager
+def _store(data: Path) -> "Iterator[Store]":
+    from cloud import config
+
+    with config.open_store(data, config.open_key(data)) as store:
+        yield store
+
+
+def _language() -> messages.Language:
+    return messages.spoken(os.environ)
+
+
+def _console() -> Console:
+    return Console(width=None if sys.stdout.isatty() else PLAIN_WIDTH, highlight=False)
+
+
+def _now() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def _print(value: dict[str, Any]) -> None:
+    typer.echo(json.dumps(value, ensure_ascii=False))

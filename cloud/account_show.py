@@ -1,0 +1,280 @@
+"""An account for a person's eyes: what was emitted, how each line was worked, how well each number is known."""
+
+from collections.abc import Iterable, Iterator
+from decimal import Decimal
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+from rich.text import Text
+from rich.tree import Tree
+
+from cloud.accounting import method as methods
+from cloud.accounting import worked
+from cloud.accounting.inventory import Difference, Inventory, Totals, Version
+from cloud.accounting.line import Activity, Line, Used
+from cloud.subjects import Held
+from protocols import messages
+from protocols.errors import MethodError
+from protocols.messages import Language
+
+TONNES = Decimal("0.000001")
+PARTS = ("direct", "fixed", "indirect", "offset", "total", "memo", "reduction")
+
+
+def summary(version: Version) -> dict[str, Any]:
+    """One version as a line for a machine."""
+    content = version.content
+    return {
+        "account": version.reference if version.version else version.id,
+        "id": version.id,
+        "version": version.version,
+        "state": version.state,
+        "closure": version.closure,
+        "locked_by": list(version.locked_by),
+        "subject": content.subject,
+        "period": content.period.id,
+        "through": content.period.through,
+        "method": content.method,
+        "edition": content.edition,
+        "tco2e": f"{content.totals.total:f}",
+        "lines": len(content.lines),
+        "reasons": list(content.reasons),
+        "estimated": f"{content.estimated:f}",
+        "coverage_percent": f"{content.coverage.percent:f}",
+        "minted_at": version.minted_at,
+        "digest": version.digest,
+    }
+
+
+def plain_totals(totals: Totals) -> dict[str, Any]:
+    """The totals for a machine, tCO2e as text."""
+    found: dict[str, Any] = {name: f"{getattr(totals, name):f}" for name in PARTS}
+    found["by_gas"] = {name: f"{value:f}" for name, value in totals.by_gas.items()}
+    found["by_leaf"] = {name: f"{value:f}" for name, value in totals.by_leaf.items()}
+    return found
+
+
+def explained(content: Inventory) -> dict[str, Any]:
+    """An inventory for a machine: lines with their formulas worked, totals, and why it is provisional."""
+    return {
+        "schema": content.schema,
+        "subject": content.subject,
+        "name": {"zh": content.name_zh, "en": content.name_en},
+        "period": {
+            "id": content.period.id,
+            "start": content.period.start,
+            "end": content.period.end,
+            "through": content.period.through,
+            "timezone": content.period.timezone,
+        },
+        "method": {
+            "id": content.method,
+            "edition": content.edition,
+            "programme": content.programme,
+            "sha256": content.method_sha256,
+        },
+        "basis": content.basis,
+        "region": content.region,
+        "gwp_set": content.gwp_set,
+        "factor_set": content.factor_set,
+        "parameter_sets": content.parameter_sets,
+        "result": {"value": f"{content.totals.total:f}", "unit": "tCO2e"},
+        "totals": plain_totals(content.totals),
+        "lines": [worked.line(one) for one in content.lines],
+        "provisional": bool(content.reasons),
+        "reasons": [{"id": name, **both(name)} for name in content.reasons],
+        "coverage": {"readings": content.coverage.readings, "expected": content.coverage.expected},
+        "estimated": f"{content.estimated:f}",
+        "gaps": [
+            {
+                "line": gap.line, "symbol": gap.symbol, "meter": gap.meter, "start": gap.start, "end": gap.end,
+                "rule": gap.rule, "value": None if gap.value is None else f"{gap.value:f}", "unit": gap.unit,
+            }
+            for gap in content.filled
+        ],
+        "subject_sha256": content.subject_sha256,
+        "engine": content.engine,
+        "digest": content.digest,
+    }  # fmt: skip
+
+
+def differing(found: Difference) -> dict[str, Any]:
+    """A difference for a machine, tCO2e as text."""
+    parts = ("total", "activity", "factor", "vintage", "method", "boundary")
+    effects = [
+        {"id": one.id, **{name: f"{getattr(one, name):f}" for name in ("activity", "factor", "method", "boundary")}}
+        for one in found.effects
+    ]
+    return {**{name: f"{getattr(found, name):f}" for name in parts}, "effects": effects}
+
+
+def both(message: str) -> dict[str, str]:
+    """A message in both languages."""
+    return {"zh": messages.text(message, "zh"), "en": messages.text(message, "en")}
+
+
+def listing(versions: Iterable[Version], language: Language) -> Table:
+    """Accounts as a list."""
+    table = Table()
+    for name in ("account", "tco2e", "estimated", "state"):
+        table.add_column(_text(f"account.column.{name}", language), justify="left" if name == "account" else "right")
+    for version in versions:
+        estimated = f"{version.content.estimated * 100:f} %"
+        table.add_row(version.reference, tonnes(version.content.totals.total), estimated, stands(version, language))
+    return table
+
+
+def subjects(held: Iterable[Held], language: Language) -> Table:
+    """Subjects as a list."""
+    table = Table()
+    for name in ("subject", "name", "kind", "method", "version"):
+        table.add_column(_text(f"account.column.{name}", language))
+    for one in held:
+        subject = one.subject
+        kind = _text(f"account.kind.{subject.kind}", language)
+        name = subject.zh if language == "zh" else subject.en
+        table.add_row(subject.id, name, kind, subject.method or "-", str(one.version))
+    return table
+
+
+def tree(version: Version, language: Language, only: str = "") -> Tree:
+    """A version: how it stands, what changed, its totals and its lines (``only``: those whose id begins so)."""
+    root = inventory(version.content, language, only, title=version.reference if version.version else version.id)
+    head = root.add(Text(f"{_text('account.show.state', language)}: {stands(version, language)}"))
+    for exception in version.exceptions:
+        head.add(Text(exception))
+    if version.difference is not None:
+        root.add(changes(version.difference, language))
+    return root
+
+
+def inventory(content: Inventory, language: Language, only: str = "", *, title: str = "") -> Tree:
+    """An inventory: totals, then each line with its formula worked and the standing of its factors."""
+    name = content.name_zh if language == "zh" else content.name_en
+    period = content.period.id
+    root = Tree(
+        Text(f"{title or content.subject}  {name}  {period}  {content.method} ({content.edition})", style="bold")
+    )
+    root.add(_totals(content.totals, language))
+    for reason in content.reasons:
+        root.add(Text(f"! {_text(reason, language)}", style="yellow"))
+    for line in content.lines:
+        if line.id.startswith(only):
+            root.add(_line(line, language))
+    for gap in content.filled:
+        amount = "?" if gap.value is None else f"{gap.value:f} {gap.unit}"
+        rule = _text(f"account.rule.{gap.rule}", language)
+        root.add(Text(f"{gap.meter} {gap.start} … {gap.end}: {rule} {amount}", style="yellow"))
+    root.add(Text(f"SHA-256 {content.digest}", style="dim"))
+    return root
+
+
+def changes(found: Difference, language: Language) -> Tree:
+    """What changed: the effects and their greatest sources."""
+    root = Tree(Text(f"{_text('account.show.difference', language)}: {_signed(found.total)} tCO2e"))
+    table = Table(box=SIMPLE_HEAD)
+    for name in ("source", "activity", "factor", "method", "boundary"):
+        table.add_column(_text(f"account.effect.{name}", language), justify="left" if name == "source" else "right")
+    for one in found.effects:
+        table.add_row(one.id, *map(_signed, (one.activity, one.factor, one.method, one.boundary)))
+    whole = map(_signed, (found.activity, found.factor, found.method, found.boundary))
+    table.add_row(_text("account.total.total", language), *whole, style="bold")
+    root.add(table)
+    if found.vintage:
+        root.add(Text(f"{_text('account.effect.vintage', language)}: {_signed(found.vintage)}"))
+    return root
+
+
+def tonnes(value: Decimal) -> str:
+    """Tonnes for the eye: six places."""
+    return f"{value.quantize(TONNES):f}"
+
+
+def stands(version: Version, language: Language) -> str:
+    """How a version stands, in words."""
+    state = _text(f"account.state.{version.state}", language)
+    if version.closure:
+        state += f" ({_text(f'account.closure.{version.closure}', language)})"
+    return f"{state} {', '.join(version.locked_by)}".strip()
+
+
+def _totals(totals: Totals, language: Language) -> Table:
+    table = Table(box=SIMPLE_HEAD, show_header=False)
+    table.add_column()
+    table.add_column(justify="right")
+    for name in PARTS:
+        value = getattr(totals, name)
+        if value or name == "total":
+            style = "bold" if name == "total" else ""
+            table.add_row(_text(f"account.total.{name}", language), f"{tonnes(value)} tCO2e", style=style)
+    return table
+
+
+def _line(line: Line, language: Language) -> Tree:
+    branch = Tree(Text(f"{line.id}  {_row(line, language)}  {tonnes(line.tco2e)} tCO2e", style="bold"))
+    sign = "" if line.sign == 1 else "−"
+    branch.add(Text(f"E = {sign}{line.formula} = {sign}{worked.formula(line)} = {line.mass:f} t{line.gas}"))
+    if line.gas != "CO2":
+        branch.add(Text(f"GWP {line.gwp:f} ({line.gwp_set})"))
+    for activity in line.activities:
+        branch.add(Text(_activity(activity, language)))
+    for used in line.parameters:
+        if used.tier != "formula":
+            branch.add(Text(_used(used, language), style="" if used.status != "DRAFT" else "yellow"))
+    return branch
+
+
+def _activity(one: Activity, language: Language) -> str:
+    rests = " · ".join(part for part in (one.reference, one.by, one.sha256[:16]) if part)
+    return f"{one.symbol} = {_number(one)}  {_text(f'account.grade.{one.grade}', language)}  {rests}"
+
+
+def _used(one: Used, language: Language) -> str:
+    tier = _text(f"account.tier.{one.tier}", language)
+    return f"{one.symbol} = {_number(one)}  {tier}  {one.status}  {one.id}  {one.document}".rstrip()
+
+
+def _number(one: Activity | Used) -> str:
+    return f"{one.value:f} {one.unit}".removesuffix(" 1")
+
+
+def _row(line: Line, language: Language) -> str:
+    try:
+        row = methods.get(line.method).row(line.row)
+    except MethodError:
+        return line.report
+    return row.zh if language == "zh" else row.en
+
+
+def _signed(value: Decimal) -> str:
+    return f"{value.quantize(TONNES):+f}" if value else "0"
+
+
+def _text(message: str, language: Language) -> str:
+    return messages.text(message, language)
+
+
+def rows(contents: Iterable[Inventory]) -> Iterator[dict[str, str]]:
+    """Lines for a table: one mapping of texts each, the same columns in all."""
+    for content in contents:
+        for line in content.lines:
+            yield {
+                "subject": content.subject,
+                "period": content.period.id,
+                "line": line.id,
+                "start": line.start,
+                "end": line.end,
+                "row": line.row,
+                "item": line.item,
+                "class": line.class_,
+                "leaf": line.leaf,
+                "gas": line.gas,
+                "mass_t": f"{line.mass:f}",
+                "gwp": f"{line.gwp:f}",
+                "tco2e": f"{line.tco2e:f}",
+                "worked": worked.formula(line),
+                "grades": " ".join(dict.fromkeys(one.grade for one in line.activities)),
+                "reasons": " ".join(line.reasons),
+                "digest": line.digest,
+            }

@@ -1,0 +1,271 @@
+"""tanmeter account subject | activity | signer: whom accounts are of, what they rest on, who may sign it."""
+
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import msgspec
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from protocols import messages
+from protocols.errors import ConfigError
+
+if TYPE_CHECKING:
+    from cloud.store import Store
+
+subject = typer.Typer(no_args_is_help=True, add_completion=False)
+activity = typer.Typer(no_args_is_help=True, add_completion=False)
+signer = typer.Typer(no_args_is_help=True, add_completion=False)
+
+Data = Annotated[Path, typer.Option("--data", envvar="TANMETER_DATA", help="folder with the collector's store and key")]
+DATA = Path("/var/lib/tanmeter-collector")
+Json = Annotated[bool, typer.Option("--json", help="one JSON object on standard output")]
+PLAIN_WIDTH = 160
+
+
+@subject.callback()
+def subjects_() -> None:
+    """Whom accounts are drawn up for: enterprises, buildings, parks, communities, districts, cities."""
+
+
+@activity.callback()
+def activities_() -> None:
+    """What accounts rest on beside meters: signed files and declarations, kept byte for byte."""
+
+
+@signer.callback()
+def signers_() -> None:
+    """Whose signature makes an activity file an imported one."""
+
+
+@subject.command("import")
+def import_subjects(
+    file: Annotated[Path, typer.Argument(help="a subject file, TOML")],
+    by: Annotated[str, typer.Option("--by", help="who takes it in; it stays in the journal")] = "",
+    data: Data = DATA,
+    as_json: Json = False,
+) -> None:
+    """Take a subject file in: a new version of every subject that it changes. What was held stays readable."""
+    from cloud import subjects
+
+    source = _read(file)
+    with _store(data) as store:
+        found = subjects.take(store, file.name, source, by=by, now=_now())
+    if as_json:
+        sha256 = found[0].sha256
+        _print({"file": str(file), "sha256": sha256, "subjects": {one.subject.id: one.version for one in found}})
+        return
+    typer.echo(messages.text("account.done.subjects", _language(), count=len(found), file=str(file)), err=True)
+
+
+@subject.command("list")
+def list_subjects(data: Data = DATA, as_json: Json = False) -> None:
+    """Every subject as it stands; with --json one object a line."""
+    from cloud import account_show, subjects
+
+    with _store(data) as store:
+        found = subjects.listing(store)
+    if as_json:
+        for one in found:
+            _print(_subject(one))
+        return
+    _console().print(account_show.subjects(found, _language()))
+
+
+@subject.command("show")
+def show_subject(
+    name: Annotated[str, typer.Argument(metavar="ID", help="as in `tanmeter account subject list`")],
+    version: Annotated[int | None, typer.Option(help="not as it stands, but as it stood")] = None,
+    data: Data = DATA,
+    as_json: Json = False,
+) -> None:
+    """One subject: its meters, memberships, denominators, targets; or the file that says so."""
+    from cloud import subjects
+
+    with _store(data) as store:
+        found = subjects.get(store, name, version)
+        source = subjects.source(store, found.sha256)
+    if as_json:
+        _print(_subject(found))
+        return
+    typer.echo(f"# {found.subject.id} @{found.version}  SHA-256 {found.sha256}")
+    typer.echo(source.decode())
+
+
+@activity.command("sign")
+def sign_activity(
+    file: Annotated[Path, typer.Argument(help="an activity file, TOML or JSON")],
+    key: Annotated[Path, typer.Option("--key", help="the signer's private key, PEM (PKCS #8), Ed25519")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="the envelope to write: something.cose")],
+) -> None:
+    """Put an activity file under a signature, where it was made: the key never leaves that place."""
+    from cloud.accounting import activity_file, signed_activity
+    from protocols.record.cose import PrivateKey
+
+    source = _read(file)
+    activity_file.read(file.name, source)
+    envelope = signed_activity.sign(source, PrivateKey.from_pem(_read(key)))
+    try:
+        out.write_bytes(envelope)
+    except OSError as error:
+        raise ConfigError(f"--out {out}", str(error.strerror), "a file that can be written") from error
+    typer.echo(messages.text("account.done.signed", _language(), file=str(out)), err=True)
+
+
+@activity.command("import")
+def import_activity(
+    file: Annotated[Path, typer.Argument(help="a signed activity file: something.cose")],
+    data: Data = DATA,
+    as_json: Json = False,
+) -> None:
+    """Keep a signed activity file, once its signature is of a registered key and everything in it fits its subject."""
+    from cloud import activities
+
+    envelope = _read(file)
+    with _store(data) as store:
+        kept = activities.take_signed(store, file.name, envelope, now=_now())
+    _kept(kept, as_json)
+
+
+@activity.command("declare")
+def declare_activity(
+    file: Annotated[Path, typer.Argument(help="an activity file, TOML or JSON")],
+    by: Annotated[str, typer.Option("--by", help="who declares it")],
+    data: Data = DATA,
+    as_json: Json = False,
+) -> None:
+    """Keep an activity file that somebody declares in his name."""
+    from cloud import activities
+
+    source = _read(file)
+    with _store(data) as store:
+        kept = activities.declare(store, file.name, source, by=by, now=_now())
+    _kept(kept, as_json)
+
+
+@activity.command("list")
+def list_activity(
+    subject: Annotated[str | None, typer.Option(help="only this subject's")] = None,
+    data: Data = DATA,
+    as_json: Json = False,
+) -> None:
+    """Every activity file, in the order they came; with --json one object a line."""
+    from cloud import activities
+
+    with _store(data) as store:
+        found = activities.listing(store, subject)
+    if as_json:
+        for one in found:
+            _print(asdict(one))
+        return
+    table = _table("file", "subject", "grade", "by", "entries", "replaced")
+    for one in found:
+        grade = messages.text(f"account.grade.{one.grade}", _language())
+        table.add_row(one.sha256[:16], one.subject, grade, one.by, str(one.count), one.replaced_by[:16])
+    _console().print(table)
+
+
+@signer.command("add")
+def add_signer(
+    name: Annotated[str, typer.Argument(help="who signs with it: a department, a laboratory, a supplier")],
+    key: Annotated[Path, typer.Argument(help="the public key, PEM, Ed25519")],
+    data: Data = DATA,
+    as_json: Json = False,
+) -> None:
+    """Register a key: activity files that it signs are taken in from now on."""
+    from cloud import subjects
+    from protocols.record.cose import PublicKey
+
+    public = PublicKey.from_pem(_read(key))
+    with _store(data) as store:
+        kid = subjects.trust(store, name, public, now=_now())
+    if as_json:
+        _print({"kid": kid, "name": name, "trusted": True})
+        return
+    typer.echo(messages.text("account.done.signer", _language(), kid=kid, name=name), err=True)
+
+
+@signer.command("remove")
+def remove_signer(
+    kid: Annotated[str, typer.Argument(help="as in `tanmeter account signer list`")], data: Data = DATA
+) -> None:
+    """Take nothing more that a key signs. What it signed before stays and stays verifiable."""
+    from cloud import subjects
+
+    with _store(data) as store:
+        subjects.distrust(store, kid, now=_now())
+    typer.echo(messages.text("account.done.unsigned", _language(), kid=kid), err=True)
+
+
+@signer.command("list")
+def list_signers(data: Data = DATA, as_json: Json = False) -> None:
+    """Every registered key; with --json one object a line."""
+    from cloud import subjects
+
+    with _store(data) as store:
+        found = subjects.signers(store)
+    table = _table("key", "name", "trusted")
+    for kid, name, trusted, _ in found:
+        if as_json:
+            _print({"kid": kid, "name": name, "trusted": trusted})
+        table.add_row(kid, name, "+" if trusted else "-")
+    if not as_json:
+        _console().print(table)
+
+
+def _subject(one: Any) -> dict[str, Any]:
+    return {**msgspec.to_builtins(one.subject), "version": one.version, "sha256": one.sha256, "by": one.by}
+
+
+def _kept(kept: Any, as_json: bool) -> None:
+    if as_json:
+        _print(asdict(kept))
+        return
+    typer.echo(kept.sha256)
+    typer.echo(messages.text("account.done.activity", _language(), count=kept.count, sha256=kept.sha256), err=True)
+
+
+def _table(*columns: str) -> Table:
+    table = Table()
+    for name in columns:
+        table.add_column(messages.text(f"account.column.{name}", _language()))
+    return table
+
+
+@contextmanager
+def _store(data: Path) -> "Iterator[Store]":
+    from cloud import config
+
+    with config.open_store(data, config.open_key(data)) as store:
+        yield store
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ConfigError(str(path), str(error.strerror), "a file that can be read") from error
+
+
+def _language() -> messages.Language:
+    return messages.spoken(os.environ)
+
+
+def _console() -> Console:
+    return Console(width=None if sys.stdout.isatty() else PLAIN_WIDTH, highlight=False)
+
+
+def _now() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def _print(value: dict[str, Any]) -> None:
+    typer.echo(json.dumps(value, ensure_ascii=False))
