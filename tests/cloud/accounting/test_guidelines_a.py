@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from datetime import date
 from decimal import Decimal
 from functools import cache
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -218,6 +219,38 @@ def test_a_tonne_of_anthracite_by_the_table_of_the_guideline(name: str, row: str
 def test_a_tonne_of_anthracite_by_a_table_of_no_guideline_of_the_twenty_four() -> None:
     assert round(by_table("gbt-32151.22-2024-fuels", "anthracite"), 4) == Decimal("2.5215")
     assert not any("gbt-32151.22-2024-fuels" in {held.id for held in known.sets} for known in method.builtin().values())
+
+
+@cache
+def _raw() -> dict[str, dict[str, str]]:
+    """Set -> symbol -> value, as the files hold them: nothing of the engine in between."""
+    found = {}
+    for entry in files("cloud.accounting").joinpath("parameters").iterdir():
+        document = tomllib.loads(entry.read_text(encoding="utf-8"))
+        found[document["id"]] = {value["symbol"]: value["value"] for value in document["parameter"]}
+    return found
+
+
+FUEL_ROWS = [
+    (known.id, row.row)
+    for known in OURS
+    for row in known.rows.values()
+    if row.block == "FUEL" and sum("{item}" in reference for reference in row.bind.values()) == 3
+]
+
+
+@pytest.mark.parametrize(("name", "row"), FUEL_ROWS)
+def test_every_fuel_of_a_row_takes_its_own_values_of_the_table(name: str, row: str) -> None:
+    """1234 t, or 1e4 Nm3, x NCV x CC x OF x 44/12 for every item, with the values read from the file of the table."""
+    known, raw = method.get(name), _raw()
+    found = known.row(row)
+    for item in known.items(found):
+        held, _, _ = found.bind["NCV"].rpartition(":")
+        table = raw[held or next(one.id for one in known.sets if f"NCV.{item}" in raw[one.id])]
+        by_volume = known.parameter(found.bind["NCV"], item).quantity.unit.text == "GJ/1e4Nm3"
+        told = one(name, row, {"FC": "1234 1e4Nm3" if by_volume else "1234 t"}, item)
+        work = " * ".join(("1234", *(table[f"{symbol}.{item}"] for symbol in ("NCV", "CC", "OF")), "44 / 12"))
+        assert abs(told - by_hand(work)) < Decimal("1e-9"), (item, told, work)
 
 
 def test_the_wrong_table_is_the_largest_error_of_all() -> None:
