@@ -289,7 +289,7 @@ class Agent:
                 self._doubt(found)
             if isinstance(found, Change):
                 self._change(found)
-            elif blocks.believed() >= blocks.end:
+            elif blocks.over:
                 self._turn()
             elif blocks.crowded:
                 self._close(blocks.believed())
@@ -329,8 +329,9 @@ class Agent:
 
     def _close(self, end: int, carry: bool = True, change: Change | None = None) -> None:
         mono = self._blocks.open.mono + end - self._blocks.open.utc
+        early = self._blocks.early()
         for poller in self._pollers if carry else ():
-            poller.conclude(end, mono)
+            poller.conclude(end, mono, early)
         pending = [
             (job.device, job.query, job.slot)
             for poller in self._pollers
@@ -364,6 +365,11 @@ class Agent:
     def paused(self) -> bool:
         """Whether nothing may be asked now: the disk is full."""
         return self._recorder.full
+
+    @property
+    def turning(self) -> bool:
+        """Whether the open block has come to its end and the next one is not open yet."""
+        return self._blocks.over
 
     def now(self) -> int:
         """UTC ms in the open block's line of time, before its end."""

@@ -97,6 +97,11 @@ class Blocks:
         """The same, but not yet at the block's end: what is due then belongs to the next one."""
         return min(self.believed(), self.end - 1)
 
+    @property
+    def over(self) -> bool:
+        """Whether the block has come to its end and waits for the next one."""
+        return self.believed() >= self.end
+
     def off_by(self) -> int:
         """How far the clock is from the block's line of time (ms)."""
         mono, utc = together(self._clock)
@@ -165,6 +170,10 @@ class Blocks:
         self._bytes += RECORD_BYTES + len(exchange.reply)
         self._kinds.add((exchange.device, exchange.request, len(exchange.reply)))
         self._recorder.put(Record(self.open.id, slot, exchange), held)
+
+    def early(self) -> set[tuple[int, int]]:
+        """The questions (device, index) that were concluded after the block's end: a slot of each goes over."""
+        return {(exchange.device, exchange.query) for slot, exchange, _ in self._early if slot != UNPLACED}
 
     @property
     def crowded(self) -> bool:

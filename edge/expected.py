@@ -5,7 +5,7 @@ ends, and a grace longer where the one before was still open; without one it is 
 """
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from edge.schedule import Job
 
@@ -43,11 +43,13 @@ class Expected:
         late, self._late = self._late, []
         return late
 
-    def give_up(self, end: int) -> None:
-        """Leave at most one slot of each question open of those before ``end``: the others are late."""
+    def give_up(self, end: int, taken: Collection[tuple[int, int]]) -> None:
+        """Leave at most one slot of each question open of those before ``end``, and none where a packet after ``end``
+        has ``taken`` one of the question (device, index): the others are late.
+        """
         self._advance(end - 1)
         for key, waiting in self._open.items():
-            while len(waiting) > 1:
+            while len(waiting) > (key not in taken):
                 self._late.append(Job(*key, waiting.popleft()))
 
     def unconcluded(self, end: int) -> list[Job]:

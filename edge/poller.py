@@ -1,7 +1,7 @@
 """The task that owns a port: takes the most urgent question, has it asked, and puts what came of it on record."""
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Protocol
 
@@ -32,6 +32,12 @@ class Desk(Protocol):
     @property
     def paused(self) -> bool:
         """Whether nothing may be asked now."""
+
+    @property
+    def turning(self) -> bool:
+        """Whether the open block has come to its end and the next one is not open yet: what is asked or taken then
+        would be one slot more that goes over. The port is woken when it has turned.
+        """
 
     def now(self) -> int:
         """UTC ms in the open block's line of time, before its end."""
@@ -109,11 +115,11 @@ class Poller:
             job for job in [*self.schedule.unconcluded(end, self._clock.mono_ms()), *self.asking()] if job.slot < end
         ]
 
-    def conclude(self, end: int, mono: int) -> None:
+    def conclude(self, end: int, mono: int, early: Collection[tuple[int, int]]) -> None:
         """Put on record what was given up before ``end``, the block's (UTC ms, and ``mono``): at most one slot of each
-        question goes over into the next block.
+        question goes over into the next block. ``early``: the questions (device, index) of which one does already.
         """
-        self.schedule.give_up(end, mono, next(iter(self.asking()), None))
+        self.schedule.give_up(end, mono, {*early, *((job.device, job.query) for job in self.asking())})
         self._put_missed(mono)
 
     def asking(self) -> list[Job]:
@@ -127,7 +133,7 @@ class Poller:
             await self._desk.room()
             self.pulse.within(STEP_MS)
             now, mono = self._desk.now(), self._clock.mono_ms()
-            job = None if self._desk.paused else self.schedule.next(now, mono)
+            job = None if self._desk.paused or self._desk.turning else self.schedule.next(now, mono)
             self._put_missed(mono)
             if job is not None:
                 await self._ask(job, mono)
@@ -139,7 +145,7 @@ class Poller:
 
     async def _rest(self, now: int, mono: int) -> None:
         """Wait until something is due, or until rung while nothing may be asked."""
-        if self._desk.paused:
+        if self._desk.paused or self._desk.turning:
             self.pulse.rest()
             await self._alarm.wait()
         else:

@@ -8,7 +8,7 @@
 - An MN that no device of the port has is told once, and counted.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from drivers.driver import Driver
 from drivers.hj212 import ASK_NOTHING, Hj212Driver
@@ -120,9 +120,11 @@ class Receiver:
         """Slots before ``end`` that have come and are not on record."""
         return self.schedule.unconcluded(end)
 
-    def conclude(self, end: int, mono: int) -> None:
-        """Put on record what was given up before ``end``, the block's: at most one slot of each question goes over."""
-        self.schedule.give_up(end)
+    def conclude(self, end: int, mono: int, early: Collection[tuple[int, int]]) -> None:
+        """Put on record what was given up before ``end``, the block's: at most one slot of each question goes over,
+        of ``early`` ones (device, index) one does already.
+        """
+        self.schedule.give_up(end, early)
         self._put_late(end - 1, mono)
 
     def asking(self) -> list[Job]:
@@ -166,8 +168,11 @@ class Receiver:
         if not self._open and not await self._reopen():
             return
         await self._answer()
-        for heard in await self._ears.hear(self._wait_s()):
-            self._take(heard)
+        heard = await self._ears.hear(self._wait_s())
+        while self._desk.turning and not (self._desk.paused or self._stopping):
+            await self._clock.sleep(SOON_S)
+        for piece in heard:
+            self._take(piece)
         if self._desk.paused:
             self._awaiting.clear()  # dropped with what was not on disk: never answered, so it will come again
             return

@@ -108,12 +108,14 @@ class Schedule:
         self._advance(end - 1, mono)
         return [*(missed.job for missed in self._missed), *(Job(*key, slot) for key, slot in self._waiting.items())]
 
-    def give_up(self, end: int, mono: int, asking: Job | None) -> None:
-        """Let what came before ``end`` wait no longer, where the question is out for an earlier slot."""
+    def give_up(self, end: int, mono: int, taken: Iterable[tuple[int, int]]) -> None:
+        """Let what came before ``end`` wait no longer, where the question (device, index) is out for an earlier slot,
+        or was answered for one after ``end``.
+        """
         self._advance(end - 1, mono)
-        key = (asking.device, asking.query) if asking is not None else None
-        if key is not None and self._waiting.get(key, end) < end:
-            self._miss(key, self._waiting.pop(key))
+        for key in taken:
+            if self._waiting.get(key, end) < end:
+                self._miss(key, self._waiting.pop(key))
 
     def alive(self, device: int) -> None:
         """The device spoke."""

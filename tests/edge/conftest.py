@@ -311,8 +311,8 @@ def energy(request: bytes, digits: str = "00123456") -> bytes:
 def box(tmp_path: Path) -> Callable[..., Box]:
     """Makes a state folder for a site of these ports and devices."""
 
-    def make(*parts: str, block: str = "60s") -> Box:
-        state = tmp_path / "state"
+    def make(*parts: str, block: str = "60s", folder: str = "state") -> Box:
+        state = tmp_path / folder
         for folder in (state / "configs", state / "profiles"):
             folder.mkdir(parents=True)
         used = [name for name in builtin_ids() if any(f'profile = "{name}"' in part for part in parts)]

@@ -272,26 +272,6 @@ def test_a_box_that_stood_still_declares_the_gap(box, kit):
     assert abs(totals(blocks)["due"] - 90) <= 1
 
 
-ONE_TOO_MANY = pytest.mark.xfail(
-    reason="an answer that was on its way is carried, and so is the newest slot of its question", strict=True
-)
-
-
-@pytest.mark.parametrize("at", [45.0, pytest.param(45.005, marks=ONE_TOO_MANY), 45.995])
-def test_what_was_due_while_the_process_stood_still_counts_in_its_own_block(box, kit, at):
-    """A slot counts where it is concluded; more than one of a question is never carried into the next block."""
-    made = box(kit.modbus_port(), kit.sdm(1, period="1s"))
-    world = kit.world(made, {"net": kit.registers()})
-
-    async def stand_still(world):
-        await asyncio.sleep(at)
-        asyncio.get_running_loop()._jump.now += 30
-
-    world.run(179, stand_still)
-    for header, (chunk, *_) in made.blocks():
-        assert abs(chunk.counters.due - len(slots(1000, *header.utc))) <= 1
-
-
 def test_status_tells_values_faults_and_room(box, kit):
     made = box(kit.modbus_port(), kit.sdm(1))
     world = kit.world(made, {"net": kit.registers()})
@@ -328,8 +308,6 @@ def test_a_gateway_does_not_take_a_configuration_number_that_went_back(box, kit)
     world = kit.world(made, {"net": kit.registers()})
     world.run(10)
     (made.state / "configs" / "0002.cose").unlink()
-    import pytest
-
     from protocols.errors import StoreError
 
     with pytest.raises(StoreError, match="configuration 1"):

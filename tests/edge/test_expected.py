@@ -23,7 +23,7 @@ def test_what_comes_beyond_the_slots_is_no_slots_and_what_does_not_come_is_late(
     assert [slots.take(1, 0, at) for at in (60_000, 60_001)] == [60_000, None]
     assert slots.late(250_000) == [Job(1, 0, 120_000)]
     assert slots.unconcluded(240_000) == [Job(1, 0, 180_000), Job(2, 0, 120_000)]
-    slots.give_up(250_000)
+    slots.give_up(250_000, ())
     assert slots.late(250_000) == [Job(1, 0, 180_000), Job(2, 0, 120_000)]
 
 
