@@ -102,6 +102,7 @@ def _row(one: Method, row: Row) -> dict[str, Any]:
         "report": row.report,
         "proof": row.proof,
         "instead_of": list(row.instead_of),
+        "baseline": {"zh": row.baseline_zh, "en": row.baseline_en} if row.baseline_en else None,
         "status": row.status,
         "note": row.note,
         "source": row.source,
@@ -169,7 +170,13 @@ def _add_row(tree: Tree, one: Method, row: Row, language: messages.Language) -> 
     branch.add(Text(f"{about} · {messages.text('method.show.report', language)}: {row.report}"))
     for slot in block.slots:
         branch.add(Text(_spoken(row, block, slot, language)))
-    for note in (row.note, row.source, messages.text("method.show.proof", language) if row.proof else ""):
+    baseline = row.baseline_zh if language == "zh" else row.baseline_en
+    for note in (
+        row.note,
+        row.source,
+        messages.text("method.show.proof", language) if row.proof else "",
+        messages.text("method.show.baseline", language, baseline=baseline) if baseline else "",
+    ):
         if note:
             branch.add(Text(note))
     for found in _values(one, row, ""):

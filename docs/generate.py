@@ -146,7 +146,9 @@ def _method(one: Method) -> str:
 def _row(row: Row) -> str:
     leaf = row.leaf if isinstance(row.leaf, str) else "<br>".join(dict.fromkeys(row.leaf.values()))
     formula = f"{'−' if row.sign == -1 else ''}`{row.block}` {blocks.block(row.block).formula.text()}"
-    note = _paragraph(" ".join(part for part in (row.note, row.source, "needs a proof" if row.proof else "") if part))
+    baseline = f"baseline: {row.baseline_en}" if row.baseline_en else ""
+    said = (row.note, row.source, baseline, "needs a proof" if row.proof else "")
+    note = _paragraph("; ".join(part for part in said if part))
     return f"| {row.row} | {row.zh}<br>{row.en} | {formula} | {row.gas} | {row.class_} | {leaf} | {note} |\n"
 
 
