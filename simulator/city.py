@@ -152,11 +152,15 @@ def _months(one: _Enterprise, seed: int, months: tuple[str, ...]) -> Iterator[tu
 
 
 def _sources(method: Method) -> Iterator[tuple[Row, str, Decimal]]:
-    """The rows that can be made, with the item and its weight in what is emitted."""
+    """The rows that can be made, with the item and its weight in what is emitted; a thing in one way only."""
+    chosen: set[str] = set()
     for row in method.rows.values():
         block = blocks.block(row.block)
         if row.sign == -1 or row.proof or row.class_ in ("memo", "reduction") or not _makeable(row, block):
             continue
+        if chosen.intersection(row.instead_of):
+            continue
+        chosen.add(row.row)
         items = list(method.items(row)) if row.needs_item() else [""]
         known = FUELS.get(method.category, FUELS["building" if method.category == "community" else "industry"])
         burnt = [item for item in known if item in items and row.block == "FUEL"][:3]
@@ -195,4 +199,8 @@ def _entry(method: Method, row: Row, item: str, wanted: Decimal, month: str) -> 
     amount = (wanted / line.tco2e).quantize(DIGITS, ROUND_HALF_UP) if line.tco2e else DIGITS
     texts = {main.name: f"{max(amount, DIGITS)} {unit.text}", **rest}
     head = f'\n[[activity]]\nrow = "{row.row}"\n' + (f'item = "{item}"\n' if item else "")
-    return head + 'document = "demo"\n' + "".join(f'{name} = "{text}"\n' for name, text in texts.items())
+    return (
+        head
+        + f'from = {trial.start}\nuntil = {trial.end}\ndocument = "demo"\n'
+        + "".join(f'{name} = "{text}"\n' for name, text in texts.items())
+    )

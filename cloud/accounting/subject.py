@@ -33,6 +33,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal, InvalidOperation
+from functools import lru_cache
 from typing import Annotated, Literal
 from zoneinfo import ZoneInfo
 
@@ -219,8 +220,12 @@ class SubjectFile:
     sha256: str
 
 
+@lru_cache(maxsize=16)
 def read(name: str, source: bytes) -> SubjectFile:
-    """The subjects in a file, each checked by itself; ConfigError names the place that is wrong."""
+    """The subjects in a file, each checked by itself; ConfigError names the place that is wrong.
+
+    Kept in mind: a file of a city holds thousands, and each account asks for one of them.
+    """
     document = toml.load(source, _File, name)
     found: dict[str, Subject] = {}
     for index, one in enumerate(document.subject):
