@@ -26,6 +26,7 @@ ROOMS = {
     "account": "cloud.account_commands:account",
     "method": "cloud.method_commands:method",
     "factor": "cloud.factor_commands:factor",
+    "report": "cloud.report_commands:report",
     "evidence": "cloud.evidence_commands:evidence",
     "sim": "simulator.commands:sim",
 }

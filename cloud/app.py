@@ -15,11 +15,11 @@ from starlette.routing import Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
-from cloud import api_account, api_health, api_record, closing, ingest_route
+from cloud import api_account, api_health, api_record, api_report, closing, ingest_route
 from cloud.collector import Collector
 from cloud.guard import Guard
 from cloud.ingest_route import described
-from cloud.pages import routes
+from cloud.pages import account_routes, routes
 from cloud.problem import Problem
 from cloud.ways import WAYS
 from protocols.errors import TanmeterError
@@ -47,7 +47,14 @@ def create_app(collector: Collector) -> ASGIApp:
     for path in WAYS:
         app.router.routes.append(Route(path, ingest_route.Intake(path), methods=["POST"]))
     app.openapi = lambda: _described(app)  # type: ignore[method-assign]
-    for router in (api_record.router, api_account.router, api_health.router, routes.router):
+    for router in (
+        api_record.router,
+        api_account.router,
+        api_health.router,
+        api_report.router,
+        routes.router,
+        account_routes.router,
+    ):
         app.include_router(router)
     app.mount("/static", StaticFiles(packages=[("cloud.pages", "static")]))
     for kind in (Problem, TanmeterError, HTTPException, RequestValidationError):

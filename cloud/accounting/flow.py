@@ -1,7 +1,8 @@
 """Where the carbon comes from and where it goes: the lines of an account as flows between named nodes. Pure.
 
-Left to right: what is used (item), at which source of the method, in which accounting class, and the total. What
-leaves the account (carbon fixed in a product, recovered, green power) flows out beside the total, never into it.
+Left to right: what is used (its item, where the source has several), at which source of the method, in which
+accounting class, and the total. What leaves the account (carbon fixed in a product, recovered, green power) flows out
+beside the total, never into it.
 """
 
 from collections.abc import Sequence
@@ -65,7 +66,8 @@ def diagram(lines: Sequence[Line]) -> Diagram:
         group = Node(f"class:{side}", "class", side)
         if line.tco2e > 0:
             used = line.item or line.label
-            add(Node(f"item:{line.row}:{used}", "item", used or line.report), row, line)
+            if used:
+                add(Node(f"item:{line.row}:{used}", "item", used), row, line)
             add(row, group, line)
         else:
             add(group, Node(f"out:{line.row}", "end", line.report), line)

@@ -77,6 +77,7 @@ def environment() -> Environment:
             "ago": partial(span, form="ago"),
             "span": span,
             "percent": percent,
+            "signed": signed,
             "size": size,
             "unit": unit,
         }
@@ -125,6 +126,14 @@ def percent(value: Decimal | float | None) -> str:
     if shown == 100 and Decimal(value) < 1:
         shown = Decimal("99.9")
     return f"{shown.normalize():f}{NARROW}%"
+
+
+def signed(value: Decimal | None) -> str:
+    """A relative change as a percentage with its sign; an en dash where there is nothing to compare with."""
+    if value is None:
+        return "–"
+    shown = value.scaleb(2).quantize(Decimal("0.1"))
+    return f"{'+' if shown > 0 else ''}{number(shown)}{NARROW}%"
 
 
 def unit(name: str) -> str:

@@ -34,7 +34,7 @@ def render(document: Document, families: Iterable[str] | None = None) -> bytes:
     source = files("cloud.report").joinpath("report.typ").read_bytes()
     stamp = datetime.fromisoformat(document.issued) if document.issued else datetime.fromtimestamp(0, UTC)
     try:
-        made, warnings = typst.compile_with_warnings(source, sys_inputs=inputs, timestamp=stamp)
+        made, warnings = typst.compile_with_warnings(source, sys_inputs=inputs, timestamp=stamp.replace(microsecond=0))
     except typst.TypstError as error:
         raise ReportError(f"PDF: {error}") from error
     missing = [warning.message for warning in warnings if "font" in warning.message]

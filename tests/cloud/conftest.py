@@ -11,7 +11,7 @@ import httpx
 import pytest
 from starlette.types import ASGIApp
 
-from cloud import closing
+from cloud import accounts, activities, closing, factor_shelf, subjects
 from cloud.app import create_app
 from cloud.collector import Collector
 from cloud.store import Store
@@ -24,7 +24,7 @@ from drivers.site import load
 from protocols.record import enrolment, invite, siteconfig, transport
 from protocols.record.block import Chunk, ClockState, Counters, Event, Fault, Header, Sealed, Track, seal
 from protocols.record.cose import PrivateKey
-from simulator import meters
+from simulator import city, meters
 from simulator.truth import TruthLog
 from simulator.world import World
 
@@ -293,6 +293,26 @@ def _altered() -> Callable[[Sealed], bytes]:
 def midnight() -> int:
     """2026-10-03 00:00 in Shanghai, UTC ms."""
     return MIDNIGHT
+
+
+TOWN = ("E-03", "E-08", "E-21", "E-24")
+"""Whose accounts of two months are in the town."""
+
+
+@pytest.fixture(scope="session")
+def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    """A collector with the accounts of a few of the invented city's enterprises. Shared: tests only look at it."""
+    found = House(tmp_path_factory.mktemp("town"), MIDNIGHT + 60 * DAY)
+    months = city.months("2026-10", 2)
+    made = city.city(1, months)
+    subjects.take(found.store, "city.toml", made.subjects, by="demo", now=found.now)
+    library = factor_shelf.library(None)
+    for name in TOWN:
+        for month in months:
+            activities.declare(found.store, month, made.activity[name][month], by="demo", now=found.now)
+            accounts.close(found.store, library, name, accounts.period_of(month), found.now)
+    yield found
+    found.close()
 
 
 @pytest.fixture(scope="session")

@@ -50,17 +50,94 @@
     };
   };
 
+  const shown = (value) => Number(value).toLocaleString("en-US", { maximumFractionDigits: 2 }).replace(/,/g, "\u202f");
+  const words = { color: "#16222e", fontSize: 13 };
+
+  // From the whole before to the whole after: an unseen bar carries each step.
+  const waterfall = (box, table) => {
+    const rows = [...table.tBodies[0].rows].map((row) => {
+      const [, base, change] = [...row.cells].map((cell) => Number(cell.dataset.v));
+      return { name: row.dataset.x, whole: Boolean(row.dataset.whole), low: Math.min(base, base + change), size: Math.abs(change), change };
+    });
+    const whole = rows.filter((row) => row.whole).map((row) => row.low + row.size);
+    const floor = Math.min(...rows.filter((row) => !row.whole).map((row) => row.low), ...whole) * 0.98;
+    const bar = (row) => ({
+      value: row.whole ? row.low + row.size - floor : row.size,
+      itemStyle: { color: row.whole ? "#0b57a4" : row.change < 0 ? "#0a6b35" : "#b5451b" },
+      label: { show: true, position: "top", color: "#16222e", formatter: (row.change > 0 && !row.whole ? "+" : "") + shown(row.whole ? row.low + row.size : row.change) },
+    });
+    return {
+      animation: false,
+      grid: { left: 8, right: 12, top: 30, bottom: 4, containLabel: true },
+      xAxis: { type: "category", data: rows.map((row) => row.name), axisLabel: { color: "#4d5c6b", interval: 0, width: Math.floor(box.clientWidth / rows.length) - 8, overflow: "break", fontSize: 11 } },
+      yAxis: { type: "value", min: 0, axisLabel: { color: "#4d5c6b", formatter: (value) => shown(value + floor) } },
+      series: [
+        { type: "bar", stack: "all", silent: true, itemStyle: { color: "transparent" }, data: rows.map((row) => (row.whole ? 0 : row.low - floor)) },
+        { type: "bar", stack: "all", barMaxWidth: 44, data: rows.map(bar) },
+      ],
+    };
+  };
+
+  // Each row a flow; what rests on declarations or filled gaps is paler.
+  const sankey = (box, table) => {
+    const rows = [...table.tBodies[0].rows].map((row) => row.dataset);
+    const names = [...new Set(rows.flatMap((row) => [row.source, row.target]))];
+    const sums = new Map(names.map((name) => {
+      const sum = (side) => rows.filter((row) => row[side] === name).reduce((total, row) => total + Number(row.v), 0);
+      return [name, Math.max(sum("source"), sum("target"))];
+    }));
+    return {
+      animation: false,
+      color: COLOURS,
+      tooltip: { trigger: "item", renderMode: "richText", confine: true, valueFormatter: (value) => shown(value) + " " + box.dataset.unit },
+      series: [{
+        type: "sankey", left: 8, right: box.clientWidth < 600 ? 70 : 170, top: 8, bottom: 8, nodeAlign: "left", draggable: false, emphasis: { focus: "adjacency" },
+        label: { ...words, formatter: (node) => node.name + " " + shown(sums.get(node.name)), width: box.clientWidth < 600 ? 64 : 160, overflow: "truncate" },
+        data: names.map((name) => ({ name })),
+        links: rows.map((row) => ({ source: row.source, target: row.target, value: Number(row.v), href: row.href,
+          lineStyle: { color: "gradient", opacity: row.measured === "1" ? 0.5 : 0.22 } })),
+      }],
+    };
+  };
+
+  // Where the subjects are: area of the circle by emission, colour by what it rests on.
+  const map = (box, table) => {
+    const tones = { A: "#0a6b35", B: "#6b9a1f", C: "#c07a00", D: "#a8200d" };
+    const rows = [...table.tBodies[0].rows].map((row) => row.dataset).filter((row) => row.lon && row.lat);
+    const most = Math.max(1, ...rows.map((row) => Math.abs(Number(row.v))));
+    return {
+      animation: false,
+      grid: { left: 8, right: 16, top: 16, bottom: 8, containLabel: true },
+      tooltip: { trigger: "item", renderMode: "richText", confine: true, formatter: (point) => point.name + " " + shown(point.value[2]) + " " + box.dataset.unit + " · " + point.data.grade },
+      xAxis: { type: "value", scale: true, axisLabel: { color: "#4d5c6b", formatter: "{value}°E" }, splitLine: { lineStyle: { color: "#e8edf2" } } },
+      yAxis: { type: "value", scale: true, axisLabel: { color: "#4d5c6b", formatter: "{value}°N" }, splitLine: { lineStyle: { color: "#e8edf2" } } },
+      series: [{
+        type: "scatter", cursor: "pointer",
+        symbolSize: (value) => 10 + 46 * Math.sqrt(Math.abs(value[2]) / most),
+        label: { formatter: (point) => point.name + " " + point.data.grade, position: "bottom", fontSize: 12, color: "#16222e" },
+        labelLayout: { hideOverlap: true },
+        data: rows.map((row) => ({ name: row.x, value: [Number(row.lon), Number(row.lat), Number(row.v)], grade: row.grade, href: row.href, label: { show: box.clientWidth > 500 && Number(row.v) > most / 12 },
+          itemStyle: { color: tones[row.grade] || "#4d5c6b", opacity: 0.75, borderColor: "#fff" } })),
+      }],
+    };
+  };
+
+  const KINDS = { waterfall, sankey, map };
+
   const draw = () => {
     for (const box of document.querySelectorAll(".chart")) {
       const table = document.getElementById(box.dataset.table);
       if (!table || !window.echarts) continue;
-      const data = read(table);
+      const own = KINDS[box.dataset.kind];
       if (!charts.has(box)) {
         const chart = window.echarts.init(box);
-        chart.on("click", (event) => { const href = read(document.getElementById(box.dataset.table)).links[event.dataIndex]; if (href) location.href = href; });
+        chart.on("click", (event) => {
+          const href = own ? event.data && event.data.href : read(document.getElementById(box.dataset.table)).links[event.dataIndex];
+          if (href) location.href = href;
+        });
         charts.set(box, chart);
       }
-      charts.get(box).setOption(options(box, data));
+      charts.get(box).setOption(own ? own(box, table) : options(box, read(table)));
     }
   };
 

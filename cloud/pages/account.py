@@ -1,0 +1,260 @@
+"""What the pages of an account show: an enterprise's month, its sources and what changed; one line and its proof."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from urllib.parse import quote
+
+from cloud.accounting import calculate, feeds
+from cloud.accounting import method as methods
+from cloud.accounting.inventory import Version, part
+from cloud.accounting.line import Line
+from cloud.accounting.quality import Quality, quality
+from cloud.accounting.subject import Subject
+from cloud.accounting.units import ARITHMETIC
+from protocols import messages
+from protocols.messages import Language
+
+MOST_BARS = 24
+MOST_SERIES = 6
+"""Sources that a chart tells apart; the smaller ones are drawn together."""
+GROUPS = ("direct", "fixed", "indirect", "offset")
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One source of the guideline in this account: what it emitted, and of which part of the total it is."""
+
+    row: str
+    name: str
+    group: str
+    tco2e: Decimal
+    lines: int
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """One period in the chart by source. ``values`` in the order of the series; None where it has no such source."""
+
+    period: str
+    reference: str
+    values: tuple[Decimal | None, ...]
+    locked: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step of the waterfall: from ``base`` it rises by ``change`` (below 0: falls)."""
+
+    name: str
+    base: Decimal
+    change: Decimal
+    whole: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Intensity:
+    """Emissions per unit of a denominator of the same period; ``name`` says of what."""
+
+    value: Decimal
+    unit: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class AccountView:
+    """An account's page. ``before``: the account of the period before, where there is one."""
+
+    version: Version
+    name: str
+    quality: Quality | None
+    change: Decimal | None
+    before: Version | None
+    sources: tuple[Source, ...]
+    series: tuple[str, ...]
+    bars: tuple[Bar, ...]
+    steps: tuple[Step, ...]
+    intensities: tuple[Intensity, ...]
+    reasons: tuple[str, ...]
+    versions: tuple[Version, ...]
+
+
+def view(
+    version: Version, subject: Subject, history: Sequence[Version], versions: Sequence[Version], lang: Language
+) -> AccountView:
+    """The page of a version. ``history``: the subject's newest versions of periods of its kind, oldest first."""
+    content = version.content
+    earlier = [one for one in history if one.content.period.end <= content.period.start]
+    before = earlier[-1] if earlier else None
+    names = _series(history or [version], lang)
+    other = messages.text("page.account.other", lang)
+    return AccountView(
+        version=version,
+        name=content.name_zh if lang == "zh" else content.name_en,
+        quality=quality(content.lines),
+        change=None if before is None else change(before.content.totals.total, content.totals.total),
+        before=before,
+        sources=sources(content.lines, lang),
+        series=(*names, other) if len(_all_sources(history, lang)) > len(names) else names,
+        bars=tuple(_bar(one, names, len(_all_sources(history, lang)) > len(names), lang) for one in history),
+        steps=() if before is None else steps(before, version, lang),
+        intensities=tuple(intensities(version, subject, lang)),
+        reasons=tuple(_said(reason, lang) for reason in content.reasons),
+        versions=tuple(versions),
+    )
+
+
+def intensities(version: Version, subject: Subject, lang: Language) -> Iterator[Intensity]:
+    """The total per unit of each denominator that is known for just this period."""
+    for one in subject.denominator:
+        if one.period == version.content.period.id:
+            value = ARITHMETIC.divide(version.content.totals.total, one.quantity.value)
+            name = one.product or messages.text(f"page.denominator.{one.kind}", lang)
+            yield Intensity(value, f"tCO₂e/{one.quantity.unit.text}", name)
+
+
+def sources(lines: Sequence[Line], lang: Language) -> tuple[Source, ...]:
+    """By source, greatest first; memo and reduction lines last."""
+    found: dict[str, Source] = {}
+    for line in lines:
+        held = found.get(line.row)
+        tco2e = line.tco2e if held is None else ARITHMETIC.add(held.tco2e, line.tco2e)
+        found[line.row] = Source(
+            line.row, name_of(line, lang), part(line.class_), tco2e, 1 if held is None else held.lines + 1
+        )
+    return tuple(sorted(found.values(), key=lambda one: (one.group not in GROUPS, -abs(one.tco2e))))
+
+
+def name_of(line: Line, lang: Language) -> str:
+    """What the method calls a line's source; its report cell where the method is not known here."""
+    known = methods.builtin().get(line.method)
+    found = known.rows.get(line.row) if known else None
+    return line.report if found is None else found.zh if lang == "zh" else found.en
+
+
+def steps(before: Version, after: Version, lang: Language) -> tuple[Step, ...]:
+    """From one total to the other, source by source, the greatest changes first and the small ones together."""
+    old, new = ({one.name: one.tco2e for one in _counted(version, lang)} for version in (before, after))
+    moved = [(name, new.get(name, Decimal(0)) - old.get(name, Decimal(0))) for name in {**old, **new}]
+    ordered = sorted((one for one in moved if one[1]), key=lambda one: -abs(one[1]))
+    kept, rest = ordered[:MOST_SERIES], sum((change for _, change in ordered[MOST_SERIES:]), Decimal(0))
+    if rest:
+        kept.append((messages.text("page.account.other", lang), rest))
+    at = before.content.totals.total
+    found = [Step(before.content.period.id, Decimal(0), at, whole=True)]
+    for name, moves in kept:
+        found.append(Step(name, at, moves, whole=False))
+        at = ARITHMETIC.add(at, moves)
+    return (*found, Step(after.content.period.id, Decimal(0), after.content.totals.total, whole=True))
+
+
+def change(before: Decimal, after: Decimal) -> Decimal | None:
+    """Relative change; None against nothing, which no ratio describes."""
+    if not before:
+        return None
+    return ARITHMETIC.divide(ARITHMETIC.subtract(after, before), abs(before))
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A subject in the list, by its newest account."""
+
+    subject: str
+    name: str
+    kind: str
+    method: str
+    period: str
+    reference: str
+    total: Decimal
+    state: str
+    letter: str
+
+
+def row(version: Version, lang: Language) -> Row:
+    """A version as a row of the list."""
+    content, graded = version.content, quality(version.content.lines)
+    return Row(
+        subject=content.subject,
+        name=content.name_zh if lang == "zh" else content.name_en,
+        kind=content.kind,
+        method=content.method,
+        period=content.period.id,
+        reference=version.reference,
+        total=content.totals.total,
+        state=version.state,
+        letter=graded.letter if graded else "–",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """Where the activity of a line was measured."""
+
+    address: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class LineView:
+    """One line's page. ``repeats``: worked out again from its own record it comes out the same."""
+
+    line: Line
+    reference: str
+    repeats: bool
+    links: tuple[Link, ...]
+    reasons: tuple[str, ...]
+    document: str
+
+
+def line_view(version: Version, line: Line, lang: Language) -> LineView:
+    """Where a line comes from: its formula, values, meters and method."""
+    known = methods.builtin().get(line.method)
+    return LineView(
+        line=line,
+        reference=version.reference,
+        repeats=calculate.again(line) == line.tco2e,
+        links=tuple(_links(line)),
+        reasons=tuple(_said(reason, lang) for reason in line.reasons),
+        document=known.document if known else "",
+    )
+
+
+def _links(line: Line) -> Iterator[Link]:
+    for one in line.activities:
+        for reference in one.reference.split(" + "):
+            place = feeds.place(reference)
+            if place is not None:
+                path = f"/meters/{quote(place.gateway)}/{quote(place.device)}?point={quote(place.point)}"
+                yield Link(path, f"{place.device}.{place.point}")
+
+
+def _counted(version: Version, lang: Language) -> list[Source]:
+    return [one for one in sources(version.content.lines, lang) if one.group in GROUPS]
+
+
+def _all_sources(history: Sequence[Version], lang: Language) -> set[str]:
+    return {one.name for version in history for one in _counted(version, lang)}
+
+
+def _series(history: Sequence[Version], lang: Language) -> tuple[str, ...]:
+    """The names of the greatest sources over the whole chart."""
+    sums: dict[str, Decimal] = {}
+    for version in history:
+        for one in _counted(version, lang):
+            sums[one.name] = sums.get(one.name, Decimal(0)) + abs(one.tco2e)
+    return tuple(sorted(sums, key=lambda name: -sums[name])[:MOST_SERIES])
+
+
+def _bar(version: Version, names: Sequence[str], more: bool, lang: Language) -> Bar:
+    found: dict[str, Decimal] = {}
+    for one in _counted(version, lang):
+        found[one.name] = found.get(one.name, Decimal(0)) + one.tco2e
+    values = [found.pop(name, None) for name in names]
+    if more:
+        values.append(sum(found.values(), Decimal(0)) if found else None)
+    return Bar(version.content.period.id, version.reference, tuple(values), version.state == "locked")
+
+
+def _said(reason: str, lang: Language) -> str:
+    known = messages.catalogue().get(reason)
+    return known[lang] if known else reason

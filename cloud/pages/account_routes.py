@@ -1,0 +1,191 @@
+"""The addresses of the accounts' pages: all subjects, one account, its lines and flows, and the city."""
+
+import csv
+import io
+from collections.abc import Iterable
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path, Query
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+
+from cloud import accounts, problem, subjects
+from cloud.accounting.inventory import Version
+from cloud.collector import Collector, Held
+from cloud.pages import account as account_pages
+from cloud.pages import city as city_pages
+from cloud.pages import flow as flow_pages
+from cloud.pages import render
+
+router = APIRouter(include_in_schema=False)
+
+Reference = Annotated[str, Path(max_length=120, pattern=r"^A-[A-Za-z0-9._@-]+$")]
+Digest = Annotated[str, Path(pattern=r"^[0-9a-f]{16}$")]
+Month = Annotated[str | None, Query(max_length=24, pattern=r"^[0-9-]+$")]
+By = Annotated[str, Query(pattern="^(total|intensity|change|quality)$")]
+
+
+@router.get("/accounts")
+def listing(request: Request, held: Held) -> HTMLResponse:
+    """The newest account of every subject."""
+    newest: dict[str, Version] = {}
+    for version in accounts.listing(held.store):
+        newest[version.content.subject] = version
+    rows = [account_pages.row(version, render.language(request)) for version in newest.values()]
+    return render.page(request, "accounts.html", rows=rows)
+
+
+@router.get("/accounts/{reference}")
+def account(request: Request, reference: Reference, held: Held) -> HTMLResponse:
+    """One account: total, sources, what changed, every line, its reports and versions."""
+    version = _get(held, reference)
+    view = account_pages.view(
+        version,
+        subjects.get(held.store, version.content.subject).subject,
+        _history(held, version),
+        accounts.versions(held.store, version.id),
+        render.language(request),
+    )
+    names = {line.row: account_pages.name_of(line, render.language(request)) for line in version.content.lines}
+    return render.page(request, "account.html", view=view, names=names)
+
+
+@router.get("/accounts/{reference}/lines/{digest}")
+def line(request: Request, reference: Reference, digest: Digest, held: Held) -> HTMLResponse:
+    """Where one line comes from."""
+    version = _get(held, reference)
+    found = [one for one in version.content.lines if one.digest.startswith(digest)]
+    if not found:
+        raise problem.missing("line", digest)
+    return render.page(request, "line.html", view=account_pages.line_view(version, found[0], render.language(request)))
+
+
+@router.get("/accounts/{reference}/lines.csv")
+def lines_csv(reference: Reference, held: Held) -> Response:
+    """Every line of an account."""
+    version = _get(held, reference)
+    heads = [
+        "line",
+        "source",
+        "item",
+        "activity",
+        "formula",
+        "mass t",
+        "gas",
+        "GWP",
+        "tCO2e",
+        "class",
+        "leaf",
+        "digest",
+    ]
+    rows = (
+        [
+            one.id,
+            one.report,
+            one.item,
+            "; ".join(f"{given.symbol}={given.value} {given.unit} ({given.grade})" for given in one.activities),
+            one.formula,
+            one.mass,
+            one.gas,
+            one.gwp,
+            one.tco2e,
+            one.class_,
+            one.leaf,
+            one.digest,
+        ]
+        for one in version.content.lines
+    )
+    return _csv(f"{version.reference}-lines.csv", heads, rows)
+
+
+@router.get("/accounts/{reference}/sources.csv")
+def sources_csv(request: Request, reference: Reference, held: Held) -> Response:
+    """The chart by source as a table."""
+    version = _get(held, reference)
+    subject = subjects.get(held.store, version.content.subject).subject
+    view = account_pages.view(version, subject, _history(held, version), [version], render.language(request))
+    rows = ([bar.period, *bar.values] for bar in view.bars)
+    return _csv(f"{version.id}-sources.csv", ["period", *(f"{name} tCO2e" for name in view.series)], rows)
+
+
+@router.get("/accounts/{reference}/flow")
+def flows(request: Request, reference: Reference, held: Held) -> HTMLResponse:
+    """Where the carbon comes from and where it goes."""
+    version, lang = _get(held, reference), render.language(request)
+    name = version.content.name_zh if lang == "zh" else version.content.name_en
+    return render.page(request, "flow.html", version=version, name=name, rows=flow_pages.rows(version, lang))
+
+
+@router.get("/accounts/{reference}/flow.csv")
+def flow_csv(request: Request, reference: Reference, held: Held) -> Response:
+    """The flows as a table."""
+    version = _get(held, reference)
+    rows = (
+        [one.source, one.target, one.value, one.measured] for one in flow_pages.rows(version, render.language(request))
+    )
+    return _csv(f"{version.reference}-flow.csv", ["from", "to", "tCO2e", "measured"], rows)
+
+
+@router.get("/city")
+def city(request: Request, held: Held, period: Month = None, by: By = "total") -> HTMLResponse:
+    """Everybody's emissions of a period: map, ranking, indicators."""
+    view = city_pages.view(held.store, held.now(), period, by, render.language(request))
+    return render.page(request, "city.html", view=view)
+
+
+@router.get("/city.csv")
+def city_csv(request: Request, held: Held, period: Month = None, by: By = "total") -> Response:
+    """The ranking as a table."""
+    view = city_pages.view(held.store, held.now(), period, by, render.language(request))
+    heads = [
+        "rank",
+        "subject",
+        "name",
+        "method",
+        "tCO2e",
+        "change",
+        "intensity",
+        "unit",
+        "grade",
+        "measured",
+        "account",
+    ]
+    rows = (
+        [
+            one.rank,
+            one.subject,
+            one.name,
+            one.method,
+            one.total,
+            one.change,
+            one.intensity,
+            one.unit,
+            one.letter,
+            one.measured,
+            one.reference,
+        ]
+        for one in view.rows
+    )
+    return _csv(f"ranking-{view.period}.csv", heads, rows)
+
+
+def _get(held: Collector, reference: str) -> Version:
+    return accounts.get(held.store, reference)
+
+
+def _history(held: Collector, version: Version) -> list[Version]:
+    """The subject's newest versions of periods written alike (months beside months), oldest first, up to two years."""
+    shape = [len(part) for part in version.content.period.id.split("-")]
+    found = accounts.listing(held.store, version.content.subject)
+    alike = [one for one in found if [len(part) for part in one.content.period.id.split("-")] == shape]
+    return [version if one.id == version.id else one for one in alike][-account_pages.MOST_BARS :]
+
+
+def _csv(name: str, heads: list[str], lines: Iterable[list[Any]]) -> Response:
+    """CSV with a byte order mark, so that Excel reads it as UTF-8."""
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(heads)
+    writer.writerows(["" if cell is None else cell for cell in line] for line in lines)
+    headers = {"content-disposition": f'attachment; filename="{name}"'}
+    return Response("\ufeff" + text.getvalue(), media_type="text/csv; charset=utf-8", headers=headers)

@@ -1,0 +1,69 @@
+"""tanmeter report: build an enterprise's report, its supplementary table or its data quality control plan."""
+
+import os
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from cloud import config, reports
+from drivers import toml
+from protocols import messages
+from protocols.errors import ConfigError
+
+report = typer.Typer(no_args_is_help=True, add_completion=False)
+
+DATA = Path("/var/lib/tanmeter-collector")
+FORMS: dict[str, reports.Form] = {".pdf": "pdf", ".docx": "docx", ".xlsx": "xlsx"}
+
+
+@report.callback()
+def about() -> None:
+    """Reports, as PDF, Word or Excel; every number in them opens its line."""
+
+
+@report.command()
+def build(
+    reference: Annotated[
+        str, typer.Argument(help="an account: A-SUBJECT-PERIOD, or one version of it: A-SUBJECT-PERIOD@2")
+    ],
+    *,
+    out: Annotated[Path, typer.Option("--out", "-o", help="the file to write: something.pdf, .docx or .xlsx")],
+    kind: Annotated[
+        Literal["enterprise", "supplementary", "plan"],
+        typer.Option(help="the report after the guideline, the supplementary table, or the data quality control plan"),
+    ] = "enterprise",
+    about: Annotated[
+        Path | None, typer.Option(help="TOML of what the enterprise says of itself: one text for each label")
+    ] = None,
+    address: Annotated[str, typer.Option(help="where the collector's pages are, for links and the code")] = (
+        "http://127.0.0.1:8080"
+    ),
+    report_lang: Annotated[Literal["zh", "en"], typer.Option("--in", help="language of the report")] = "zh",
+    data: Annotated[Path, typer.Option("--data", envvar="TANMETER_DATA", help="the collector's folder")] = DATA,
+) -> None:
+    """Print an account."""
+    form = FORMS.get(out.suffix.lower())
+    if form is None:
+        raise ConfigError(f"--out {out}", repr(out.suffix), f"one of {', '.join(FORMS)}")
+    told = {} if about is None else _about(about)
+    with config.open_store(data, config.open_key(data)) as store:
+        made = reports.build(store, reports.Ask(reference, kind, form, report_lang, address.rstrip("/"), told))
+    try:
+        out.write_bytes(made)
+    except OSError as error:
+        raise ConfigError(f"--out {out}", str(error.strerror), "a file that can be written") from error
+    typer.echo(messages.text("report.written", messages.spoken(os.environ), file=out, bytes=len(made)))
+
+
+def _about(path: Path) -> dict[str, str]:
+    """Label -> text; ConfigError for what is no text."""
+    try:
+        source = path.read_bytes()
+    except OSError as error:
+        raise ConfigError(str(path), str(error.strerror), "a file that can be read") from error
+    tables = toml.parse(source, str(path))
+    for label, value in tables.items():
+        if not isinstance(value, str):
+            raise ConfigError(f"{path}: {label}", repr(value), "a text")
+    return tables

@@ -1,0 +1,113 @@
+"""Pages, reports and lists of the accounts: an invented city in a real store, seen in both languages."""
+
+import io
+from html.parser import HTMLParser
+from typing import Any
+from urllib.parse import urljoin, urlsplit
+
+import openpyxl
+import pypdf
+import pytest
+
+from cloud import accounts
+
+HTML = {"accept": "text/html"}
+REF = "A-E-08-2026-10@1"
+PAGES = (
+    "/accounts",
+    "/city",
+    "/city?by=intensity",
+    f"/accounts/{REF}",
+    f"/accounts/{REF}/flow",
+    "/accounts/A-E-21-2026-09",
+)
+
+
+class Page(HTMLParser):
+    """Links of a page, and whether every element is closed."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.links: list[str] = []
+        self.open: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        given = dict(attributes)
+        self.links += [str(given[name]) for name in ("href", "data-href") if given.get(name)]
+        assert "style" not in given and not any(name.startswith("on") for name in given)
+        if tag not in ("meta", "link", "br", "img", "input"):
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.handle_starttag(tag, attributes)
+        if self.open[-1:] == [tag]:
+            self.open.pop()
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def see(town: Any, path: str, lang: str = "zh") -> str:
+    joint = "&" if "?" in path else "?"
+    response = town.client.get(f"{path}{joint}lang={lang}", headers=HTML)
+    assert response.status_code == 200, f"{path}: {response.status_code} {response.text[:300]}"
+    return str(response.text)
+
+
+@pytest.mark.parametrize("lang", ["zh", "en"])
+def test_every_link_of_the_accounts_leads_somewhere(town: Any, lang: str) -> None:
+    seen = set()
+    for path in PAGES:
+        page = Page(see(town, path, lang))
+        assert not page.open
+        for link in page.links:
+            to = urlsplit(urljoin(path, link))
+            if not to.netloc and to.path not in seen and "report." not in to.path:
+                seen.add(to.path)
+                found = town.client.get(to.path + (f"?{to.query}" if to.query else ""), headers=HTML)
+                assert found.status_code == 200, f"{path} -> {link}: {found.status_code}"
+    assert len(seen) > 40
+
+
+def test_the_page_of_an_account_says_its_total_why_it_changed_and_that_nothing_is_confirmed(town: Any) -> None:
+    version = accounts.get(town.store, REF)
+    text = see(town, f"/accounts/{REF}")
+    assert f"{version.content.totals.total:,.2f}".replace(",", "\u202f") in text
+    assert "2026-09" in text
+    assert "因子未核实" in text
+    assert all(line.digest[:16] in text for line in version.content.lines)
+
+
+def test_a_line_opens_with_its_formula_values_and_a_recomputation(town: Any) -> None:
+    line = accounts.get(town.store, REF).content.lines[0]
+    text = see(town, f"/accounts/{REF}/lines/{line.digest[:16]}")
+    assert all(part in text for part in (line.formula, line.parameters[0].id, line.digest, "重算一致"))
+    assert town.client.get(f"/accounts/{REF}/lines/{'0' * 16}", headers=HTML).status_code == 404
+
+
+def test_the_city_ranks_everybody_and_its_csv_says_the_same(town: Any) -> None:
+    text = see(town, "/city?period=2026-10", "en")
+    assert text.index("Example Steel") < text.index("Example Cement") < text.index("Example Hospital")
+    rows = town.client.get("/city.csv?period=2026-10").text.splitlines()
+    assert [row.split(",")[1] for row in rows[1:]] == ["E-03", "E-08", "E-24", "E-21"]
+
+
+def test_what_is_declared_is_graded_d_and_left_out_of_the_ranking_by_intensity(town: Any) -> None:
+    rows = town.client.get("/city.csv?period=2026-10&by=intensity").text.splitlines()
+    assert {row.split(",")[8] for row in rows[1:]} == {"D"}
+
+
+@pytest.mark.parametrize("kind", ["enterprise", "supplementary", "plan"])
+def test_reports_come_over_http(town: Any, kind: str) -> None:
+    answer = town.client.get(f"/v1/accounts/{REF}/report.pdf?kind={kind}&lang=zh")
+    assert answer.status_code == 200
+    words = "".join(page.extract_text() for page in pypdf.PdfReader(io.BytesIO(answer.content)).pages)
+    assert "示例水泥" in words
+    sheet = town.client.get(f"/v1/accounts/{REF}/report.xlsx?kind={kind}")
+    assert openpyxl.load_workbook(io.BytesIO(sheet.content)).sheetnames
+
+
+def test_what_is_not_there_is_a_problem_with_its_code(town: Any) -> None:
+    answer = town.client.get("/v1/accounts/A-NOBODY-2026-10/report.pdf")
+    assert (answer.status_code, answer.json()["code"]) == (404, "ACC-802")
