@@ -1,0 +1,44 @@
+"""Lines as the accounts make them, with what a test cares about set."""
+
+from collections.abc import Callable
+from datetime import date
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+import pytest
+
+from cloud.accounting import calculate, factors, method
+from cloud.accounting.calculate import Entry, Given, Programme
+from cloud.accounting.line import Line
+from cloud.accounting.units import quantity
+
+MakeLine = Callable[..., Line]
+
+
+@pytest.fixture(scope="session")
+def power_line() -> Line:
+    """1000 MWh bought in June 2025 by S-1 after the general guideline."""
+    given = {"AD": Given(quantity("1000 MWh"), "metered", "meter:aa/M-1/p/x/y", uncertainty=Decimal("1"))}
+    entry = Entry("24-08", date(2025, 6, 1), date(2025, 7, 1), given)
+    (line,) = calculate.lines(method.get("ndrc-24-2015"), [entry], Programme("S-1", factors.builtin()))
+    return line
+
+
+@pytest.fixture(scope="session")
+def make_line(power_line: Line) -> MakeLine:
+    """A line of ``subject`` with this many tCO2e; ``class_``, ``leaf``, ``supplier`` and the like as asked."""
+
+    def make(subject: str, tco2e: str, **changes: Any) -> Line:
+        size = Decimal(tco2e)
+        return msgspec.structs.replace(
+            power_line,
+            subject=subject,
+            tco2e=size,
+            mass=abs(size),
+            gwp=Decimal(1),
+            sign=-1 if size < 0 else 1,
+            **changes,
+        )
+
+    return make
