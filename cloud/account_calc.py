@@ -37,14 +37,16 @@ class Asked:
 def calculate(path: Path, asked: Asked) -> Inventory:
     """The inventory of an activity file; ConfigError, MethodError, FactorError, UnitError, AccountError."""
     file = _read(path)
-    method, period = _method(file, asked), _period(asked)
+    period = _period(asked)
+    method = _method(file, asked, period)
     return _draw(file, method, period, asked, _entries(path, file, method, period))
 
 
 def apart(path: Path, asked: Asked, other: str) -> tuple[Inventory, Inventory]:
     """The inventories of one activity file under two methods; MethodError where the other has no row for an entry."""
     file = _read(path)
-    before, after, period = _method(file, asked), methods.get(other), _period(asked)
+    period = _period(asked)
+    before, after = _method(file, asked, period), methods.choose(other, *period.days())
     entries = _entries(path, file, before, period)
     again = tuple(restated.entries(entries, before, after))
     return _draw(file, before, period, asked, entries), _draw(file, after, period, asked, again)
@@ -72,11 +74,11 @@ def _read(path: Path) -> ActivityFile:
         raise ConfigError(f"--activity {path}", str(error.strerror), "a file that can be read") from error
 
 
-def _method(file: ActivityFile, asked: Asked) -> Method:
+def _method(file: ActivityFile, asked: Asked, period: Period) -> Method:
     name = asked.method or file.method
     if not name:
         raise ConfigError("--method", "none, and none in the file", "an id of `tanmeter method list`")
-    return methods.get(name)
+    return methods.choose(name, *period.days())
 
 
 def _period(asked: Asked) -> Period:

@@ -208,7 +208,9 @@ def calc(
     *,
     activity: Annotated[Path, typer.Option("--activity", help="TOML or JSON, with the symbols of the method")],
     period: Annotated[str, typer.Option("--period", help="2025-06, 2025, 2025-06-01, 2025-01-01--2025-04-01")],
-    method: Annotated[str, typer.Option("--method", help="as in `tanmeter method list`; else as the file says")] = "",
+    method: Annotated[
+        str, typer.Option("--method", help="an id of `tanmeter method list`, or programme/industry like mee-ets/8")
+    ] = "",
     region: Annotated[str, typer.Option(help="grid region or province, as in `tanmeter factor list`")] = "",
     basis: Annotated[
         Literal["average", "residual", "fossil"] | None, typer.Option(help="which kind of grid factor")

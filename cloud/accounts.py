@@ -55,7 +55,7 @@ def content(store: Store, library: Library, subject: str, period: Period, now: i
     held = subjects.get(store, subject)
     if not held.subject.method:
         raise AccountError(f"{subject}: found no method in its subject file, expected one: its members have accounts")
-    method = methods.get(held.subject.method)
+    method = methods.choose(held.subject.method, *period.days())
     until = metering.through(store, held.subject, period, now)
     fed = list(metering.fed(store, held.subject, period, until))
     entries = (*feeds.entries(fed), *activities.entries(store, held.subject, method, period))

@@ -33,7 +33,8 @@ def take(store: Store, name: str, source: bytes, *, by: str, now: int) -> list[H
     file = files.read(name, source)
     for subject in file.subjects.values():
         if subject.method:
-            files.bind(subject, methods.get(subject.method))
+            for method in methods.editions(subject.method):
+                files.bind(subject, method)
     rows = [JournalRow(0, "file", file.sha256, 1, "", "", file.sha256, now, by, "{}", pack(source))]
     for subject in file.subjects.values():
         known = store.entry("subject", subject.id)

@@ -218,6 +218,32 @@ def get(name: str) -> Method:
     return known[name]
 
 
+def editions(name: str) -> tuple[Method, ...]:
+    """The method of an id, or every edition of ``programme/industry`` (``mee-ets/8``); MethodError for none."""
+    programme, slash, industry = name.partition("/")
+    if not slash:
+        return (get(name),)
+    found = tuple(one for one in builtin().values() if one.programme == programme and str(one.industry) == industry)
+    if not found:
+        known = sorted({f"{one.programme}/{one.industry}" for one in builtin().values() if one.industry is not None})
+        raise MethodError(f"method: found {name!r}, expected {toml.one_of(known, name)}")
+    return found
+
+
+def choose(name: str, start: date, end: date) -> Method:
+    """The method of an id, or the one edition of ``programme/industry`` in force over these days, never the latest.
+
+    MethodError where none is, or more than one.
+    """
+    found = editions(name)
+    fitting = found if "/" not in name else tuple(one for one in found if one.in_force(start, end))
+    if len(fitting) != 1:
+        listed = ", ".join(f"{one.id} from {one.effective_from}" for one in fitting or found)
+        count = "more than one" if fitting else "none"
+        raise MethodError(f"method {name} from {start} to {end}: found {count} in force, of {listed}; expected one")
+    return fitting[0]
+
+
 def _method(document: _File, held: tuple[ParameterSet, ...], rows: Mapping[str, Row], digest: str) -> Method:
     return Method(
         id=document.id,

@@ -8,7 +8,7 @@
     en = "Example cement works"
     kind = "enterprise"
     category = "industry"
-    method = "ndrc-24-2015"
+    method = "ndrc-24-2015"          # or "mee-ets/8": programme and industry, the edition in force over the period
     region = "national"
     site = "S-0012"
 
