@@ -255,8 +255,15 @@ def _text(message: str, language: Language) -> str:
     return messages.text(message, language)
 
 
+COLUMNS = (
+    *("subject", "period", "line", "start", "end", "row", "item", "class", "leaf", "gas"),
+    *("mass_t", "gwp", "tco2e", "worked", "grades", "reasons", "digest"),
+)
+"""Of a table of lines."""
+
+
 def rows(contents: Iterable[Inventory]) -> Iterator[dict[str, str]]:
-    """Lines for a table: one mapping of texts each, the same columns in all."""
+    """Lines for a table: one mapping of texts by COLUMNS each."""
     for content in contents:
         for line in content.lines:
             yield {

@@ -25,7 +25,7 @@ PIECE = 1 << 16
 Reference = Annotated[
     str,
     Field(
-        pattern=r"^E-[A-Za-z0-9][A-Za-z0-9._-]{0,63}-[0-9-]{7,22}(@[1-9][0-9]{0,5})?$",
+        pattern=r"^E-[A-Za-z0-9][A-Za-z0-9._-]{0,63}-[0-9-]{4,22}(@[1-9][0-9]{0,5})?$",
         description="a statement E-SITE-PERIOD, or one version E-SITE-PERIOD@2",
     ),
 ]

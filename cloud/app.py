@@ -15,7 +15,7 @@ from starlette.routing import Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
-from cloud import api_account, api_health, api_record, api_report, closing, ingest_route
+from cloud import api_account, api_accounts, api_health, api_record, api_report, closing, ingest_route
 from cloud.collector import Collector
 from cloud.guard import Guard
 from cloud.ingest_route import described
@@ -50,6 +50,7 @@ def create_app(collector: Collector) -> ASGIApp:
     for router in (
         api_record.router,
         api_account.router,
+        api_accounts.router,
         api_health.router,
         api_report.router,
         routes.router,

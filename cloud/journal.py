@@ -49,11 +49,13 @@ class Journal(Archive):
             ).fetchone()
             return JournalRow(*row) if row else None
 
-    def entry_head(self, kind: str, id: str) -> JournalRow | None:
-        """The newest version of an entry, without its body."""
+    def entry_head(self, kind: str, id: str, version: int | None = None) -> JournalRow | None:
+        """One entry without its body, its newest version when none is named."""
         with self.reading() as db:
             row = db.execute(
-                f"SELECT {HEADS} FROM journal WHERE kind = ? AND id = ? ORDER BY version DESC LIMIT 1", (kind, id)
+                f"SELECT {HEADS} FROM journal WHERE kind = ? AND id = ? AND version = coalesce(?, version)"
+                " ORDER BY version DESC LIMIT 1",
+                (kind, id, version),
             ).fetchone()
             return JournalRow(*row) if row else None
 
