@@ -15,7 +15,17 @@ from starlette.routing import Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
-from cloud import api_account, api_accounts, api_health, api_record, api_report, closing, ingest_route
+from cloud import (
+    account_closing,
+    api_account,
+    api_accounts,
+    api_health,
+    api_record,
+    api_report,
+    closing,
+    factor_shelf,
+    ingest_route,
+)
 from cloud.collector import Collector
 from cloud.guard import Guard
 from cloud.ingest_route import described
@@ -25,6 +35,7 @@ from cloud.ways import WAYS
 from protocols.errors import TanmeterError
 
 CLOSE_EVERY_S = 20.0
+CLOSE_ACCOUNTS_EVERY_S = 300.0
 
 log = logging.getLogger(__name__)
 
@@ -73,12 +84,14 @@ def _described(app: FastAPI) -> dict[str, Any]:
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     """While it serves, periods that are over are closed."""
-    task = asyncio.create_task(_close_periods(app.state.collector))
+    collector = app.state.collector
+    tasks = [asyncio.create_task(work(collector)) for work in (_close_periods, _close_accounts)]
     try:
         yield
     finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _close_periods(collector: Collector) -> None:
@@ -89,3 +102,15 @@ async def _close_periods(collector: Collector) -> None:
         except Exception:
             log.exception("closing failed")
         await asyncio.sleep(CLOSE_EVERY_S)
+
+
+async def _close_accounts(collector: Collector) -> None:
+    while True:
+        try:
+            library = factor_shelf.library(collector.store.path.parent)
+            due = account_closing.close_due
+            for version in await asyncio.to_thread(due, collector.store, library, collector.now()):
+                log.info("closed %s", version.reference)
+        except Exception:
+            log.exception("closing accounts failed")
+        await asyncio.sleep(CLOSE_ACCOUNTS_EVERY_S)

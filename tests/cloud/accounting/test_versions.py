@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from cloud import accounts, activities, statements, subjects
+from cloud import account_closing, accounts, activities, statements, subjects
 from cloud.accounting import bundle, signed_activity
 from cloud.copied import gather
 from cloud.rows import JournalRow
@@ -347,3 +347,19 @@ def test_a_version_that_was_altered_in_the_store_is_found_out(city: City) -> Non
         db.execute("UPDATE journal SET digest = ? WHERE kind = 'account'", ("00" * 32,))
     with pytest.raises(AccountError, match="expected 0000"):
         accounts.get(city.store, version.reference)
+
+
+def test_last_month_is_closed_by_itself_and_again_only_when_something_changed(city: City) -> None:
+    def due() -> list[str]:
+        return [version.reference for version in account_closing.close_due(city.store, LIBRARY, city.now)]
+
+    month = gas("1.5", start="2026-09-01", end="2026-10-01").replace(b"S-DEMO", b"S-OTHER")
+    assert due() == []
+    kept = city.declare(month)
+    assert due() == ["A-S-OTHER-2026-09@1"]
+    assert due() == []
+    city.declare(month.replace(b"1.5", b"1.6").replace(b"[[", f'replaces = "{kept.sha256}"\n[['.encode(), 1))
+    assert due() == ["A-S-OTHER-2026-09@2"]
+    city.close()
+    assert due() == []
+    assert accounts.get(city.store, "A-S-OTHER-2026-09@1").state == "superseded"
