@@ -11,7 +11,7 @@ from drivers.query import Values
 from drivers.reading import Exchange
 from drivers.site import Port
 from edge import lastgood
-from edge.belief import STEP_MS, Change, Doubt
+from edge.belief import Change, Doubt
 from edge.blocks import Blocks, Closing
 from edge.clock import Alarm, Clock
 from edge.config import COLLECTOR, LEARNED, OUTBOX, Collector, EdgeConfig, load_collector
@@ -30,9 +30,10 @@ from edge.recorder import Entry, Recorder
 from edge.standing import Running
 from edge.sync import Sync
 from edge.transport import Transport
+from edge.turning import Turning
 from edge.watchdog import Vigil
 from edge.wire import Wire
-from protocols.errors import ClockError, ConfigError, DamagedError, StoreError
+from protocols.errors import ConfigError, DamagedError, StoreError
 from protocols.record.block import EventKind
 from protocols.record.receipt import Receipt
 
@@ -170,6 +171,8 @@ class Agent:
         self._notebook = Notebook(self._state / LEARNED, config.installation.site, drivers)
         self._learned = Learned(drivers, self._notebook.read())
         self._pollers = [self._poller(port) for port in config.installation.site.port]
+        length = config.installation.site.block_ms
+        self._turning = Turning(self._blocks, self._pollers, self._closings, length, self._log)
         if self._transport is not None and config.collector is not None:
             self._sync = self._delivery(config, config.collector, self._transport, outbox)
 
@@ -204,8 +207,7 @@ class Agent:
             background = [tasks.create_task(work) for work in self._background(stop)]
             sealing = tasks.create_task(self._seal_in_order())
             await self._recall()
-            for poller in self._pollers:
-                poller.restart(self._blocks.open.utc)
+            self._turning.restart(self._blocks.open.utc)
             polling = [tasks.create_task(poller.run()) for poller in self._pollers]
             await self._turn_blocks(stop, until)
             for poller in self._pollers:
@@ -286,64 +288,16 @@ class Agent:
                 continue
             found = blocks.look(self._sync.standing.receipt if self._sync is not None else None)
             if isinstance(found, Doubt):
-                self._doubt(found)
+                self._turning.doubt(found)
             if isinstance(found, Change):
-                self._change(found)
+                self._turning.change(found)
             elif blocks.over:
-                self._turn()
+                self._turning.turn()
             elif blocks.crowded:
-                self._close(blocks.believed())
+                self._turning.close(blocks.believed())
 
     def _over(self, until: int | None) -> bool:
         return until is not None and self._blocks.believed() >= until
-
-    def _turn(self) -> None:
-        """The block has come to its end. When the box stood still meanwhile, the next one begins with a gap."""
-        end, now = self._blocks.end, self._blocks.believed()
-        stood_still = now - end > self._config.installation.site.block_ms
-        self._close(end, carry=not stood_still)
-        if stood_still:
-            now = self._blocks.believed()
-            self._blocks.note(EventKind.GAP, self._blocks.open.utc, now, "the box stood still")
-            self._blocks.resume(self._blocks.open)
-            self._restart(now)
-
-    def _change(self, change: Change) -> None:
-        """Another UTC is believed: the block ends where it believed to be, the next one begins with what changed."""
-        before, stepped = self._blocks.believed(), abs(change.off) > STEP_MS
-        self._close(before, not stepped, change)
-        if stepped:
-            self._blocks.note(EventKind.CLOCK_STEP, before, before + change.off, f"UTC moved by {change.off} ms")
-            self._log("warning", "clock_step", ms=change.off)
-            self._restart(self._blocks.open.utc)
-        if change.corrects:
-            self._blocks.note(EventKind.CORRECTION, before, before + change.off, "the clock knows the time")
-            self._log("info", "clock_known", ms=change.off)
-
-    def _doubt(self, doubt: Doubt) -> None:
-        """The clock has stepped and is not believed, or is back: an event that moves nothing, and an alarm."""
-        now, over = self._blocks.believed(), "over: " if doubt.over else ""
-        self._blocks.note(EventKind.CLOCK_STEP, now, now, f"{ClockError.code} {over}the clock is {doubt.off} ms off")
-        event = "clock_doubt_over" if doubt.over else "clock_doubted"
-        self._log("info" if doubt.over else "error", event, fault=ClockError.code, ms=doubt.off)
-
-    def _close(self, end: int, carry: bool = True, change: Change | None = None) -> None:
-        mono = self._blocks.open.mono + end - self._blocks.open.utc
-        early = self._blocks.early()
-        for poller in self._pollers if carry else ():
-            poller.conclude(end, mono, early)
-        pending = [
-            (job.device, job.query, job.slot)
-            for poller in self._pollers
-            for job in (poller.pending(end) if carry else poller.asking())
-        ]
-        self._closings.put_nowait(self._blocks.turn(end, pending, carry, change))
-        for poller in self._pollers:
-            poller.wake()
-
-    def _restart(self, now: int) -> None:
-        for poller in self._pollers:
-            poller.restart(now)
 
     async def _seal_in_order(self) -> None:
         while (closing := await self._closings.get()) is not None:
@@ -407,7 +361,7 @@ class Agent:
 
     def _go_on(self, now: int) -> None:
         """There is room again."""
-        self._restart(now)
+        self._turning.restart(now)
         self._alarm.ring()
 
     # ---- delivery

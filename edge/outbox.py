@@ -10,16 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from drivers.reading import Exchange
-from edge import retention, rows, soundness
+from edge import open_rows, retention, rows, soundness
 from edge.database import Database, DiskFull
-from edge.frames import checksum
 from edge.holdings import Counts, count
 from edge.rows import END
 from edge.scrub import Shelf
 from edge.sealer import Link, OpenBlock, Record
 from edge.watermark import Mark, Watermark
-from protocols.errors import DamagedError, StoreError
+from protocols.errors import StoreError
 from protocols.record import transport
 from protocols.record.block import Sealed
 from protocols.record.receipt import SETTLED, Receipt
@@ -130,40 +128,20 @@ class Outbox:
 
     def add(self, records: Sequence[Record], blocks: Sequence[OpenBlock] = ()) -> None:
         """Keep exchanges, and blocks that were opened or have had something noted; DiskFull."""
-        told = [(event.detail,) for block in blocks for event in block.events]
-        data = [(block.id, block.to_bytes()) for block in blocks]
         with self._db.transaction():
-            self._db.many(
-                "INSERT OR REPLACE INTO open_block VALUES (?, ?, ?)", [(*each, checksum(each)) for each in data]
-            )
-            if told and self._db.one("SELECT 1 FROM alarm"):
-                self._db.many("DELETE FROM alarm WHERE detail = ?", told)
-            self._db.many(
-                "INSERT INTO open_exchange (block, slot, device, query, request, reply, fault, at_ms, sum)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                [(*row, checksum(row)) for row in map(_row_of, records)],
-            )
+            open_rows.keep(self._db, records, blocks)
 
     def opened(self) -> list[OpenBlock]:
         """The blocks that are not sealed, oldest first; DamagedError."""
-        found = self._db.all("SELECT id, data, sum FROM open_block ORDER BY id")
-        for number, data, known in found:
-            if checksum((number, data)) != known:
-                raise DamagedError(f"{self.path}: open block {number} is not as it was written")
-        return [OpenBlock.from_bytes(data) for _, data, _ in found]
+        return open_rows.blocks(self._db)
 
     def records(self, block: int) -> list[Record]:
         """What was committed of an open block, in that order; a row that is damaged is named and left out."""
-        found = self._db.all(
-            "SELECT block, slot, device, query, request, reply, fault, at_ms, sum FROM open_exchange WHERE block = ?"
-            " ORDER BY id",
-            (block,),
-        )
-        whole = [row for row in found if checksum(row[:-1]) == row[-1]]
-        if len(whole) < len(found):
+        records, damaged = open_rows.exchanges(self._db, block)
+        if damaged:
             link = self.chain().link
-            self.shelf.lost(link.epoch, link.seq, f"{len(found) - len(whole)} exchanges, before it was sealed")
-        return [Record(block, row[1], Exchange(*row[2:-1])) for row in whole]
+            self.shelf.lost(link.epoch, link.seq, f"{damaged} exchanges, before it was sealed")
+        return records
 
     # ---- sealed blocks
 
@@ -187,8 +165,7 @@ class Outbox:
                 "INSERT INTO block VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (link.epoch, link.seq, sealed.hash, block.utc, utc_end, TO_SEND, "", lived, total, frame),
             )
-            self._db.run("DELETE FROM open_exchange WHERE block = ?", (block.id,))
-            self._db.run("DELETE FROM open_block WHERE id = ?", (block.id,))
+            open_rows.drop(self._db, block.id)
             rows.move(
                 self._db,
                 next_seq=link.seq + 1,
@@ -330,11 +307,8 @@ class Outbox:
 
     def drop_open(self) -> int:
         """Forget the open blocks: another record of them is known to be delivered. How many exchanges went."""
-        (count,) = self._db.one("SELECT count(*) FROM open_exchange")
         with self._db.transaction():
-            self._db.run("DELETE FROM open_exchange")
-            self._db.run("DELETE FROM open_block")
-        return int(count)
+            return open_rows.drop_all(self._db)
 
     def adopt(self, epoch: int, received: int, blocks: Sequence[tuple[Any, ...]]) -> None:
         """Take in blocks of an epoch before, recovered from another store, that the collector has not received.
@@ -436,17 +410,3 @@ class Outbox:
         if (receipt.epoch, receipt.next_seq) >= (link.epoch, link.seq):
             return (receipt.epoch, receipt.next_seq, receipt.head) == (link.epoch, link.seq, link.previous)
         return self.hash_of(receipt.epoch, receipt.next_seq - 1) in (None, receipt.head)
-
-
-def _row_of(record: Record) -> tuple[object, ...]:
-    held = record.exchange
-    return (
-        record.block,
-        record.slot,
-        held.device,
-        held.query,
-        held.request,
-        held.reply,
-        held.fault,
-        held.at_ms,
-    )
