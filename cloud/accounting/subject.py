@@ -44,7 +44,7 @@ from cloud.accounting import period as periods
 from cloud.accounting.block import ITEM
 from cloud.accounting.factors import NATIONAL, Basis
 from cloud.accounting.inventory import Kind
-from cloud.accounting.method import GwpSet, Method
+from cloud.accounting.method import Class, GwpSet, Method
 from cloud.accounting.units import Quantity, quantity, unit
 from drivers import toml
 from protocols.errors import AccountError, ConfigError, MethodError, UnitError
@@ -55,6 +55,7 @@ Sha256 = Annotated[str, msgspec.Meta(pattern=r"^([0-9a-f]{64})?$")]
 Category = Literal["energy", "industry", "building", "transport", "park", "community", "reduction"]
 Role = Literal["main", "sub"]
 Semantics = Literal["cumulative", "instantaneous"]
+Mode = Literal["MAIN_TOTAL", "SUB_SUM", "INDEPENDENT", "MAIN_WITH_BREAKDOWN"]
 DenominatorKind = Literal["output", "added-value", "gdp", "area", "population", "km", "t-km"]
 DENOMINATORS: Mapping[DenominatorKind, tuple[str, ...]] = {
     "output": ("t", "each", "MWh", "m2", "m3", "1e4Nm3"),
@@ -141,6 +142,13 @@ class Meter(_Part, frozen=True):
         return (self.since is None or self.since <= day) and (self.until is None or day < self.until)
 
 
+class Metering(_Part, frozen=True):
+    """How a whole's own lines of a class stand to its members' of the same class, where both are metered."""
+
+    class_: Class
+    mode: Mode
+
+
 class Denominator(_Part, frozen=True):
     """What an intensity is per: so much over a period, as a document says; ``uncertainty`` is U95 in percent."""
 
@@ -194,6 +202,7 @@ class Subject(_Part, frozen=True):
     place: Place | None = None
     membership: tuple[Membership, ...] = ()
     meter: tuple[Meter, ...] = ()
+    metering: tuple[Metering, ...] = ()
     denominator: tuple[Denominator, ...] = ()
     target: tuple[Target, ...] = ()
     baseline: tuple[Baseline, ...] = ()
@@ -261,6 +270,9 @@ def _check(one: Subject, where: str) -> None:
         number(text, path, low, high)
     _check_days(one, where)
     _check_meters(one, where)
+    for index, metering in enumerate(one.metering):
+        if metering.class_ in {other.class_ for other in one.metering[:index]}:
+            raise ConfigError(f"{where}.metering[{index}].class", repr(metering.class_), "each class once")
     for index, denominator in enumerate(one.denominator):
         _check_denominator(denominator, f"{where}.denominator[{index}]")
     for path, text in _periods(one, where):

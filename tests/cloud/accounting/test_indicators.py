@@ -61,7 +61,7 @@ LEAVES = st.sampled_from([(leaf.id, leaf.class_) for leaf in TREE.leaves] + [("i
 LINES = st.lists(st.tuples(LEAVES, st.decimals(-(10**6), 10**6, places=12)), max_size=30)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(LINES)
 def test_a_roll_up_is_the_sum_of_its_lines(make_line: MakeLine, found: list[tuple[tuple[str, str], Decimal]]) -> None:
     lines = [make_line("S-1", str(size), leaf=leaf, class_=kind) for (leaf, kind), size in found]
