@@ -8,6 +8,7 @@ The columns after the practice of the ETS tables, of which no printed form was s
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
 
+from cloud.accounting import energy
 from cloud.accounting.inventory import Version, part
 from cloud.accounting.line import Line
 from cloud.accounting.statement import plain
@@ -62,12 +63,12 @@ def _table(lines: Sequence[Line], made: Sequence[Denominator], lang: Language) -
         rows.append(_row(messages.text("report.products.rest", lang), "", rest, None, ""))
     rows.append(_row(messages.text("report.class.total", lang), "", counted, None, ""))
     head = [messages.text(f"report.column.{name}", lang) for name in ("product", "output")]
-    head += [messages.text(f"report.products.{name}", lang) for name in COLUMNS]
+    head += [messages.text(f"report.products.{name}", lang) for name in (*COLUMNS, "energy")]
     head += [messages.text(f"report.column.{name}", lang) for name in ("tco2e", "intensity")]
     right: Align = "right"
     align: tuple[Align, ...] = ("left", *[right for _ in head[1:]])
     caption = messages.text("report.table.products", lang)
-    return Table(caption, tuple(head), tuple(rows), align, (3, 2, 2, 2, 2, 2, 2, 2), totals=1)
+    return Table(caption, tuple(head), tuple(rows), align, (3, 2, 2, 2, 2, 2, 2, 2, 2), totals=1)
 
 
 def _row(name: str, output: str, own: Sequence[Line], made: Decimal | None, unit: str) -> tuple[Cell, ...]:
@@ -75,7 +76,9 @@ def _row(name: str, output: str, own: Sequence[Line], made: Decimal | None, unit
     total = _sum(line.tco2e for line in own)
     intensity = None if made is None else ARITHMETIC.divide(total, made)
     shown = text("—") if intensity is None else Cell(f"{amount(intensity, 4).text} tCO2e/{unit}", intensity)
-    return text(name), text(output), *(amount(sums[column]) for column in COLUMNS), amount(total), shown
+    used = energy.consumption(own)
+    coal = text("—") if used.unknown else amount(used.tce)
+    return text(name), text(output), *(amount(sums[column]) for column in COLUMNS), coal, amount(total), shown
 
 
 def _column(line: Line) -> str:

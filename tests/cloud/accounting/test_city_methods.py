@@ -7,7 +7,7 @@ from decimal import Decimal
 
 import pytest
 
-from cloud.accounting import calculate, factors, inventory, method
+from cloud.accounting import calculate, factors, indicators, inventory, leaves, method
 from cloud.accounting.calculate import Entry, Given, Programme
 from cloud.accounting.line import Grade, Line
 from cloud.accounting.units import quantity
@@ -188,6 +188,17 @@ def test_the_ledger_has_every_leaf_of_table_2_with_a_named_baseline_and_a_proof(
     for leaf in leaves:
         signs = sorted(row.sign for row in rows if row.leaf == leaf)
         assert signs == [-1, 1, 1], leaf
+
+
+def test_the_methods_reach_every_leaf_of_the_tree_and_no_other_place() -> None:
+    """``leaves`` is what methods are checked against; the tree is Table 2 as printed."""
+    found = {leaf.id: leaf for leaf in indicators.tree().leaves}
+    assert set(found) == leaves.LEAVES
+    assert {name for name, leaf in found.items() if not leaf.in_standard} == leaves.ADDED
+    rows = [row for held in method.builtin().values() for row in held.rows.values()]
+    assert {
+        leaf for row in rows for leaf in ([row.leaf] if isinstance(row.leaf, str) else row.leaf.values())
+    } == leaves.LEAVES
 
 
 def test_a_meter_feeds_one_leaf_of_the_ledger() -> None:
