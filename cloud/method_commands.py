@@ -82,6 +82,7 @@ def summary(one: Method) -> dict[str, Any]:
         "gwp": one.gwp,
         "status": one.status,
         "reason": one.reason,
+        "reason_zh": one.reason_zh,
         "parameter_sets": {held.id: held.sha256 for held in one.sets},
         "sha256": one.sha256,
     }
@@ -106,6 +107,8 @@ def _row(one: Method, row: Row) -> dict[str, Any]:
         "status": row.status,
         "note": row.note,
         "source": row.source,
+        "note_zh": row.note_zh,
+        "source_zh": row.source_zh,
         "symbols": [_symbol(row, slot) for slot in block.slots],
         "items": {item: [_value(found) for found in _values(one, row, item)] for item in one.items(row)},
         "parameters": [_value(found) for found in _values(one, row, "")],
@@ -150,7 +153,7 @@ def _tree(one: Method) -> Tree:
         ("document", one.document),
         ("published", f"{one.published} ({_force(one)})"),
         ("sets", ", ".join(held.id for held in one.sets)),
-        ("reason", one.reason),
+        ("reason", one.why(language)),
     ):
         if value:
             tree.add(Text(f"{messages.text(f'method.show.{name}', language)}: {value}"))
@@ -172,8 +175,7 @@ def _add_row(tree: Tree, one: Method, row: Row, language: messages.Language) -> 
         branch.add(Text(_spoken(row, block, slot, language)))
     baseline = row.baseline_zh if language == "zh" else row.baseline_en
     for note in (
-        row.note,
-        row.source,
+        *row.said(language),
         messages.text("method.show.proof", language) if row.proof else "",
         messages.text("method.show.baseline", language, baseline=baseline) if baseline else "",
     ):

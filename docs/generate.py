@@ -137,9 +137,8 @@ def _blocks() -> Iterator[str]:
 def _method(one: Method) -> str:
     sets = ", ".join(f"`{held.id}`" for held in one.sets)
     head = f"\n## `{one.id}`\n\n{one.zh} · {one.en}. {one.document}, {one.edition}, programme {one.programme}; parameters {sets}."
-    head += (
-        f"\n**{one.status}**: {one.reason}.\n\n| row | 排放源 · source | E = | gas | class | indicator leaf | note |\n"
-    )
+    why = "<br>".join(part for part in (f"{one.reason}.", f"{one.reason_zh}。" if one.reason_zh else "") if part)
+    head += f"\n**{one.status}**: {why}\n\n| row | 排放源 · source | E = | gas | class | indicator leaf | note |\n"
     return head + "| --- | --- | --- | --- | --- | --- | --- |\n" + "".join(_row(row) for row in one.rows.values())
 
 

@@ -74,8 +74,16 @@ class Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     status: Status = "DRAFT"
     source: str = ""
     note: str = ""
+    source_zh: str = ""
+    note_zh: str = ""
     baseline_zh: str = ""
     baseline_en: str = ""
+
+    def said(self, language: str) -> tuple[str, ...]:
+        """What to mind of the row and where it comes from, in a language where it is said in it, else in English."""
+        zh = language == "zh"
+        both = ((zh and self.note_zh) or self.note, (zh and self.source_zh) or self.source)
+        return tuple(text for text in both if text)
 
     def needs_item(self) -> bool:
         """Whether an entry must say which item it is of."""
@@ -100,6 +108,7 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     row: tuple[Row, ...]
     effective_until: date | None = None
     industry: int | None = None
+    reason_zh: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,9 +129,14 @@ class Method:
     industry: int | None
     status: Status
     reason: str
+    reason_zh: str
     sets: tuple[ParameterSet, ...]
     rows: Mapping[str, Row]
     sha256: str
+
+    def why(self, language: str) -> str:
+        """Why it stands as it stands, in a language where it is said in it, else in English."""
+        return (language == "zh" and self.reason_zh) or self.reason
 
     def row(self, name: str) -> Row:
         """The source row of this number; MethodError lists them where there is none."""
@@ -260,6 +274,7 @@ def _method(document: _File, held: tuple[ParameterSet, ...], rows: Mapping[str, 
         industry=document.industry,
         status=document.status,
         reason=document.reason,
+        reason_zh=document.reason_zh,
         sets=held,
         rows=rows,
         sha256=digest,

@@ -102,7 +102,7 @@ def _quality(sheets: "_Sheets", method: Method, lang: Language) -> Iterator[Part
         )
     )
     if method.reason:
-        yield Paragraph(say("quality.method", reason=method.reason), "note")
+        yield Paragraph(say("quality.method", reason=method.why(lang)), "note")
     for reason in (*content.reasons, *sheets.version.exceptions):
         yield Paragraph(say("quality.reason", reason=_reason(reason, lang)), "note")
     if content.filled:

@@ -316,4 +316,13 @@ def test_everything_is_named_in_both_languages(known: Method) -> None:
     for zh, en in [*names, (known.zh, known.en)]:
         assert re.search(r"[\u4e00-\u9fff]", zh), (zh, en)
         assert re.fullmatch(r"[A-Z][^_\u4e00-\u9fff]*", en), (zh, en)
-    assert all(row.source for row in known.rows.values())
+    told = [(known.reason, known.reason_zh), *((row.source, row.source_zh) for row in known.rows.values())]
+    for en, zh in [*told, *((row.note, row.note_zh) for row in known.rows.values() if row.note)]:
+        assert en and re.search(r"[\u4e00-\u9fff]|[=～−]", zh), (zh, en)
+        assert (known.why("zh"), known.why("en")) == (known.reason_zh, known.reason)
+
+
+def test_an_auditor_reads_a_row_in_either_language() -> None:
+    row = method.get("ndrc-05-2013").row("05-06")
+    assert row.said("zh")[0].startswith("同一电解系列用缺省值") and row.said("en")[0].startswith("either the defaults")
+    assert method.get("ndrc-24-2015").row("24-06").said("zh")  # English, where nobody has said it in Chinese
