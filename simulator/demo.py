@@ -15,9 +15,10 @@ import httpx
 from drivers.quantity import EXACT
 from protocols import messages
 from protocols.errors import TanmeterError
-from simulator import trials
+from simulator import town, trials
 from simulator.children import Child
-from simulator.stage import DemoFailed, Options, Stage
+from simulator.stage import DemoFailed, Options, Stage, now_ms
+from simulator.town import Town
 from simulator.trials import Day, Flow
 
 INTERRUPTED = 130
@@ -36,6 +37,7 @@ class Told:
     back_filled: int = 0
     refused: int = 0
     evidence_verified: bool = False
+    town: Town | None = None
     day: Day | None = None
     flows: tuple[Flow, ...] = ()
     gateway: dict[str, Any] = field(default_factory=dict)
@@ -78,6 +80,7 @@ async def _play(options: Options, once: bool, as_json: bool, say: Say, begun: fl
         if once:
             return 0
         say("page", address=f"{stage.asking.url}/")
+        say("pages", address=stage.asking.url)
         await _watch(stage, say)
         return 0
     finally:
@@ -140,6 +143,9 @@ async def _prove(stage: Stage, told: Told, say: Say) -> None:
     say("live")
     await _try(stage, told, say, agent)
     await _count(stage, told)
+    told.town = found = await asyncio.to_thread(town.fill, stage.data, stage.options.seed, now_ms())
+    say("town", month=found.month, subjects=found.subjects, tco2e=f"{found.tco2e:,.0f}")
+    say("works", reference=found.works, tco2e=plain(found.works_tco2e))
 
 
 async def _try(stage: Stage, told: Told, say: Say, agent: Child) -> None:
@@ -183,8 +189,8 @@ async def _count(stage: Stage, told: Told) -> None:
 
 def summary(told: Told, seconds: float) -> dict[str, Any]:
     """The one JSON object; decimals are strings."""
-    day = told.day
-    assert day is not None
+    day, city = told.day, told.town
+    assert day is not None and city is not None
     return {
         "gateways": sum(told.health["gateways"].values()),
         "blocks_stored": told.health["blocks"],
@@ -216,6 +222,8 @@ def summary(told: Told, seconds: float) -> dict[str, Any]:
             }
             for flow in told.flows
         },
+        "city": {"month": city.month, "subjects": city.subjects, "tco2e": plain(city.tco2e)},
+        "works": {"account": city.works, "tco2e": plain(city.works_tco2e)},
         "seconds": round(seconds, 1),
     }
 

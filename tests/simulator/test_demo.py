@@ -16,7 +16,7 @@ import pytest
 pytestmark = pytest.mark.slow
 KEYS = {
     "gateways", "blocks_stored", "readings", "refused", "expected_kwh", "booked_kwh", "factor", "tco2", "gaps",
-    "back_filled_blocks", "evidence_verified", "flows",
+    "back_filled_blocks", "evidence_verified", "flows", "city", "works",
 }  # fmt: skip
 
 
