@@ -1,19 +1,22 @@
 """The running accounts of one gateway: what its blocks say goes in, the rows that changed come out. Pure."""
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from itertools import compress, groupby, repeat
-from typing import cast
+from typing import cast, overload
 
 import numpy as np
+from numpy.typing import NDArray
 
-from cloud.glide import Place
+from cloud.glide import Place, exact
 from cloud.ingest import Content
 from cloud.intervals import INTERVAL_MS
 from cloud.reader import Replayed
 from cloud.running import Memory, Moved, Running, Samples, Seat
 from drivers.columns import Table, joined
+from drivers.families import Numbers
 from drivers.installation import Installation
 from drivers.profile import Point
 from drivers.quantity import limited, scaled
@@ -24,6 +27,8 @@ POWER = "power"
 """What every profile calls the total active power."""
 MOST_READINGS = 200_000
 """Readings that wait at most: tens of bytes each."""
+FAR = 1 << 62
+"""Two int64 nearer to zero than this have a difference that is one, too."""
 KILOWATTS = {"W": 0.001, "kW": 1.0, "MW": 1000.0}
 
 
@@ -69,6 +74,31 @@ class Changes:
     power: dict[tuple[str, str, int], Heap]
 
 
+class Raws(Sequence[int | float]):
+    """The numbers of a column, each turned into Python's own when it is asked for."""
+
+    __slots__ = ("_column",)
+
+    def __init__(self, column: Numbers) -> None:
+        self._column = column
+
+    def __len__(self) -> int:
+        return len(self._column)
+
+    @overload
+    def __getitem__(self, index: int) -> int | float: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[int | float]: ...
+    def __getitem__(self, index: int | slice) -> int | float | list[int | float]:
+        if isinstance(index, slice):
+            return cast("list[int | float]", self._column[index].tolist())
+        return cast("int | float", self._column.item(index))
+
+
+Group = tuple[int, NDArray[np.intp], list[tuple[int, Point, Decimal]]]
+"""A family, which of its columns, and the index, the point and the scale of each."""
+
+
 class Lane:
     """Which columns of a track are booked, gathered by the matrix they lie in.
 
@@ -81,8 +111,12 @@ class Lane:
         self.points = [layout.points[index].id for index in chosen]
         counters = all(layout.points[index].kind == "counter" and layout.points[index].of is None for index in chosen)
         self.even = layout.fixed and counters
+        self._limited = any(
+            point.flag is not None or point.min is not None or point.max is not None
+            for point in [layout.points[index] for index in chosen]
+        )
         families = sorted({layout.places[index][0] for index in chosen})
-        self._groups = []
+        self._groups: list[Group] = []
         for family in families:
             held = [index for index in chosen if layout.places[index][0] == family]
             places = np.array([layout.places[index][1] for index in held], np.intp)
@@ -90,24 +124,48 @@ class Lane:
                 (family, places, [(index, layout.points[index], layout.scales[index]) for index in held])
             )
 
+    def stretches(self, table: Table, times: list[int], places: Sequence[Place]) -> Iterator[tuple[Point, Samples]]:
+        """As ``samples``, for an even lane and rising times; what each column did from reading to reading is found out
+        of all of them at once, and its numbers are looked at only where they are needed.
+        """
+        for group in self._groups:
+            family, spots, columns = group
+            numbers, valid = table.matrices[family]
+            chosen = numbers[:, spots]
+            if self._limited or (valid is not None and not valid[:, spots].all()) or not _exactly_stepped(chosen):
+                yield from self._samples(group, table, times, places)
+                continue
+            with np.errstate(over="ignore"):
+                steps = np.diff(chosen, axis=0)
+            for at, ((_, point, scale), least, most) in enumerate(
+                zip(columns, steps.min(axis=0).tolist(), steps.max(axis=0).tolist(), strict=True)
+            ):
+                yield point, Samples(times, Raws(chosen[:, at]), scale, False, places, (least, most))
+
     def samples(self, table: Table, times: list[int], places: Sequence[Place] = ()) -> Iterator[tuple[Point, Samples]]:
         """The readings of each column that are neither absent nor suspect, of a rate None in their place; nothing where
         there are none. ``places``: the block of each row, where they are of several.
         """
+        for group in self._groups:
+            yield from self._samples(group, table, times, places)
+
+    def _samples(
+        self, group: Group, table: Table, times: list[int], places: Sequence[Place]
+    ) -> Iterator[tuple[Point, Samples]]:
+        family, spots, columns = group
         dated = table.stamps is not None
-        for family, spots, columns in self._groups:
-            numbers, valid = table.matrices[family]
-            rows = numbers[:, spots].T.tolist()
-            masks = repeat(None) if valid is None else valid[:, spots].T.tolist()
-            for (index, point, scale), raws, mask in zip(columns, rows, masks, strict=False):
-                counting = _counting(table, index, raws, scale, mask)
-                if point.kind == "rate":
-                    yield point, Samples(times, _or_none(raws, counting), scale, dated)
-                elif counting is None:
-                    yield point, Samples(times, raws, scale, dated, places)
-                elif any(counting):
-                    kept = [list(compress(values, counting)) for values in (times, raws, places)]
-                    yield point, Samples(kept[0], kept[1], scale, dated, kept[2])
+        numbers, valid = table.matrices[family]
+        rows = numbers[:, spots].T.tolist()
+        masks = repeat(None) if valid is None else valid[:, spots].T.tolist()
+        for (index, point, scale), raws, mask in zip(columns, rows, masks, strict=False):
+            counting = _counting(table, index, raws, scale, mask)
+            if point.kind == "rate":
+                yield point, Samples(times, _or_none(raws, counting), scale, dated)
+            elif counting is None:
+                yield point, Samples(times, raws, scale, dated, places)
+            elif any(counting):
+                kept = [list(compress(values, counting)) for values in (times, raws, places)]
+                yield point, Samples(kept[0], kept[1], scale, dated, kept[2])
 
 
 @dataclass(slots=True)
@@ -169,8 +227,8 @@ class Desk:
                 elif table.layout is not run.tables[0].layout or table.stamps is not None:
                     return None
                 run.tables.append(table)
-                run.times += [start + at for at in track.times]
-                run.places += [place] * len(track.times)
+                run.times.extend(map(start.__add__, track.times))
+                run.places.extend(repeat(place, len(track.times)))
         points = [point for run in found.values() for point in run.counted.points]
         apart = len(points) == len(set(points)) and all(run.times == sorted(run.times) for run in found.values())
         return list(found.values()) if apart else None
@@ -265,18 +323,41 @@ class Book:
         """The same over several blocks."""
         for run in runs:
             table = joined(run.tables)
-            self._running.follow(number, list(run.counted.samples(table, run.times, run.places)))
+            self._running.follow(number, list(run.counted.stretches(table, run.times, run.places)))
             for point, samples in run.power.samples(table, run.times):
                 self._heap(desk, point, samples)
 
     def _heap(self, desk: Desk, point: Point, samples: Samples) -> None:
         """Heap the power of readings, each run of them that lies in one quarter of an hour."""
         times, raws, first = samples.times, cast("Sequence[int | float]", samples.raws), 0
-        for cell, held in groupby([at // INTERVAL_MS for at in times]):
-            start, end = cell * INTERVAL_MS, first + len(list(held))
+        for start, end in _cells(times):
             heap = self._power.setdefault((desk.device.id, point.id, start), Heap())
             heap.add(raws[first:end], float(samples.scale or 1) * desk.kilowatts(point, start))
             first = end
+
+
+def _cells(times: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """The quarters of an hour that times come to, one after another: when each begins, and where its times end."""
+    if len(times) > 1 and list(times) != sorted(times):
+        cells, first = groupby([at // INTERVAL_MS for at in times]), 0
+        for cell, held in cells:
+            first += len(list(held))
+            yield cell * INTERVAL_MS, first
+        return
+    at = 0
+    while at < len(times):
+        start = times[at] - times[at] % INTERVAL_MS
+        at = bisect_left(times, start + INTERVAL_MS, at)
+        yield start, at
+
+
+def _exactly_stepped(numbers: Numbers) -> bool:
+    """Whether numpy finds the very differences from row to row that Python does."""
+    if len(numbers) < 2 or not numbers.size:
+        return False
+    if numbers.dtype.kind == "f":
+        return True
+    return numbers.dtype == np.int64 and int(numbers.min()) > -FAR and int(numbers.max()) < FAR
 
 
 def _counting(
@@ -290,13 +371,9 @@ def _counting(
     if point.min is None and point.max is None:
         return mask
     return [
-        (mask is None or mask[at]) and limited(point, scaled(_exact(raw), scale)) == "measured"
+        (mask is None or mask[at]) and limited(point, scaled(exact(raw), scale)) == "measured"
         for at, raw in enumerate(raws)
     ]
-
-
-def _exact(raw: int | float) -> int | Decimal:
-    return raw if isinstance(raw, int) else Decimal(raw)
 
 
 def _or_none(raws: Sequence[int | float], counting: Sequence[bool] | None) -> Sequence[int | float | None]:

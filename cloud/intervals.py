@@ -44,6 +44,8 @@ SLACK_MS = 60_000
 """A meter may bring its register up to date this much later than it counts."""
 NEAR_MS = 60_000
 """A reading this near a boundary stands for it, whatever its meter's pace: a day's timestamp is good to a minute."""
+SLIP_STEPS = 10
+"""A register may fall by so many of its steps, as after a power cut, and is waited for: no stretch begins."""
 EARLIEST_UTC_MS = 1_577_836_800_000
 """2020-01-01: a box whose clock says less does not know the time."""
 PER_HOUR = "/h"
@@ -132,6 +134,8 @@ class Rules:
 
     def multiplier(self, at: int) -> Decimal:
         """CT x PT in force at an instant."""
+        if self.ratios and at >= self.ratios[-1][0]:
+            return self.ratios[-1][1]
         index = bisect_right(self.ratios, at, key=lambda entry: entry[0])
         return self.ratios[index - 1][1] if index else Decimal(1)
 
@@ -148,8 +152,10 @@ class Rules:
 
     def cut(self, at: int) -> int:
         """Where the interval that holds an instant ends."""
-        index = bisect_right(self.ratios, at, key=lambda entry: entry[0])
         end = at - at % INTERVAL_MS + INTERVAL_MS
+        if not self.ratios or at >= self.ratios[-1][0]:
+            return end
+        index = bisect_right(self.ratios, at, key=lambda entry: entry[0])
         return min(end, self.ratios[index][0]) if index < len(self.ratios) else end
 
     def expected(self, start: int, end: int) -> int:
@@ -172,6 +178,16 @@ class Rules:
         else:
             possible = difference >= 0 and self._possible(difference, elapsed_ms)
         return (difference, self.modulus) if possible else None
+
+    def slipped(self, before: Decimal, after: Decimal) -> bool:
+        """Whether a register fell by a few of its steps only."""
+        return ZERO < EXACT.subtract(before, after) <= EXACT.multiply(self.resolution, Decimal(SLIP_STEPS))
+
+    def between(self, before: Decimal, growth: Decimal, part_ms: int, whole_ms: int) -> Decimal:
+        """The register after a part of the time in which it grew, rounded down to its resolution."""
+        step = self.resolution
+        steps = EXACT.divide_int(EXACT.multiply(growth, Decimal(part_ms)), EXACT.multiply(step, Decimal(whole_ms)))
+        return EXACT.add(before, EXACT.multiply(steps, step))
 
     def _possible(self, difference: Decimal, elapsed_ms: int | None) -> bool:
         if self.max_rate_per_h is None or elapsed_ms is None:

@@ -9,7 +9,7 @@ from cloud import ahead, interval_rows, memory_rows
 from cloud.booking import Changes, heard
 from cloud.ingest import UNKNOWN_CONFIGURATION, Finding, Head, Notice, Opened
 from cloud.intervals import Register
-from cloud.series import Turn
+from cloud.turn import Turn
 from protocols.record.answer import Answer
 from protocols.record.block import GAPS
 

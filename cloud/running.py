@@ -15,10 +15,11 @@ from operator import itemgetter
 from typing import NamedTuple, cast
 
 from cloud.doubt import Doubt
-from cloud.glide import Place
+from cloud.glide import Place, Steps
 from cloud.intervals import KINDS, NEAR_MS, Interval, Register, Rules, State, meter_of, rules
 from cloud.rates import Rate
-from cloud.series import Series, Turn
+from cloud.series import Series
+from cloud.turn import Turn
 from drivers.installation import Installation
 from drivers.profile import Point
 from drivers.quantity import scaled
@@ -37,6 +38,8 @@ class Samples(NamedTuple):
     """Readings of one point: a value is raw x scale, or without a scale the Decimal itself.
 
     ``dated``: the times (UTC ms) are the device's own. ``places``: the block of each, where they are of several.
+    ``steps``: the least and the greatest step from one raw number to the next, where that is known of all; the times
+    rise then.
     """
 
     times: Sequence[int]
@@ -44,6 +47,7 @@ class Samples(NamedTuple):
     scale: Decimal | None
     dated: bool
     places: Sequence[Place] = ()
+    steps: Steps | None = None
 
     @property
     def plain(self) -> bool:
@@ -191,7 +195,8 @@ class Running:
         for point, samples in heard:
             series = self._account(seat, point.id)
             assert isinstance(series, Series) and samples.scale is not None, "a counter's raw numbers"
-            series.feed(samples.times, cast("Sequence[int | float]", samples.raws), samples.scale, samples.places)
+            raws = cast("Sequence[int | float]", samples.raws)
+            series.feed(samples.times, raws, samples.scale, samples.places, samples.steps)
 
     def take(self) -> Moved:
         """What is new or changed since the last call."""

@@ -25,30 +25,18 @@ The rules:
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from decimal import Decimal
 
 from cloud.doubt import Candidate, Doubt, follow
-from cloud.glide import Place, Raw, breaks, even
+from cloud.glide import Place, Raw, Steps, breaks, even, exact
 from cloud.intervals import HOUR_MS, SLACK_MS, STATES, ZERO, Interval, Quality, Register, Rules, State
+from cloud.turn import Turn
 from drivers.quantity import EXACT, scaled
 
 LATE_MS = 1_000
 """A clock that is being slewed may date a reading this much before the one ahead of it."""
 LONGEST_GAP_MS = 400 * 86_400_000
-SLIP_STEPS = 10
-"""A register may fall by so many of its steps, as after a power cut, and is waited for: no stretch begins."""
-
-
-@dataclass(frozen=True, slots=True)
-class Turn:
-    """What somebody must look into: a count that began again, or a register of the meter's setting that changed."""
-
-    kind: State
-    device: str
-    point: str
-    before: Register
-    after: Register
 
 
 class Series:
@@ -127,19 +115,29 @@ class Series:
             self.multiplier, self.end = rules.multiplier(self.start), rules.cut(self.start)
         self._changed = True
 
-    def feed(self, times: Sequence[int], raws: Sequence[Raw], scale: Decimal, places: Sequence[Place]) -> None:
+    def feed(
+        self,
+        times: Sequence[int],
+        raws: Sequence[Raw],
+        scale: Decimal,
+        places: Sequence[Place],
+        steps: Steps | None = None,
+    ) -> None:
         """Some valid readings, by rising time (UTC ms) within a block, and the block of each; a value is raw x scale.
 
-        The same as ``add`` for each of them.
+        The same as ``add`` for each of them. ``steps``: of ``raws``, where they are known.
         """
         at, ends = 0, list[int]()
         while at < len(times):
             if self._raw is not None and scale == self._scale:
-                ends = ends or breaks(times, raws, self._slack)
+                ends = ends or breaks(times, raws, self._slack, steps)
                 if (end := self._glide(times, raws, at, ends[bisect_right(ends, at)])) > at:
                     self._reference, at = places[end - 1], end
                     continue
-            if self.add(times[at], scaled(_exact(raws[at]), scale), *places[at]):
+                if self._pass(times[at], raws[at], places[at]):
+                    at += 1
+                    continue
+            if self.add(times[at], scaled(exact(raws[at]), scale), *places[at]):
                 self._remember(raws[at], scale)
             at += 1
 
@@ -155,7 +153,7 @@ class Series:
         if position - self.position > LONGEST_GAP_MS:
             self._break(position, register, "unexplained", far=True)
         elif growth is None:
-            if self._slipped(value):
+            if self.rules.slipped(self.last.value, value):
                 self._stand(position, value)
             else:
                 self._hesitate(Candidate(position, register))
@@ -215,7 +213,7 @@ class Series:
         """The newest reading; only once there is one."""
         if self._last is None:
             assert self._raw is not None, "what glided has a raw number"
-            self._last = Register(scaled(_exact(self._raw), self._scale), self.position, *self._reference)
+            self._last = Register(scaled(exact(self._raw), self._scale), self.position, *self._reference)
         return self._last
 
     def _settle(self) -> None:
@@ -250,16 +248,8 @@ class Series:
     def _configure_from(self, interval: Interval, at: int) -> None:
         """The rules under which the open interval was written are gone; what it tells of them is enough."""
         rules, now = self.rules, (0, interval.multiplier)
-        self.rules = Rules(
-            rules.device,
-            rules.point,
-            interval.unit,
-            interval.meter,
-            interval.period_ms,
-            rules.resolution,
-            rules.modulus,
-            rules.max_rate_per_h,
-            (now,),
+        self.rules = replace(
+            rules, unit=interval.unit, meter=interval.meter, period_ms=interval.period_ms, ratios=(now,)
         )
         self._adjust = interval.expected - self.rules.expected(interval.start, interval.end)
         self.configure(rules, at)
@@ -279,6 +269,29 @@ class Series:
             self.readings += end - at
             self._changed = True
         return end
+
+    def _pass(self, at: int, raw: Raw, place: Place) -> bool:
+        """The same as ``add`` for a reading that glides on over the end of the open interval into the next one, where
+        one of the two readings either side is near enough to stand for that end; False: it is another one.
+        """
+        boundary, reach, known = self.end, self.rules.reach_ms, self._raw
+        behind, before = at - boundary, boundary - self.position
+        if known is None or not even(raw - known, self._slack) or self.rolled or before < 0:
+            return False
+        if not 0 <= behind < self.rules.cut(boundary) - boundary or behind + before > LONGEST_GAP_MS:
+            return False
+        register = Register(scaled(exact(raw), self._scale), at, *place)
+        if behind < before and behind <= reach:
+            opening = register
+        elif before <= reach:
+            opening = self.last
+        else:
+            return False
+        self._close(opening, self.rules)
+        self._begin(boundary, opening)
+        self.doubt, self._raw = None, raw
+        self._advance(at, register)
+        return True
 
     def _remember(self, raw: Raw, scale: Decimal) -> None:
         """What ``_glide`` goes on from. A rise it lets pass is one that ``growth`` would, in no time at all."""
@@ -303,11 +316,6 @@ class Series:
         self.ignored += 1
         self._raise("backwards-ignored" if value < self.last.value else "jump-ignored")
         self._changed = True
-
-    def _slipped(self, value: Decimal) -> bool:
-        """Whether a register fell by a few of its steps only."""
-        fall = EXACT.subtract(self.last.value, value)
-        return ZERO < fall <= EXACT.multiply(self.rules.resolution, Decimal(SLIP_STEPS))
 
     def _stand(self, position: int, value: Decimal) -> None:
         """The register stands while the meter comes up to it again: time goes on, and nothing is counted."""
@@ -364,7 +372,7 @@ class Series:
             if position - boundary < boundary - since and position - boundary <= reach:
                 closing, opening, wrapped = register, register, wrap
             elif boundary - since > reach:
-                level = self._between(before.value, growth, boundary - since, position - since)
+                level = self.rules.between(before.value, growth, boundary - since, position - since)
                 wrapped = wrap if wrap and level >= wrap else ZERO
                 level = EXACT.subtract(level, wrapped)
                 closing = Register(level, register.at, register.epoch, register.seq)
@@ -392,11 +400,6 @@ class Series:
             inside = self.rules.cut(start) > position
             self._begin(start, register if inside else before, "measured" if start == position else "suspect")
             self._raise(state)
-
-    def _between(self, before: Decimal, growth: Decimal, part_ms: int, whole_ms: int) -> Decimal:
-        step = self.rules.resolution
-        steps = EXACT.divide_int(EXACT.multiply(growth, Decimal(part_ms)), EXACT.multiply(step, Decimal(whole_ms)))
-        return EXACT.add(before, EXACT.multiply(steps, step))
 
     def _begin(self, start: int, first: Register, quality: Quality = "measured") -> None:
         self.start, self.end = start, self.rules.cut(start)
@@ -442,7 +445,3 @@ class Series:
             self.ignored,
             self.since,
         )
-
-
-def _exact(raw: Raw) -> int | Decimal:
-    return raw if isinstance(raw, int) else Decimal(raw)

@@ -77,13 +77,20 @@ class Column:
 class Table(Sequence[Column]):
     """The columns of a track, one a point, in the profile's order; each is made when it is asked for.
 
-    ``stamps``: when the values are of (UTC ms), where the device dates them itself.
+    ``stamps``: when the values are of (UTC ms), where the device dates them itself. ``whole``: the matrices it was read
+    in, which may be those of several tracks; its rows begin at ``first``.
     """
 
     times: tuple[int, ...]
     layout: Layout
-    matrices: Sequence[Matrix]
+    whole: Sequence[Matrix]
     stamps: tuple[int, ...] | None = None
+    first: int = 0
+
+    @property
+    def matrices(self) -> Sequence[Matrix]:
+        """The numbers of its own rows, family by family, and which of them are valid."""
+        return _rows(self.whole, slice(self.first, self.first + len(self.times)))
 
     def __len__(self) -> int:
         return len(self.layout.points)
@@ -151,7 +158,7 @@ def replay_tracks(tracks: Sequence[tuple[Driver, Track]], layouts: Layouts) -> l
             if matrices is None:
                 tables[index] = _read(driver, track, layout)
             else:
-                tables[index] = Table(track.times, layout, _rows(matrices, slice(place * count, (place + 1) * count)))
+                tables[index] = Table(track.times, layout, matrices, None, place * count)
     return [tables[index] for index in range(len(tables))]
 
 
@@ -159,15 +166,31 @@ def joined(tables: Sequence[Table]) -> Table:
     """One table of the rows of several that have one layout and no stamps."""
     if len(tables) == 1:
         return tables[0]
+    times = tuple(chain.from_iterable([table.times for table in tables]))
+    pieces = _pieces(tables)
+    if len(pieces) == 1:
+        return Table(times, tables[0].layout, tables[0].whole, None, tables[0].first)
     matrices: list[Matrix] = []
-    for parts in zip(*[table.matrices for table in tables], strict=True):
+    for parts in zip(*pieces, strict=True):
         numbers = np.concatenate([numbers for numbers, _ in parts])
         if all(valid is None for _, valid in parts):
             matrices.append((numbers, None))
         else:
             masks = [np.ones(part.shape, np.bool_) if valid is None else valid for part, valid in parts]
             matrices.append((numbers, np.concatenate(masks)))
-    return Table(tuple(chain.from_iterable([table.times for table in tables])), tables[0].layout, matrices)
+    return Table(times, tables[0].layout, matrices)
+
+
+def _pieces(tables: Sequence[Table]) -> list[Sequence[Matrix]]:
+    """The matrices of tables; of those that follow one another in one, the rows of all of them."""
+    stretches: list[tuple[Sequence[Matrix], int, int]] = []
+    for table in tables:
+        end = table.first + len(table.times)
+        if stretches and stretches[-1][0] is table.whole and stretches[-1][2] == table.first:
+            stretches[-1] = (table.whole, stretches[-1][1], end)
+        else:
+            stretches.append((table.whole, table.first, end))
+    return [_rows(whole, slice(begin, end)) for whole, begin, end in stretches]
 
 
 def _rows(matrices: Sequence[Matrix], rows: slice) -> list[Matrix]:

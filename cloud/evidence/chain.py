@@ -15,7 +15,7 @@ from cloud.dating import Line
 from cloud.evidence.identity import Identity, checking
 from cloud.intervals import Interval
 from cloud.running import Memory, Running, Samples, is_counted
-from cloud.series import Turn
+from cloud.turn import Turn
 from drivers.installation import Installation
 from drivers.profile import Point
 from drivers.quantity import quality

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from cloud.doubt import APART_MS, PROOF
 from cloud.intervals import INTERVAL_MS, Interval, Rules
-from cloud.series import Series, Turn
+from cloud.series import Series
+from cloud.turn import Turn
 
 T0 = 1_790_000_100_000 - 1_790_000_100_000 % INTERVAL_MS
 SECOND, MINUTE = 1_000, 60_000
@@ -268,3 +269,43 @@ def test_whatever_a_meter_says_nothing_is_counted_that_its_rate_does_not_allow(s
             assert 0 <= row.consumption <= 100 * max(hours, Decimal("0.25")) * (len(samples) + 1)
     assert all(turn.kind in ("reset", "unexplained") for turn in turns)
     assert sum(row.readings + row.ignored for row in rows) == len(samples)
+
+
+RATIO = ((0, Decimal(80)), (T0 + 20 * MINUTE, Decimal(40)))
+KINDS_OF_RULES = [
+    RULES,
+    replace(RULES, max_rate_per_h=None, modulus=None),
+    replace(RULES, ratios=RATIO),
+    replace(RULES, period_ms=600_000, ratios=RATIO[1:]),
+]
+
+
+@st.composite
+def strides(draw: st.DrawFn) -> list[Sample]:
+    """Readings of a counter that mostly goes on, at any distance from the ends of quarters of an hour."""
+    at, register, found = draw(st.integers(0, 900)), draw(st.sampled_from([0, 500_000, 999_990])), list[Sample]()
+    for _ in range(draw(st.integers(1, 30))):
+        at += draw(st.sampled_from([0, 1, 10, 60, 61, 450, 840, 899, 900, 901, 1_800, 5_000, 40_000_000]))
+        register += draw(st.sampled_from([0, 0, 1, 1, 2, 3, 100, 160, 170, 5_000, -1, -20, 400_000]))
+        found.append((at, register % 1_000_000))
+    return found
+
+
+@given(st.one_of(strides(), broken().map(sorted)), st.sampled_from(KINDS_OF_RULES), st.booleans(), st.data())
+def test_readings_fed_together_are_booked_as_one_by_one(
+    samples: list[Sample], rules: Rules, real: bool, data: st.DataObject
+) -> None:
+    """Whether their steps are known or not, and however they are cut into pieces; down to how numbers are written."""
+    one, fed, known = Series(rules), Series(rules), Series(rules)
+    expected = run(samples, one)
+    while samples:
+        some = samples[: data.draw(st.integers(1, len(samples)))]
+        samples = samples[len(some) :]
+        times = [T0 + at * SECOND for at, _ in some]
+        raws: list[int | float] = [float(register) if real else register for _, register in some]
+        steps = [later - before for before, later in pairwise(raws)]
+        places = [(0, at) for at, _ in some]
+        fed.feed(times, raws, CENT, places)
+        known.feed(times, raws, CENT, places, (min(steps), max(steps)) if steps else None)
+    assert str((fed.take(), fed.turns(), fed.doubt)) == str((*expected, one.doubt))
+    assert str((known.take(), known.turns(), known.doubt)) == str((*expected, one.doubt))
