@@ -22,6 +22,7 @@ router = APIRouter(include_in_schema=False)
 Reference = Annotated[str, Path(max_length=120, pattern=r"^A-[A-Za-z0-9._@-]+$")]
 Digest = Annotated[str, Path(pattern=r"^[0-9a-f]{16}$")]
 Month = Annotated[str | None, Query(max_length=24, pattern=r"^[0-9-]+$")]
+Boundary = Annotated[str | None, Query(max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 By = Annotated[str, Query(pattern="^(total|intensity|change|quality)$")]
 
 
@@ -127,16 +128,20 @@ def flow_csv(request: Request, reference: Reference, held: Held) -> Response:
 
 
 @router.get("/city")
-def city(request: Request, held: Held, period: Month = None, by: By = "total") -> HTMLResponse:
+def city(
+    *, request: Request, held: Held, boundary: Boundary = None, period: Month = None, by: By = "total"
+) -> HTMLResponse:
     """Everybody's emissions of a period: map, ranking, indicators."""
-    view = city_pages.view(held.store, held.now(), period, by, render.language(request))
+    view = city_pages.view(held.store, held.now(), city_pages.Ask(boundary, period, by), render.language(request))
     return render.page(request, "city.html", view=view)
 
 
 @router.get("/city.csv")
-def city_csv(request: Request, held: Held, period: Month = None, by: By = "total") -> Response:
+def city_csv(
+    *, request: Request, held: Held, boundary: Boundary = None, period: Month = None, by: By = "total"
+) -> Response:
     """The ranking as a table."""
-    view = city_pages.view(held.store, held.now(), period, by, render.language(request))
+    view = city_pages.view(held.store, held.now(), city_pages.Ask(boundary, period, by), render.language(request))
     heads = [
         "rank",
         "subject",

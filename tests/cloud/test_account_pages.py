@@ -93,6 +93,15 @@ def test_the_city_ranks_everybody_and_its_csv_says_the_same(town: Any) -> None:
     assert [row.split(",")[1] for row in rows[1:]] == ["E-03", "E-08", "E-24", "E-21"]
 
 
+def test_a_boundary_has_its_members_its_bridge_and_its_tree(town: Any) -> None:
+    whole, district = see(town, "/city?period=2026-10"), see(town, "/city?boundary=D-04&period=2026-10")
+    hospital = accounts.get(town.store, "A-E-21-2026-10").content.totals
+    assert f"{hospital.total:,.0f}".replace(",", "\u202f") in district
+    assert "示例医院" in district and "示例钢铁" not in district
+    assert "工业生产过程碳排放总量指标" in whole and "工业生产过程碳排放总量指标" not in district
+    assert town.client.get("/city?boundary=NOBODY", headers=HTML).status_code == 404
+
+
 def test_what_is_declared_is_graded_d_and_left_out_of_the_ranking_by_intensity(town: Any) -> None:
     rows = town.client.get("/city.csv?period=2026-10&by=intensity").text.splitlines()
     assert {row.split(",")[8] for row in rows[1:]} == {"D"}
