@@ -1,6 +1,7 @@
 """tanmeter report: build an enterprise's report, its supplementary table or its data quality control plan."""
 
 import os
+import time
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -43,12 +44,37 @@ def build(
     data: Annotated[Path, typer.Option("--data", envvar="TANMETER_DATA", help="the collector's folder")] = DATA,
 ) -> None:
     """Print an account."""
+    told = {} if about is None else _about(about)
+    with config.open_store(data, config.open_key(data)) as store:
+        made = reports.build(store, reports.Ask(reference, kind, _form(out), report_lang, address.rstrip("/"), told))
+    _write(out, made)
+
+
+@report.command()
+def city(
+    boundary: Annotated[str, typer.Argument(help="a city, district or park, by its subject id")],
+    period: Annotated[str, typer.Argument(help="2026-10, 2026, 2026-10-07, or 2026-10-01--2026-11-15")],
+    *,
+    out: Annotated[Path, typer.Option("--out", "-o", help="the file to write: something.pdf, .docx or .xlsx")],
+    address: Annotated[str, typer.Option(help="where the collector's pages are, for links")] = "http://127.0.0.1:8080",
+    report_lang: Annotated[Literal["zh", "en"], typer.Option("--in", help="language of the report")] = "zh",
+    data: Annotated[Path, typer.Option("--data", envvar="TANMETER_DATA", help="the collector's folder")] = DATA,
+) -> None:
+    """Print the summary of a boundary: Table 2, from gross to net, and everybody in it."""
+    ask = reports.Ask("", "enterprise", _form(out), report_lang, address.rstrip("/"))
+    with config.open_store(data, config.open_key(data)) as store:
+        made = reports.build_city(store, boundary, period, ask, time.time_ns() // 1_000_000)
+    _write(out, made)
+
+
+def _form(out: Path) -> reports.Form:
     form = FORMS.get(out.suffix.lower())
     if form is None:
         raise ConfigError(f"--out {out}", repr(out.suffix), f"one of {', '.join(FORMS)}")
-    told = {} if about is None else _about(about)
-    with config.open_store(data, config.open_key(data)) as store:
-        made = reports.build(store, reports.Ask(reference, kind, form, report_lang, address.rstrip("/"), told))
+    return form
+
+
+def _write(out: Path, made: bytes) -> None:
     try:
         out.write_bytes(made)
     except OSError as error:

@@ -5,10 +5,12 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from cloud import accounts, metering, subjects
+from cloud.accounting import boundary as boundaries
+from cloud.accounting import membership as members
 from cloud.accounting import method as methods
 from cloud.accounting import period as periods
 from cloud.accounting.subject import ZONE, Subject
-from cloud.report import enterprise, quality_plan, supplementary
+from cloud.report import city, enterprise, quality_plan, supplementary
 from cloud.report.document import Document
 from cloud.report.quality_plan import Box, Signed
 from cloud.store import Store
@@ -34,6 +36,25 @@ class Ask:
 def build(store: Store, ask: Ask) -> bytes:
     """The report of an account as a file; UnknownNameError, ReportError."""
     return _renderer(ask.form)(_compose(store, ask))
+
+
+def build_city(store: Store, boundary: str, period: str, ask: Ask, now: int) -> bytes:
+    """The summary of a boundary over a period as a file; UnknownNameError, AccountError, ReportError.
+
+    Of ``ask`` counts the form, the language and the address.
+    """
+    known = [held.subject for held in subjects.listing(store)]
+    subject = subjects.get(store, boundary).subject
+    chosen, membership = accounts.period_of(period), members.of(known)
+    first, last = chosen.days()
+    found = tuple(
+        one
+        for one in accounts.listing(store, period=period)
+        if membership.weight(one.content.subject, boundary, first, last)
+    )
+    lines = [line for one in found for line in one.content.lines]
+    summed = city.Boundary(subject, period, boundaries.bridge(boundary, membership, lines), found)
+    return _renderer(ask.form)(city.compose(summed, ask.lang, ask.address, periods.stamp(now, ZONE)))
 
 
 def _compose(store: Store, ask: Ask) -> Document:

@@ -12,6 +12,7 @@ from cloud.accounting.line import Line
 from cloud.accounting.quality import Quality, quality
 from cloud.accounting.subject import Subject
 from cloud.accounting.units import ARITHMETIC
+from cloud.report.enterprise import leaf_name
 from protocols import messages
 from protocols.messages import Language
 
@@ -204,6 +205,7 @@ class LineView:
     links: tuple[Link, ...]
     reasons: tuple[str, ...]
     document: str
+    leaf: str
 
 
 def line_view(version: Version, line: Line, lang: Language) -> LineView:
@@ -216,6 +218,7 @@ def line_view(version: Version, line: Line, lang: Language) -> LineView:
         links=tuple(_links(line)),
         reasons=tuple(_said(reason, lang) for reason in line.reasons),
         document=known.document if known else "",
+        leaf=leaf_name(line.leaf, lang),
     )
 
 

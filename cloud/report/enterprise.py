@@ -9,6 +9,7 @@ from decimal import Decimal
 from functools import partial
 from itertools import groupby
 
+from cloud.accounting import indicators
 from cloud.accounting.inventory import Version, part
 from cloud.accounting.line import Activity, Line
 from cloud.accounting.method import Method
@@ -133,7 +134,8 @@ class _Sheets:
 
     def by_leaf(self) -> Table:
         """By the leaves of Table 2 of T/CI 231-2023."""
-        rows = [(text(leaf), amount(value)) for leaf, value in self.version.content.totals.by_leaf.items()]
+        by_leaf = self.version.content.totals.by_leaf.items()
+        rows = [(text(leaf_name(leaf, self.lang)), amount(value)) for leaf, value in by_leaf]
         return self._table("leaf", ("leaf", "tco2e"), rows, (3, 1))
 
     def annex_one(self) -> Table:
@@ -235,6 +237,16 @@ class _Sheets:
 
     def _at(self, line: Line) -> str:
         return f"{self.page}#{line.digest[:16]}"
+
+
+def leaf_name(leaf: str, lang: Language) -> str:
+    """A leaf of Table 2 with what it hangs under; its id where the tree does not know it."""
+    tree = indicators.tree()
+    if leaf not in tree.nodes:
+        return leaf
+    nodes = [tree.nodes[name] for name in reversed(list(tree.path(leaf)))]
+    shown = [node for node in nodes if node.level in (2, 5) or node.leaf]
+    return " · ".join(node.zh if lang == "zh" else node.en for node in shown)
 
 
 def _reason(reason: str, lang: Language) -> str:

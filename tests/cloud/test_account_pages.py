@@ -117,6 +117,16 @@ def test_reports_come_over_http(town: Any, kind: str) -> None:
     assert openpyxl.load_workbook(io.BytesIO(sheet.content)).sheetnames
 
 
+def test_the_summary_of_a_district_is_its_bridge_its_tree_and_its_members(town: Any) -> None:
+    answer = town.client.get("/v1/boundaries/D-01/report.pdf?period=2026-10")
+    words = "".join(page.extract_text() for page in pypdf.PdfReader(io.BytesIO(answer.content)).pages)
+    total = sum(accounts.get(town.store, f"A-{name}-2026-10").content.totals.total for name in ("E-03", "E-08"))
+    assert f"{total:,.2f}" in words
+    assert "示例钢铁" in words and "示例医院" not in words
+    assert town.client.get("/v1/boundaries/NOBODY/report.pdf?period=2026-10").status_code == 404
+    assert town.client.get("/v1/boundaries/D-01/report.pdf?period=2026-13").status_code == 422
+
+
 def test_what_is_not_there_is_a_problem_with_its_code(town: Any) -> None:
     answer = town.client.get("/v1/accounts/A-NOBODY-2026-10/report.pdf")
     assert (answer.status_code, answer.json()["code"]) == (404, "ACC-802")
