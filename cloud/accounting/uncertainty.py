@@ -93,7 +93,7 @@ class Uncertainty:
 
 
 def uncertainty(lines: Iterable[Line], random: Random | None = None) -> Uncertainty:
-    """Of the sum of these lines without memo and reductions; with ``random``, approach 2 where approach 1 exceeds 30 %."""
+    """Of these lines without memo and reductions; with ``random``, approach 2 where approach 1 exceeds 30 %."""
     counted = [line for line in lines if part(line.class_) not in ("memo", "reduction")]
     found = approach1(counted)
     if random is None or found.percent is None or found.percent <= WIDE:

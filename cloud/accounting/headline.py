@@ -1,0 +1,312 @@
+"""Table 1's four indicators of a subject over a period: total, intensity, change, reduction; or why there is none.
+
+Figures are sums of whole accounts that tile the period. An intensity is one ratio of sums, never a mean of ratios. A
+change is between equal stretches over the same meters, split into activity, factor (with its vintage), method and
+boundary; where they are not equal it is not comparable and says why. A reduction is against a frozen baseline that a
+document proves, beside the ledger's own, and neither enters a total. ``reasons`` are message ids.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+from typing import Literal
+
+import msgspec
+
+from cloud.accounting import effects, feeds
+from cloud.accounting import period as periods
+from cloud.accounting.inventory import Difference, Inventory
+from cloud.accounting.line import Line
+from cloud.accounting.period import Period
+from cloud.accounting.statement import plain
+from cloud.accounting.subject import ZONE, Baseline, Denominator, DenominatorKind
+from cloud.accounting.units import ARITHMETIC
+from drivers.quantity import EXACT
+from protocols.errors import AccountError
+
+STANDING: tuple[DenominatorKind, ...] = ("area", "population")
+"""What stands all the time: a mean over the days, where an output is a sum."""
+Against = Literal["yoy", "mom"]
+
+INCOMPLETE = "indicator.incomplete"
+NO_DENOMINATOR = "indicator.no-denominator"
+NO_PREVIOUS = "indicator.no-previous"
+STILL_OPEN = "indicator.open"
+OTHER_MONTHS = "indicator.months"
+OTHER_METERS = "indicator.meters"
+OTHER_BASIS = "indicator.basis"
+NOTHING_BEFORE = "indicator.zero"
+NO_BASELINE = "indicator.no-baseline"
+UNPROVED = "indicator.unproved-baseline"
+OTHER_METHOD = "indicator.other-method"
+_ZERO = Decimal(0)
+
+
+@dataclass(frozen=True, slots=True)
+class Total:
+    """tCO2e over a period; None with the reason where accounts are missing. ``accounts`` by their period."""
+
+    tco2e: Decimal | None
+    accounts: tuple[str, ...]
+    reasons: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Intensity:
+    """tCO2e for each ``unit`` of ``kind`` (and ``product``). ``documents``: what the denominator rests on."""
+
+    kind: DenominatorKind
+    product: str
+    value: Decimal | None
+    unit: str
+    denominator: Decimal | None
+    uncertainty: Decimal | None
+    documents: tuple[str, ...]
+    reasons: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """After less before, tCO2e, and in percent of before; both None where it is not comparable, as ``reasons`` say.
+
+    ``percent`` alone is None where nothing was before. ``meters``: which are in one of them only.
+    """
+
+    against: Against
+    before: Decimal | None
+    after: Decimal | None
+    tco2e: Decimal | None
+    percent: Decimal | None
+    difference: Difference | None
+    meters: tuple[str, ...] = ()
+    reasons: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Reduction:
+    """Baseline less actual, tCO2e, and what the ledger of reductions says itself; above 0 is less emitted."""
+
+    baseline: str
+    method: str
+    frozen: Decimal | None
+    tco2e: Decimal | None
+    ledger: Decimal
+    reasons: tuple[str, ...] = ()
+
+
+def over(accounts: Iterable[Inventory], period: Period) -> list[Inventory]:
+    """The accounts that tile a period, in order; empty where they do not. The period's own goes before its parts."""
+    first, last = period.days()
+    held = list(accounts)
+    whole = [one for one in held if span(one) == (first, last)]
+    if whole:
+        return whole[:1]
+    found: list[Inventory] = []
+    at = first
+    for one in sorted(held, key=lambda one: (span(one)[0], -span(one)[1].toordinal())):
+        start, end = span(one)
+        if start == at and end <= last:
+            found.append(one)
+            at = end
+    return found if at == last else []
+
+
+def total(accounts: Sequence[Inventory], period: Period) -> Total:
+    """What was emitted over a period."""
+    tiles = over(accounts, period)
+    if not tiles:
+        return Total(None, (), (INCOMPLETE,))
+    return Total(_sum(one.totals.total for one in tiles), tuple(one.period.id for one in tiles))
+
+
+def intensity(
+    accounts: Sequence[Inventory], denominators: Iterable[Denominator], period: Period, kind: DenominatorKind, *,
+    product: str = "",
+) -> Intensity:  # fmt: skip
+    """Total over what was made, earned, inhabited or driven in the same days."""
+    own = [one for one in denominators if (one.kind, one.product) == (kind, product)]
+    found = _denominator(own, period)
+    tco2e = total(accounts, period)
+    unit = f"tCO2e/{own[0].quantity.unit.text}" if own else ""
+    if found is None or tco2e.tco2e is None:
+        reasons = (*(() if found else (NO_DENOMINATOR,)), *tco2e.reasons)
+        return Intensity(kind, product, None, unit, None, None, (), reasons)
+    amount, percent, documents = found
+    return Intensity(kind, product, ARITHMETIC.divide(tco2e.tco2e, amount), unit, plain(amount), percent, documents)
+
+
+def change(after: Sequence[Inventory], before: Sequence[Inventory], against: Against) -> Change:
+    """From one period's accounts to another's (each as ``over`` gives them), over equal coverage or not at all."""
+    now = _sum(one.totals.total for one in after) if after else None
+    then = _sum(one.totals.total for one in before) if before else None
+    meters = tuple(sorted(_meters(after) ^ _meters(before)))
+    reasons = tuple(_unequal(after, before, against, meters))
+    if reasons or now is None or then is None:
+        return Change(against, then, now, None, None, None, meters, reasons)
+    moved = EXACT.subtract(now, then)
+    split = _together([effects.difference(_moved(old, new), new) for old, new in zip(before, after, strict=True)])
+    percent = ARITHMETIC.divide(moved * 100, then) if then > 0 else None
+    return Change(against, then, now, plain(moved), percent, split, (), () if then > 0 else (NOTHING_BEFORE,))
+
+
+def reduction(accounts: Sequence[Inventory], baselines: Iterable[Baseline], period: Period) -> Reduction:
+    """Against the baseline of the same days of a year; only by the same method, and with its document's digest."""
+    tiles = over(accounts, period)
+    ledger = -_sum(one.totals.reduction for one in tiles)
+    own = next((one for one in baselines if _same_days(periods.parse(one.period, ZONE), period)), None)
+    if own is None:
+        return Reduction("", "", None, None, plain(ledger), (NO_BASELINE,))
+    frozen = Decimal(own.tco2e)
+    reasons: list[str] = []
+    if not own.sha256:
+        reasons.append(UNPROVED)
+    if not tiles:
+        reasons.append(INCOMPLETE)
+    elif {one.method for one in tiles} != {own.method}:
+        reasons.append(OTHER_METHOD)
+    if reasons:
+        return Reduction(own.id, own.method, frozen, None, plain(ledger), tuple(reasons))
+    saved = EXACT.subtract(frozen, _sum(one.totals.total for one in tiles))
+    return Reduction(own.id, own.method, frozen, plain(saved), plain(ledger))
+
+
+def check_frozen(before: Iterable[Baseline], after: Iterable[Baseline]) -> None:
+    """AccountError where a baseline that was set says something else now: another one needs another id."""
+    held = {one.id: one for one in before}
+    for one in after:
+        if one.id in held and held[one.id] != one:
+            raise AccountError(f"baseline {one.id}: found {one.tco2e} tCO2e of {one.period}, expected it as it was set")
+
+
+def span(account: Inventory) -> tuple[date, date]:
+    """The days of an account, half open."""
+    return date.fromisoformat(account.period.start[:10]), date.fromisoformat(account.period.end[:10])
+
+
+def earlier(period: Period, against: Against) -> Period:
+    """The same months a year before (yoy), or as many just before (mom); AccountError for anything but whole months."""
+    first, last = period.days()
+    months = (last.year - first.year) * 12 + last.month - first.month
+    if first.day != 1 or last.day != 1:
+        raise AccountError(f"period: found {period.id}, expected whole months to compare")
+    back = 12 if against == "yoy" else months
+    start, end = _shifted(first, -back), _shifted(last, -back)
+    for text in (f"{start:%Y-%m}", f"{start:%Y}"):
+        if (found := periods.parse(text, period.zone)).days() == (start, end):
+            return found
+    return periods.parse(f"{start}--{end}", period.zone)
+
+
+def _denominator(own: Sequence[Denominator], period: Period) -> tuple[Decimal, Decimal | None, tuple[str, ...]] | None:
+    """Amount in the first one's unit, U95 in percent (None: unknown), documents; None unless every day is covered."""
+    first, last = period.days()
+    found: list[tuple[date, date, Denominator]] = []
+    for one in own:
+        start, end = periods.parse(one.period, ZONE).days()
+        inside = first <= start and end <= last
+        if inside or (one.kind in STANDING and start < last and end > first):
+            found.append((max(start, first), min(end, last), one))
+    found.sort(key=lambda one: one[:2])
+    if [start for start, _, _ in found] != [first, *(end for _, end, _ in found[:-1])] or found[-1][1] != last:
+        return None
+    unit = found[0][2].quantity.unit
+    amounts = [one.quantity.to(unit) for _, _, one in found]
+    if found[0][2].kind in STANDING:
+        days = [Decimal((end - start).days) for start, end, _ in found]
+        amounts = [ARITHMETIC.divide(amount * share, sum(days)) for amount, share in zip(amounts, days, strict=True)]
+    whole = _sum(amounts)
+    return whole, _spread(found, amounts, whole), tuple(one.document for _, _, one in found)
+
+
+def _spread(
+    found: Sequence[tuple[date, date, Denominator]], amounts: Sequence[Decimal], whole: Decimal
+) -> Decimal | None:
+    """Of one source of figures, so it adds up linearly; None where nothing is said of one of them."""
+    half = _ZERO
+    for (_, _, one), amount in zip(found, amounts, strict=True):
+        if one.uncertainty is None:
+            return None
+        half = ARITHMETIC.add(half, ARITHMETIC.multiply(amount, Decimal(one.uncertainty)))
+    return ARITHMETIC.divide(half, whole)
+
+
+def _unequal(
+    after: Sequence[Inventory], before: Sequence[Inventory], against: Against, meters: Sequence[str]
+) -> Iterable[str]:
+    """Why two periods are not comparable."""
+    if not after:
+        yield INCOMPLETE
+    if not before:
+        yield NO_PREVIOUS
+    if not (after and before):
+        return
+    if any(one.period.through < one.period.end for one in (*after, *before)):
+        yield STILL_OPEN
+    months = 12 if against == "yoy" else _months(span(before[0])[0], span(after[0])[0])
+    if [tuple(_shifted(day, months) for day in span(one)) for one in before] != [span(one) for one in after]:
+        yield OTHER_MONTHS
+    if meters:
+        yield OTHER_METERS
+    if len({one.basis for one in (*after, *before)}) > 1:
+        yield OTHER_BASIS
+
+
+def _meters(accounts: Iterable[Inventory]) -> set[str]:
+    """Every meter that accounts rest on: device and point, whichever gateway asks it."""
+    found: set[str] = set()
+    for line in (line for one in accounts for line in one.lines):
+        for activity in line.activities:
+            place = feeds.place(activity.reference) if activity.grade == "metered" else None
+            if place is not None:
+                found.add(f"{place.device}.{place.point}")
+    return found
+
+
+def _moved(old: Inventory, new: Inventory) -> Inventory:
+    """The older account with its lines dated as their like in the newer one, so that sources meet."""
+    months = _months(span(old)[0], span(new)[0])
+    return msgspec.structs.replace(old, lines=tuple(_dated(line, months) for line in old.lines))
+
+
+def _dated(line: Line, months: int) -> Line:
+    start = _shifted(date.fromisoformat(line.start), months)
+    return msgspec.structs.replace(line, start=start.isoformat())
+
+
+def _together(found: Sequence[Difference]) -> Difference:
+    """Differences of several periods as one."""
+    return Difference(
+        total=plain(_sum(one.total for one in found)),
+        activity=plain(_sum(one.activity for one in found)),
+        factor=plain(_sum(one.factor for one in found)),
+        vintage=plain(_sum(one.vintage for one in found)),
+        method=plain(_sum(one.method for one in found)),
+        boundary=plain(_sum(one.boundary for one in found)),
+        effects=tuple(effect for one in found for effect in one.effects),
+    )
+
+
+def _same_days(one: Period, other: Period) -> bool:
+    """Whether two periods are the same days of a year, or of two."""
+    months = _months(one.days()[0], other.days()[0])
+    return months % 12 == 0 and tuple(_shifted(day, months) for day in one.days()) == other.days()
+
+
+def _months(start: date, end: date) -> int:
+    return (end.year - start.year) * 12 + end.month - start.month
+
+
+def _shifted(day: date, months: int) -> date:
+    """The same day of another month; its last one where that month is shorter."""
+    at = day.year * 12 + day.month - 1 + months
+    first = date(at // 12, at % 12 + 1, 1)
+    after = date((at + 1) // 12, (at + 1) % 12 + 1, 1)
+    return first.replace(day=min(day.day, (after - first).days))
+
+
+def _sum(values: Iterable[Decimal]) -> Decimal:
+    found = _ZERO
+    for value in values:
+        found = EXACT.add(found, value)
+    return found
