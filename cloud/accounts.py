@@ -190,14 +190,19 @@ def _same_closure(marks: Sequence[JournalRow], closure: Closure) -> None:
 
 
 def _proofs(found: Inventory) -> dict[str, str]:
-    """Each certificate in an inventory and what it is used for; ProofError for one that is in it twice."""
+    """Each certificate in an inventory and what it is used for; ProofError for one that is in it twice.
+
+    Baseline, project and leakage of a reduction are one use: they stand on the same monitoring report of the period.
+    """
     proofs: dict[str, str] = {}
     for line in found.lines:
-        if line.proof:
-            use = f"{line.id} {line.start}--{line.end}"
-            if line.proof in proofs:
-                raise ProofError(f"{use}: found {line.proof!r} in {proofs[line.proof]} too, expected each proof once")
-            proofs[line.proof] = use
+        if not line.proof:
+            continue
+        what = line.leaf if line.class_ == "reduction" else line.id
+        use = f"{what} {line.start}--{line.end}"
+        if line.proof in proofs and (line.class_ != "reduction" or proofs[line.proof] != use):
+            raise ProofError(f"{use}: found {line.proof!r} in {proofs[line.proof]} too, expected each proof once")
+        proofs[line.proof] = use
     return proofs
 
 

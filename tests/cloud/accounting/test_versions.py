@@ -257,6 +257,21 @@ def test_a_certificate_in_two_lines_of_one_account_is_refused(city: City) -> Non
         city.close()
 
 
+def test_baseline_and_project_of_a_reduction_stand_on_one_report_and_nothing_else_does(city: City) -> None:
+    roof = '\n[[subject]]\nid = "R-01"\nzh = "屋顶光伏"\nen = "Roof"\nkind = "enterprise"\n'
+    roof += 'category = "reduction"\nmethod = "tci231-reduction-2023"\n'
+    subjects.take(city.store, "roof.toml", f"schema = 1{roof}".encode(), by="周", now=city.now)
+    row = 'row = "{}"\nproof = "{}"\nfrom = 2026-10-03\nuntil = 2026-10-04\nAD = "{} MWh"\n'
+    made, used = row.format("R17-B", "MR-2026-10-03", "100"), row.format("R17-P", "MR-2026-10-03", "2")
+    used += 'EF = { value = "0.5 tCO2/MWh", document = "supplier" }\n'
+    city.declare(f'schema = 1\nsubject = "R-01"\n[[activity]]\n{made}[[activity]]\n{used}'.encode())
+    totals = city.close("R-01").content.totals
+    assert (totals.total, totals.reduction) == (0, Decimal("-52.06"))
+    city.declare(green("S-OTHER").replace(b"GEC-2026-000042", b"MR-2026-10-03"))
+    with pytest.raises(ProofError, match=r"MR-2026-10-03.*A-R-01"):
+        city.close("S-OTHER")
+
+
 def test_two_people_lock_a_version_and_what_is_not_confirmed_is_listed(city: City) -> None:
     version = city.close()
     with pytest.raises(LockedError, match=r"method\.draft"):
