@@ -145,6 +145,21 @@ def test_the_same_activity_under_the_newer_edition() -> None:
     assert abs(after - before - pfc - anode) < Decimal("1e-6")
 
 
+def test_steel_restated_takes_an_oxidation_fraction_that_is_given() -> None:
+    """45000 t of coke burnt to 98 %, 100000 t of crude steel: heat, carbon and 0.037 of the newer edition."""
+    old, new = method.get("ndrc-03-2013"), method.get("mee-2025-steel")
+    coke = {"FC": Given(quantity("45000 t"), "declared", "r"), "OF": Given(quantity("98 %"), "declared", "r")}
+    steel = {"AD": Given(quantity("100000 t"), "declared", "r")}
+    entries = [Entry("03-01", *JUNE, coke, item="coke"), Entry("03-12", *JUNE, steel, item="crude_steel")]
+    programme = Programme("S", factors.builtin())
+    before, after = (
+        sum(line.tco2e for line in calculate.lines(one, found, programme))
+        for one, found in ((old, entries), (new, restated.entries(entries, old, new)))
+    )
+    heat = D("28.435") * D("0.02942") - D("28.447") * D("0.0295")
+    assert abs(after - before - (45000 * heat * D("0.98") * 44 / 12 - 100000 * (D("0.037") - D("0.0154")))) < D("1e-6")
+
+
 def test_an_analysis_of_clinker_is_nothing_the_newer_edition_can_take() -> None:
     entry = Entry("08-04", *JUNE, {name: Given(quantity(text), "declared", "r") for name, text in ANALYSIS.items()})
     with pytest.raises(MethodError, match="found none, expected one row that counts what 08-04"):

@@ -273,7 +273,7 @@ def test_a_figure_that_was_not_seen_must_be_given() -> None:
     with pytest.raises(ActivityError, match="found no mu"):
         one("ndrc-04-2013", "04-10", {"AD": "1 t"}, "high_pressure")
     with pytest.raises(ActivityError, match="found no CC"):
-        one("mee-2024-cement", "08-15", {"FC": "1 t"})
+        one("mee-2024-cement", "08-15", {"FC": "1 t"}, "bituminous")
 
 
 def test_nothing_unread_says_it_was_read() -> None:
