@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Literal
 
+from cloud.accounting import plausible
 from cloud.accounting.bounds import Bounds, Limit, along
 from cloud.accounting.line import Line
 from cloud.accounting.units import ARITHMETIC, Quantity, unit
@@ -195,6 +196,15 @@ def composites(lines: Iterable[Line], bounds: Bounds) -> Iterator[Finding]:
             one := _beyond("composite", line.id, _percent(found, published.value), bounds.composite, figures)
         ) is not None:
             yield one
+
+
+def ranges(lines: Iterable[Line]) -> Iterator[Finding]:
+    """Parameters outside the range that a guideline prints beside its recommended value."""
+    for doubt in plausible.doubts(lines):
+        one = doubt.range
+        figures = {"found": doubt.found, "low": one.low, "high": one.high}
+        told = {name: f"{value:f} {one.unit}".removesuffix(" 1") for name, value in figures.items()}
+        yield Finding("range", "warn", doubt.line.id, {"symbol": one.symbol, **told})
 
 
 def consumption(band: str, used: Quantity, made: Quantity, bounds: Bounds) -> Finding | None:

@@ -202,7 +202,7 @@ def test_what_blocks_stands_against_a_lock_by_name() -> None:
 def test_every_finding_has_its_texts_with_what_to_do() -> None:
     catalogue = messages.catalogue()
     named = set(re.findall(r'(?:Finding|_apart|_beyond)\("([a-z-]+)"', getsource(checks)))
-    assert len(named) == 15
+    assert len(named) == 16
     for name in named:
         assert catalogue[f"check.{name}"] and catalogue[f"check.{name}.do"]
 
