@@ -301,6 +301,6 @@ class Audit:
 
 def gateways(db: sqlite3.Connection, beginning: str = "") -> list[bytes]:
     """The gateways that are kept anything of, by id; ``beginning``: of their ids in hex."""
-    tables: Iterable[str] = ("gateways", "blocks", "intervals", "configs")
+    tables: Iterable[str] = ("gateways", "blocks", "closed_intervals", "open_intervals", "configs")
     rows = db.execute(" UNION ".join(f"SELECT gateway FROM {table}" for table in tables))
     return sorted(bytes(row[0]) for row in rows if bytes(row[0]).hex().startswith(beginning.lower()))

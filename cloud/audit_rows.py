@@ -10,7 +10,9 @@ from cloud.doubt import Doubt
 from cloud.intervals import Interval
 from cloud.running import Key, Setting
 
-_ONE = f"{interval_rows.SELECT} WHERE gateway = ? AND device = ? AND point = ? AND start = ?"
+_ONE = "WHERE gateway = ? AND device = ? AND point = ? AND start = ?"
+_OF = {True: f"{interval_rows.SELECT_CLOSED} {_ONE}", False: f"{interval_rows.SELECT} {_ONE}"}
+"""Where an interval is looked for that is closed, or still open."""
 
 
 class Kept:
@@ -42,17 +44,27 @@ class Kept:
 
     def finish(self) -> int:
         """What is left when all blocks have been booked; how many intervals there are."""
-        for row in self._open.values():
-            self._interval(row)
-        self._check_none_beyond()
+        if self._can_be_read():
+            for row in self._open.values():
+                self._interval(row)
+            self._check_none_beyond()
         self._check_memory()
         self._check_latest()
         return sum(self._closed.values())
 
+    def _can_be_read(self) -> bool:
+        """Whether the row of the open intervals is what one is made of: nothing could be asked of it otherwise."""
+        query = "SELECT json_valid(rows) FROM open_intervals WHERE gateway = ?"
+        row = self._db.execute(query, (self._gateway,)).fetchone()
+        if row is not None and not row[0]:
+            self._is.told("interval", "open", "found bytes that are no JSON, expected the open intervals")
+            return False
+        return True
+
     def _interval(self, row: Interval) -> None:
         pair = (row.device, row.point)
         self._closed[pair] = self._closed.get(pair, 0) + 1
-        kept = self._db.execute(_ONE, (self._gateway, *pair, row.start)).fetchone()
+        kept = self._db.execute(_OF[row.closed], (self._gateway, *pair, row.start)).fetchone()
         made = interval_rows.values(self._gateway, row, 0)
         name = _name(*pair, row.start)
         if kept is None:
@@ -73,10 +85,11 @@ class Kept:
                 self._is.told("interval", f"{device}.{point}", f"found {count} intervals, expected {expected}")
 
     def _check_memory(self) -> None:
-        kept = memory_rows.load(self._db, self._gateway)
-        for key in sorted({*kept.doubts, *self._doubts}):
-            self._is.same("doubt", ".".join(key), kept.doubts.get(key), self._doubts.get(key))
-        settings = {(setting.device, setting.point): setting for setting in kept.settings}
+        doubts = memory_rows.doubts(self._db, self._gateway)
+        for key in sorted({*doubts, *self._doubts}):
+            self._is.same("doubt", ".".join(key), doubts.get(key), self._doubts.get(key))
+        kept = memory_rows.settings(self._db, self._gateway)
+        settings = {(setting.device, setting.point): setting for setting in kept}
         for key in sorted({*settings, *self._settings}):
             self._is.same("setting", ".".join(key), settings.get(key), self._settings.get(key))
 

@@ -18,7 +18,7 @@ from typing import Self
 
 from protocols.errors import BusyError, StoreError
 
-SCHEMA = 4
+SCHEMA = 5
 CHECKPOINT_EVERY = 32
 """Commits between two checkpoints. SQLite's own ones keep to themselves that a sync failed; ours raise it."""
 OLDEST_SCHEMA = 2

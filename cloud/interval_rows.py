@@ -1,5 +1,7 @@
-"""An interval as a row of the table ``intervals``, and back."""
+"""An interval as a row, and back: of ``closed_intervals``, or of the view that shows the open ones beside them."""
 
+import sqlite3
+from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
@@ -16,8 +18,14 @@ COLUMNS = (
     *("state", "ignored", "since", "kind", "covered_ms", "integral", "ingest_seq"),
 )
 SELECT = f"SELECT {', '.join(COLUMNS)} FROM intervals"
+SELECT_CLOSED = f"SELECT {', '.join(COLUMNS)} FROM closed_intervals"
+SELECT_OPEN = (
+    "SELECT o.gateway, "
+    + ", ".join([f"json_extract(one.value, '$[{place}]') AS {name}" for place, name in enumerate(COLUMNS[1:])])
+    + " FROM open_intervals AS o, json_each(o.rows) AS one"
+)
 UPSERT = (
-    f"INSERT INTO intervals ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))})"
+    f"INSERT INTO closed_intervals ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))})"
     f" ON CONFLICT ({', '.join(KEY)}) DO UPDATE SET "
     + ", ".join(f"{name} = excluded.{name}" for name in COLUMNS if name not in KEY)
 )
@@ -61,6 +69,14 @@ def values(gateway: bytes, interval: Interval, ingest_seq: int) -> tuple[Any, ..
     )
 
 
+def read(db: sqlite3.Connection, asked: Mapping[str, bytes | int | str], limit: int) -> list[IntervalRow]:
+    """Closed intervals by ingest_seq, for which every condition holds."""
+    rows = db.execute(
+        f"{SELECT_CLOSED} WHERE {' AND '.join(asked)} ORDER BY ingest_seq LIMIT ?", (*asked.values(), limit)
+    )
+    return [row(found) for found in rows]
+
+
 def row(columns: tuple[Any, ...]) -> IntervalRow:
     """The row that was read, in the order of COLUMNS."""
     gateway, device, point, start, end, unit, meter, closed = columns[:8]
@@ -100,4 +116,6 @@ def _register(columns: tuple[Any, ...]) -> Register:
 
 
 def _text(value: Decimal) -> str:
-    return format(value, "f")
+    """Digits and a point; an exponent, which only very large and very small numbers are shown with, is written out."""
+    shown = str(value)
+    return shown if "E" not in shown else format(value, "f")

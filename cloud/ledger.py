@@ -2,13 +2,14 @@
 
 import hashlib
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
 from cloud import ahead, interval_rows, memory_rows
 from cloud.booking import Changes, heard
 from cloud.ingest import UNKNOWN_CONFIGURATION, Finding, Head, Notice, Opened
-from cloud.intervals import Register
+from cloud.intervals import Interval, Register
+from cloud.open_rows import OpenRows
 from cloud.turn import Turn
 from protocols.record.answer import Answer
 from protocols.record.block import GAPS
@@ -77,12 +78,10 @@ class Ledger:
             ahead.show(self.db, gateway, heard(opened.header, opened.content))
         self.db.execute("UPDATE gateways SET received_at = ? WHERE gateway = ?", (self.now, gateway))
 
-    def book(self, gateway: bytes, changes: Changes) -> None:
-        """What the blocks of a batch changed in the accounts of their gateway."""
+    def book(self, gateway: bytes, changes: Changes, opened: OpenRows) -> None:
+        """What the blocks of a batch changed in the accounts of their gateway; ``opened`` moves with them."""
         moved = changes.moved
-        self.db.executemany(
-            interval_rows.UPSERT, [interval_rows.values(gateway, row, self._next()) for row in moved.intervals]
-        )
+        self._intervals(gateway, moved.intervals, opened)
         memory_rows.keep(self.db, gateway, moved)
         for turn in moved.turns:
             self.tell(gateway, turn.kind, (turn.after.epoch, turn.after.seq), _told(turn))
@@ -123,6 +122,18 @@ class Ledger:
                 (gateway, MOST_INCIDENTS),
             )
         self.db.execute("UPDATE meta SET value = ? WHERE name = 'ingest_seq'", (self._ingest_seq,))
+
+    def _intervals(self, gateway: bytes, rows: Sequence[Interval], opened: OpenRows) -> None:
+        closed = []
+        for row in rows:
+            if row.closed:
+                opened.close(row)
+                closed.append(interval_rows.values(gateway, row, self._next()))
+            else:
+                opened.put(row, self._next())
+        self.db.executemany(interval_rows.UPSERT, closed)
+        if rows:
+            opened.keep(self.db, gateway)
 
     def _next(self) -> int:
         self._ingest_seq += 1

@@ -3,7 +3,7 @@
 import sqlite3
 from decimal import Decimal
 
-from cloud import interval_rows
+from cloud import open_rows
 from cloud.doubt import Candidate, Doubt
 from cloud.intervals import HOUR_MS, Register
 from cloud.running import Key, Memory, Moved, Setting
@@ -11,8 +11,8 @@ from cloud.running import Key, Memory, Moved, Setting
 
 def load(db: sqlite3.Connection, gateway: bytes) -> Memory:
     """The memory of a gateway's accounts after the newest block that was booked."""
-    rows = db.execute(f"{interval_rows.SELECT} WHERE gateway = ? AND closed = 0", (gateway,))
-    return Memory([interval_rows.row(row).interval for row in rows], _doubts(db, gateway), _settings(db, gateway))
+    intervals = [row.interval for row in open_rows.load(db, gateway)]
+    return Memory(intervals, doubts(db, gateway), settings(db, gateway))
 
 
 def keep(db: sqlite3.Connection, gateway: bytes, moved: Moved) -> None:
@@ -38,13 +38,8 @@ def keep(db: sqlite3.Connection, gateway: bytes, moved: Moved) -> None:
     )
 
 
-def setting_places(db: sqlite3.Connection, gateway: bytes, before: tuple[int, int]) -> list[tuple[int, int]]:
-    """The block (epoch, seq) that each setting was last read in, of those before a block."""
-    rows = db.execute(f"{_NEWEST} AND (epoch, seq) < (?, ?)) WHERE place = 1", (gateway, *before))
-    return [(epoch, seq) for *_, epoch, seq in rows]
-
-
-def _doubts(db: sqlite3.Connection, gateway: bytes) -> dict[Key, Doubt]:
+def doubts(db: sqlite3.Connection, gateway: bytes) -> dict[Key, Doubt]:
+    """The readings of each counter that could not follow its register."""
     found: dict[Key, list[Candidate]] = {}
     rows = db.execute(
         "SELECT device, point, position, value, at, epoch, seq FROM doubts WHERE gateway = ?"
@@ -56,11 +51,18 @@ def _doubts(db: sqlite3.Connection, gateway: bytes) -> dict[Key, Doubt]:
     return {key: Doubt(tuple(candidates)) for key, candidates in found.items()}
 
 
-def _settings(db: sqlite3.Connection, gateway: bytes) -> list[Setting]:
+def settings(db: sqlite3.Connection, gateway: bytes) -> list[Setting]:
+    """What each setting was found to be last."""
     rows = db.execute(f"{_NEWEST}) WHERE place = 1", (gateway,))
     return [
         Setting(device, point, meter, Register(Decimal(value), *place)) for device, point, meter, value, *place in rows
     ]
+
+
+def setting_places(db: sqlite3.Connection, gateway: bytes, before: tuple[int, int]) -> list[tuple[int, int]]:
+    """The block (epoch, seq) that each setting was last read in, of those before a block."""
+    rows = db.execute(f"{_NEWEST} AND (epoch, seq) < (?, ?)) WHERE place = 1", (gateway, *before))
+    return [(epoch, seq) for *_, epoch, seq in rows]
 
 
 def _register(found: Register) -> tuple[str, int, int, int]:

@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector as Source
 
-from cloud import statements
+from cloud import interval_rows, statements
 from cloud.collector import Collector, health
 from cloud.rows import Gateway
 from cloud.store import Store
@@ -22,12 +22,17 @@ DAYS = 2
 HEALTHS = ("live", "quiet", "never", "revoked")
 Samples = Sequence[tuple[tuple[str, ...], float]]
 
-COMPLETE = """
-SELECT sum(min(i.readings, i.expected)), sum(i.expected)
-FROM intervals AS newest JOIN intervals AS i
-  ON i.gateway = newest.gateway AND i.device = newest.device AND i.point = newest.point AND i.start >= ? AND i.start < ?
-JOIN gateways AS g ON g.gateway = newest.gateway
-WHERE newest.closed = 0 AND g.site = ?
+COMPLETE = f"""
+WITH newest AS (
+  SELECT opened.* FROM ({interval_rows.SELECT_OPEN}) AS opened
+  JOIN gateways AS g ON g.gateway = opened.gateway AND g.site = ?3
+)
+SELECT sum(min(readings, expected)), sum(expected) FROM (
+  SELECT readings, expected FROM newest WHERE start >= ?1 AND start < ?2
+  UNION ALL
+  SELECT i.readings, i.expected FROM newest AS n JOIN closed_intervals AS i
+    ON i.gateway = n.gateway AND i.device = n.device AND i.point = n.point AND i.start >= ?1 AND i.start < ?2
+)
 """
 
 

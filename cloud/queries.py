@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable, Iterator
 from decimal import Decimal
 from typing import Any
 
-from cloud import dated_rows, interval_rows, memory_rows, receipts
+from cloud import dated_rows, interval_rows, memory_rows, open_rows, receipts
 from cloud.enrolments import Enrolments
 from cloud.intervals import INTERVAL_MS
 from cloud.rows import Block, Counts, EventRow, Incident, IntervalRow, Latest, Power, Quarantined, Sum
@@ -34,12 +34,14 @@ class Queries(Enrolments):
         with self.reading() as db:
             row = db.execute(
                 "SELECT count(*), total(blocks), total(refused_blocks), total(readings),"
-                " (SELECT count(*) FROM intervals), (SELECT count(*) FROM quarantine),"
-                " (SELECT count(*) FROM incidents), total(gaps), max(received_at) FROM gateways"
+                " (SELECT count(*) FROM closed_intervals)"
+                " + (SELECT total(json_array_length(rows)) FROM open_intervals),"
+                " (SELECT count(*) FROM quarantine), (SELECT count(*) FROM incidents), total(gaps), max(received_at)"
+                " FROM gateways"
             ).fetchone()
             gateways, blocks, refused, readings, intervals, quarantined, incidents, gaps, received_at = row
-            totals = (gateways, int(blocks), int(refused), int(readings), intervals, quarantined, incidents, int(gaps))
-            return Counts(*totals, received_at)
+            totals = (gateways, int(blocks), int(refused), int(readings), int(intervals))
+            return Counts(*totals, quarantined, incidents, int(gaps), received_at)
 
     def blocks(
         self, gateway: bytes, after: int = 0, limit: int = 100, newest_first: bool = False, before: int | None = None
@@ -130,15 +132,16 @@ class Queries(Enrolments):
             "point = ?": point,
             "start >= ?": start,
             "start < ?": end,
-            "closed = ?": closed,
         }
         asked = {clause: value for clause, value in where.items() if value is not None}
+        found: list[IntervalRow] = []
         with self.reading() as db:
-            rows = db.execute(
-                f"{interval_rows.SELECT} WHERE {' AND '.join(asked)} ORDER BY ingest_seq LIMIT ?",
-                (*asked.values(), limit),
-            )
-            return [interval_rows.row(row) for row in rows]
+            if closed is not False:
+                found = interval_rows.read(db, asked, limit)
+            if closed is not True:
+                last = found[-1].ingest_seq if len(found) == limit and found else _END
+                found += open_rows.read(db, asked | {"o.newest > ?": after, "o.oldest <= ?": last}, limit)
+        return sorted(found, key=lambda row: row.ingest_seq)[:limit]
 
     def dating_places(self, gateway: bytes, places: set[tuple[int, int]]) -> set[tuple[int, int]]:
         """The blocks (epoch, seq) from which those of these that came undated have their time."""

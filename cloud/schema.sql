@@ -1,7 +1,7 @@
 -- The collector's tables. `gateway` (16 bytes) is the first column of every key that belongs to one; amounts are decimal text; instants UTC ms.
 
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
-INSERT OR IGNORE INTO meta VALUES ('schema', 4), ('ingest_seq', 0);
+INSERT OR IGNORE INTO meta VALUES ('schema', 5), ('ingest_seq', 0);
 
 CREATE TABLE IF NOT EXISTS gateways (
     gateway BLOB PRIMARY KEY,
@@ -106,8 +106,8 @@ CREATE TABLE IF NOT EXISTS events (
     PRIMARY KEY (gateway, epoch, seq, number)
 ) WITHOUT ROWID;
 
--- One counter or rate over 15 minutes or less; `closed` 0 is the newest of its series. Of a rate the registers are samples.
-CREATE TABLE IF NOT EXISTS intervals (
+-- One counter or rate over 15 minutes or less, from when it is closed. Of a rate the registers are samples.
+CREATE TABLE IF NOT EXISTS closed_intervals (
     gateway BLOB NOT NULL, device TEXT NOT NULL, point TEXT NOT NULL, start INTEGER NOT NULL, end INTEGER NOT NULL,
     unit TEXT NOT NULL, meter TEXT NOT NULL, closed INTEGER NOT NULL,
     start_value TEXT NOT NULL, start_at INTEGER NOT NULL, start_epoch INTEGER NOT NULL, start_seq INTEGER NOT NULL,
@@ -121,8 +121,32 @@ CREATE TABLE IF NOT EXISTS intervals (
     ingest_seq INTEGER NOT NULL,
     PRIMARY KEY (gateway, device, point, start)
 ) WITHOUT ROWID;
-CREATE UNIQUE INDEX IF NOT EXISTS intervals_cursor ON intervals (ingest_seq);
-CREATE INDEX IF NOT EXISTS intervals_open ON intervals (gateway) WHERE closed = 0;
+CREATE UNIQUE INDEX IF NOT EXISTS intervals_cursor ON closed_intervals (ingest_seq);
+
+-- What a gateway's newest block has left open, all of it in one row, because every block changes all of it: `rows` is a
+-- JSON array of arrays, each the columns of `closed_intervals` after `gateway`. `oldest` and `newest`: of their ingest_seq.
+CREATE TABLE IF NOT EXISTS open_intervals (
+    gateway BLOB PRIMARY KEY, oldest INTEGER NOT NULL, newest INTEGER NOT NULL, rows TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE VIEW IF NOT EXISTS intervals AS
+SELECT
+    gateway, device, point, start, end, unit, meter, closed, start_value, start_at, start_epoch, start_seq,
+    end_value, end_at, end_epoch, end_seq, rolled, multiplier, consumption, readings, expected, quality, position,
+    period_ms, state, ignored, since, kind, covered_ms, integral, ingest_seq
+FROM closed_intervals
+UNION ALL
+SELECT
+    o.gateway, json_extract(one.value, '$[0]'), json_extract(one.value, '$[1]'), json_extract(one.value, '$[2]'),
+    json_extract(one.value, '$[3]'), json_extract(one.value, '$[4]'), json_extract(one.value, '$[5]'),
+    json_extract(one.value, '$[6]'), json_extract(one.value, '$[7]'), json_extract(one.value, '$[8]'),
+    json_extract(one.value, '$[9]'), json_extract(one.value, '$[10]'), json_extract(one.value, '$[11]'),
+    json_extract(one.value, '$[12]'), json_extract(one.value, '$[13]'), json_extract(one.value, '$[14]'),
+    json_extract(one.value, '$[15]'), json_extract(one.value, '$[16]'), json_extract(one.value, '$[17]'),
+    json_extract(one.value, '$[18]'), json_extract(one.value, '$[19]'), json_extract(one.value, '$[20]'),
+    json_extract(one.value, '$[21]'), json_extract(one.value, '$[22]'), json_extract(one.value, '$[23]'),
+    json_extract(one.value, '$[24]'), json_extract(one.value, '$[25]'), json_extract(one.value, '$[26]'),
+    json_extract(one.value, '$[27]'), json_extract(one.value, '$[28]'), json_extract(one.value, '$[29]')
+FROM open_intervals AS o, json_each(o.rows) AS one;
 
 -- Readings that could not follow their counter's register, and may yet prove to be a new stretch of it.
 CREATE TABLE IF NOT EXISTS doubts (

@@ -7,12 +7,13 @@ from math import inf
 from pathlib import Path
 from typing import NamedTuple
 
-from cloud import ahead, dated_rows, ingest, memory_rows, receipts
+from cloud import ahead, dated_rows, ingest, memory_rows, open_rows, receipts
 from cloud.booking import Book
 from cloud.enrolments import GATEWAY_COLUMNS
 from cloud.ingest import Beginning, Examiner, Finding, Head
 from cloud.journal import Journal
 from cloud.ledger import Ledger
+from cloud.open_rows import OpenRows
 from cloud.rows import Gateway
 from cloud.taking import Desk, Patience, Taking
 from drivers.installation import Installation
@@ -183,8 +184,9 @@ class Store(Journal):
                 book.configure(self.installed(db, config))
             waiting, mark = ahead.any_of(db, gateway.id), receipts.watermark(db, gateway.id)
             settled = receipts.settled(db, gateway.id, self._copied)
+            opened = OpenRows(open_rows.load(db, gateway.id))
             desk = self._desks[gateway.id] = Desk(
-                gateway.key, head, book, dated_rows.last(db, gateway.id), waiting, mark, settled
+                gateway.key, head, book, opened, dated_rows.last(db, gateway.id), waiting, mark, settled
             )
         return desk
 

@@ -9,6 +9,7 @@ from cloud.booking import Book
 from cloud.dating import Line
 from cloud.ingest import UNKNOWN_CONFIGURATION, Content, Examiner, Finding, Head, Holdings, Notice, Trust
 from cloud.ledger import Ledger, Tally
+from cloud.open_rows import OpenRows
 from cloud.receipts import Watermark
 from cloud.rows import Gateway
 from protocols.errors import TanmeterError
@@ -43,6 +44,7 @@ class Desk:
     key: PublicKey
     head: Head
     book: Book
+    open: OpenRows
     last: Line | None
     ahead: bool
     watermark: Watermark | None
@@ -73,7 +75,7 @@ class Taking:
         if self._desk.ahead and self.head != self._desk.head:
             self._catch_up()
         if self.head != self._desk.head:
-            self._ledger.book(self._gateway.id, self._desk.book.take())
+            self._ledger.book(self._gateway.id, self._desk.book.take(), self._desk.open)
             self._ledger.move(self._gateway.id, self.head, self._tally)
             if self._desk.last is not None:
                 dated_rows.keep_last(self._ledger.db, self._gateway.id, self._desk.last)
@@ -129,7 +131,7 @@ class Taking:
             self._desk.book.book(dated, earlier.content)
             dated_rows.date(db, dated, header.seq)
             if number % DATED_AT_ONCE == 0:
-                self._ledger.book(header.gateway, self._desk.book.take())
+                self._ledger.book(header.gateway, self._desk.book.take(), self._desk.open)
 
     def _catch_up(self) -> None:
         """Take what was kept ahead and whose turn has come, in order, up to a gap."""

@@ -201,8 +201,8 @@ def test_an_account_is_made_again_and_what_was_altered_is_found_out(data: list[s
     path = Path(data[1]) / config.STORE
     with Store(path, config.open_key(path.parent)) as store, store.writing() as db:
         db.execute(
-            "UPDATE intervals SET readings = readings + 1 WHERE device = 'M-01' AND point = 'energy_import'"
-            " AND start = (SELECT min(start) FROM intervals WHERE device = 'M-01' AND point = 'energy_import')"
+            "UPDATE closed_intervals SET readings = readings + 1 WHERE device = 'M-01' AND point = 'energy_import'"
+            " AND start = (SELECT min(start) FROM closed_intervals WHERE device = 'M-01' AND point = 'energy_import')"
         )
     done = run("verify", made["account"], "--json", *data)
     assert done.exit_code == 4

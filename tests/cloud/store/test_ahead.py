@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from cloud import ahead
+from cloud import ahead, interval_rows
 from cloud.database import SCHEMA
 from cloud.store import Store
 from protocols.errors import EnrolmentError, SignatureError, StoreError
@@ -227,13 +227,18 @@ def test_es256_has_one_signature_for_a_block(make_box: Callable[..., Any], store
 
 
 def as_of_schema_2(path: Path) -> None:
-    """What the edition before made: without the tables and columns of schema 3."""
+    """What an earlier edition made: without what came with schemas 3 to 5."""
     with sqlite3.connect(path) as db:
         names = [name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'")]
         for trigger in names:
             db.execute(f"DROP TRIGGER {trigger}")
         for table in ("ahead", "watermarks", "facts", "undated", "dated", "starts", "barred"):
             db.execute(f"DROP TABLE IF EXISTS {table}")
+        db.execute("DROP VIEW intervals")
+        db.execute(f"INSERT INTO closed_intervals {interval_rows.SELECT_OPEN}")
+        db.execute("DROP TABLE open_intervals")
+        db.execute("ALTER TABLE closed_intervals RENAME TO intervals")
+        db.execute("CREATE INDEX intervals_open ON intervals (gateway) WHERE closed = 0")
         db.execute("DROP INDEX receipts_settled")
         for table, column in (("receipts", "level"), ("receipts", "posted"), ("latest", "ahead")):
             db.execute(f"ALTER TABLE {table} DROP COLUMN {column}")

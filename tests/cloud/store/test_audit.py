@@ -12,7 +12,7 @@ from zlib import crc32
 
 import pytest
 
-from cloud import audit, audit_file, statements
+from cloud import audit, audit_file, interval_rows, statements
 from cloud.audit import Audited
 from cloud.store import Store
 from protocols.record.answer import Answer
@@ -23,9 +23,9 @@ LATER = 1_790_600_000_000
 UNKNOWN = ClockState(0, 0, 16_000, 0)
 EDITED = {
     "blocks": "epoch seq hash utc_start utc_end config_number readings fault frame",
-    "intervals": "start end unit meter closed start_value start_at start_epoch start_seq end_value end_at end_epoch"
-    " end_seq rolled multiplier consumption readings expected quality position period_ms state ignored since kind"
-    " covered_ms integral",
+    "closed_intervals": "start end unit meter closed start_value start_at start_epoch start_seq end_value end_at"
+    " end_epoch end_seq rolled multiplier consumption readings expected quality position period_ms state ignored since"
+    " kind covered_ms integral",
     "gateways": "algorithm spki technician_algorithm technician_spki site custody enrolment epoch next_seq head boot"
     " mono config_number block_start block_end blocks refused_blocks readings due asked answered silent damaged"
     " refused gaps",
@@ -122,7 +122,35 @@ def test_whatever_is_edited_is_named(table: str, kept: tuple[Path, PrivateKey], 
         assert audited(copy, key), f"{table}.{column} of row {place}: {value!r}"
 
 
-@pytest.mark.parametrize("table", ["blocks", "intervals", "configs", "profiles", "events", "latest", "doubts"])
+def test_whatever_is_edited_of_an_open_interval_is_named(kept: tuple[Path, PrivateKey], tmp_path: Path) -> None:
+    path, key = kept
+    for place, column in enumerate(interval_rows.COLUMNS[1:-1]):
+        copy = tmp_path / f"{column}.db"
+        copy.write_bytes(path.read_bytes())
+        with sqlite3.connect(copy) as db:
+            rows = json.loads(db.execute("SELECT rows FROM open_intervals").fetchone()[0])
+            rows[place % len(rows)][place] = changed(rows[place % len(rows)][place])
+            db.execute("UPDATE open_intervals SET rows = ?", (json.dumps(rows),))
+        db.close()
+        assert audited(copy, key), column
+
+
+@pytest.mark.parametrize("rows", ["[]", "[[1", ""])
+def test_open_intervals_that_are_gone_or_no_longer_any_are_named(
+    rows: str, kept: tuple[Path, PrivateKey], tmp_path: Path
+) -> None:
+    path, key = kept
+    copy = tmp_path / "gone.db"
+    copy.write_bytes(path.read_bytes())
+    with sqlite3.connect(copy) as db:
+        db.execute("UPDATE open_intervals SET rows = ?", (rows,))
+    db.close()
+    assert {what for what, *_ in audited(copy, key)} == {"interval"}
+
+
+@pytest.mark.parametrize(
+    "table", ["blocks", "closed_intervals", "open_intervals", "configs", "profiles", "events", "latest", "doubts"]
+)
 def test_a_row_that_is_taken_away_or_put_in_is_missed_or_found(
     table: str, kept: tuple[Path, PrivateKey], tmp_path: Path
 ) -> None:
@@ -142,9 +170,9 @@ def test_an_interval_that_no_block_made_is_found(kept: tuple[Path, PrivateKey], 
     copy = tmp_path / "more.db"
     copy.write_bytes(path.read_bytes())
     with sqlite3.connect(copy) as db:
-        columns = [row[1] for row in db.execute("PRAGMA table_info(intervals)")]
+        columns = [row[1] for row in db.execute("PRAGMA table_info(closed_intervals)")]
         chosen = ", ".join({"start": "start - 86400000", "ingest_seq": "99999999"}.get(name, name) for name in columns)
-        db.execute(f"INSERT INTO intervals SELECT {chosen} FROM intervals LIMIT 1")
+        db.execute(f"INSERT INTO closed_intervals SELECT {chosen} FROM closed_intervals LIMIT 1")
     db.close()
     assert [what for what, *_ in audited(copy, key)] == ["interval"]
 
@@ -179,7 +207,7 @@ def test_the_command_names_what_differs_beside_a_running_collector(box: Any, tmp
         assert (code, report["ok"], report["gateways"][0]["blocks"]) == (0, True, 30)
         store.append([box.block()], LATER)
     with sqlite3.connect(path) as db:
-        db.execute("UPDATE intervals SET consumption = '1' WHERE start = (SELECT min(start) FROM intervals)")
+        db.execute("UPDATE closed_intervals SET consumption = '1' WHERE start = (SELECT min(start) FROM intervals)")
     db.close()
     code, report = run("--gateway", box.id.hex()[:6])
     assert code == 4 and not report["ok"]

@@ -1,0 +1,72 @@
+"""The open intervals of a gateway, all of them in the one row of ``open_intervals`` that is written with every block.
+
+An interval becomes a row of its own when it closes. The view ``intervals`` shows both kinds alike.
+"""
+
+import sqlite3
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import msgspec
+
+from cloud import interval_rows
+from cloud.intervals import Interval
+from cloud.rows import IntervalRow
+from cloud.running import Key
+
+
+class Open(NamedTuple):
+    """An open interval: when it begins, the ingest number of its newest change, and its columns as JSON."""
+
+    start: int
+    ingest_seq: int
+    text: bytes
+
+
+class OpenRows:
+    """What one gateway's row holds, as it stands in this transaction: one interval of each series at most."""
+
+    def __init__(self, rows: Sequence[IntervalRow] = ()) -> None:
+        self._rows: dict[Key, Open] = {}
+        for row in rows:
+            self.put(row.interval, row.ingest_seq)
+
+    def put(self, interval: Interval, ingest_seq: int) -> None:
+        """The open interval of a series, in place of the one before it."""
+        columns = interval_rows.values(b"", interval, ingest_seq)[1:]
+        self._rows[interval.device, interval.point] = Open(interval.start, ingest_seq, _ENCODER.encode(columns))
+
+    def close(self, interval: Interval) -> None:
+        """This interval has closed: it is none of the open ones any more."""
+        key = (interval.device, interval.point)
+        if (held := self._rows.get(key)) is not None and held.start == interval.start:
+            del self._rows[key]
+
+    def keep(self, db: sqlite3.Connection, gateway: bytes) -> None:
+        """Write the row down; none where nothing is open."""
+        if not self._rows:
+            db.execute("DELETE FROM open_intervals WHERE gateway = ?", (gateway,))
+            return
+        numbers = [held.ingest_seq for held in self._rows.values()]
+        text = b"[" + b",".join([held.text for held in self._rows.values()]) + b"]"
+        db.execute(
+            "INSERT INTO open_intervals VALUES (?1,?2,?3,?4)"
+            " ON CONFLICT DO UPDATE SET oldest = ?2, newest = ?3, rows = ?4",
+            (gateway, min(numbers), max(numbers), text.decode()),
+        )
+
+
+def load(db: sqlite3.Connection, gateway: bytes) -> list[IntervalRow]:
+    """The open intervals of a gateway, the one that changed first before the others."""
+    return read(db, {"o.gateway = ?": gateway}, -1)
+
+
+def read(db: sqlite3.Connection, asked: Mapping[str, bytes | int | str], limit: int) -> list[IntervalRow]:
+    """Open intervals by ingest_seq, for which every condition holds; ``o`` is the row that holds them."""
+    rows = db.execute(
+        f"{interval_rows.SELECT_OPEN} WHERE {' AND '.join(asked)} ORDER BY ingest_seq LIMIT ?", (*asked.values(), limit)
+    )
+    return [interval_rows.row(row) for row in rows]
+
+
+_ENCODER = msgspec.json.Encoder()
