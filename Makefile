@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo -n)
 TEST_PACKAGES := socat mbpoll mosquitto strace gcc
+# What the printed reports are set in; any other Chinese font does as well (docs/operator.md).
+CHINESE_FONT := /usr/share/fonts/opentype/noto/NotoSerifCJK-Regular.ttc
 WORKERS ?= 2
 
 TIER ?= pull
@@ -31,6 +33,7 @@ $(VENV)/.ready: requirements/constraints.txt pyproject.toml
 # Peers that nobody here wrote. Installed when they are missing and this user may.
 packages:
 	@missing=; for tool in $(TEST_PACKAGES); do command -v $$tool >/dev/null || missing="$$missing $$tool"; done; \
+	[ -e $(CHINESE_FONT) ] || missing="$$missing fonts-noto-cjk"; \
 	case "$$missing" in *gcc*) missing="$$missing libc6-dev";; esac; \
 	if [ -n "$$missing" ]; then echo "installing$$missing"; \
 	    $(SUDO) apt-get update -qq && $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null \
