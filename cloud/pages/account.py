@@ -133,6 +133,16 @@ def name_of(line: Line, lang: Language) -> str:
     return line.report if found is None else found.zh if lang == "zh" else found.en
 
 
+def item_of(line: Line, lang: Language) -> str:
+    """What the method calls a line's item, else its label."""
+    known = methods.builtin().get(line.method)
+    found = known.rows.get(line.row) if known else None
+    if known is None or found is None or not line.item:
+        return line.item or line.label
+    named = known.items(found).get(line.item)
+    return line.item if named is None else named.zh if lang == "zh" else named.en
+
+
 def steps(before: Version, after: Version, lang: Language) -> tuple[Step, ...]:
     """From one total to the other, source by source, the greatest changes first and the small ones together."""
     old, new = ({one.name: one.tco2e for one in _counted(version, lang)} for version in (before, after))

@@ -47,7 +47,11 @@ def account(request: Request, reference: Reference, held: Held) -> HTMLResponse:
         accounts.versions(held.store, version.id),
         render.language(request),
     )
-    names = {line.row: account_pages.name_of(line, render.language(request)) for line in version.content.lines}
+    lang = render.language(request)
+    names = {
+        one.digest: (account_pages.name_of(one, lang), account_pages.item_of(one, lang))
+        for one in version.content.lines
+    }
     return render.page(request, "account.html", view=view, names=names)
 
 

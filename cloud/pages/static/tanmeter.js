@@ -28,7 +28,7 @@
       animation: false,
       color: COLOURS,
       grid: { left: 8, right: 12, top: 40, bottom: 4, containLabel: true },
-      legend: { top: 0, left: "auto", right: 8, type: "scroll", textStyle: { color: "#16222e", fontSize: 13 } },
+      legend: { top: 0, left: data.series.length > 3 ? 64 : "auto", right: 8, type: "scroll", textStyle: { color: "#16222e", fontSize: 13 } },
       tooltip: {
         trigger: "axis", renderMode: "richText", confine: true,
         valueFormatter: (value) => (value === null || value === undefined ? "–" : value + " " + box.dataset.unit),
@@ -64,7 +64,7 @@
     const bar = (row) => ({
       value: row.whole ? row.low + row.size - floor : row.size,
       itemStyle: { color: row.whole ? "#0b57a4" : row.change < 0 ? "#0a6b35" : "#b5451b" },
-      label: { show: true, position: "top", color: "#16222e", formatter: (row.change > 0 && !row.whole ? "+" : "") + shown(row.whole ? row.low + row.size : row.change) },
+      label: { show: row.whole || box.clientWidth > 500, position: "top", color: "#16222e", formatter: (row.change > 0 && !row.whole ? "+" : "") + shown(row.whole ? row.low + row.size : row.change) },
     });
     return {
       animation: false,
