@@ -154,6 +154,31 @@ def lock(
 
 
 @account.command()
+def refresh(
+    subject: Annotated[str | None, typer.Option(help="only this subject's accounts")] = None,
+    period: Annotated[str | None, typer.Option(help="only accounts of this period: 2026-11")] = None,
+    data: Data = DATA,
+    as_json: Json = False,
+) -> None:
+    """After a factor or a method has changed: a newer version of every account that it changes. Exit 7 for some not.
+
+    The activity is that of the newest version; the difference is factor and method alone.
+    """
+    from cloud import factor_shelf, reaccounting
+
+    with _store(data) as store:
+        done = reaccounting.again(store, factor_shelf.library(data), _now(), subject=subject, period=period)
+    if as_json:
+        _print({"seen": done.seen, "made": done.made, "failed": dict(done.failed)})
+    else:
+        typer.echo(messages.text("account.done.refreshed", _language(), seen=done.seen, made=done.made), err=True)
+        for name, why in done.failed:
+            typer.echo(f"{name}: {why}", err=True)
+    if done.failed:
+        raise typer.Exit(7)
+
+
+@account.command()
 def verify(reference: Reference, data: Data = DATA, as_json: Json = False) -> None:
     """Make an account again from its own symbols, its inputs and the store. Exit 4 for what does not hold."""
     from cloud import account_proof, factor_shelf

@@ -73,7 +73,7 @@ def live(store: Store, library: Library, subject: str, period: Period, now: int)
     newest = _newest(store, inventory.account_id(subject, period.id))
     if newest is not None and newest.digest == found.digest:
         return newest
-    return msgspec.structs.replace(_minted(found, newest, as_of, now), version=newest.version if newest else 0)
+    return msgspec.structs.replace(minted(found, newest, as_of, now), version=newest.version if newest else 0)
 
 
 def close(store: Store, library: Library, subject: str, period: Period, now: int) -> Version:
@@ -86,13 +86,9 @@ def close(store: Store, library: Library, subject: str, period: Period, now: int
         newest = _newest(store, inventory.account_id(subject, period.id))
         if newest is not None and newest.digest == found.digest:
             return newest
-        version = _minted(found, newest, as_of, now)
-        proofs = _proofs(found)
-        detail = json.dumps({"as_of": as_of, "proofs": proofs, "tco2e": str(found.totals.total)}, ensure_ascii=False)
-        body = pack(inventory.to_json(version))
-        place = (version.id, version.version, subject, period.id, version.digest)
+        version = minted(found, newest, as_of, now)
         try:
-            store.keep([JournalRow(0, "account", *place, now, "", detail, body)], proofs.items())
+            store.keep([row_of(version, now)])
         except ConflictError:
             continue
         return version
@@ -149,7 +145,18 @@ def issued(store: Store, account: str, number: int) -> Version:
     return _decode(row)
 
 
-def _minted(found: Inventory, newest: Version | None, as_of: int, now: int) -> Version:
+def row_of(version: Version, now: int) -> JournalRow:
+    """A version as the journal keeps it; ProofError for a certificate that is in it twice."""
+    total = str(version.content.totals.total)
+    detail = json.dumps(
+        {"as_of": version.as_of, "proofs": _proofs(version.content), "tco2e": total}, ensure_ascii=False
+    )
+    place = (version.id, version.version, version.content.subject, version.content.period.id, version.digest)
+    return JournalRow(0, "account", *place, now, "", detail, pack(inventory.to_json(version)))
+
+
+def minted(found: Inventory, newest: Version | None, as_of: int, now: int) -> Version:
+    """The version after ``newest``: numbered, and with what changed."""
     return Version(
         id=inventory.account_id(found.subject, found.period.id),
         version=1 if newest is None else newest.version + 1,

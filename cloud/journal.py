@@ -5,7 +5,7 @@ along it. A thing that changes (a subject, an account) has versions side by side
 """
 
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -26,17 +26,17 @@ LIMIT = 64 << 20
 class Journal(Archive):
     """The part of the store that keeps what accounts are made of."""
 
-    def keep(self, rows: Sequence[JournalRow], proofs: Iterable[tuple[str, str]] = ()) -> list[int]:
+    def keep(self, rows: Sequence[JournalRow]) -> list[int]:
         """Keep entries in one transaction; their numbers. The same again changes nothing and has the number it had.
 
-        ``proofs`` (certificate, use) are those of the account that is kept, instead of what it claimed before.
+        The certificates in an account's ``detail`` are its own from now on, instead of what it claimed before.
         ConflictError where one of that name and version says otherwise, ProofError for a certificate used elsewhere.
         """
         with self.writing() as db:
             numbers = [_keep(db, row) for row in rows]
             for row in rows:
                 if row.kind == "account":
-                    _claim(db, row, dict(proofs))
+                    _claim(db, row)
             return numbers
 
     def entry(self, kind: str, id: str, version: int | None = None) -> JournalRow | None:
@@ -111,7 +111,7 @@ def restore(db: sqlite3.Connection, row: JournalRow) -> None:
     """Put an entry of a copy where it was."""
     db.execute(f"INSERT OR IGNORE INTO journal ({COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?,?)", _values(row))
     if row.kind == "account":
-        _claim(db, row, dict(msgspec.json.decode(row.detail)["proofs"]))
+        _claim(db, row)
 
 
 def _keep(db: sqlite3.Connection, row: JournalRow) -> int:
@@ -129,10 +129,10 @@ def _keep(db: sqlite3.Connection, row: JournalRow) -> int:
     return int(held[0])
 
 
-def _claim(db: sqlite3.Connection, row: JournalRow, proofs: Mapping[str, str]) -> None:
+def _claim(db: sqlite3.Connection, row: JournalRow) -> None:
     """The certificates an account uses now; ProofError names where one is used already."""
     db.execute("DELETE FROM proofs WHERE account = ?", (row.id,))
-    for proof, use in proofs.items():
+    for proof, use in msgspec.json.decode(row.detail)["proofs"].items():
         held = db.execute(
             "SELECT account, subject, use FROM proofs WHERE proof = ? AND (subject, use) <> (?, ?) LIMIT 1",
             (proof, row.subject, use),

@@ -1,11 +1,11 @@
 """Entries in, emission lines out: a pure function of method, activity, parameters and factors."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from decimal import Decimal
 
-from cloud.accounting import blocks, gwp
+from cloud.accounting import blocks, gwp, prepared
 from cloud.accounting.block import ITEM, Block, Slot
 from cloud.accounting.factors import NATIONAL, Basis, FactorSet, resolve
 from cloud.accounting.line import PLACES, Activity, Grade, Line, Used
@@ -68,7 +68,10 @@ class Programme:
 
 @dataclass(frozen=True, slots=True)
 class _Source:
-    """A row for one item and year with all that does not depend on the entry."""
+    """A row for one item and year with all that does not depend on the entry.
+
+    ``makers``: by symbol and unit of an only activity, what makes its lines in bulk; ``days``: those that were checked.
+    """
 
     row: Row
     block: Block
@@ -76,6 +79,8 @@ class _Source:
     leaf: str
     bound: Mapping[str, tuple[Used, Unit, tuple[str, ...]]]
     potential: Decimal
+    makers: dict[tuple[str, str], prepared.Make | None] = field(default_factory=dict)
+    days: dict[tuple[date, date], tuple[str, str]] = field(default_factory=dict)
 
 
 def lines(method: Method, entries: Iterable[Entry], programme: Programme) -> Iterator[Line]:
@@ -92,14 +97,56 @@ def lines(method: Method, entries: Iterable[Entry], programme: Programme) -> Ite
         key = (entry.row, entry.item, entry.start.year)
         if key not in known:
             known[key] = _source(method, entry, programme)
-        if known[key].row.instead_of:
-            _once(known[key].row, entry, taken)
-        line = _line(method, known[key], entry, programme)
+        source = known[key]
+        if source.row.instead_of:
+            _once(source.row, entry, taken)
+        line = _in_bulk(method, source, entry, programme) or _line(method, source, entry, programme)
         if line.class_ == "reduction":
             claim(ledger, line)
         yield line
 
 
+def _in_bulk(method: Method, source: _Source, entry: Entry, programme: Programme) -> Line | None:
+    """The line of a source that has been met before with the same only activity; None where the long way is due."""
+    if len(entry.given) != 1 or (source.row.proof and not entry.proof):
+        return None
+    [(symbol, own)] = entry.given.items()
+    key = (symbol, own.quantity.unit.text)
+    if key not in source.makers:
+        source.makers[key] = None
+        return None
+    make = source.makers[key]
+    if make is None:
+        make = source.makers[key] = _maker(method, source, entry, programme) or _NEVER
+    if make is _NEVER:
+        return None
+    span = (entry.start, entry.end)
+    days = source.days.get(span)
+    if days is None:
+        _dated(source, entry)
+        days = source.days[span] = prepared.days(*span)
+    return make(entry.label, days, _activity(symbol, own), entry.supplier, entry.proof)
+
+
+def _maker(method: Method, source: _Source, entry: Entry, programme: Programme) -> prepared.Make | None:
+    """What makes this source's lines in bulk, after the pattern of a line made the long way; None where none can."""
+    [(symbol, own)] = entry.given.items()
+    slot = source.block.slot(symbol)
+    if slot.kind != "activity" or slot.low != 0 or slot.high is not None:
+        return None
+    values, *_ = _inputs(source, entry)
+    plain_, estimated = (
+        _line(method, source, replace(entry, given={symbol: replace(own, estimated=share)}), programme)
+        for share in (Decimal(0), Decimal(1))
+    )
+    return prepared.maker(source.block.formula, values, own.quantity.unit, plain_, estimated)
+
+
+def _never(*_: object) -> None:
+    """Of a source whose lines are only made the long way."""
+
+
+_NEVER: prepared.Make = _never
 _Taken = dict[tuple[str, str], list[tuple[date, date]]]
 """Row and label -> days it was reckoned for."""
 
@@ -122,7 +169,7 @@ def again(line: Line) -> Decimal:
     values = {one.symbol: unit(one.unit).coherent(one.value) for one in named}
     mass = blocks.block(line.block).formula.value(values).quantize(PLACES, context=ARITHMETIC)
     tco2e = ARITHMETIC.multiply(mass, line.gwp)
-    return plain(tco2e if line.sign == 1 else -tco2e)
+    return plain(tco2e if line.sign == 1 else tco2e.copy_negate())
 
 
 def _source(method: Method, entry: Entry, programme: Programme) -> _Source:
@@ -211,7 +258,7 @@ def _line(method: Method, source: _Source, entry: Entry, programme: Programme) -
         mass=plain(mass),
         gwp_set=programme.gwp_set or method.gwp,
         gwp=source.potential,
-        tco2e=plain(tco2e if row.sign == 1 else -tco2e),
+        tco2e=plain(tco2e if row.sign == 1 else tco2e.copy_negate()),
         reasons=tuple(reasons),
         supplier=entry.supplier,
         proof=entry.proof,
@@ -261,17 +308,8 @@ def _inputs(source: _Source, entry: Entry) -> Inputs:
 
 
 def _activity(name: str, own: Given) -> Activity:
-    return Activity(
-        symbol=name,
-        value=own.quantity.value,
-        unit=own.quantity.unit.text,
-        grade=own.grade,
-        reference=own.reference,
-        sha256=own.sha256,
-        by=own.by,
-        uncertainty=own.uncertainty,
-        estimated=own.estimated,
-    )
+    amount, unit_ = own.quantity.value, own.quantity.unit.text
+    return Activity(name, amount, unit_, own.grade, own.reference, own.sha256, own.by, own.uncertainty, own.estimated)
 
 
 def _measured(name: str, own: Given) -> Used:

@@ -221,7 +221,7 @@ def estimated(lines: Iterable[Line]) -> Decimal:
     """Share of the emissions, by size, that rests on filled gaps: 0 to 1, to a millionth, rounded up."""
     whole = filled = _ZERO
     for line in lines:
-        size = abs(line.tco2e)
+        size = line.tco2e.copy_abs()
         share = max((one.estimated for one in line.activities), default=_ZERO)
         whole, filled = EXACT.add(whole, size), EXACT.add(filled, EXACT.multiply(size, share))
     if not whole:

@@ -1,12 +1,59 @@
-"""The same activity under another method: each entry on the row there that counts the same thing in the same way."""
+"""The same activity again: under another method, or taken back out of the lines that were made from it. Pure."""
 
 from collections.abc import Iterable
 from dataclasses import replace
+from datetime import date
 
 from cloud.accounting import blocks
-from cloud.accounting.calculate import Entry
+from cloud.accounting import period as periods
+from cloud.accounting.calculate import Entry, Given
+from cloud.accounting.draw import Drawn, draw
+from cloud.accounting.factors import FactorSet
+from cloud.accounting.inventory import Inventory
+from cloud.accounting.line import Activity, Line, Used
 from cloud.accounting.method import Method, Row
+from cloud.accounting.subject import ZONE, Subject
+from cloud.accounting.units import Quantity, unit
 from protocols.errors import MethodError
+
+MEASURED = ("measured", "supplier")
+"""Tiers of a parameter that came with the activity; every other one is looked up anew."""
+
+
+def redrawn(content: Inventory, subject: Subject, method: Method, factors: FactorSet) -> Inventory:
+    """The inventory drawn up anew from the activity of its own lines: what changed is factor or method, never activity.
+
+    The errors are those of ``draw``.
+    """
+    of_lines = {reason for line in content.lines for reason in line.reasons}
+    drawn = Drawn(
+        entries=tuple(map(entry, content.lines)),
+        through=periods.instant(content.period.through),
+        coverage=content.coverage,
+        filled=content.filled,
+        reasons=tuple(reason for reason in content.reasons if reason not in of_lines),
+    )
+    period = periods.parse(content.period.id, ZONE)
+    return draw(subject, method, period, factors, drawn, subject_sha256=content.subject_sha256)
+
+
+def entry(line: Line) -> Entry:
+    """What a line was made from: its activity, and the parameters that were measured for it."""
+    given = {one.symbol: _activity(one) for one in line.activities}
+    given |= {one.symbol: _measured(one) for one in line.parameters if one.tier in MEASURED}
+    first, last = date.fromisoformat(line.start), date.fromisoformat(line.end)
+    return Entry(line.row, first, last, given, line.item, line.label, line.supplier, line.proof)
+
+
+def _activity(one: Activity) -> Given:
+    amount = Quantity(one.value, unit(one.unit))
+    return Given(amount, one.grade, one.reference, one.sha256, one.by, one.uncertainty, one.estimated)
+
+
+def _measured(one: Used) -> Given:
+    sha256 = one.key.removeprefix(f"{one.document}#").removesuffix(f":{one.symbol}")
+    quantity = Quantity(one.value, unit(one.unit))
+    return Given(quantity, "declared", one.document, sha256, uncertainty=one.uncertainty)
 
 
 def entries(found: Iterable[Entry], before: Method, after: Method) -> list[Entry]:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from cloud import account_commands, config
+from cloud import account_commands, config, factor_commands
 from cloud.accounting import factors
 from cloud.store import Store
 from protocols.errors import (
@@ -209,6 +209,26 @@ def test_an_account_is_made_again_and_what_was_altered_is_found_out(data: list[s
     failed = [check["name"] for check in json.loads(done.stdout)["checks"] if check["outcome"] == "failed"]
     assert failed == ["activity 24-08/M-01.AD"]
     assert "does not hold" in run("verify", made["account"], *data).stdout
+
+
+def test_accounts_are_refreshed_after_a_factor_has_changed(data: list[str], tmp_path: Path) -> None:
+    first = told("close", "S-DEMO", "2026-10-03", *data)
+    assert told("refresh", *data) == {"seen": 1, "made": 0, "failed": {}}
+    grid = factors.builtin().files["cn-grid-2023.toml"].replace(b"2023", b"2026")
+    (tmp_path / "grid-2026.toml").write_bytes(grid.replace(b'value = "0.5306"', b'value = "0.5100"'))
+    key = PrivateKey.generate()
+    (tmp_path / "key.pem").write_bytes(key.pem())
+    (tmp_path / "public.pem").write_bytes(key.public.pem())
+    out, public = str(tmp_path / "b.cose"), str(tmp_path / "public.pem")
+    signed = ["sign", str(tmp_path / "grid-2026.toml"), "--publisher", "MEE", "--key", str(tmp_path / "key.pem")]
+    for words in ([*signed, "-o", out], ["import", out, "--key", public, *data]):
+        done = CliRunner().invoke(factor_commands.factor, words)
+        assert done.exit_code == 0, (done.output, done.exception)
+    assert told("refresh", "--period", "2026-10-03", *data)["made"] == 1
+    second = told("explain", "A-S-DEMO-2026-10-03", *data)
+    assert second["version"] == 2 and second["difference"]["vintage"] == second["difference"]["total"]
+    assert Decimal(second["result"]["value"]) * 5306 == Decimal(first["tco2e"]) * 5100
+    assert "1 of 1" not in run("refresh", *data).stderr
 
 
 def test_a_signed_file_comes_in_under_a_registered_key(data: list[str], activity: str, tmp_path: Path) -> None:

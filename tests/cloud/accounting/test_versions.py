@@ -2,14 +2,14 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from cloud import account_closing, accounts, activities, statements, subjects
+from cloud import account_closing, accounts, activities, reaccounting, statements, subjects
 from cloud.accounting import bundle, signed_activity
 from cloud.copied import gather
 from cloud.rows import JournalRow
@@ -351,7 +351,7 @@ def test_a_second_copy_and_a_restored_store_hold_the_same_accounts(city: City, t
                 journal.restore(db, row)
         assert accounts.get(again, version.reference) == accounts.get(city.store, version.reference)
         with pytest.raises(ConflictError):
-            again.keep([JournalRow(0, "account", version.id, 1, "S-DEMO", "2026-10-03", "00", 0, "", "{}", b"")])
+            again.keep([JournalRow(0, "account", version.id, 1, "S-DEMO", DAY.id, "00", 0, "", '{"proofs": {}}', b"")])
         with again.reading() as db:
             assert db.execute("SELECT proof FROM proofs").fetchall() == [("GEC-2026-000042",)]
 
@@ -378,3 +378,22 @@ def test_last_month_is_closed_by_itself_and_again_only_when_something_changed(ci
     city.close()
     assert due() == []
     assert accounts.get(city.store, "A-S-OTHER-2026-09@1").state == "superseded"
+
+
+def test_a_new_factor_makes_newer_versions_of_the_same_activity(city: City) -> None:
+    city.declare(gas("1.5"))
+    before = city.close()
+    assert reaccounting.again(city.store, LIBRARY, city.now).made == 0
+    known = LIBRARY.factors
+    newest = replace(
+        known.get("cn.grid.national@2023"), id="cn.grid.national@2026", data_year=2026, value=Decimal("0.5")
+    )
+    library = replace(LIBRARY, factors=replace(known, factors=(*known.factors, newest), sha256="ab" * 32))
+    done = reaccounting.again(city.store, library, city.now)
+    assert (done.seen, done.made, done.failed) == (1, 1, [])
+    after = accounts.get(city.store, before.id)
+    assert (after.version, after.difference.activity) == (2, 0)
+    assert after.difference.vintage == after.difference.factor == after.difference.total < 0
+    assert "factor.earlier-year" not in after.content.reasons
+    assert reaccounting.again(city.store, library, city.now).made == 0
+    assert accounts.content(city.store, library, "S-DEMO", DAY, city.now)[0].digest == after.digest

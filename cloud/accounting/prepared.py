@@ -1,0 +1,124 @@
+"""A source in bulk: everything about its lines that does not depend on the amount is worked out once. Pure.
+
+Where the formula is the amount times something, that something is one fraction, and a line is one product, one quotient
+and one rounding: the same numbers in the same order of magnitude, and so the same line, as the long way gives.
+"""
+
+from collections.abc import Callable, Mapping
+from datetime import date
+from decimal import Decimal
+
+from cloud.accounting.expression import Constant, Expression, Product, Quotient, Sum, Symbol
+from cloud.accounting.line import PLACES, Activity, Line
+from cloud.accounting.units import ARITHMETIC, Unit
+from drivers.quantity import EXACT
+
+Make = Callable[[str, tuple[str, str], Activity, str, str], Line | None]
+"""Label, days (ISO), activity, supplier and proof -> the line; None for an amount that the long way must look at."""
+
+_ZERO = Decimal(0)
+
+
+def proportional(formula: Expression, symbol: str) -> bool:
+    """Whether the formula is something times the symbol: nothing is added to it, and it is never below the line."""
+    match formula:
+        case Symbol(name):
+            return name == symbol
+        case Product(left, right):
+            return (proportional(left, symbol) and not holds(right, symbol)) or (
+                proportional(right, symbol) and not holds(left, symbol)
+            )
+        case Quotient(left, right):
+            return proportional(left, symbol) and not holds(right, symbol)
+        case Sum(left, right):
+            return proportional(left, symbol) and proportional(right, symbol)
+    return False
+
+
+def holds(formula: Expression, symbol: str) -> bool:
+    """Whether the symbol is anywhere in the formula."""
+    match formula:
+        case Symbol(name):
+            return name == symbol
+        case Constant():
+            return False
+        case _:
+            return any(holds(part, symbol) for part in (formula.left, formula.right))  # type: ignore[attr-defined]
+
+
+def maker(
+    formula: Expression, values: Mapping[str, Decimal], known: Unit, template: Line, estimated: Line
+) -> Make | None:
+    """What makes lines like ``template``, whose only activity is in the unit ``known``; None where it cannot.
+
+    ``values``: the coherent numbers behind the template; ``estimated``: the same line with an estimate in it.
+    """
+    symbol = template.activities[0].symbol
+    if known.denominator != 1 or not proportional(formula, symbol):
+        return None
+    above, below = formula.fraction({**values, symbol: known.numerator})
+    return _maker(above, below, template, estimated.reasons)
+
+
+def plain(value: Decimal) -> Decimal:
+    """As ``statement.plain``: no exponent, no trailing zeros, no negative zero; for what has at most 12 places."""
+    if not value:
+        return _ZERO
+    found = _normalize(value)
+    return Decimal(format(found, "f")) if "E+" in str(found) else found
+
+
+_normalize, _multiply, _divide, _quantize = EXACT.normalize, ARITHMETIC.multiply, ARITHMETIC.divide, ARITHMETIC.quantize
+
+
+def _maker(above: Decimal, below: Decimal, template: Line, reasons_estimated: tuple[str, ...]) -> Make:
+    whole, sign, gwp, one = below == 1, template.sign, template.gwp, template.gwp == 1
+    prefix = "/".join(part for part in (template.row, template.item) if part)
+    subject, method, edition, sha256 = template.subject, template.method, template.edition, template.method_sha256
+    row, item, block, formula, gas = template.row, template.item, template.block, template.formula, template.gas
+    class_, leaf, report, parameters = template.class_, template.leaf, template.report, template.parameters
+    gwp_set, reasons, engine = template.gwp_set, template.reasons, template.engine
+
+    def make(label: str, days: tuple[str, str], activity: Activity, supplier: str, proof: str) -> Line | None:
+        value = activity.value
+        if value < _ZERO:
+            return None
+        product = _multiply(value, above)
+        mass = _quantize(product if whole else _divide(product, below), PLACES)
+        tonnes = plain(mass)
+        tco2e = tonnes if one else plain(_multiply(mass, gwp))
+        return Line(
+            f"{prefix}/{label}" if label else prefix,
+            subject,
+            *days,
+            method,
+            edition,
+            sha256,
+            row,
+            item,
+            label,
+            block,
+            formula,
+            sign,
+            gas,
+            class_,
+            leaf,
+            report,
+            (activity,),
+            parameters,
+            tonnes,
+            gwp_set,
+            gwp,
+            tco2e if sign == 1 or not tco2e else tco2e.copy_negate(),
+            reasons_estimated if activity.estimated else reasons,
+            engine,
+            supplier,
+            proof,
+        )
+
+    return make
+
+
+def days(start: date, end: date) -> tuple[str, str]:
+    """The days of a line as it writes them."""
+    return start.isoformat(), end.isoformat()

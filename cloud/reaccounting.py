@@ -1,0 +1,62 @@
+"""Accounts drawn up again after a factor or a method has changed: the same activity, and a version beside the old one.
+
+The activity is taken out of the lines of the newest version, so that no interval is read and what differs is factor or
+method alone. Late activity is the business of ``account_closing``.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from cloud import accounts, subjects
+from cloud.accounting import method as methods
+from cloud.accounting import restated
+from cloud.accounting.bundle import Library
+from cloud.accounting.inventory import Version
+from cloud.rows import JournalRow
+from cloud.store import Store
+from protocols.errors import AccountError, FactorError, MethodError, UnitError
+
+TOGETHER = 256
+"""Versions kept in one transaction."""
+
+
+@dataclass(slots=True)
+class Done:
+    """What came of it: accounts looked at, new versions, and those that could not be drawn up, each with why."""
+
+    seen: int
+    made: int
+    failed: list[tuple[str, str]]
+
+
+def again(store: Store, library: Library, now: int, *, subject: str | None = None, period: str | None = None) -> Done:
+    """A newer version of every account that another factor or method makes differ; what stays the same is let be."""
+    done = Done(0, 0, [])
+    rows: list[JournalRow] = []
+    for version in _newest(store, subject, period):
+        done.seen += 1
+        try:
+            newer = _again(store, library, version, now)
+        except (AccountError, FactorError, MethodError, UnitError) as error:
+            done.failed.append((version.id, str(error)))
+            continue
+        if newer is not None:
+            rows.append(accounts.row_of(newer, now))
+        if len(rows) == TOGETHER:
+            done.made += len(store.keep(rows))
+            rows = []
+    done.made += len(store.keep(rows)) if rows else 0
+    return done
+
+
+def _newest(store: Store, subject: str | None, period: str | None) -> Iterator[Version]:
+    for head in store.entries("account", subject=subject, period=period):
+        yield accounts.issued(store, head.id, head.version)
+
+
+def _again(store: Store, library: Library, version: Version, now: int) -> Version | None:
+    """The version after this one, None when it says the same."""
+    content = version.content
+    held = subjects.file_subject(store, content.subject_sha256, content.subject)
+    found = restated.redrawn(content, held, methods.get(content.method), library.factors)
+    return None if found.digest == version.digest else accounts.minted(found, version, version.as_of, now)
