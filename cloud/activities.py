@@ -5,6 +5,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
+from functools import lru_cache
 
 from cloud import subjects
 from cloud.accounting import activity_file, signed_activity
@@ -22,6 +23,8 @@ from protocols.errors import ActivityError, ConfigError, EvidenceError, UnknownN
 from protocols.record import cose
 
 _NO_DAY = date.min
+CACHED = 256
+"""Files whose entries are kept at hand."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +88,7 @@ def entries(store: Store, subject: Subject, method: Method, period: Period) -> I
         if kept.replaced_by:
             continue
         _, source = content(store, kept.sha256)
-        file = activity_file.read(kept.sha256[:16], source)
-        for entry in _read(kept.sha256[:16], file, method, kept.grade, kept.by):
+        for entry in _entries(source, method.id, kept.grade, kept.by):
             if entry.start < last and entry.end > first:
                 if entry.start < first or entry.end > last:
                     raise ActivityError(
@@ -125,6 +127,13 @@ def _read(name: str, file: ActivityFile, method: Method, grade: Grade, by: str) 
         if entry.start >= entry.end:
             raise ActivityError(f"{name}: activity[{index}]: found {entry.start} to {entry.end}, expected a later end")
         yield entry
+
+
+@lru_cache(maxsize=CACHED)
+def _entries(source: bytes, method: str, grade: Grade, by: str) -> tuple[Entry, ...]:
+    """Every entry of a file: a year of it is read once, though twelve months are drawn from it."""
+    name = hashlib.sha256(source).hexdigest()[:16]
+    return tuple(_read(name, activity_file.read(name, source), methods.get(method), grade, by))
 
 
 def _kept(row: JournalRow, replaced_by: str) -> Kept:

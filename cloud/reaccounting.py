@@ -11,6 +11,7 @@ from cloud import accounts, subjects
 from cloud.accounting import method as methods
 from cloud.accounting import restated
 from cloud.accounting.bundle import Library
+from cloud.accounting.calculate import Known
 from cloud.accounting.inventory import Version
 from cloud.rows import JournalRow
 from cloud.store import Store
@@ -33,10 +34,11 @@ def again(store: Store, library: Library, now: int, *, subject: str | None = Non
     """A newer version of every account that another factor or method makes differ; what stays the same is let be."""
     done = Done(0, 0, [])
     rows: list[JournalRow] = []
+    shared: Known = {}
     for version in _newest(store, subject, period):
         done.seen += 1
         try:
-            newer = _again(store, library, version, now)
+            newer = _again(store, library, version, now, shared)
         except (AccountError, FactorError, MethodError, UnitError) as error:
             done.failed.append((version.id, str(error)))
             continue
@@ -54,9 +56,9 @@ def _newest(store: Store, subject: str | None, period: str | None) -> Iterator[V
         yield accounts.issued(store, head.id, head.version)
 
 
-def _again(store: Store, library: Library, version: Version, now: int) -> Version | None:
+def _again(store: Store, library: Library, version: Version, now: int, shared: Known) -> Version | None:
     """The version after this one, None when it says the same."""
     content = version.content
     held = subjects.file_subject(store, content.subject_sha256, content.subject)
-    found = restated.redrawn(content, held, methods.get(content.method), library.factors)
+    found = restated.redrawn(content, held, methods.get(content.method), library.factors, shared)
     return None if found.digest == version.digest else accounts.minted(found, version, version.as_of, now)

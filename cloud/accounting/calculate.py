@@ -19,6 +19,8 @@ from protocols.errors import ActivityError, MethodError
 DRAFT_METHOD = "method.draft"
 DRAFT_FACTOR = "factor.draft"
 ESTIMATED = "activity.estimated"
+OFTEN = 4
+"""A source that is met more often than this is worth preparing: it costs what three lines do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +72,8 @@ class Programme:
 class _Source:
     """A row for one item and year with all that does not depend on the entry.
 
-    ``makers``: by symbol and unit of an only activity, what makes its lines in bulk; ``days``: those that were checked.
+    ``makers``: by symbol and unit of an only activity, what makes its lines in bulk, or how often it was met so far;
+    ``days``: those that were checked.
     """
 
     row: Row
@@ -79,13 +82,25 @@ class _Source:
     leaf: str
     bound: Mapping[str, tuple[Used, Unit, tuple[str, ...]]]
     potential: Decimal
-    makers: dict[tuple[str, str], prepared.Make | None] = field(default_factory=dict)
+    makers: dict[tuple[str, str], prepared.Make | int] = field(default_factory=dict)
     days: dict[tuple[date, date], tuple[str, str]] = field(default_factory=dict)
 
 
-def lines(method: Method, entries: Iterable[Entry], programme: Programme) -> Iterator[Line]:
-    """A line for each entry, in order. ActivityError, UnitError, FactorError and MethodError say what does not fit."""
-    known: dict[tuple[str, str, int], _Source] = {}
+Sources = dict[tuple[str, str, int], _Source]
+"""Row, item and year -> what was worked out of it."""
+Known = dict[tuple[str, ...], Sources]
+"""What was worked out of a method under grid factors, region, basis and GWP set: the same for every subject."""
+
+
+def lines(
+    method: Method, entries: Iterable[Entry], programme: Programme, shared: Known | None = None
+) -> Iterator[Line]:
+    """A line for each entry, in order. ActivityError, UnitError, FactorError and MethodError say what does not fit.
+
+    ``shared``: where many accounts are drawn up in a row, what is worked out for one of them serves the others.
+    """
+    context = (method.sha256, programme.factors.sha256, programme.region, programme.basis, programme.gwp_set)
+    known = {} if shared is None else shared.setdefault(context, {})
     seen: set[tuple[str, str, str, date]] = set()
     ledger: Ledger = {}
     taken: _Taken = {}
@@ -112,11 +127,11 @@ def _in_bulk(method: Method, source: _Source, entry: Entry, programme: Programme
         return None
     [(symbol, own)] = entry.given.items()
     key = (symbol, own.quantity.unit.text)
-    if key not in source.makers:
-        source.makers[key] = None
-        return None
-    make = source.makers[key]
-    if make is None:
+    make = source.makers.get(key, 0)
+    if isinstance(make, int):
+        if make < OFTEN:
+            source.makers[key] = make + 1
+            return None
         make = source.makers[key] = _maker(method, source, entry, programme) or _NEVER
     if make is _NEVER:
         return None
@@ -125,7 +140,7 @@ def _in_bulk(method: Method, source: _Source, entry: Entry, programme: Programme
     if days is None:
         _dated(source, entry)
         days = source.days[span] = prepared.days(*span)
-    return make(entry.label, days, _activity(symbol, own), entry.supplier, entry.proof)
+    return make(programme.subject, entry.label, days, _activity(symbol, own), entry.supplier, entry.proof)
 
 
 def _maker(method: Method, source: _Source, entry: Entry, programme: Programme) -> prepared.Make | None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import date
 
 from cloud.accounting import calculate, inventory
-from cloud.accounting.calculate import Entry, Programme
+from cloud.accounting.calculate import Entry, Known, Programme
 from cloud.accounting.factors import FactorSet
 from cloud.accounting.inventory import Filled, Inventory
 from cloud.accounting.line import Line
@@ -34,11 +34,18 @@ class Drawn:
 
 
 def draw(
-    subject: Subject, method: Method, period: Period, factors: FactorSet, drawn: Drawn, *, subject_sha256: str = ""
+    subject: Subject,
+    method: Method,
+    period: Period,
+    factors: FactorSet,
+    drawn: Drawn,
+    *,
+    subject_sha256: str = "",
+    shared: Known | None = None,
 ) -> Inventory:
     """The inventory; MethodError for a method that is not in force, AccountError without any activity.
 
-    ActivityError, UnitError and FactorError say what does not fit in it.
+    ActivityError, UnitError and FactorError say what does not fit in it. ``shared``: as in ``calculate.lines``.
     """
     if not drawn.entries:
         raise AccountError(
@@ -46,7 +53,7 @@ def draw(
         )
     _within(drawn.entries, method, period)
     programme = Programme(subject.id, factors, subject.region, subject.basis, subject.gwp or "")
-    found = tuple(calculate.lines(method, sorted(drawn.entries, key=_order(method)), programme))
+    found = tuple(calculate.lines(method, sorted(drawn.entries, key=_order(method)), programme, shared))
     reasons = dict.fromkeys((*drawn.reasons, *(reason for line in found for reason in line.reasons)))
     return Inventory(
         schema="tanmeter-account/2",

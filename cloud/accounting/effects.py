@@ -95,10 +95,18 @@ def _steps(old: Line | None, new: Line | None, before: Inventory, after: Invento
     activity = {one.symbol for one in (*old.activities, *new.activities)}
     grid = {one.symbol for line in (old, new) for one in line.parameters if one.tier in GRID_TIERS}
     used = {**first, **{name: value for name, value in last.items() if name in activity}}
-    with_activity = replayed.tonnes(old, used)
+    alike = (old.gwp, old.sign) == (new.gwp, new.sign)
+
+    def at(values: Mapping[str, Decimal]) -> Decimal:
+        """The older line at these values; where one of the two lines says it already, it is not worked again."""
+        if values == first:
+            return old.tco2e
+        return new.tco2e if alike and values == last else replayed.tonnes(old, values)
+
+    with_activity = at(used)
     used |= {name: value for name, value in last.items() if name not in grid}
-    with_parameters = replayed.tonnes(old, used)
-    with_grid = replayed.tonnes(old, last)
+    with_parameters = at(used)
+    with_grid = at(last)
     return _Steps(
         activity=EXACT.subtract(with_activity, old.tco2e),
         factor=EXACT.subtract(with_grid, with_activity),

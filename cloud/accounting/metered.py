@@ -257,18 +257,20 @@ def _share(part: Decimal, whole: Decimal | None) -> Decimal:
 
 
 def _canonical(one: Interval) -> str:
-    def mark(register: Register) -> str:
-        return f"{plain(register.value)}@{register.at}#{register.epoch}.{register.seq}"
-
-    amount = "-" if one.consumption is None else str(plain(one.consumption))
-    place = f"{one.device} {one.point} {one.unit} {one.meter} {one.start} {known_until(one)} {one.end} {one.kind}"
-    moved = f"{mark(one.register_start)} {mark(one.register_end)} {plain(one.rolled)} {plain(one.multiplier)} {amount}"
-    rest = f"{one.quality} {one.state} {one.covered_ms} {plain(one.integral)} {one.readings}/{one.expected}"
-    return f"{place} {moved} {rest}\n"
+    """An interval as text; a Decimal in its normal form (``1.2E+2``), so that equal numbers are equal texts."""
+    first, last, normal = one.register_start, one.register_end, EXACT.normalize
+    amount = "-" if one.consumption is None else normal(one.consumption)
+    return (
+        f"{one.device} {one.point} {one.unit} {one.meter} {one.start} {known_until(one)} {one.end} {one.kind}"
+        f" {normal(first.value)}@{first.at}#{first.epoch}.{first.seq}"
+        f" {normal(last.value)}@{last.at}#{last.epoch}.{last.seq}"
+        f" {normal(one.rolled)} {normal(one.multiplier)} {amount} {one.quality} {one.state} {one.covered_ms}"
+        f" {normal(one.integral)} {one.readings}/{one.expected}\n"
+    )
 
 
 def _sum(values: Iterable[Decimal]) -> Decimal:
-    total = _ZERO
+    add, total = EXACT.add, _ZERO
     for value in values:
-        total = EXACT.add(total, value)
+        total = add(total, value)
     return total

@@ -13,8 +13,8 @@ from cloud.accounting.line import PLACES, Activity, Line
 from cloud.accounting.units import ARITHMETIC, Unit
 from drivers.quantity import EXACT
 
-Make = Callable[[str, tuple[str, str], Activity, str, str], Line | None]
-"""Label, days (ISO), activity, supplier and proof -> the line; None for an amount that the long way must look at."""
+Make = Callable[[str, str, tuple[str, str], Activity, str, str], Line | None]
+"""Subject, label, days (ISO), activity, supplier, proof -> the line; None for an amount that is for the long way."""
 
 _ZERO = Decimal(0)
 
@@ -74,12 +74,14 @@ _normalize, _multiply, _divide, _quantize = EXACT.normalize, ARITHMETIC.multiply
 def _maker(above: Decimal, below: Decimal, template: Line, reasons_estimated: tuple[str, ...]) -> Make:
     whole, sign, gwp, one = below == 1, template.sign, template.gwp, template.gwp == 1
     prefix = "/".join(part for part in (template.row, template.item) if part)
-    subject, method, edition, sha256 = template.subject, template.method, template.edition, template.method_sha256
+    method, edition, sha256 = template.method, template.edition, template.method_sha256
     row, item, block, formula, gas = template.row, template.item, template.block, template.formula, template.gas
     class_, leaf, report, parameters = template.class_, template.leaf, template.report, template.parameters
     gwp_set, reasons, engine = template.gwp_set, template.reasons, template.engine
 
-    def make(label: str, days: tuple[str, str], activity: Activity, supplier: str, proof: str) -> Line | None:
+    def make(  # noqa: PLR0917 - what differs from line to line, in the order of a line
+        subject: str, label: str, days: tuple[str, str], activity: Activity, supplier: str, proof: str
+    ) -> Line | None:
         value = activity.value
         if value < _ZERO:
             return None

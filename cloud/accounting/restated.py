@@ -6,7 +6,7 @@ from datetime import date
 
 from cloud.accounting import blocks
 from cloud.accounting import period as periods
-from cloud.accounting.calculate import Entry, Given
+from cloud.accounting.calculate import Entry, Given, Known
 from cloud.accounting.draw import Drawn, draw
 from cloud.accounting.factors import FactorSet
 from cloud.accounting.inventory import Inventory
@@ -20,7 +20,9 @@ MEASURED = ("measured", "supplier")
 """Tiers of a parameter that came with the activity; every other one is looked up anew."""
 
 
-def redrawn(content: Inventory, subject: Subject, method: Method, factors: FactorSet) -> Inventory:
+def redrawn(
+    content: Inventory, subject: Subject, method: Method, factors: FactorSet, shared: Known | None = None
+) -> Inventory:
     """The inventory drawn up anew from the activity of its own lines: what changed is factor or method, never activity.
 
     The errors are those of ``draw``.
@@ -34,7 +36,7 @@ def redrawn(content: Inventory, subject: Subject, method: Method, factors: Facto
         reasons=tuple(reason for reason in content.reasons if reason not in of_lines),
     )
     period = periods.parse(content.period.id, ZONE)
-    return draw(subject, method, period, factors, drawn, subject_sha256=content.subject_sha256)
+    return draw(subject, method, period, factors, drawn, subject_sha256=content.subject_sha256, shared=shared)
 
 
 def entry(line: Line) -> Entry:
