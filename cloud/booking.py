@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from itertools import compress, groupby, repeat
-from typing import cast, overload
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,27 +74,6 @@ class Changes:
     power: dict[tuple[str, str, int], Heap]
 
 
-class Raws(Sequence[int | float]):
-    """The numbers of a column, each turned into Python's own when it is asked for."""
-
-    __slots__ = ("_column",)
-
-    def __init__(self, column: Numbers) -> None:
-        self._column = column
-
-    def __len__(self) -> int:
-        return len(self._column)
-
-    @overload
-    def __getitem__(self, index: int) -> int | float: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[int | float]: ...
-    def __getitem__(self, index: int | slice) -> int | float | list[int | float]:
-        if isinstance(index, slice):
-            return cast("list[int | float]", self._column[index].tolist())
-        return cast("int | float", self._column.item(index))
-
-
 Group = tuple[int, NDArray[np.intp], list[tuple[int, Point, Decimal]]]
 """A family, which of its columns, and the index, the point and the scale of each."""
 
@@ -140,7 +119,8 @@ class Lane:
             for at, ((_, point, scale), least, most) in enumerate(
                 zip(columns, steps.min(axis=0).tolist(), steps.max(axis=0).tolist(), strict=True)
             ):
-                yield point, Samples(times, Raws(chosen[:, at]), scale, False, places, (least, most))
+                raws = cast("Sequence[int | float]", chosen[:, at].data)
+                yield point, Samples(times, raws, scale, False, places, (least, most))
 
     def samples(self, table: Table, times: list[int], places: Sequence[Place] = ()) -> Iterator[tuple[Point, Samples]]:
         """The readings of each column that are neither absent nor suspect, of a rate None in their place; nothing where
@@ -170,13 +150,22 @@ class Lane:
 
 @dataclass(slots=True)
 class Run:
-    """The tracks of one kind over several blocks, with the time (UTC ms) and the block of each of their replies."""
+    """The tracks of one kind over several blocks, each with the header of its block."""
 
     counted: Lane
     power: Lane
     tables: list[Table]
-    times: list[int]
-    places: list[Place]
+    headers: list[Header]
+
+    def times(self) -> list[int]:
+        """When each reply came (UTC ms)."""
+        starts = [header.utc[0] for header in self.headers]
+        return [start + at for start, table in zip(starts, self.tables, strict=True) for at in table.times]
+
+    def places(self) -> list[Place]:
+        """The block of each reply."""
+        found = [(header.epoch, header.seq) for header in self.headers]
+        return [place for place, table in zip(found, self.tables, strict=True) for _ in table.times]
 
 
 Said = tuple[Header, Replayed]
@@ -213,25 +202,20 @@ class Desk:
         return table.layout.fixed and table.stamps is None and self.lanes(track, table)[0].even
 
     def runs(self, parts: Sequence[Said]) -> list[Run] | None:
-        """The tracks of even chunks kind by kind; None where one is not even, or time goes back, or a counter is in
-        tracks of several kinds.
-        """
-        found: dict[tuple[bytes, int], Run] = {}
+        """The tracks of even chunks kind by kind; None where one is not even, or a counter is in several of them."""
+        found: dict[int, Run] = {}
         for header, replayed in parts:
-            start, place = header.utc[0], (header.epoch, header.seq)
-            for track, table in zip(replayed.chunk.tracks, replayed.tables, strict=True):
-                if (run := found.get((track.request, track.reply_length))) is None:
-                    if not self._plain(track, table):
+            for at, table in enumerate(replayed.tables):
+                if (run := found.get(id(table.layout))) is None:
+                    if not self._plain(track := replayed.chunk.tracks[at], table):
                         return None
-                    run = found[track.request, track.reply_length] = Run(*self.lanes(track, table), [], [], [])
-                elif table.layout is not run.tables[0].layout or table.stamps is not None:
+                    run = found[id(table.layout)] = Run(*self.lanes(track, table), [], [])
+                elif table.stamps is not None:
                     return None
                 run.tables.append(table)
-                run.times.extend(map(start.__add__, track.times))
-                run.places.extend(repeat(place, len(track.times)))
+                run.headers.append(header)
         points = [point for run in found.values() for point in run.counted.points]
-        apart = len(points) == len(set(points)) and all(run.times == sorted(run.times) for run in found.values())
-        return list(found.values()) if apart else None
+        return list(found.values()) if len(points) == len(set(points)) else None
 
     def kilowatts(self, point: Point, start: int) -> float:
         """What turns a power as read in the quarter of an hour from ``start`` into kW on the primary side."""
@@ -299,8 +283,8 @@ class Book:
         """
         if len(parts) == 1:
             self._count(desk, *parts[0])
-        elif (runs := desk.runs(parts)) is not None:
-            self._follow(desk, number, runs)
+        elif (runs := desk.runs(parts)) is not None and _rise(times := [run.times() for run in runs]):
+            self._follow(desk, number, runs, times)
         else:
             stretches = [list(group) for _, group in groupby(parts, key=lambda said: desk.even(said[1]))]
             if len(stretches) == 1:
@@ -319,12 +303,12 @@ class Book:
                 self._heap(desk, point, samples)
         self._running.hear(replayed.chunk.device, heard, header)
 
-    def _follow(self, desk: Desk, number: int, runs: Sequence[Run]) -> None:
-        """The same over several blocks."""
-        for run in runs:
+    def _follow(self, desk: Desk, number: int, runs: Sequence[Run], times: Sequence[list[int]]) -> None:
+        """The same over several blocks; ``times``: of the replies of each run."""
+        for run, at in zip(runs, times, strict=True):
             table = joined(run.tables)
-            self._running.follow(number, list(run.counted.stretches(table, run.times, run.places)))
-            for point, samples in run.power.samples(table, run.times):
+            self._running.follow(number, list(run.counted.stretches(table, at, run.places())))
+            for point, samples in run.power.samples(table, at):
                 self._heap(desk, point, samples)
 
     def _heap(self, desk: Desk, point: Point, samples: Samples) -> None:
@@ -334,6 +318,11 @@ class Book:
             heap = self._power.setdefault((desk.device.id, point.id, start), Heap())
             heap.add(raws[first:end], float(samples.scale or 1) * desk.kilowatts(point, start))
             first = end
+
+
+def _rise(times: Sequence[list[int]]) -> bool:
+    """Whether time never goes back."""
+    return all(each == sorted(each) for each in times)
 
 
 def _cells(times: Sequence[int]) -> Iterator[tuple[int, int]]:
@@ -396,7 +385,11 @@ def heard(header: Header, content: Content) -> list[Answered]:
 
 def _newest(known: dict[Kind, tuple[Track, Header]], device: str, header: Header, replayed: Replayed) -> None:
     """Put the newest answer of each kind in its place; one of a later block is newer whatever its time."""
-    for track, table in zip(replayed.chunk.tracks, replayed.tables, strict=True):
+    tracks = replayed.chunk.tracks
+    if len(tracks) == 1 and tracks[0].request:
+        known[device, tracks[0].request, ""] = (tracks[0], header)
+        return
+    for track, table in zip(tracks, replayed.tables, strict=True):
         key = (device, track.request, "" if track.request else " ".join([point.id for point in table.points]))
         held = known.get(key)
         if held is None or held[1] is not header or max(track.times) >= max(held[0].times):

@@ -17,7 +17,7 @@ the chain and books nothing; its course is still what the next one goes on from.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 from cloud.dating import UNKNOWN
@@ -31,6 +31,8 @@ from protocols.record.chunk import undeclared
 
 CLOCKS_APART_MS = 5_000
 DAY_MS = 86_400_000
+MOST_KNOWN = 256
+"""Ways to keep to a plan that are remembered of a device."""
 LONGEST_MS = 400 * DAY_MS
 """The longest block of all, gaps included."""
 
@@ -79,10 +81,13 @@ def check_plan(header: Header, chunks: Iterable[Chunk], installation: Installati
     span, plans = header.mono[1] - header.mono[0], _plans(installation)
     stepped = _stepped(header)
     due = [0] * len(plans)
-    asked = []
+    asked, kept = [], set[int]()
     for chunk in chunks:
         installation.driver(chunk.device, chunk.device_digest)
         plan = plans[chunk.device]
+        if plan.kept(chunk, span):
+            kept.add(chunk.device)
+            continue
         for fault in chunk.faults:
             if fault.query >= len(plan.queries):
                 raise ChainError(f"device {chunk.device}: found request {fault.query} of a plan of {len(plan.queries)}")
@@ -91,20 +96,38 @@ def check_plan(header: Header, chunks: Iterable[Chunk], installation: Installati
         _check_gaps(header, chunk, plan.queries)
         asked.append((chunk, plan, told))
     for number, plan in enumerate(plans):
+        if number in kept:
+            continue
         low, high = due_bounds(plan.queries, span)
         if not low <= due[number] <= (due[number] if plan.unasked else high):
             raise ChainError(f"device {number}: found {due[number]} due in {span} ms, expected {low} to {high}")
     for chunk, plan, told in asked if not stepped else ():
         _check_each(chunk, plan, told, span)
+        plan.keep(chunk, span)
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The signed plan of a device. ``numbers``: each wording, and the question it is of: the first that has it."""
+    """The signed plan of a device. ``numbers``: each wording, and the question it is of: the first that has it.
+
+    ``known``: what was answered, and how often, in chunks without a fault that kept to it.
+    """
 
     queries: tuple[Query, ...]
     numbers: Mapping[bytes, int]
     unasked: bool
+    known: set[tuple[object, ...]] = field(default_factory=set, compare=False)
+
+    def kept(self, chunk: Chunk, span: int) -> bool:
+        """Whether a chunk is known to keep to the plan, in every point, over a block that lasts ``span`` ms."""
+        return not chunk.faults and chunk.counters.due == chunk.counters.asked and _told(chunk, span) in self.known
+
+    def keep(self, chunk: Chunk, span: int) -> None:
+        """A chunk has been found to keep to it in every point."""
+        if not chunk.faults and chunk.counters.due == chunk.counters.asked:
+            if len(self.known) >= MOST_KNOWN:
+                self.known.clear()
+            self.known.add(_told(chunk, span))
 
     def told(self, chunk: Chunk) -> tuple[list[int], int]:
         """How often each question was answered or declared a fault; and the answers to questions beyond the plan:
@@ -217,6 +240,11 @@ def _has(header: Header, kind: EventKind) -> bool:
 
 def _known(before: Course, header: Header) -> bool:
     return min(before.utc, header.utc[0]) >= EARLIEST_UTC_MS
+
+
+def _told(chunk: Chunk, span: int) -> tuple[object, ...]:
+    """All that the plan asks of a chunk without a fault, in which nothing is missing."""
+    return (span, chunk.counters.due, *[(track.request, len(track.times)) for track in chunk.tracks])
 
 
 @lru_cache(maxsize=64)

@@ -22,7 +22,7 @@ from protocols.record.block import Chunk, Header
 from protocols.record.cose import PublicKey
 from protocols.record.moulds import Moulds
 
-AHEAD_BYTES = 1 << 18
+AHEAD_BYTES = 1 << 19
 """Where so many bytes of chunks have been read ahead, no more are. It is some ten milliseconds of work: little beside
 the time that a batch is given (``cloud/taking.py``), for what is read ahead beyond that is read in vain.
 """

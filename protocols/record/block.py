@@ -175,7 +175,7 @@ def open_items(header: Header, items: Sequence[tuple[bytes, Any]]) -> tuple[Chun
 def open_read(header: Header, leaves: Sequence[bytes], chunks: Sequence[Chunk]) -> tuple[Chunk, ...]:
     """As ``open_chunks``, root and all, for leaves of which it is known what they say; ChainError."""
     check_root(header, leaves)
-    held = _bounded(chunks)
+    held = tuple(chunks) if sum([len(chunk.tracks) for chunk in chunks]) <= MOST_TRACKS else _bounded(chunks)
     _check_together(header, held)
     return held
 
@@ -210,12 +210,15 @@ def _check_together(header: Header, chunks: Sequence[Chunk]) -> None:
         if chunk.device <= last:
             raise ChainError(f"found device {chunk.device} after {last}, expected each device once, in rising order")
         last = chunk.device
-        if not declared and (missing := undeclared(chunk)):
+        counts = chunk.counters
+        if not declared and counts.due != counts.asked and (missing := undeclared(chunk)):
             raise ChainError(
                 f"device {last}: found {missing} questions due and unaccounted for, expected an event of a gap"
             )
         for track in chunk.tracks:
-            _check_time(min(track.times), max(track.times), span, last)
+            first, latest = min(track.times), max(track.times)
+            if first < EARLIEST_MS or latest > span:
+                _check_time(first, latest, span, last)
         for fault in chunk.faults:
             _check_time(fault.at, fault.at, span, last)
 

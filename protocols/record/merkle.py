@@ -1,7 +1,7 @@
 """The Merkle tree of RFC 6962, section 2.1, over SHA-256."""
 
-import hashlib
 from collections.abc import Sequence
+from hashlib import sha256
 
 from protocols.errors import ChainError
 
@@ -9,8 +9,8 @@ from protocols.errors import ChainError
 def root(leaves: Sequence[bytes]) -> bytes:
     """The tree's head over these leaves (2.1)."""
     if not leaves:
-        return hashlib.sha256().digest()
-    level = [_leaf(leaf) for leaf in leaves]
+        return sha256().digest()
+    level = [sha256(b"\x00" + leaf).digest() for leaf in leaves]
     while len(level) > 1:
         level = _above(level)
     return level[0]
@@ -48,14 +48,14 @@ def verify(leaf: bytes, index: int, size: int, path: Sequence[bytes], root: byte
 
 
 def _leaf(data: bytes) -> bytes:
-    return hashlib.sha256(b"\x00" + data).digest()
+    return sha256(b"\x00" + data).digest()
 
 
 def _node(left: bytes, right: bytes) -> bytes:
-    return hashlib.sha256(b"\x01" + left + right).digest()
+    return sha256(b"\x01" + left + right).digest()
 
 
 def _above(level: list[bytes]) -> list[bytes]:
     """The next level up; a node without a neighbour rises as it is, which is RFC 6962's split."""
-    pairs = [_node(level[i], level[i + 1]) for i in range(0, len(level) - 1, 2)]
+    pairs = [sha256(b"\x01" + left + right).digest() for left, right in zip(level[::2], level[1::2], strict=False)]
     return pairs + level[len(level) & ~1 :]

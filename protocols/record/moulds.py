@@ -108,7 +108,11 @@ class _TrackForm:
         """The track that begins at ``at``, and where it ends; None, or one of _STRAY, when it is another one."""
         if not data.startswith(self.lead, at):
             return None
-        first, at = _unsigned(data, at + len(self.lead))
+        at += len(self.lead)
+        if data[at] == _TWO and data[at + 1]:
+            first, at = data[at + 1] << 8 | data[at + 2], at + 3
+        else:
+            first, at = _unsigned(data, at)
         later = self.rest.unpack_from(data, at)
         differences: Sequence[int] = later[1::2]
         if later[::2] == self.twos and (not differences or min(differences) > 0xFF):
