@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Literal
 
+from cloud.accounting.energy import consumption
 from cloud.accounting.inventory import part
 from cloud.accounting.line import Line
 from cloud.accounting.units import ARITHMETIC
@@ -28,11 +29,11 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class Flow:
-    """tCO2e from one node to another, above 0. ``measured``: none of it rests on defaults for what was not metered."""
+    """tCO2e (or tce) from one node to another, above 0. ``measured``: none of it was declared or filled."""
 
     source: str
     target: str
-    tco2e: Decimal
+    amount: Decimal
     measured: bool
     lines: tuple[str, ...]
 
@@ -73,7 +74,31 @@ def diagram(lines: Sequence[Line]) -> Diagram:
             add(group, Node(f"out:{line.row}", "end", line.report), line)
     _close(nodes, sums)
     flows = [Flow(source, target, *found) for (source, target), found in sums.items()]
-    return Diagram(tuple(nodes.values()), tuple(flow for flow in flows if flow.tco2e > 0))
+    return Diagram(tuple(nodes.values()), tuple(flow for flow in flows if flow.amount > 0))
+
+
+def energy(lines: Sequence[Line]) -> Diagram:
+    """The same in tonnes of standard coal (GB/T 2589): what is burnt and bought, by source, into what was consumed.
+
+    Sold energy flows out of it. Lines whose standard coal is not known are not in it.
+    """
+    nodes: dict[str, Node] = {}
+    sums: dict[tuple[str, str], tuple[Decimal, bool, tuple[str, ...]]] = {}
+    for carrier in consumption(lines).carriers:
+        line = carrier.line
+        used = Node(f"item:{line.row}:{carrier.item}", "item", carrier.item)
+        whole = Node("total", "end", "total")
+        pair = (used, whole) if carrier.tce > 0 else (whole, Node(f"out:{line.row}", "end", line.report))
+        for node in pair:
+            nodes.setdefault(node.id, node)
+        key = (pair[0].id, pair[1].id)
+        tce, measured, held = sums.get(key, (Decimal(0), True, ()))
+        grown = ARITHMETIC.add(tce, abs(carrier.tce))
+        sums[key] = grown, measured and _measured(line), (*held, line.digest)
+    return Diagram(
+        tuple(nodes.values()),
+        tuple(Flow(source, target, *found) for (source, target), found in sums.items() if found[0] > 0),
+    )
 
 
 def _close(nodes: dict[str, Node], sums: dict[tuple[str, str], tuple[Decimal, bool, tuple[str, ...]]]) -> None:

@@ -5,12 +5,14 @@ from dataclasses import dataclass
 from decimal import Decimal
 from urllib.parse import quote
 
-from cloud.accounting import calculate, feeds
+from cloud.accounting import bounds, calculate, checks, feeds, headline
 from cloud.accounting import method as methods
+from cloud.accounting.energy import Consumption, consumption
 from cloud.accounting.inventory import Version, part
 from cloud.accounting.line import Line
 from cloud.accounting.quality import Quality, quality
 from cloud.accounting.subject import Subject
+from cloud.accounting.uncertainty import GAP, Uncertainty, uncertainty
 from cloud.accounting.units import ARITHMETIC
 from cloud.report.enterprise import leaf_name
 from protocols import messages
@@ -63,6 +65,16 @@ class Intensity:
 
 
 @dataclass(frozen=True, slots=True)
+class Found:
+    """What a cross-check found, and what to do about it."""
+
+    about: str
+    text: str
+    todo: str
+    blocks: bool
+
+
+@dataclass(frozen=True, slots=True)
 class AccountView:
     """An account's page. ``before``: the account of the period before, where there is one."""
 
@@ -70,6 +82,11 @@ class AccountView:
     name: str
     quality: Quality | None
     change: Decimal | None
+    incomparable: tuple[str, ...]
+    uncertainty: Uncertainty
+    improve: str
+    energy: Consumption
+    findings: tuple[Found, ...]
     before: Version | None
     sources: tuple[Source, ...]
     series: tuple[str, ...]
@@ -87,13 +104,20 @@ def view(
     content = version.content
     earlier = [one for one in history if one.content.period.end <= content.period.start]
     before = earlier[-1] if earlier else None
+    moved = None if before is None else headline.change([content], [before.content], "mom")
+    spread = uncertainty(content.lines)
     names = _series(history or [version], lang)
     other = messages.text("page.account.other", lang)
     return AccountView(
         version=version,
         name=content.name_zh if lang == "zh" else content.name_en,
         quality=quality(content.lines),
-        change=None if before is None else change(before.content.totals.total, content.totals.total),
+        change=None if moved is None or moved.percent is None else moved.percent.scaleb(-2),
+        incomparable=() if moved is None else tuple(_said(reason, lang) for reason in moved.reasons),
+        uncertainty=spread,
+        improve=_improve(spread),
+        energy=consumption(content.lines),
+        findings=tuple(_findings(content.lines, lang)),
         before=before,
         sources=sources(content.lines, lang),
         series=(*names, other) if len(_all_sources(history, lang)) > len(names) else names,
@@ -266,6 +290,20 @@ def _bar(version: Version, names: Sequence[str], more: bool, lang: Language) -> 
     if more:
         values.append(sum(found.values(), Decimal(0)) if found else None)
     return Bar(version.content.period.id, version.reference, tuple(values), version.state == "locked")
+
+
+def _findings(lines: Sequence[Line], lang: Language) -> Iterator[Found]:
+    """What the checks that need nothing beside the lines say of them."""
+    for one in (*checks.composites(lines, bounds.builtin()), *checks.ranges(lines)):
+        told = messages.text(f"check.{one.id}", lang, **one.figures)
+        yield Found(one.about, told, messages.text(f"check.{one.id}.do", lang), one.severity == "block")
+
+
+def _improve(spread: Uncertainty) -> str:
+    """The meter that adds most to what is unsure, as device.point; "" where no meter does."""
+    found = spread.improve
+    place = None if found is None else feeds.place(found.key.removeprefix(GAP).partition(" + ")[0])
+    return "" if place is None else f"{place.device}.{place.point}"
 
 
 def _said(reason: str, lang: Language) -> str:

@@ -23,6 +23,7 @@ Reference = Annotated[str, Path(max_length=120, pattern=r"^A-[A-Za-z0-9._@-]+$")
 Digest = Annotated[str, Path(pattern=r"^[0-9a-f]{16}$")]
 Month = Annotated[str | None, Query(max_length=24, pattern=r"^[0-9-]+$")]
 Boundary = Annotated[str | None, Query(max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+Of = Annotated[flow_pages.Kind, Query()]
 By = Annotated[str, Query(pattern="^(total|intensity|change|quality)$")]
 
 
@@ -114,21 +115,22 @@ def sources_csv(request: Request, reference: Reference, held: Held) -> Response:
 
 
 @router.get("/accounts/{reference}/flow")
-def flows(request: Request, reference: Reference, held: Held) -> HTMLResponse:
-    """Where the carbon comes from and where it goes."""
+def flows(request: Request, reference: Reference, held: Held, of: Of = "carbon") -> HTMLResponse:
+    """Where the carbon, or the energy, comes from and where it goes."""
     version, lang = _get(held, reference), render.language(request)
     name = version.content.name_zh if lang == "zh" else version.content.name_en
-    return render.page(request, "flow.html", version=version, name=name, rows=flow_pages.rows(version, lang))
+    return render.page(request, "flow.html", version=version, name=name, of=of, rows=flow_pages.rows(version, of, lang))
 
 
 @router.get("/accounts/{reference}/flow.csv")
-def flow_csv(request: Request, reference: Reference, held: Held) -> Response:
+def flow_csv(request: Request, reference: Reference, held: Held, of: Of = "carbon") -> Response:
     """The flows as a table."""
     version = _get(held, reference)
     rows = (
-        [one.source, one.target, one.value, one.measured] for one in flow_pages.rows(version, render.language(request))
+        [one.source, one.target, one.value, one.measured]
+        for one in flow_pages.rows(version, of, render.language(request))
     )
-    return _csv(f"{version.reference}-flow.csv", ["from", "to", "tCO2e", "measured"], rows)
+    return _csv(f"{version.reference}-flow.csv", ["from", "to", "tce" if of == "energy" else "tCO2e", "measured"], rows)
 
 
 @router.get("/city")

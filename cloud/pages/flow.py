@@ -2,14 +2,18 @@
 
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import Literal
 from urllib.parse import quote
 
 from cloud.accounting import flow
 from cloud.accounting import method as methods
+from cloud.accounting.energy import ELECTRICITY, HEAT
 from cloud.accounting.flow import Diagram, Node
 from cloud.accounting.inventory import Version
 from protocols import messages
 from protocols.messages import Language
+
+Kind = Literal["carbon", "energy"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,16 +27,16 @@ class FlowRow:
     links: tuple[str, ...]
 
 
-def rows(version: Version, lang: Language) -> tuple[FlowRow, ...]:
+def rows(version: Version, kind: Kind, lang: Language) -> tuple[FlowRow, ...]:
     """The flows of a version, names told apart where two nodes would be called alike."""
-    drawn = flow.diagram(version.content.lines)
+    drawn = (flow.energy if kind == "energy" else flow.diagram)(version.content.lines)
     names = _names(drawn, version, lang)
     page = f"/accounts/{quote(version.reference)}/lines/"
     return tuple(
         FlowRow(
             source=names[one.source],
             target=names[one.target],
-            value=one.tco2e,
+            value=one.amount,
             measured=one.measured,
             links=tuple(page + digest[:16] for digest in one.lines),
         )
@@ -61,6 +65,8 @@ def _name(node: Node, version: Version, lang: Language) -> str:
         row = known.rows.get(node.id.partition(":")[2])
         return node.name if row is None else row.zh if lang == "zh" else row.en
     _, number, item = node.id.split(":", 2)
+    if item in (ELECTRICITY, HEAT):
+        return messages.text(f"page.flow.node.{item}", lang)
     row = known.rows.get(number)
     named = known.items(row).get(item) if row is not None and row.needs_item() and item else None
     return node.name if named is None else named.zh if lang == "zh" else named.en

@@ -6,7 +6,7 @@ from decimal import Decimal
 import msgspec
 import pytest
 
-from cloud.accounting import calculate, factors, flow, inventory, method
+from cloud.accounting import calculate, energy, factors, flow, inventory, method
 from cloud.accounting.calculate import Entry, Given, Programme
 from cloud.accounting.line import Grade, Line
 from cloud.accounting.quality import quality
@@ -54,11 +54,11 @@ def test_what_flows_into_the_total_is_the_total_and_every_node_is_balanced() -> 
     found = lines()
     drawn = flow.diagram(found)
     total = inventory.totals(found).total
-    assert sum(one.tco2e for one in drawn.flows if one.target == "total") == total
+    assert sum(one.amount for one in drawn.flows if one.target == "total") == total
     for node in drawn.nodes:
         if node.column == "class" or node.id == "row:24-01":
-            into = sum(one.tco2e for one in drawn.flows if one.target == node.id)
-            out = sum(one.tco2e for one in drawn.flows if one.source == node.id)
+            into = sum(one.amount for one in drawn.flows if one.target == node.id)
+            out = sum(one.amount for one in drawn.flows if one.source == node.id)
             assert into == out
     assert {one.target for one in drawn.flows if one.source == "class:indirect"} == {"out:24-10", "total"}
 
@@ -79,3 +79,11 @@ def test_memo_lines_flow_nowhere() -> None:
 def replace_class(line: Line) -> Line:
 
     return msgspec.structs.replace(line, class_="memo")
+
+
+def test_energy_flows_in_standard_coal() -> None:
+    found = lines()
+    drawn = flow.energy(found)
+    flowing = sum(one.amount for one in drawn.flows if one.target == "total")
+    assert abs(flowing - energy.consumption(found).tce) < Decimal("1e-20")
+    assert {node.name for node in drawn.nodes} >= {"anthracite", "diesel", "electricity", "total"}
