@@ -387,13 +387,6 @@ _BLOCKS = (
         _activity("purchased", "MWh", "同期外购电量", "electricity purchased in the same time"),
         _parameter("EF", "tCO2/MWh", "电网排放因子", "grid factor"),
     ),
-    _block(
-        "REPLACED", "替代基准情景", "what a baseline would have emitted beyond it", "CO2",
-        _["AD"] * (_["EF_base"] - _["EF_project"]),
-        _activity("AD", "t MWh 1e4Nm3 m3", "活动量", "amount"),
-        _parameter("EF_base", "tCO2/t tCO2/MWh tCO2/1e4Nm3 tCO2/m3", "基准排放因子", "baseline factor"),
-        _parameter("EF_project", "tCO2/t tCO2/MWh tCO2/1e4Nm3 tCO2/m3", "项目排放因子", "project factor"),
-    ),
 )  # fmt: skip
 BLOCKS: Mapping[str, Block] = {block.id: block for block in _BLOCKS}
 
