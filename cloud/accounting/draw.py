@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date
 
-from cloud.accounting import calculate, inventory
+from cloud.accounting import calculate, inventory, offsets
 from cloud.accounting.calculate import Entry, Known, Programme
 from cloud.accounting.factors import FactorSet
 from cloud.accounting.inventory import Filled, Inventory
@@ -55,6 +55,8 @@ def draw(
     programme = Programme(subject.id, factors, subject.region, subject.basis, subject.gwp or "")
     found = tuple(calculate.lines(method, sorted(drawn.entries, key=_order(method)), programme, shared))
     reasons = dict.fromkeys((*drawn.reasons, *(reason for line in found for reason in line.reasons)))
+    if offsets.beyond(found):
+        reasons[offsets.BEYOND] = None
     return Inventory(
         schema="tanmeter-account/2",
         subject=subject.id,
