@@ -55,7 +55,7 @@ bench: setup
 	@$(BIN)/python -m benchmarks
 
 prove: setup packages
-	@$(BIN)/python -m proofs --tier $(TIER) --workers $(WORKERS)
+	@$(BIN)/python -m proofs --tier $(TIER)
 
 docs: setup
 	$(BIN)/python docs/generate.py

@@ -1,9 +1,11 @@
-"""``python -m proofs [PART ...]``: run the parts of the proof, two at a time, and print one table.
+"""``python -m proofs [PART ...]``: run the parts of the proof, some at a time, and print one table.
 
-A part is a module of this folder with ``prove(tier, seed)``, which yields lines. Exit code 1 when a line does not hold.
+A part is a module of this folder; what of it runs by itself is a function of (tier, seed) that yields lines. Exit code
+1 when a line does not hold.
 """
 
 import argparse
+import os
 import platform
 import subprocess
 import sys
@@ -15,8 +17,16 @@ from pathlib import Path
 
 from proofs.line import Line, Tier
 
+RUNS = (
+    *("simulation:prove", "power_cuts:prove_gateway", "faults:prove", "kills:prove_gateway", "power_cuts:prove_prunes"),
+    *("kills:prove_random", "bytes:prove", "kills:prove_collector", "power_cuts:prove_collector"),
+    "power_cuts:prove_controls",
+)
+"""What runs in a process of its own, the longest first: the parts' modules and functions."""
 PARTS = ("simulation", "power_cuts", "kills", "bytes", "faults")
-"""The longest first."""
+"""In the order of the table."""
+WORKERS = len(os.sched_getaffinity(0)) + 1
+"""Much of the proof waits: for a disk, a meter, the end of a process."""
 ROOT = Path(__file__).parent.parent
 SEED = 20260101
 
@@ -25,13 +35,15 @@ def main() -> int:
     """Run, print, and say by the exit code whether all of it holds."""
     asked = _arguments()
     if asked.only:
-        for line in import_module(f"proofs.{asked.only}").prove(Tier(asked.tier), asked.seed):
+        part, _, prove = asked.only.partition(":")
+        for line in getattr(import_module(f"proofs.{part}"), prove)(Tier(asked.tier), asked.seed):
             print(line.to_json(), flush=True)
         return 0
-    began = time.monotonic()
+    began, parts = time.monotonic(), asked.parts or PARTS
+    runs = [run for run in RUNS if run.partition(":")[0] in parts]
     with ThreadPoolExecutor(asked.workers) as workers:
-        found = list(workers.map(lambda part: _part(part, asked.tier, asked.seed), asked.parts or PARTS))
-    lines = [line for part in found for line in part]
+        found = list(workers.map(lambda run: _lines(run, asked.tier, asked.seed), runs))
+    lines = sorted([line for run in found for line in run], key=lambda line: PARTS.index(line.part))
     print(_head(asked.tier, asked.seed, time.monotonic() - began))
     print("\n".join(table(lines)))
     failed = [line for line in lines if line.faults]
@@ -57,16 +69,16 @@ def table(lines: Sequence[Line]) -> list[str]:
     return rows
 
 
-def _part(part: str, tier: str, seed: int) -> list[Line]:
-    """The lines of a part, run in a process of its own; a part that breaks is a line that fails."""
+def _lines(run: str, tier: str, seed: int) -> list[Line]:
+    """The lines of a run, in a process of its own; one that breaks is a line that fails."""
     began = time.monotonic()
-    command = [sys.executable, "-m", "proofs", "--only", part, "--tier", tier, "--seed", str(seed)]
+    command = [sys.executable, "-m", "proofs", "--only", run, "--tier", tier, "--seed", str(seed)]
     ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     lines = [Line.from_json(text) for text in ran.stdout.splitlines() if text.startswith("{")]
     if ran.returncode or not lines:
         told = tuple(ran.stderr.splitlines()[-12:])
-        lines.append(Line(part, "the part itself ended", seed, 1, 1, found=told))
-    print(f"{part}: {len(lines)} lines in {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
+        lines.append(Line(run.partition(":")[0], f"{run} ended by itself", seed, 1, 1, found=told))
+    print(f"{run}: {len(lines)} lines in {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
     return lines
 
 
@@ -82,9 +94,12 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(PARTS))
     parser.add_argument("--tier", choices=[str(tier) for tier in Tier], default=str(Tier.PULL))
     parser.add_argument("--seed", type=int, default=SEED)
-    parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--only", choices=PARTS, help="one part, its lines as JSON")
-    return parser.parse_args()
+    parser.add_argument("--workers", type=int, default=WORKERS, help="how many runs at a time")
+    parser.add_argument("--only", choices=RUNS, help="one run, its lines as JSON")
+    asked = parser.parse_args()
+    if unknown := set(asked.parts) - set(PARTS):
+        parser.error(f"found {', '.join(sorted(unknown))}, expected {', '.join(PARTS)}")
+    return asked
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from random import Random
 
@@ -37,12 +38,28 @@ STRIDE = 1
 """Every so manyth point of a sweep; the proof tries all of them."""
 
 
-def prove(tier: Tier, seed: int) -> Iterator[Line]:
-    """The lines of this part."""
+def prove_gateway(tier: Tier, seed: int) -> Iterator[Line]:
+    """A gateway at every call of the system; on every tier all of them."""
+    with _folder() as folder:
+        yield from sweep_gateway(folder, seed)
+
+
+def prove_collector(tier: Tier, seed: int) -> Iterator[Line]:
+    """A collector at every call of the system; on every tier all of them."""
+    with _folder() as folder:
+        yield from sweep_collector(folder, seed)
+
+
+def prove_random(tier: Tier, seed: int) -> Iterator[Line]:
+    """Both, at random."""
+    with _folder() as folder:
+        yield random_kills(folder, KILLS[tier], seed)
+
+
+@contextmanager
+def _folder() -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="tanmeter-kills-") as place:
-        yield from sweep_gateway(Path(place) / "gateway-sweep", seed)
-        yield from sweep_collector(Path(place) / "collector-sweep", seed)
-        yield random_kills(Path(place) / "random", KILLS[tier], seed)
+        yield Path(place) / "lived"
 
 
 # ---- the gateway

@@ -1,8 +1,9 @@
 """A line of the proof holds only when something was tried, every planned fault fired, and a control was caught."""
 
 from dataclasses import replace
+from importlib import import_module
 
-from proofs.__main__ import table
+from proofs.__main__ import PARTS, RUNS, table
 from proofs.line import Line
 
 HELD = Line("kills", "agent killed", 7, 100, 0, {"killed": 3}, figures="quick", found=())
@@ -29,3 +30,9 @@ def test_the_table_names_what_failed_and_what_was_not_tried() -> None:
     rows = table([HELD, replace(HELD, violations=2), replace(HELD, tried=0, not_here="no such device")])
     assert "| agent killed |" in rows[2] and "**agent killed**" in rows[3]
     assert "not here: no such device" in rows[4]
+
+
+def test_every_part_has_runs_and_every_run_is_there() -> None:
+    assert {run.partition(":")[0] for run in RUNS} == set(PARTS)
+    for part, _, prove in (run.partition(":") for run in RUNS):
+        assert callable(getattr(import_module(f"proofs.{part}"), prove))
