@@ -5,7 +5,7 @@ superseded once a newer one stands beside it. Late data, a new factor or another
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -129,6 +129,12 @@ def get(store: Store, reference: str) -> Version:
 def versions(store: Store, account: str) -> list[Version]:
     """Every version of an account as it stands, oldest first."""
     return [_stands(store, row) for row in store.entry_versions("account", account, heads=False)]
+
+
+def walk(store: Store, subject: str | None = None, period: str | None = None) -> Iterator[Version]:
+    """The newest version of every account as it was issued, one after another, however many there are."""
+    for row in store.entries("account", subject=subject, period=period):
+        yield issued(store, row.id, row.version)
 
 
 def listing(store: Store, subject: str | None = None, period: str | None = None) -> list[Version]:

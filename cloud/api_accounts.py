@@ -186,7 +186,7 @@ def export(reference: AccountId, held: Held, asked: Annotated[ExportQuery, Query
 @router.get("/exports/lines")
 def export_lines(held: Held, asked: Annotated[LinesExportQuery, Query()]) -> Response:
     """The lines of the newest version of every account of a period, as one table or one JSON object a line."""
-    versions = accounts.listing(held.store, asked.subject, asked.period)
+    versions = accounts.walk(held.store, asked.subject, asked.period)
     rows = account_show.rows(version.content for version in versions)
     label = f"lines-{asked.period}"
     if asked.format == "csv":

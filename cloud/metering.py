@@ -5,30 +5,32 @@ from dataclasses import replace
 
 from cloud import gauges, statements
 from cloud.accounting import conditions, feeds
+from cloud.accounting import period as periods
 from cloud.accounting.feeds import Fed
 from cloud.accounting.metered import Metered, known_until, metered
 from cloud.accounting.period import Period
-from cloud.accounting.subject import Meter, Subject
+from cloud.accounting.subject import ZONE, Meter, Subject
 from cloud.accounting.units import quantity, unit
 from cloud.intervals import Interval
 from cloud.rows import Gateway
 from cloud.store import Store
 from protocols.errors import ActivityError
 
+DAY_MS = 86_400_000
 KINDS = {"cumulative": "counter", "instantaneous": "rate"}
 
 
 def through(store: Store, subject: Subject, period: Period, now: int) -> int:
-    """How far the figures of a period go (UTC ms): its end, or while it runs up to the newest reading of a meter."""
+    """How far the figures of a period go (UTC ms): its end, or while it runs up to the newest reading of a meter.
+
+    Without a meter it goes up to the midnight before ``now``.
+    """
     if now >= period.end:
         return period.end
-    found = [
-        known_until(one)
-        for meter in _mains(subject)
-        for gateway in gateways(store, subject, meter)
-        for one in _series(store, gateway, meter, period.start, period.end)[-1:]
-    ]
-    return max(found, default=min(max(now, period.start), period.end))
+    held = [(gateway, meter) for meter in _mains(subject) for gateway in gateways(store, subject, meter)]
+    newest = max((_newest(store, gateway, meter, period, now) for gateway, meter in held), default=0)
+    today = periods.midnight(periods.day(now, ZONE), ZONE)
+    return newest or min(max(today, period.start), period.end)
 
 
 def fed(store: Store, subject: Subject, period: Period, until: int) -> Iterator[Fed]:
@@ -91,6 +93,14 @@ def _mains(subject: Subject) -> Iterator[Meter]:
 
 def _series(store: Store, gateway: Gateway, meter: Meter, start: int, end: int) -> list[Interval]:
     return [row.interval for row in store.series(gateway.id, meter.device, meter.point, start, end)]
+
+
+def _newest(store: Store, gateway: Gateway, meter: Meter, period: Period, now: int) -> int:
+    """Up to when a meter is known within a period (UTC ms), 0 for nothing: its last day is looked at first."""
+    for start in (max(period.start, now - DAY_MS), period.start):
+        for one in _series(store, gateway, meter, start, period.end)[-1:]:
+            return known_until(one)
+    return 0
 
 
 def _nothing(meter: Meter, start: int, end: int, until: int) -> Metered:

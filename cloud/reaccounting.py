@@ -4,7 +4,6 @@ The activity is taken out of the lines of the newest version, so that no interva
 method alone. Late activity is the business of ``account_closing``.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from cloud import accounts, subjects
@@ -35,7 +34,7 @@ def again(store: Store, library: Library, now: int, *, subject: str | None = Non
     done = Done(0, 0, [])
     rows: list[JournalRow] = []
     shared: Known = {}
-    for version in _newest(store, subject, period):
+    for version in accounts.walk(store, subject, period):
         done.seen += 1
         try:
             newer = _again(store, library, version, now, shared)
@@ -49,11 +48,6 @@ def again(store: Store, library: Library, now: int, *, subject: str | None = Non
             rows = []
     done.made += len(store.keep(rows)) if rows else 0
     return done
-
-
-def _newest(store: Store, subject: str | None, period: str | None) -> Iterator[Version]:
-    for head in store.entries("account", subject=subject, period=period):
-        yield accounts.issued(store, head.id, head.version)
 
 
 def _again(store: Store, library: Library, version: Version, now: int, shared: Known) -> Version | None:

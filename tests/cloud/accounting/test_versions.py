@@ -397,3 +397,11 @@ def test_a_new_factor_makes_newer_versions_of_the_same_activity(city: City) -> N
     assert "factor.earlier-year" not in after.content.reasons
     assert reaccounting.again(city.store, library, city.now).made == 0
     assert accounts.content(city.store, library, "S-DEMO", DAY, city.now)[0].digest == after.digest
+
+
+def test_an_open_period_of_documents_alone_is_issued_once_a_day(city: City) -> None:
+    city.declare(gas("1.5", start="2026-10-01", end="2026-10-02").replace(b"S-DEMO", b"S-OTHER"))
+    october = accounts.period_of("2026-10")
+    first = accounts.close(city.store, LIBRARY, "S-OTHER", october, city.now)
+    assert first.content.period.through == "2026-10-04T00:00:00+08:00" and "account.open" in first.content.reasons
+    assert accounts.close(city.store, LIBRARY, "S-OTHER", october, city.now + 60_000) == first
