@@ -178,15 +178,6 @@ def _once(row: Row, entry: Entry, taken: _Taken) -> None:
     taken.setdefault((row.row, entry.label), []).append((entry.start, entry.end))
 
 
-def again(line: Line) -> Decimal:
-    """The line's tCO2e worked out once more from what it says itself: its symbols, its block, its GWP and sign."""
-    named: tuple[Activity | Used, ...] = (*line.activities, *line.parameters)
-    values = {one.symbol: unit(one.unit).coherent(one.value) for one in named}
-    mass = blocks.block(line.block).formula.value(values).quantize(PLACES, context=ARITHMETIC)
-    tco2e = ARITHMETIC.multiply(mass, line.gwp)
-    return plain(tco2e if line.sign == 1 else tco2e.copy_negate())
-
-
 def _source(method: Method, entry: Entry, programme: Programme) -> _Source:
     row = method.row(entry.row)
     if row.needs_item() and entry.item not in (items := method.items(row)):

@@ -1,16 +1,17 @@
 """What the pages of an account show: an enterprise's month, its sources and what changed; one line and its proof."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from urllib.parse import quote
+from typing import Any
 
-from cloud.accounting import bounds, calculate, checks, feeds, headline
+from cloud.accounting import bounds, checks, feeds, headline, replayed, worked
 from cloud.accounting import method as methods
 from cloud.accounting.energy import Consumption, consumption
 from cloud.accounting.inventory import Version, part
 from cloud.accounting.line import Line
 from cloud.accounting.quality import Quality, quality
+from cloud.accounting.statement import plain
 from cloud.accounting.subject import Subject
 from cloud.accounting.uncertainty import GAP, Uncertainty, uncertainty
 from cloud.accounting.units import ARITHMETIC
@@ -222,47 +223,35 @@ def row(version: Version, lang: Language) -> Row:
 
 
 @dataclass(frozen=True, slots=True)
-class Link:
-    """Where the activity of a line was measured."""
-
-    address: str
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
 class LineView:
-    """One line's page. ``repeats``: worked out again from its own record it comes out the same."""
+    """One line's page. ``repeats``: worked out again from its own record it comes out the same; ``worked``: how.
+
+    ``increments``: of each metered activity its registers, the blocks that hold them, the statements that prove them.
+    """
 
     line: Line
     reference: str
     repeats: bool
-    links: tuple[Link, ...]
+    worked: str
+    increments: tuple[Mapping[str, Any], ...]
     reasons: tuple[str, ...]
     document: str
     leaf: str
 
 
-def line_view(version: Version, line: Line, lang: Language) -> LineView:
-    """Where a line comes from: its formula, values, meters and method."""
+def line_view(version: Version, line: Line, increments: Sequence[Mapping[str, Any]], lang: Language) -> LineView:
+    """Where a line comes from: its formula, values, registers and method."""
     known = methods.builtin().get(line.method)
     return LineView(
         line=line,
         reference=version.reference,
-        repeats=calculate.again(line) == line.tco2e,
-        links=tuple(_links(line)),
+        repeats=plain(replayed.tonnes(line, replayed.values(line))) == line.tco2e,
+        worked=worked.formula(line),
+        increments=tuple(increments),
         reasons=tuple(_said(reason, lang) for reason in line.reasons),
         document=known.document if known else "",
         leaf=leaf_name(line.leaf, lang),
     )
-
-
-def _links(line: Line) -> Iterator[Link]:
-    for one in line.activities:
-        for reference in one.reference.split(" + "):
-            place = feeds.place(reference)
-            if place is not None:
-                path = f"/meters/{quote(place.gateway)}/{quote(place.device)}?point={quote(place.point)}"
-                yield Link(path, f"{place.device}.{place.point}")
 
 
 def _counted(version: Version, lang: Language) -> list[Source]:

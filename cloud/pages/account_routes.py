@@ -9,7 +9,7 @@ from fastapi import APIRouter, Path, Query
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
-from cloud import accounts, problem, subjects
+from cloud import account_proof, accounts, problem, subjects
 from cloud.accounting.inventory import Version
 from cloud.collector import Collector, Held
 from cloud.pages import account as account_pages
@@ -63,7 +63,9 @@ def line(request: Request, reference: Reference, digest: Digest, held: Held) -> 
     found = [one for one in version.content.lines if one.digest.startswith(digest)]
     if not found:
         raise problem.missing("line", digest)
-    return render.page(request, "line.html", view=account_pages.line_view(version, found[0], render.language(request)))
+    increments = account_proof.increments(held.store, found[0])
+    view = account_pages.line_view(version, found[0], increments, render.language(request))
+    return render.page(request, "line.html", view=view)
 
 
 @router.get("/accounts/{reference}/lines.csv")

@@ -9,7 +9,7 @@ import openpyxl
 import pypdf
 import pytest
 
-from cloud import accounts
+from cloud import accounts, factor_shelf, subjects
 
 HTML = {"accept": "text/html"}
 REF = "A-E-08-2026-10@1"
@@ -84,6 +84,35 @@ def test_a_line_opens_with_its_formula_values_and_a_recomputation(town: Any) -> 
     text = see(town, f"/accounts/{REF}/lines/{line.digest[:16]}")
     assert all(part in text for part in (line.formula, line.parameters[0].id, line.digest, "重算一致"))
     assert town.client.get(f"/accounts/{REF}/lines/{'0' * 16}", headers=HTML).status_code == 404
+
+
+WORKS = """
+schema = 1
+[[subject]]
+id = "WORKS"
+zh = "示例机械厂"
+en = "Example works"
+kind = "enterprise"
+category = "industry"
+method = "ndrc-24-2015"
+site = "S-DEMO"
+meter = [{ device = "M-01", point = "energy_import", row = "24-08", symbol = "AD" }]
+"""
+
+
+@pytest.mark.parametrize("lang", ["zh", "en"])
+def test_a_metered_line_leads_to_the_frames_of_its_registers(full: Any, lang: str) -> None:
+    house, _ = full
+    subjects.take(house.store, "works.toml", WORKS.encode(), by="w", now=house.now)
+    library = factor_shelf.library(None)
+    version = accounts.close(house.store, library, "WORKS", accounts.period_of("2026-10-03"), house.now)
+    (line,) = version.content.lines
+    assert line.activities[0].grade == "metered"
+    page = Page(see(house, f"/accounts/{version.reference}/lines/{line.digest[:16]}", lang))
+    blocks = [link for link in page.links if link.startswith("/blocks/")]
+    assert len(blocks) == 2
+    for link in [*blocks, *(link for link in page.links if link.startswith(("/meters/", "/statements/")))]:
+        assert house.client.get(link, headers=HTML).status_code == 200
 
 
 def test_the_city_ranks_everybody_and_its_csv_says_the_same(town: Any) -> None:
