@@ -1,5 +1,6 @@
 """Guidelines 13 to 24, worked by hand: every row with its inputs, the arithmetic written out, and the total."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import date
@@ -241,3 +242,20 @@ def test_default_and_measured_gas_content_of_an_open_pit_agree() -> None:
 def test_urea_keeps_its_share_until_the_print_is_seen() -> None:
     held = method.get("ndrc-22-2015").parameter("P_urea", None)
     assert (held.quantity.value, held.standing, held.status) == (D("0.325"), "memory", "DRAFT")
+
+
+OURS = [known for known in method.builtin().values() if (known.industry or 99) >= 13]
+
+
+@pytest.mark.parametrize("known", OURS, ids=lambda known: known.id)
+def test_everything_says_its_name_its_source_and_its_doubts_in_both_languages(known: method.Method) -> None:
+    names = [(known.zh, known.en), (known.reason_zh, known.reason)]
+    for row in known.rows.values():
+        names += [(row.zh, row.en), (row.source_zh, row.source)]
+        names += [(item.zh, item.en) for item in known.items(row).values()]
+        names += [(row.baseline_zh, row.baseline_en)] if row.class_ == "reduction" else []
+    for held in known.sets:
+        names += [(value.zh, value.en) for value in held.values.values()]
+    for zh, en in names:
+        assert re.search(r"[\u4e00-\u9fff]", zh), (zh, en)
+        assert en and not re.search(r"[a-z]_[a-z]|[\u4e00-\u9fff]", en), (zh, en)
