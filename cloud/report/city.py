@@ -89,7 +89,7 @@ def _tree(found: Bridge, lang: Language) -> Table:
         node = tree.nodes[name]
         value = rolled.reduction if name.startswith("reduction") else rolled.tco2e
         called = node.zh if lang == "zh" else node.en
-        mark = "" if node.in_standard else f"（{messages.text('page.city.extension', lang)}）"
+        mark = "" if node.in_standard or not node.leaf else f"（{messages.text('page.city.extension', lang)}）"
         rows.append((text("\u3000" * (node.level - 1) + called + mark), amount(value)))
     head = (messages.text("report.column.leaf", lang), messages.text("report.column.tco2e", lang))
     return Table(messages.text("report.table.tree", lang), head, tuple(rows), BOTH, (4, 1))

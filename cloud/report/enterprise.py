@@ -29,7 +29,7 @@ def compose(version: Version, method: Method, about: Mapping[str, str], lang: La
     ``address``: where the collector's pages are, without a slash at the end.
     """
     say = partial(_say, lang)
-    sheets = _Sheets(version, lang, f"{address}/accounts/{version.reference}")
+    sheets = _Sheets(version, method, lang, f"{address}/accounts/{version.reference}")
     content = version.content
     name = content.name_zh if lang == "zh" else content.name_en
     return Document(
@@ -68,6 +68,8 @@ def _parts(sheets: "_Sheets", method: Method, about: Mapping[str, str], lang: La
     yield Heading(1, say("chapter.emissions"))
     yield Paragraph(_summary(sheets, lang))
     yield sheets.by_class()
+    if (beside := sheets.beside()) is not None:
+        yield beside
     yield sheets.by_gas()
     yield sheets.by_leaf()
     yield Heading(1, say("chapter.activity"))
@@ -113,19 +115,30 @@ def _quality(sheets: "_Sheets", method: Method, lang: Language) -> Iterator[Part
 class _Sheets:
     """The tables of one version."""
 
-    def __init__(self, version: Version, lang: Language, page: str) -> None:
+    def __init__(self, version: Version, method: Method, lang: Language, page: str) -> None:
         self.version, self.lang, self.page = version, lang, page
+        self._items = {
+            (row.row, name): item.zh if lang == "zh" else item.en
+            for row in method.rows.values()
+            for name, item in method.items(row).items()
+        }
         self._lines: Sequence[Line] = version.content.lines
         self._say = partial(_say, lang)
 
     def by_class(self) -> Table:
         """Direct, fixed, indirect and offset, and what they add up to."""
         totals = self.version.content.totals
-        rows = [(text(self._say(f"class.{name}")), amount(getattr(totals, name))) for name in GROUPS]
-        rows.append((text(self._say("class.total")), amount(totals.total)))
-        beside = [(text(self._say(f"class.{name}")), amount(getattr(totals, name))) for name in ("memo", "reduction")]
+        names = (*GROUPS, "total")
+        rows = tuple((text(self._say(f"class.{name}")), amount(getattr(totals, name))) for name in names)
         caption = self._say("table.class")
-        return Table(caption, self._head("source", "tco2e"), (*beside, *rows), ("left", "right"), (3, 1), caption, 1)
+        return Table(caption, self._head("source", "tco2e"), rows, ("left", "right"), (3, 1), caption, 1)
+
+    def beside(self) -> Table | None:
+        """What stands beside the total: memo lines and the ledger of reductions; None where there is nothing."""
+        totals = self.version.content.totals
+        held = {name: getattr(totals, name) for name in ("memo", "reduction") if getattr(totals, name)}
+        rows = [(text(self._say(f"class.{name}")), amount(value)) for name, value in held.items()]
+        return self._table("beside", ("source", "tco2e"), rows, (3, 1)) if rows else None
 
     def by_gas(self) -> Table:
         """What each gas has of the total."""
@@ -163,7 +176,7 @@ class _Sheets:
         grade = self._say(f"grade.{one.grade}")
         rests = " · ".join(part for part in (one.reference, one.by, one.sha256[:12]) if part)
         link = self._at(line)
-        name, item = text(line.report, link), text(line.item or line.label)
+        name, item = text(line.report, link), text(self._item(line))
         return name, item, text(one.symbol), exact(one.value), text(one.unit), text(grade), text(rests)
 
     def factors(self) -> Table:
@@ -173,7 +186,7 @@ class _Sheets:
             for used in line.parameters:
                 row = (
                     text(line.report, self._at(line)),
-                    text(line.item),
+                    text(self._item(line)),
                     text(used.symbol),
                     exact(used.value),
                     text(used.unit),
@@ -234,6 +247,10 @@ class _Sheets:
 
     def _head(self, *names: str) -> tuple[str, ...]:
         return tuple(self._say(f"column.{name}") for name in names)
+
+    def _item(self, line: Line) -> str:
+        """What the method calls the line's item, else its label."""
+        return self._items.get((line.row, line.item), line.item) or line.label
 
     def _at(self, line: Line) -> str:
         return f"{self.page}#{line.digest[:16]}"

@@ -117,7 +117,7 @@ def _table(word: Any, part: Table) -> None:
     table.alignment, table.autofit = WD_TABLE_ALIGNMENT.CENTER, False
     _lines(table)
     for index, name in enumerate(part.head):
-        _write(table.rows[0].cells[index], Cell(name), "left", bold=True)
+        _write(table.rows[0].cells[index], Cell(name), part.align[index], bold=True)
     _repeat(table.rows[0])
     for number, row in enumerate(part.rows):
         bold = number >= len(part.rows) - part.totals
@@ -126,6 +126,7 @@ def _table(word: Any, part: Table) -> None:
             _write(cells[index], cell, part.align[index], bold=bold)
     whole = sum(part.widths)
     for index, width in enumerate(part.widths):
+        table.columns[index].width = Cm(TEXT_CM * width / whole)
         for cell in table.columns[index].cells:
             cell.width = Cm(TEXT_CM * width / whole)
     word.add_paragraph()
