@@ -16,6 +16,7 @@ import typer
 from rich.console import Console
 
 from cloud.account_subject_commands import activity, signer, subject
+from cloud.indicator_commands import COMMANDS
 from protocols import messages
 from protocols.errors import UnknownNameError
 
@@ -27,6 +28,8 @@ account = typer.Typer(no_args_is_help=True, add_completion=False)
 account.add_typer(subject, name="subject")
 account.add_typer(activity, name="activity")
 account.add_typer(signer, name="signer")
+for _command in COMMANDS:
+    account.command()(_command)
 
 Data = Annotated[Path, typer.Option("--data", envvar="TANMETER_DATA", help="folder with the collector's store and key")]
 DATA = Path("/var/lib/tanmeter-collector")

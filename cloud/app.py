@@ -20,12 +20,15 @@ from cloud import (
     api_account,
     api_accounts,
     api_health,
+    api_indicators,
     api_record,
     api_report,
     closing,
+    early_warning,
     factor_shelf,
     ingest_route,
 )
+from cloud.city import City
 from cloud.collector import Collector
 from cloud.guard import Guard
 from cloud.ingest_route import described
@@ -36,6 +39,7 @@ from protocols.errors import TanmeterError
 
 CLOSE_EVERY_S = 20.0
 CLOSE_ACCOUNTS_EVERY_S = 300.0
+WATCH_EVERY_S = 30.0
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +59,7 @@ def create_app(collector: Collector) -> ASGIApp:
         responses={"4XX": {"description": "A problem (RFC 9457)", "content": {"application/problem+json": {}}}},
     )
     app.state.collector = collector
+    app.state.city = City(collector.store)
     for path in WAYS:
         app.router.routes.append(Route(path, ingest_route.Intake(path), methods=["POST"]))
     app.openapi = lambda: _described(app)  # type: ignore[method-assign]
@@ -62,6 +67,7 @@ def create_app(collector: Collector) -> ASGIApp:
         api_record.router,
         api_account.router,
         api_accounts.router,
+        api_indicators.router,
         api_health.router,
         api_report.router,
         routes.router,
@@ -83,9 +89,10 @@ def _described(app: FastAPI) -> dict[str, Any]:
 
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
-    """While it serves, periods that are over are closed."""
+    """While it serves, periods that are over are closed, and what changed is judged for warnings."""
     collector = app.state.collector
     tasks = [asyncio.create_task(work(collector)) for work in (_close_periods, _close_accounts)]
+    tasks.append(asyncio.create_task(_watch(app.state.city, collector)))
     try:
         yield
     finally:
@@ -114,3 +121,16 @@ async def _close_accounts(collector: Collector) -> None:
         except Exception:
             log.exception("closing accounts failed")
         await asyncio.sleep(CLOSE_ACCOUNTS_EVERY_S)
+
+
+async def _watch(city: City, collector: Collector) -> None:
+    """Judge what the journal brought. From its beginning once: a warning that stands already stays as it is."""
+    after = 0
+    while True:
+        try:
+            after, happened = await asyncio.to_thread(early_warning.watch, city, after, collector.now())
+            for event in happened:
+                log.info("warning %s of %s %s: %s", event.kind, event.subject, event.about, event.happened)
+        except Exception:
+            log.exception("early warning failed")
+        await asyncio.sleep(WATCH_EVERY_S)

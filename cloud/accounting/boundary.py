@@ -13,9 +13,10 @@ and what is left of its own, so that 1000 over 300 and 400 is 1000 with a residu
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal
+from typing import Protocol
 
 from cloud.accounting import reductions
 from cloud.accounting.indicators import Rolled
@@ -32,6 +33,72 @@ TRADED: tuple[Class, ...] = ("indirect_electricity", "indirect_heat", "indirect_
 """What is a supplier's direct emission and a buyer's indirect one at once."""
 OFFSET: Class = "indirect_electricity_offset"
 _ZERO, _ONE = Decimal(0), Decimal(1)
+
+
+class Countable(Protocol):
+    """What a roll-up asks of a line."""
+
+    @property
+    def id(self) -> str:
+        """Its name within its subject."""
+
+    @property
+    def subject(self) -> str:
+        """Whose it is."""
+
+    @property
+    def start(self) -> str:
+        """Its first day."""
+
+    @property
+    def end(self) -> str:
+        """The day after its last."""
+
+    @property
+    def class_(self) -> Class:
+        """What it adds to."""
+
+    @property
+    def leaf(self) -> str:
+        """Where it is shown."""
+
+    @property
+    def supplier(self) -> str:
+        """Who sold it."""
+
+    @property
+    def tco2e(self) -> Decimal:
+        """How much, signed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Condensed:
+    """Lines of one subject that a boundary cannot tell apart, as one; ``count`` of them."""
+
+    id: str
+    subject: str
+    start: str
+    end: str
+    class_: Class
+    leaf: str
+    supplier: str
+    tco2e: Decimal
+    count: int = 1
+
+
+def condense(lines: Iterable[Line]) -> tuple[Condensed, ...]:
+    """Lines as few as a roll-up needs: a bridge over these says what one over the lines says."""
+    found: dict[tuple[object, ...], Condensed] = {}
+    for line in lines:
+        supplier = line.supplier if line.class_ in (*TRADED, OFFSET) else ""
+        key = (line.subject, line.start, line.end, line.class_, line.leaf, supplier, line.tco2e < 0)
+        held = found.get(key)
+        if held is None:
+            own = (line.subject, line.start, line.end, line.class_, line.leaf, supplier)
+            found[key] = Condensed(line.id, *own, line.tco2e)
+        else:
+            found[key] = replace(held, tco2e=EXACT.add(held.tco2e, line.tco2e), count=held.count + 1)
+    return tuple(found.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +159,7 @@ class Bridge:
 class _Item:
     """A line and how much of it counts; ``instead``: tCO2e that stands for it (the residual of a main meter)."""
 
-    line: Line
+    line: Countable
     start: date
     end: date
     weight: Decimal
@@ -110,7 +177,7 @@ def weighted(tco2e: Decimal, weight: Decimal) -> Decimal:
     return ARITHMETIC.multiply(tco2e, weight).quantize(PLACES, context=ARITHMETIC)
 
 
-def bridge(boundary: str, membership: Membership, lines: Iterable[Line]) -> Bridge:
+def bridge(boundary: str, membership: Membership, lines: Iterable[Countable]) -> Bridge:
     """The boundary's account over these lines, of anybody: who is outside has no share. AccountError for bad shares."""
     items = list(_inside(boundary, membership, lines))
     before = _sum(item.tco2e for item in items)
@@ -170,7 +237,7 @@ def ledger(lines: Iterable[Line]) -> dict[str, str]:
     return held | {line.proof: line.id for lines in claims.values() for line in lines if line.proof}
 
 
-def _inside(boundary: str, membership: Membership, lines: Iterable[Line]) -> Iterator[_Item]:
+def _inside(boundary: str, membership: Membership, lines: Iterable[Countable]) -> Iterator[_Item]:
     for line in lines:
         start, end = date.fromisoformat(line.start), date.fromisoformat(line.end)
         weight = membership.weight(line.subject, boundary, start, end)

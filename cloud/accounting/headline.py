@@ -6,11 +6,11 @@ boundary; where they are not equal it is not comparable and says why. A reductio
 document proves, beside the ledger's own, and neither enters a total. ``reasons`` are message ids.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
-from typing import Literal
+from typing import Literal, TypeVar
 
 import msgspec
 
@@ -41,6 +41,7 @@ NO_BASELINE = "indicator.no-baseline"
 UNPROVED = "indicator.unproved-baseline"
 OTHER_METHOD = "indicator.other-method"
 _ZERO = Decimal(0)
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,19 +98,22 @@ class Reduction:
 
 def over(accounts: Iterable[Inventory], period: Period) -> list[Inventory]:
     """The accounts that tile a period, in order; empty where they do not. The period's own goes before its parts."""
+    found, whole = tiled(accounts, span, period)
+    return found if whole else []
+
+
+def tiled(items: Iterable[T], days: Callable[[T], tuple[date, date]], period: Period) -> tuple[list[T], bool]:
+    """What lies in a period without overlap, longest first from each day on, and whether that is all of it."""
     first, last = period.days()
-    held = list(accounts)
-    whole = [one for one in held if span(one) == (first, last)]
-    if whole:
-        return whole[:1]
-    found: list[Inventory] = []
-    at = first
-    for one in sorted(held, key=lambda one: (span(one)[0], -span(one)[1].toordinal())):
-        start, end = span(one)
-        if start == at and end <= last:
+    found: list[T] = []
+    at, whole = first, True
+    for one in sorted(items, key=lambda one: (days(one)[0], -days(one)[1].toordinal())):
+        start, end = days(one)
+        if start >= at and end <= last:
+            whole = whole and start == at
             found.append(one)
             at = end
-    return found if at == last else []
+    return found, whole and at == last
 
 
 def total(accounts: Sequence[Inventory], period: Period) -> Total:
@@ -125,9 +129,15 @@ def intensity(
     product: str = "",
 ) -> Intensity:  # fmt: skip
     """Total over what was made, earned, inhabited or driven in the same days."""
+    return ratio(total(accounts, period), denominators, period, kind, product)
+
+
+def ratio(
+    tco2e: Total, denominators: Iterable[Denominator], period: Period, kind: DenominatorKind, product: str = ""
+) -> Intensity:
+    """A total over a denominator of the same days."""
     own = [one for one in denominators if (one.kind, one.product) == (kind, product)]
     found = _denominator(own, period)
-    tco2e = total(accounts, period)
     unit = f"tCO2e/{own[0].quantity.unit.text}" if own else ""
     if found is None or tco2e.tco2e is None:
         reasons = (*(() if found else (NO_DENOMINATOR,)), *tco2e.reasons)

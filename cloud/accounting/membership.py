@@ -24,6 +24,7 @@ class Membership:
 
     subjects: Mapping[str, Subject]
     _known: dict[tuple[str, str, date, date], Decimal] = field(default_factory=dict, repr=False, compare=False)
+    _below: dict[str, list[str]] = field(default_factory=dict, repr=False, compare=False)
 
     def share(self, member: str, of: str, day: date) -> Decimal:
         """How much of a subject is within another on a day, 0 to 1; AccountError for a circle or more than all."""
@@ -38,7 +39,19 @@ class Membership:
 
     def members(self, of: str, start: date, end: date) -> list[str]:
         """Everybody else who is within it on some of these days, by id."""
-        return sorted(one for one in self.subjects if one != of and self.weight(one, of, start, end))
+        if not self._below:
+            below: dict[str, list[str]] = {"": []}
+            for held in self.subjects.values():
+                for part in held.membership:
+                    below.setdefault(part.of, []).append(held.id)
+            self._below.update(below)
+        found, waiting = set[str](), [of]
+        while waiting:
+            for one in self._below.get(waiting.pop(), ()):
+                if one not in found and one != of:
+                    found.add(one)
+                    waiting.append(one)
+        return sorted(one for one in found if self.weight(one, of, start, end))
 
     def depth(self, subject: str, day: date) -> int:
         """How many wholes are above a subject at most: 0 for the city."""

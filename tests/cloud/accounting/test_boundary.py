@@ -161,6 +161,10 @@ def test_a_boundary_is_the_sum_of_its_lines_and_elimination_never_reaches_what_i
     assert 0 <= city.eliminated <= city.parts["indirect"]
     assert city.net >= city.direct_only == inventory.totals(inside).direct
     assert sum(city.by_subject.values()) == city.net == sum(one.tco2e for one in city.by_leaf.values())
+    few = bridge("CITY", CITY, boundary.condense(lines))
+    assert (few.gross, few.eliminated, few.parts, few.by_subject) == (
+        city.gross, city.eliminated, city.parts, city.by_subject
+    )  # fmt: skip
     apart = bridge("P", CITY, lines).gross + bridge("C", CITY, lines).gross
     assert city.gross == bridge("D", CITY, lines).gross == apart
 

@@ -1,0 +1,114 @@
+"""/v1: indicators of subjects and boundaries, rankings, targets, warnings and what was said to them."""
+
+from typing import Annotated, Any
+
+import msgspec
+from fastapi import APIRouter, Body, Path, Query
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+
+from cloud import accounts, early_warning, indicator_show, indicators, query
+from cloud.accounting import period as periods
+from cloud.accounting.subject import ZONE
+from cloud.city import City
+from cloud.collector import Held
+from cloud.indicators import By
+from cloud.query import Name
+
+router = APIRouter(prefix="/v1", tags=["indicators"])
+
+PeriodId = Annotated[str, Field(max_length=40, description="2026-11-22, 2026-11, 2026 or FROM--UNTIL, end excluded")]
+WarningId = Annotated[str, Path(max_length=200, pattern=r"^W-[A-Za-z0-9._-]+$", description="a warning W-...")]
+
+
+class IndicatorQuery(query.Query):
+    """Of whom, and over which period."""
+
+    subject: Name
+    period: PeriodId
+
+
+class RankingQuery(query.Query):
+    """Inside which boundary, over which period, by what; only of a kind or a category."""
+
+    boundary: Name
+    period: PeriodId
+    by: By = "total"
+    kind: Name | None = None
+    category: Name | None = None
+
+
+class TargetQuery(query.Query):
+    """Of which year; of one subject, or of everybody."""
+
+    year: Annotated[int, Field(ge=2000, le=2100)]
+    subject: Name | None = None
+
+
+class WarningQuery(query.Query):
+    """Of one subject, or of everybody; only those that are not over."""
+
+    subject: Name | None = None
+    standing: bool = True
+
+
+class Acknowledgement(BaseModel):
+    """Who has seen a warning, and why it may stand."""
+
+    model_config = ConfigDict(extra="forbid")
+    by: Annotated[str, Field(min_length=1, max_length=64)]
+    why: Annotated[str, Field(min_length=1, max_length=500)]
+
+
+@router.get("/indicators")
+def indicator(request: Request, asked: Annotated[IndicatorQuery, Query()]) -> JSONResponse:
+    """Table 1's four indicators and Table 2's tree of a subject or a boundary, from the newest versions."""
+    found = indicators.card(_city(request), asked.subject, accounts.period_of(asked.period))
+    return JSONResponse(indicator_show.card(found))
+
+
+@router.get("/rankings")
+def ranking(request: Request, asked: Annotated[RankingQuery, Query()]) -> JSONResponse:
+    """Everybody inside a boundary in order; who has no figure stands at the end and says why."""
+    period = accounts.period_of(asked.period)
+    told = {"kind": asked.kind or "", "category": asked.category or ""}
+    rows = indicators.ranking(_city(request), asked.boundary, period, asked.by, **told)
+    return JSONResponse({"by": asked.by, "period": period.id, "data": [indicator_show.ranked(row) for row in rows]})
+
+
+@router.get("/targets")
+def targets(request: Request, asked: Annotated[TargetQuery, Query()]) -> JSONResponse:
+    """Quotas and targets of a year, and how they burn down."""
+    only = None if asked.subject is None else [_city(request).subject(asked.subject).id]
+    found = indicators.aims(_city(request), asked.year, only)
+    return JSONResponse({"year": asked.year, "data": [indicator_show.aim(one) for one in found]})
+
+
+@router.get("/warnings")
+def warnings(held: Held, asked: Annotated[WarningQuery, Query()]) -> JSONResponse:
+    """Warnings as they stand, critical ones first."""
+    found = early_warning.listing(held.store, asked.subject, standing=asked.standing)
+    return JSONResponse({"data": [indicator_show.alarm(one) for one in found]})
+
+
+@router.get("/warnings/{name}")
+def warning(held: Held, name: WarningId, asked: Annotated[query.Query, Query()]) -> JSONResponse:
+    """One warning with its log, oldest first."""
+    found = indicator_show.alarm(early_warning.get(held.store, name))
+    log: list[dict[str, Any]] = [msgspec.to_builtins(event) for event in early_warning.history(held.store, name)]
+    return JSONResponse({**found, "log": log})
+
+
+@router.post("/warnings/{name}/acknowledge")
+async def acknowledge(held: Held, name: WarningId, said: Annotated[Acknowledgement, Body()]) -> JSONResponse:
+    """Put a name and a reason to a warning; 409 for one that is over, or that somebody has acknowledged."""
+    now = held.now()
+    done = lambda: early_warning.acknowledge(held.store, name, said.by, said.why, now)  # noqa: E731
+    found = await held.writer.run(done)
+    return JSONResponse({**indicator_show.alarm(found), "at": periods.stamp(now, ZONE)})
+
+
+def _city(request: Request) -> City:
+    city: City = request.app.state.city
+    return city

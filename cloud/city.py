@@ -1,0 +1,263 @@
+"""Statistics of the city in real time: every boundary from the newest versions, at the cost of what has changed.
+
+A version never changes, so what a roll-up needs of it is kept by its digest; a look at the city reads the heads of the
+journal and opens only versions that it has not seen.
+"""
+
+import json
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+from threading import Lock
+
+from cloud import accounts, subjects
+from cloud.accounting import boundary as boundaries
+from cloud.accounting import headline
+from cloud.accounting.boundary import Bridge, Condensed
+from cloud.accounting.headline import Total, tiled
+from cloud.accounting.inventory import Inventory, Totals
+from cloud.accounting.membership import Membership
+from cloud.accounting.period import Period
+from cloud.accounting.quality import Quality, quality
+from cloud.accounting.statement import Coverage, plain
+from cloud.accounting.subject import Subject
+from cloud.accounting.units import ARITHMETIC
+from cloud.rows import JournalRow
+from cloud.store import Store
+from drivers.quantity import EXACT
+
+MOST = 50_000
+"""Versions kept in mind; two kilobytes each."""
+MOST_LOOKS = 64
+_ZERO = Decimal(0)
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """What a roll-up and a ranking need of a version. ``days``: half open."""
+
+    subject: str
+    period: str
+    days: tuple[date, date]
+    method: str
+    digest: str
+    totals: Totals
+    lines: tuple[Condensed, ...]
+    count: int
+    coverage: Coverage
+    estimated: Decimal
+    quality: Quality | None
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A tally with the name of its version and whether that is locked."""
+
+    tally: Tally
+    reference: str
+    locked: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Sums:
+    """tCO2e of several accounts, gross."""
+
+    subjects: int = 0
+    direct: Decimal = _ZERO
+    indirect: Decimal = _ZERO
+    total: Decimal = _ZERO
+    reduction: Decimal = _ZERO
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """A boundary over a period as the newest versions say it.
+
+    ``incomplete``: who is inside and has a method, and no accounts that cover all of the period. ``locked``: share of
+    the gross, by size, that rests on locked versions; None of nothing. ``by_kind``, ``by_category``: gross.
+    """
+
+    boundary: str
+    period: str
+    bridge: Bridge
+    standings: tuple[Standing, ...]
+    incomplete: tuple[str, ...]
+    locked: Decimal | None
+    estimated: Decimal | None
+    coverage: Coverage
+    by_kind: Mapping[str, Sums]
+    by_category: Mapping[str, Sums]
+
+    @property
+    def total(self) -> Total:
+        """The net as a total; none where something is missing, with the reason."""
+        periods = tuple(one.reference for one in self.standings)
+        if self.incomplete or not self.standings:
+            return Total(None, periods, (headline.INCOMPLETE,))
+        return Total(self.bridge.net, periods)
+
+
+@dataclass(frozen=True, slots=True)
+class _Index:
+    """The journal up to one end of it: subjects, who belongs to whom, newest accounts by subject, locked versions."""
+
+    end: int
+    known: Mapping[str, Subject]
+    shares: Membership
+    heads: Mapping[str, Sequence[tuple[tuple[date, date], JournalRow]]]
+    locked: frozenset[str]
+
+
+class City:
+    """A store as a city; any thread may ask. What it said at the same end of the journal it says again."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self._lock = Lock()
+        self._index: _Index | None = None
+        self._tallies: OrderedDict[str, Tally] = OrderedDict()
+        self._looks: OrderedDict[tuple[str, str], tuple[int, Look]] = OrderedDict()
+
+    def subject(self, name: str) -> Subject:
+        """A subject as it stands; UnknownNameError."""
+        found = self._indexed().known.get(name)
+        return subjects.get(self.store, name).subject if found is None else found
+
+    def subjects(self) -> Mapping[str, Subject]:
+        """Every subject as it stands, by id."""
+        return self._indexed().known
+
+    def look(self, boundary: str, period: Period) -> Look:
+        """A boundary, which may be a single subject, over a period; UnknownNameError, AccountError."""
+        index, key = self._indexed(), (boundary, period.id)
+        with self._lock:
+            held = self._looks.get(key)
+        if held is not None and held[0] == index.end:
+            return held[1]
+        found = self._looked(index, boundary, period)
+        with self._lock:
+            self._looks[key] = (index.end, found)
+            self._looks.move_to_end(key)
+            while len(self._looks) > MOST_LOOKS:
+                self._looks.popitem(last=False)
+        return found
+
+    def months(self, subject: str) -> list[Standing]:
+        """The accounts of a subject that are of one calendar month, oldest first."""
+        index = self._indexed()
+        heads = [row for _, row in index.heads.get(subject, ()) if len(row.period) == len("2026-06")]
+        return sorted(self._read(index, heads), key=lambda one: one.tally.days)
+
+    def _looked(self, index: _Index, boundary: str, period: Period) -> Look:
+        self.subject(boundary)
+        first, last = period.days()
+        inside = {boundary, *index.shares.members(boundary, first, last)}
+        standings: list[Standing] = []
+        lacking: list[str] = []
+        for name in sorted(inside):
+            heads = [
+                row for (start, end), row in index.heads.get(name, ()) if first <= start and end <= last
+            ]  # fmt: skip
+            own, whole = tiled(self._read(index, heads), lambda one: one.tally.days, period)
+            standings += own
+            if index.known[name].method and not whole:
+                lacking.append(name)
+        bridge = boundaries.bridge(boundary, index.shares, [line for one in standings for line in one.tally.lines])
+        return _look(bridge, period, standings, tuple(lacking), index.known)
+
+    def _indexed(self) -> _Index:
+        end = self.store.journal_end()
+        index = self._index
+        if index is None or index.end != end:
+            known = {held.subject.id: held.subject for held in subjects.listing(self.store)}
+            heads: dict[str, list[tuple[tuple[date, date], JournalRow]]] = {}
+            for row in self.store.entries("account"):
+                heads.setdefault(row.subject, []).append((accounts.period_of(row.period).days(), row))
+            marks = self.store.entries("mark")
+            locked = frozenset(row.id for row in marks if len(json.loads(row.detail)["by"]) > 1)
+            index = self._index = _Index(end, known, Membership(known), heads, locked)
+        return index
+
+    def _read(self, index: _Index, heads: Iterable[JournalRow]) -> Iterator[Standing]:
+        for head in heads:
+            reference = f"{head.id}@{head.version}"
+            yield Standing(self._tally(head), reference, reference in index.locked)
+
+    def _tally(self, head: JournalRow) -> Tally:
+        with self._lock:
+            if head.digest in self._tallies:
+                self._tallies.move_to_end(head.digest)
+                return self._tallies[head.digest]
+        found = tally(accounts.issued(self.store, head.id, head.version).content)
+        with self._lock:
+            self._tallies[head.digest] = found
+            while len(self._tallies) > MOST:
+                self._tallies.popitem(last=False)
+        return found
+
+
+def tally(content: Inventory) -> Tally:
+    """What is kept of a version."""
+    return Tally(
+        subject=content.subject,
+        period=content.period.id,
+        days=headline.span(content),
+        method=content.method,
+        digest=content.digest,
+        totals=content.totals,
+        lines=boundaries.condense(content.lines),
+        count=len(content.lines),
+        coverage=content.coverage,
+        estimated=content.estimated,
+        quality=quality(content.lines),
+    )
+
+
+def _look(
+    bridge: Bridge, period: Period, standings: Sequence[Standing], incomplete: tuple[str, ...],
+    known: Mapping[str, Subject],
+) -> Look:  # fmt: skip
+    sizes = [(abs(one.tally.totals.total), one) for one in standings]
+    whole = _sum(size for size, _ in sizes)
+    locked = _sum(size for size, one in sizes if one.locked)
+    filled = _sum(EXACT.multiply(size, one.tally.estimated) for size, one in sizes)
+    return Look(
+        boundary=bridge.boundary,
+        period=period.id,
+        bridge=bridge,
+        standings=tuple(standings),
+        incomplete=incomplete,
+        locked=ARITHMETIC.divide(locked, whole) if whole else None,
+        estimated=ARITHMETIC.divide(filled, whole) if whole else None,
+        coverage=Coverage(
+            sum(one.tally.coverage.readings for one in standings), sum(one.tally.coverage.expected for one in standings)
+        ),
+        by_kind=_grouped(standings, {name: one.kind for name, one in known.items()}),
+        by_category=_grouped(standings, {name: one.category for name, one in known.items()}),
+    )
+
+
+def _grouped(standings: Sequence[Standing], groups: Mapping[str, str]) -> dict[str, Sums]:
+    found: dict[str, Sums] = {}
+    seen: set[str] = set()
+    for one in standings:
+        group, totals = groups[one.tally.subject], one.tally.totals
+        held = found.get(group, Sums())
+        found[group] = Sums(
+            held.subjects + (one.tally.subject not in seen),
+            plain(EXACT.add(held.direct, EXACT.add(totals.direct, totals.fixed))),
+            plain(EXACT.add(held.indirect, EXACT.add(totals.indirect, totals.offset))),
+            plain(EXACT.add(held.total, totals.total)),
+            plain(EXACT.add(held.reduction, totals.reduction)),
+        )
+        seen.add(one.tally.subject)
+    return dict(sorted(found.items()))
+
+
+def _sum(values: Iterable[Decimal]) -> Decimal:
+    total = _ZERO
+    for value in values:
+        total = EXACT.add(total, value)
+    return total

@@ -1,0 +1,164 @@
+"""Early warning out of the store: signals of every subject whose account changed, judged, and logged in the journal.
+
+An event is an entry of the journal (kind ``warning``, version: which event of that warning), so it is copied, restored
+and read in order like all else that was decided. Nothing is ever changed in it.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator
+from decimal import Decimal
+
+import msgspec
+
+from cloud import accounts, indicators
+from cloud.accounting import headline, signals, uncertainty, warning
+from cloud.accounting import period as periods
+from cloud.accounting.signals import Signal
+from cloud.accounting.subject import ZONE, Subject
+from cloud.accounting.warning import Alarm, Event
+from cloud.city import City, Standing
+from cloud.rows import JournalRow
+from cloud.store import Store
+from protocols.errors import AccountError, ConflictError, UnknownNameError
+
+KIND = "warning"
+SOURCES = ("account", "subject")
+"""What in the journal may raise or clear something."""
+MOST = 10_000
+TRIES = 3
+
+
+def listing(store: Store, subject: str | None = None, *, standing: bool = False) -> list[Alarm]:
+    """Every warning as it stands, critical ones first, then the newest; ``standing``: only those that are not over."""
+    found = [_stands(store, row.id) for row in store.entries(KIND, subject=subject)]
+    chosen = [one for one in found if one is not None and (one.standing or not standing)]
+    chosen.sort(key=lambda one: (one.since, one.id), reverse=True)
+    return sorted(chosen, key=lambda one: not (one.critical and one.standing))
+
+
+def get(store: Store, name: str) -> Alarm:
+    """A warning by its id; UnknownNameError."""
+    found = _stands(store, name)
+    if found is None:
+        raise UnknownNameError(f"warning: found {name!r}, expected one that `account warnings` lists")
+    return found
+
+
+def history(store: Store, name: str) -> list[Event]:
+    """What happened to a warning, oldest first."""
+    return [_event(row) for row in store.entry_versions(KIND, name)]
+
+
+def acknowledge(store: Store, name: str, by: str, why: str, now: int) -> Alarm:
+    """Somebody has seen a warning; UnknownNameError, LockedError, ConfigError, ConflictError when it has just moved."""
+    standing = get(store, name)
+    _log(store, standing.events, warning.acknowledge(standing, by, why, periods.stamp(now, ZONE)), now)
+    return get(store, name)
+
+
+def watch(city: City, after: int, now: int) -> tuple[int, list[Event]]:
+    """Judge everybody whose accounts or subject file changed behind this entry of the journal; where it came to, and
+    what happened.
+    """
+    happened: list[Event] = []
+    while rows := city.store.journal(after, MOST, SOURCES):
+        after = rows[-1].number
+        changed = {row.subject for row in rows}
+        for name in sorted(_concerned(city, changed)):
+            happened += judge(city, name, now)
+    return after, happened
+
+
+def judge(city: City, subject: str, now: int) -> list[Event]:
+    """What the signals of a subject make of its warnings, logged. A subject that cannot be reckoned says nothing."""
+    known, happened = signals.levels(), []
+    try:
+        found = list(of_subject(city, city.subject(subject)))
+    except AccountError:
+        return []
+    for signal in found:
+        for _ in range(TRIES):
+            standing = _stands(city.store, warning.name(signal.kind, signal.subject, signal.about))
+            event = warning.judge(standing, signal, known[signal.kind], periods.stamp(now, ZONE))
+            if event is None:
+                break
+            try:
+                _log(city.store, standing.events if standing else 0, event, now)
+            except ConflictError:
+                continue
+            happened.append(event)
+            break
+    return happened
+
+
+def of_subject(city: City, subject: Subject) -> Iterator[Signal]:
+    """Every signal that can be given of a subject as its newest accounts stand."""
+    months = city.months(subject.id)
+    if months:
+        newest = months[-1].tally
+        held, due = newest.coverage.readings, newest.coverage.expected
+        yield from _some([signals.missing(subject.id, "", held, due, newest.estimated)])
+        yield from _some([_wider(city, subject, months)])
+        yield from _drifts(subject, months)
+    for target in subject.target:
+        found = indicators.aim(city, subject, target)
+        if found.telling:
+            yield from _some([signals.burning(subject.id, found.burn)])
+
+
+def _drifts(subject: Subject, months: list[Standing]) -> Iterator[Signal]:
+    for kind, product in dict.fromkeys((one.kind, one.product) for one in subject.denominator):
+        values: list[Decimal] = []
+        for one in months:
+            period = accounts.period_of(one.tally.period)
+            total = headline.Total(one.tally.totals.total, (one.reference,))
+            value = headline.ratio(total, subject.denominator, period, kind, product).value
+            values += [] if value is None else [value]
+        yield from signals.drift(subject.id, "-".join(part for part in (kind, product) if part), values)
+
+
+def _wider(city: City, subject: Subject, months: list[Standing]) -> Signal | None:
+    """The newest month's uncertainty against that of the month before it, where both are known."""
+    widths: list[Decimal | None] = []
+    for one in months[-2:]:
+        found = uncertainty.uncertainty(accounts.get(city.store, one.reference).content.lines)
+        widths.append(found.percent)
+    return signals.wider(subject.id, "", widths[1], widths[0]) if len(widths) > 1 else None
+
+
+def _concerned(city: City, changed: Iterable[str]) -> set[str]:
+    """Who changed, and every whole above them: their targets burn too."""
+    known, found, waiting = city.subjects(), set[str](), list(changed)
+    while waiting:
+        name = waiting.pop()
+        if name in known and name not in found:
+            found.add(name)
+            waiting += [one.of for one in known[name].membership]
+    return found
+
+
+def _some(found: Iterable[Signal | None]) -> Iterator[Signal]:
+    return (one for one in found if one is not None)
+
+
+def _stands(store: Store, name: str) -> Alarm | None:
+    return warning.stands(_event(row) for row in store.entry_versions(KIND, name))
+
+
+def _event(row: JournalRow) -> Event:
+    return msgspec.json.decode(row.detail, type=Event)
+
+
+def _log(store: Store, before: int, event: Event, now: int) -> None:
+    """The next event of a warning; ConflictError when another one has come between."""
+    name = warning.name(event.kind, event.subject, event.about)
+    detail = msgspec.json.encode(event)
+    digest = hashlib.sha256(detail).hexdigest()
+    place = (KIND, name, before + 1, event.subject, "", digest)
+    store.keep([JournalRow(0, *place, now, event.by, detail.decode(), b"")])
+
+
+def told(found: Alarm) -> dict[str, object]:
+    """A warning for a machine."""
+    return json.loads(msgspec.json.encode(found))  # type: ignore[no-any-return]

@@ -1,0 +1,155 @@
+"""tanmeter account indicators, rankings, targets, warnings, acknowledge: what a city asks of its accounts."""
+
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+from rich.console import Console
+
+from protocols import messages
+
+if TYPE_CHECKING:
+    from cloud.city import City
+
+Data = Annotated[Path, typer.Option("--data", envvar="TANMETER_DATA", help="folder with the collector's store and key")]
+DATA = Path("/var/lib/tanmeter-collector")
+Json = Annotated[bool, typer.Option("--json", help="one JSON object on standard output")]
+Subject = Annotated[str, typer.Argument(help="the id of a subject: an enterprise, a park, a district, the city")]
+Period = Annotated[str, typer.Argument(help="2026-11-22, 2026-11, 2026, or 2026-12-15--2027-01-15")]
+PLAIN_WIDTH = 160
+
+
+def indicators(subject: Subject, period: Period, data: Data = DATA, as_json: Json = False) -> None:
+    """Table 1's four indicators and Table 2's tree of a subject or a boundary, from the newest versions."""
+    from cloud import accounts, indicator_show
+    from cloud import indicators as found_in
+
+    with _city(data) as city:
+        found = found_in.card(city, subject, accounts.period_of(period))
+        told = indicator_show.card(found) if as_json else None
+        tree = None if as_json else indicator_show.tree(found, _language())
+    if told is not None:
+        _print(told)
+        return
+    _console().print(tree)
+
+
+def rankings(
+    boundary: Subject,
+    period: Period,
+    *,
+    by: Annotated[
+        Literal["total", "intensity", "change", "reduction", "quality"], typer.Option(help="what to rank by")
+    ] = "total",
+    kind: Annotated[str, typer.Option(help="only of this kind: enterprise, building, park, ...")] = "",
+    category: Annotated[str, typer.Option(help="only of this category: industry, energy, transport, ...")] = "",
+    data: Data = DATA,
+    as_json: Json = False,
+) -> None:
+    """Everybody inside a boundary in order; who has no figure stands at the end and says why."""
+    from cloud import accounts, indicator_show
+    from cloud import indicators as found_in
+
+    with _city(data) as city:
+        rows = found_in.ranking(city, boundary, accounts.period_of(period), by, kind=kind, category=category)
+    if as_json:
+        _print({"by": by, "period": period, "data": [indicator_show.ranked(row) for row in rows]})
+        return
+    _console().print(indicator_show.ranking(rows, _language()))
+
+
+def targets(
+    year: Annotated[int, typer.Argument(min=2000, max=2100, help="a calendar year")],
+    data: Data = DATA,
+    subject: Annotated[str | None, typer.Option(help="only of this subject")] = None,
+    as_json: Json = False,
+) -> None:
+    """Quotas and targets of a year: emitted so far, the even path, and how long they last at this pace."""
+    from cloud import indicator_show
+    from cloud import indicators as found_in
+
+    with _city(data) as city:
+        only = None if subject is None else [city.subject(subject).id]
+        found = [indicator_show.aim(one) for one in found_in.aims(city, year, only)]
+    if as_json:
+        _print({"year": year, "data": found})
+        return
+    for one in found:
+        left = messages.text("indicator.left", _language(), days="–" if one["days_left"] is None else one["days_left"])
+        typer.echo(f"{one['subject']} {one['kind']} {one['emitted']} / {one['tco2e']} tCO2e  {left}")
+
+
+def warnings(
+    *,
+    subject: Annotated[str | None, typer.Option(help="only of this subject")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="those that are over, too")] = False,
+    data: Data = DATA,
+    as_json: Json = False,
+) -> None:
+    """Early warnings as they stand, judged now: quotas, drift, missing data, uncertainty. With --json one a line."""
+    from cloud import early_warning, indicator_show
+
+    with _city(data) as city:
+        early_warning.watch(city, 0, _now())
+        found = early_warning.listing(city.store, subject, standing=not everything)
+    if as_json:
+        for one in found:
+            _print(indicator_show.alarm(one))
+        return
+    if not found:
+        typer.echo(messages.text("warning.none", _language()), err=True)
+        return
+    _console().print(indicator_show.alarms(found, _language()))
+
+
+def acknowledge(
+    warning: Annotated[str, typer.Argument(help="a warning W-..., as `tanmeter account warnings` lists it")],
+    *,
+    by: Annotated[str, typer.Option("--by", help="who has seen it")],
+    why: Annotated[str, typer.Option("--why", help="why it may stand")],
+    data: Data = DATA,
+    as_json: Json = False,
+) -> None:
+    """Put a name and a reason to a warning; both stay in its log."""
+    from cloud import early_warning, indicator_show
+
+    with _city(data) as city:
+        found = early_warning.acknowledge(city.store, warning, by, why, _now())
+    if as_json:
+        _print(indicator_show.alarm(found))
+        return
+    _console().print(indicator_show.alarms([found], _language()))
+
+
+COMMANDS = (indicators, rankings, targets, warnings, acknowledge)
+
+
+@contextmanager
+def _city(data: Path) -> "Iterator[City]":
+    from cloud import config
+    from cloud.city import City
+
+    with config.open_store(data, config.open_key(data)) as store:
+        yield City(store)
+
+
+def _language() -> messages.Language:
+    return messages.spoken(os.environ)
+
+
+def _console() -> Console:
+    return Console(width=None if sys.stdout.isatty() else PLAIN_WIDTH, highlight=False)
+
+
+def _now() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def _print(value: dict[str, Any]) -> None:
+    typer.echo(json.dumps(value, ensure_ascii=False))

@@ -1,0 +1,270 @@
+"""Indicators, rankings, targets and warnings over a small city in a real store, as the API and the command line say."""
+
+import json
+from collections.abc import Iterator
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from cloud import accounts, activities, early_warning, factor_shelf, subjects
+from cloud.account_commands import account as commands
+from cloud.accounting.bundle import Library
+from cloud.city import City
+from cloud.config import create_key, open_store
+from protocols.errors import LockedError, UnknownNameError
+
+MONTHS = ("2022-05", "2022-06", "2023-05", "2023-06")
+SUBJECTS = """schema = 1
+
+[[subject]]
+id = "CITY"
+zh = "示例市"
+en = "Example City"
+kind = "city"
+category = "park"
+target = [{ year = 2023, tco2e = "3000", kind = "target" }]
+
+[[subject]]
+id = "P-01"
+zh = "示例园区"
+en = "Example Park"
+kind = "park"
+category = "park"
+membership = [{ of = "CITY", from = 2020-01-01 }]
+
+[[subject]]
+id = "BOILER"
+zh = "热力厂"
+en = "Heat plant"
+kind = "enterprise"
+category = "industry"
+method = "ndrc-24-2015"
+membership = [{ of = "P-01", from = 2020-01-01 }]
+target = [{ year = 2023, tco2e = "4000", kind = "quota", document = "quota 7" }]
+
+[[subject]]
+id = "MILL"
+zh = "面粉厂"
+en = "Mill"
+kind = "enterprise"
+category = "industry"
+method = "ndrc-24-2015"
+membership = [{ of = "P-01", from = 2020-01-01 }]
+
+[[subject.denominator]]
+kind = "output"
+product = "flour"
+value = "5000 t"
+period = "2023-05"
+document = "report 5"
+
+[[subject.denominator]]
+kind = "output"
+product = "flour"
+value = "2000 t"
+period = "2023-06"
+document = "report 6"
+
+[[subject.baseline]]
+id = "B-1"
+period = "2022-06"
+tco2e = "700"
+method = "ndrc-24-2015"
+document = "signed baseline"
+sha256 = "abababababababababababababababababababababababababababababababab"
+"""
+
+
+def declared(subject: str, month: str, *rows: str) -> bytes:
+    year, number = month.split("-")
+    days = f"from = {month}-01\nuntil = {year}-{int(number) + 1:02}-01\ndocument = 'bill'\n"
+    return (
+        f"schema = 1\nsubject = '{subject}'\n".encode()
+        + "".join(f"[[activity]]\n{days}{row}\n" for row in rows).encode()
+    )
+
+
+def fill(store: Any, now: int) -> Library:
+    library = factor_shelf.library(None)
+    subjects.take(store, "city.toml", SUBJECTS.encode(), by="demo", now=now)
+    for month in MONTHS:
+        for subject, rows in {
+            "BOILER": ("row = '24-01'\nitem = 'anthracite'\nFC = '500 t'",),
+            "MILL": (
+                "row = '24-11'\nAD = '1000 GJ'\nsupplier = 'BOILER'",
+                "row = '24-08'\nAD = '1000 MWh'",
+            ),
+        }.items():
+            activities.declare(store, month, declared(subject, month, *rows), by="demo", now=now)
+            accounts.close(store, library, subject, accounts.period_of(month), now)
+    return library
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, City]]:
+    """A folder of a collector with a boiler that sells its heat to a mill of the same park; shared, only looked at."""
+    folder = tmp_path_factory.mktemp("small")
+    with open_store(folder, create_key(folder)) as store:
+        fill(store, 1_700_000_000_000)
+        yield folder, City(store)
+
+
+def run(folder: Path, *words: str, lang: str = "en") -> Any:
+    found = CliRunner().invoke(commands, [*words, "--data", str(folder)], env={"TANMETER_LANG": lang})
+    assert found.exit_code == 0, found.output
+    return found.stdout
+
+
+def test_a_park_counts_the_heat_that_its_boiler_sold_inside_once(small: tuple[Path, City]) -> None:
+    folder, _ = small
+    park = json.loads(run(folder, "indicators", "P-01", "2023-06", "--json"))
+    mill = json.loads(run(folder, "indicators", "MILL", "2023-06", "--json"))
+    boiler = json.loads(run(folder, "indicators", "BOILER", "2023-06", "--json"))
+    assert Decimal(mill["bridge"]["net"]) == Decimal("640.6"), "1000 GJ x 0.11 and 1000 MWh x 0.5306"
+    coal = Decimal(boiler["bridge"]["net"])
+    assert Decimal(park["bridge"]["gross"]) == coal + Decimal("640.6")
+    assert Decimal(park["bridge"]["net"]) == coal + Decimal("530.6")
+    assert park["bridge"]["eliminations"] == [
+        {"line": "24-11", "subject": "MILL", "supplier": "BOILER", "tco2e": "110"}
+    ]
+    nodes = {node["id"]: node for node in park["tree"]}
+    assert Decimal(nodes["emission"]["tco2e"]) == Decimal(park["bridge"]["net"])
+    assert nodes["industry.indirect.heat"]["tco2e"] == "0" and nodes["park"]["lines"] == 0
+    assert len(nodes) == 128 and park["by_kind"]["enterprise"]["subjects"] == 2
+    city = json.loads(run(folder, "indicators", "CITY", "2023-06", "--json"))
+    assert city["bridge"]["net"] == park["bridge"]["net"] and city["locked_share"] == "0"
+
+
+def test_the_four_indicators_of_a_subject(small: tuple[Path, City]) -> None:
+    mill = json.loads(run(small[0], "indicators", "MILL", "2023-06", "--json"))
+    assert mill["total"] == {"tco2e": "640.6", "reasons": []}
+    (intensity,) = mill["intensity"]
+    assert (intensity["value"], intensity["unit"], intensity["documents"]) == ("0.3203", "tCO2e/t", ["report 6"])
+    yoy, mom = mill["change"]
+    assert (yoy["against"], yoy["tco2e"], yoy["effects"]["vintage"], yoy["effects"]["activity"]) == (
+        "yoy",
+        "-6",
+        "-6",
+        "0",
+    )
+    assert (mom["tco2e"], mom["percent"]) == ("0", "0")
+    assert (mill["reduction"]["baseline"], mill["reduction"]["tco2e"]) == ("B-1", "59.4")
+    assert mill["uncertainty"]["lower_bound"] is True and mill["uncertainty"]["unknown"]
+    both = json.loads(run(small[0], "indicators", "MILL", "2023-05-01--2023-07-01", "--json"))
+    assert both["intensity"][0]["value"] == "0.183028571", "1281.2 t over 7000 t, no mean of 0.12812 and 0.3203"
+
+
+def test_a_period_without_all_accounts_has_no_total(small: tuple[Path, City]) -> None:
+    park = json.loads(run(small[0], "indicators", "P-01", "2023", "--json"))
+    assert park["total"] == {"tco2e": None, "reasons": ["indicator.incomplete"]}
+    assert park["incomplete"] == ["BOILER", "MILL"] and len(park["accounts"]) == 4
+
+
+@pytest.mark.parametrize(
+    ("lang", "words"),
+    [
+        ("zh", ("碳排放总量", "工业企业", "火电", "1,691.984")),
+        ("en", ("Total emissions", "Coal", "Change against the year before: -0.3534 %")),
+    ],
+)
+def test_a_person_reads_the_tree(small: tuple[Path, City], lang: str, words: tuple[str, ...]) -> None:
+    told = run(small[0], "indicators", "CITY", "2023-06", lang=lang)
+    assert all(word in told for word in words), told
+
+
+def test_rankings_put_who_has_no_figure_at_the_end_and_say_why(small: tuple[Path, City]) -> None:
+    folder, _ = small
+    total = json.loads(run(folder, "rankings", "CITY", "2023-06", "--json"))["data"]
+    assert [(row["place"], row["subject"]) for row in total] == [(1, "BOILER"), (2, "MILL")]
+    intensity = json.loads(run(folder, "rankings", "CITY", "2023-06", "--by", "intensity", "--json"))["data"]
+    assert [(row["place"], row["reasons"]) for row in intensity] == [
+        (None, ["indicator.grade"]),
+        (None, ["indicator.grade"]),
+    ]
+    change = json.loads(run(folder, "rankings", "CITY", "2023-06", "--by", "change", "--json"))["data"]
+    assert all(row["value"] == "0" for row in change)
+    assert "grade D" in run(folder, "rankings", "CITY", "2023-06", "--by", "intensity")
+
+
+def test_targets_burn_down_over_members_too(small: tuple[Path, City]) -> None:
+    found = json.loads(run(small[0], "targets", "2023", "--json"))["data"]
+    city, boiler = (next(one for one in found if one["subject"] == name) for name in ("CITY", "BOILER"))
+    assert city["through"] == boiler["through"] == "2023-07-01"
+    assert Decimal(city["emitted"]) > Decimal(boiler["emitted"]) and city["reasons"] == ["indicator.incomplete"]
+    assert run(small[0], "targets", "2023", "--subject", "BOILER").startswith("BOILER quota")
+
+
+def test_a_look_is_remembered_until_the_journal_moves(house: Any) -> None:
+    library = fill(house.store, house.now)
+    city, june = City(house.store), accounts.period_of("2023-06")
+    first = city.look("CITY", june)
+    assert city.look("CITY", june) is first
+    activities.declare(
+        house.store,
+        "more",
+        declared("MILL", "2023-06", "row = '24-08'\nlabel = 'b'\nAD = '10 MWh'"),
+        by="x",
+        now=house.now,
+    )
+    accounts.close(house.store, library, "MILL", june, house.now)
+    again = city.look("CITY", june)
+    assert again.bridge.net - first.bridge.net == Decimal("5.306")
+    assert again.standings[1].reference == "A-MILL-2023-06@2"
+
+
+def test_a_warning_is_raised_once_acknowledged_by_somebody_and_cleared(house: Any) -> None:
+    library, client = fill(house.store, house.now), house.client
+    city = City(house.store)
+    after, happened = early_warning.watch(city, 0, house.now)
+    assert after == house.store.journal_end() - len(happened)
+    names = {f"{event.subject} {event.kind}" for event in happened}
+    assert {"CITY target"} <= names
+    assert early_warning.watch(city, 0, house.now)[1] == [], "judged again, nothing is logged again"
+    listed = client.get("/v1/warnings?subject=CITY").json()["data"]
+    assert listed[0]["id"] == "W-CITY-target-2023" and "3000" in listed[0]["zh"]
+    path = "/v1/warnings/W-CITY-target-2023"
+    said = client.post(f"{path}/acknowledge", json={"by": "王工", "why": "夏季检修后补偿"})
+    assert said.status_code == 200 and said.json()["state"] == "acknowledged"
+    assert client.post(f"{path}/acknowledge", json={"by": "x", "why": "y"}).status_code == 409
+    assert client.post(f"{path}/acknowledge", json={"by": "x"}).status_code == 422
+    assert [event["happened"] for event in client.get(path).json()["log"]][-1] == "acknowledged"
+    with pytest.raises(UnknownNameError):
+        early_warning.get(house.store, "W-nobody")
+    raised = SUBJECTS.replace('tco2e = "3000"', 'tco2e = "300000"')
+    subjects.take(house.store, "city.toml", raised.encode(), by="demo", now=house.now + 1)
+    _, happened = early_warning.watch(city, after, house.now + 1)
+    assert [event.happened for event in happened if event.subject == "CITY"] == ["cleared"]
+    assert client.get("/v1/warnings?subject=CITY").json()["data"] == []
+    assert len(client.get("/v1/warnings?subject=CITY&standing=false").json()["data"]) == 1
+    with pytest.raises(LockedError):
+        early_warning.acknowledge(house.store, "W-CITY-target-2023", "x", "y", house.now)
+    assert library
+
+
+def test_the_api_says_what_the_command_line_says(small: tuple[Path, City], house: Any) -> None:
+    fill(house.store, house.now)
+    found = house.client.get("/v1/indicators?subject=P-01&period=2023-06").json()
+    told = json.loads(run(small[0], "indicators", "P-01", "2023-06", "--json"))
+    assert found == told
+    assert house.client.get("/v1/rankings?boundary=CITY&period=2023-06").json()["data"][0]["subject"] == "BOILER"
+    assert len(house.client.get("/v1/targets?year=2023").json()["data"]) == 2
+    for path, status in (
+        ("/v1/indicators?subject=NOBODY&period=2023-06", 404),
+        ("/v1/indicators?subject=P-01&period=June", 409),
+        ("/v1/indicators?subject=P-01", 422),
+        ("/v1/rankings?boundary=CITY&period=2023-06&by=luck", 422),
+    ):
+        assert house.client.get(path).status_code == status, path
+
+
+def test_warnings_at_the_command_line(tmp_path: Path) -> None:
+    with open_store(tmp_path, create_key(tmp_path)) as store:
+        fill(store, 1_700_000_000_000)
+    listed = [json.loads(line) for line in run(tmp_path, "warnings", "--json").splitlines()]
+    assert "W-CITY-target-2023" in {one["id"] for one in listed}
+    assert "W-CITY-target-2023" in run(tmp_path, "warnings", lang="zh")
+    words = ("acknowledge", "W-CITY-target-2023", "--by", "Li", "--why", "seen", "--json")
+    assert json.loads(run(tmp_path, *words))["by"] == "Li"
