@@ -6,7 +6,10 @@ SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo -n)
 TEST_PACKAGES := socat mbpoll mosquitto strace gcc
 # What the printed reports are set in; any other Chinese font does as well (docs/operator.md).
 CHINESE_FONT := /usr/share/fonts/opentype/noto/NotoSerifCJK-Regular.ttc
-WORKERS ?= 2
+# One more than there are cores: much of the tests waits, for a meter, a disk, the end of a process.
+WORKERS ?= $(shell expr $$(nproc) + 1)
+# DEPTH=full: as deep as the proof goes.
+DEPTH ?= everyday
 
 TIER ?= pull
 
@@ -43,7 +46,7 @@ demo: setup
 	@$(BIN)/tanmeter demo
 
 test: setup packages
-	@$(BIN)/pytest -n $(WORKERS) --dist loadgroup -q
+	@TANMETER_TESTS=$(DEPTH) $(BIN)/pytest -n $(WORKERS) --dist loadgroup -q
 
 check: setup
 	$(BIN)/ruff format --check .

@@ -1,5 +1,6 @@
 """The faults: every one of the list, with the tests that inject it here and what came of them."""
 
+import os
 import subprocess
 import sys
 import tempfile
@@ -14,6 +15,8 @@ from proofs.line import Line, Tier
 PART = "faults"
 ROOT = Path(__file__).parent.parent
 LISTED = 64
+DEEP = {"TANMETER_TESTS": "full"}
+"""The tests go to their full depth here, and only here (``tests/conftest.py``)."""
 MOST_FOUND = 3
 
 
@@ -64,7 +67,7 @@ def run(tests: list[str]) -> dict[str, list[str]]:
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.xml"
         command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--junitxml={report}", *tests]
-        ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+        ended = subprocess.run(command, cwd=ROOT, env={**os.environ, **DEEP}, capture_output=True, text=True)
         if not report.exists():
             raise SystemExit(ended.stdout[-2000:] + ended.stderr[-2000:])
         return _outcomes(ElementTree.parse(report).getroot())

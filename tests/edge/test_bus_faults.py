@@ -181,7 +181,7 @@ def test_a_noisy_line_names_nobody_and_loses_little(box, kit):
         assert got >= 0.99 * due
 
 
-def test_meters_with_every_bad_habit_never_give_each_others_values(box, kit):
+def test_meters_with_every_bad_habit_never_give_each_others_values(box, kit, deep):
     """Noise, lost and half answers, answers around the time limit, meters that start anew, a dead one that returns."""
     made = box(kit.serial_port(), *(kit.sdm(n, "bus", "5s") for n in range(1, 7)))
     world = kit.world(made, {})
@@ -203,10 +203,11 @@ def test_meters_with_every_bad_habit_never_give_each_others_values(box, kit):
     on_pair(world, hang, Noise(flipped=0.001, strays=0.5))
 
     async def come_back(world):
-        await asyncio.sleep(1800)
+        await asyncio.sleep(seconds / 2)
         world.stations[4].dead = False
 
-    world.run(3600, come_back)
+    seconds = deep(3600, 1200)
+    world.run(seconds, come_back)
     held = readings(made)
     assert {device: {value for other, value in held if other == device} for device in range(6)} == {
         device: {(device + 1) * 1000 + 0x48} for device in range(6)

@@ -22,7 +22,6 @@ from protocols.errors import UnreachableError
 from protocols.record.block import EventKind
 
 READY_S = 20
-KILLS = 8
 
 
 class Meter:
@@ -116,10 +115,10 @@ def check(made, meter, acknowledged_total, kills):
             assert after.events[0].kind == EventKind.BOOT and after.events[0].start == before.utc[1]
 
 
-def test_killed_again_and_again_it_loses_nothing_and_numbers_nothing_twice(box, kit, meter):
+def test_killed_again_and_again_it_loses_nothing_and_numbers_nothing_twice(box, kit, meter, deep):
     made = box(kit.modbus_port(place=meter.place), *(kit.sdm(n, period="100ms") for n in (1, 2, 3)), block="1s")
-    random, total = Random(1), 0
-    for _ in range(KILLS):
+    random, total, kills = Random(1), 0, deep(8, 4)
+    for _ in range(kills):
         agent = start(made)
         committed = acknowledged(agent, lambda told: told["code"] == "committed" and told["total"] > 0)
         time.sleep(random.uniform(0, 0.5))
@@ -130,7 +129,7 @@ def test_killed_again_and_again_it_loses_nothing_and_numbers_nothing_twice(box, 
     committed = acknowledged(agent, lambda told: told["code"] == "sealed")
     agent.send_signal(signal.SIGTERM)
     assert agent.wait(READY_S) == 0
-    check(made, meter, total + rest(agent, committed), KILLS)
+    check(made, meter, total + rest(agent, committed), kills)
 
 
 def test_status_of_the_running_agent_and_its_idle_weight(box, kit, meter):
