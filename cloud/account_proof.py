@@ -9,13 +9,13 @@ from cloud.accounting import factors, feeds, replayed
 from cloud.accounting import method as methods
 from cloud.accounting.bundle import Library
 from cloud.accounting.feeds import Place
+from cloud.accounting.interval_text import digest
 from cloud.accounting.inventory import Version
 from cloud.accounting.line import Activity, Line
-from cloud.accounting.metered import digest
 from cloud.accounting.period import stamp
-from cloud.accounting.subject import ZONE, Meter, Subject
+from cloud.accounting.subject import ZONE, Subject
 from cloud.intervals import Interval, Register
-from cloud.rows import Gateway
+from cloud.rows import Gateway, IntervalRow
 from cloud.store import Store
 from protocols.errors import AccountError, FactorError, MethodError, TanmeterError, UnknownNameError
 
@@ -98,11 +98,9 @@ def _activity(store: Store, subject: Subject, version: Version, line: Line, one:
     if place is None:
         return _document(store, name, one)
     try:
-        gateway, meter = _meter(store, subject, line, one, place)
+        rows, own = rests_on(store, subject, line, one, place)
     except AccountError as error:
         return Check(name, "failed", str(error))
-    rows = store.series(gateway.id, place.device, place.point, place.start, place.end)
-    own = metering.normal(store, gateway, meter, [row.interval for row in rows])
     if digest(own) == one.sha256:
         return Check(name, "held", f"{len(own)}")
     late = sum(row.ingest_seq > version.as_of for row in rows)
@@ -122,12 +120,21 @@ def _document(store: Store, name: str, one: Activity) -> Check:
     return Check(name, "held", one.sha256[:16])
 
 
-def _meter(store: Store, subject: Subject, line: Line, one: Activity, place: Place) -> tuple[Gateway, Meter]:
-    gateway = store.gateway(bytes.fromhex(place.gateway)) if place.gateway else None
+def rests_on(
+    store: Store, subject: Subject, line: Line, one: Activity, place: Place
+) -> tuple[list[IntervalRow], list[Interval]]:
+    """The rows that a metered activity names, and the intervals as they count; AccountError for a meter that is none.
+
+    A meter that no gateway held has none.
+    """
+    if not place.gateway:
+        return [], []
+    gateway = store.gateway(bytes.fromhex(place.gateway))
     named = (line.row, line.item, one.symbol, place.device, place.point)
     for meter in subject.meter:
         if gateway is not None and named == (meter.row, meter.item, meter.symbol, meter.device, meter.point):
-            return gateway, meter
+            rows = store.series(gateway.id, place.device, place.point, place.start, place.end)
+            return rows, metering.normal(store, gateway, meter, [row.interval for row in rows])
     raise AccountError(f"{one.reference}: found no such meter in the subject file or the store, expected it")
 
 

@@ -18,12 +18,14 @@ from cloud.accounting.inventory import Version
 from cloud.accounting.line import State
 from cloud.api_record import Nothing
 from cloud.collector import Collector, Held
+from cloud.evidence import account_pack
 from cloud.pages.render import iso
 from cloud.query import Cursor, Limit, Name
 from cloud.rows import JournalRow
 from protocols.errors import AccountError, FactorError, MethodError, UnitError, UnknownNameError
 
 router = APIRouter(prefix="/v1", tags=["accounts"])
+ZIP = "application/zip"
 BOM = "\ufeff"
 """Before a CSV, so that Excel takes it for UTF-8."""
 CORRECTIONS = ("subject", "signer", "activity", "account", "mark")
@@ -183,6 +185,16 @@ def export(reference: AccountId, held: Held, asked: Annotated[ExportQuery, Query
     return Response(msgspec.json.encode(version.content), headers=headers, media_type="application/json")
 
 
+@router.get("/accounts/{reference}/evidence", response_class=Response, responses={200: {"content": {ZIP: {}}}})
+def evidence(reference: AccountId, held: Held, asked: Annotated[Nothing, Query()]) -> Response:
+    """All that a version rests on, to be checked and drawn up again without us: ``tanmeter evidence verify``."""
+    version = find(held, reference)
+    if not version.version:
+        raise problem.missing("account", reference)
+    headers = {"content-disposition": f'attachment; filename="{version.reference}.zip"'}
+    return Response(account_pack.pack_bytes(held.store, held.key, version), headers=headers, media_type=ZIP)
+
+
 @router.get("/exports/lines")
 def export_lines(held: Held, asked: Annotated[LinesExportQuery, Query()]) -> Response:
     """The lines of the newest version of every account of a period, as one table or one JSON object a line."""
@@ -275,6 +287,7 @@ def _summary(version: Version) -> dict[str, Any]:
         "provisional": version.state == "provisional",
         "as_of_seq": version.as_of,
         "explain": f"{path}/explain",
+        "evidence": f"{path}/evidence" if version.version else None,
     }
 
 

@@ -5,7 +5,7 @@ import os
 import sys
 import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -13,12 +13,17 @@ from rich.console import Console
 from protocols import messages
 from protocols.errors import EvidenceError
 
+if TYPE_CHECKING:
+    from cloud.evidence import account_check
+
 evidence = typer.Typer(no_args_is_help=True, add_completion=False)
 
 Data = Annotated[Path, typer.Option("--data", envvar="TANMETER_DATA", help="folder with the collector's store and key")]
 DATA = Path("/var/lib/tanmeter-collector")
 Json = Annotated[bool, typer.Option("--json", help="one JSON object on standard output")]
-Reference = Annotated[str, typer.Argument(help="a statement: E-SITE-PERIOD, or one version of it: E-SITE-PERIOD@2")]
+Reference = Annotated[
+    str, typer.Argument(help="a statement E-SITE-PERIOD or an account A-SUBJECT-PERIOD, or one version: ...@2")
+]
 PLAIN_WIDTH = 160
 
 
@@ -34,19 +39,28 @@ def pack(
     data: Data = DATA,
     as_json: Json = False,
 ) -> None:
-    """Write the pack of a statement. Without a version: of what is held now, issued first where it is new."""
-    from cloud import config, statements
+    """Write the pack of a statement or an account. Of a statement without a version: of what is held now."""
+    from cloud import accounts, config, statements
+    from cloud.evidence import account_pack
     from cloud.evidence.pack import pack_bytes
 
     key = config.open_key(data)
     with config.open_store(data, key) as store:
+        if reference.startswith("A-"):
+            version = accounts.get(store, reference)
+            _packed(out, account_pack.pack_bytes(store, key, version), version.reference, version.digest, as_json)
+            return
         if "@" in reference:
             statement = statements.get(store, reference)
         else:
             statement = statements.close(store, *statements.split(store, reference), _now())
         content = pack_bytes(store, key, statement)
+    _packed(out, content, statement.reference, statement.digest, as_json)
+
+
+def _packed(out: Path, content: bytes, reference: str, digest: str, as_json: bool) -> None:
     _write(out, content)
-    result = {"statement": statement.reference, "file": str(out), "bytes": len(content), "digest": statement.digest}
+    result = {"statement": reference, "file": str(out), "bytes": len(content), "digest": digest}
     if as_json:
         _print(result)
         return
@@ -64,10 +78,13 @@ def verify(
     as_json: Json = False,
 ) -> None:
     """Check a pack and make its figure again, without server or network. Exit 4 names what is wrong."""
-    from cloud.evidence import show
+    from cloud.evidence import account_check, show
     from cloud.evidence.verify import verify as check
 
     try:
+        if (source := _account(file)) is not None:
+            _report(account_check.verify(source, gateway or ()), as_json)
+            return
         report = check(file, gateway or ())
     except EvidenceError as error:
         if not as_json:
@@ -79,6 +96,28 @@ def verify(
         _print(report.to_json())
         return
     _console().print(show.report(report, _language()))
+
+
+def _account(file: Path) -> bytes | None:
+    """The bytes of a pack of an account; None for any other file, which the check of statements then judges."""
+    from cloud.evidence import account_check
+
+    try:
+        source = file.read_bytes()
+        return source if account_check.is_account(source) else None
+    except (OSError, EvidenceError):
+        return None
+
+
+def _report(report: "account_check.Report", as_json: bool) -> None:
+    if as_json:
+        _print(report.to_json())
+        return
+    for check in report.checks:
+        typer.echo(f"{messages.text(f'account.check.{check.name}', _language())}: {check.count}")
+    typer.echo(
+        f"{report.version.reference}  {report.version.content.totals.total:f} tCO2e  SHA-256 {report.version.digest}"
+    )
 
 
 def _write(out: Path, content: bytes) -> None:

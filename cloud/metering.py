@@ -7,7 +7,8 @@ from cloud import gauges, statements
 from cloud.accounting import conditions, feeds
 from cloud.accounting import period as periods
 from cloud.accounting.feeds import Fed
-from cloud.accounting.metered import Metered, known_until, metered
+from cloud.accounting.interval_text import known_until
+from cloud.accounting.metered import Metered, metered
 from cloud.accounting.period import Period
 from cloud.accounting.subject import ZONE, Meter, Subject
 from cloud.accounting.units import quantity, unit

@@ -15,13 +15,13 @@ or the signed configuration says. Whatever was left out was no more than that, s
 figure. Where no ceiling is known, a gap stays open, and the account says that it is not whole.
 """
 
-import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, Decimal
 from itertools import pairwise
 from typing import Literal
 
+from cloud.accounting.interval_text import digest, known_until
 from cloud.accounting.statement import plain
 from cloud.accounting.units import ARITHMETIC
 from cloud.intervals import HOUR_MS, INTERVAL_MS, Interval, Register, State
@@ -126,19 +126,6 @@ def metered(
         count=len(own),
         sha256=digest(own),
     )
-
-
-def digest(intervals: Iterable[Interval]) -> str:
-    """SHA-256 (hex) over the intervals in their order, one canonical line each."""
-    hasher = hashlib.sha256()
-    for one in intervals:
-        hasher.update(_canonical(one).encode())
-    return hasher.hexdigest()
-
-
-def known_until(one: Interval) -> int:
-    """How far (UTC ms) an interval is known: to its end once a later reading closed it, else to its newest reading."""
-    return one.end if one.closed else min(one.end, max(one.start, one.position))
 
 
 def _check(name: str, own: Sequence[Interval], start: int, end: int) -> None:
@@ -254,19 +241,6 @@ def _share(part: Decimal, whole: Decimal | None) -> Decimal:
         return _ZERO
     share = ARITHMETIC.divide(part, whole).quantize(SHARE_PLACES, rounding=ROUND_CEILING)
     return plain(min(Decimal(1), share))
-
-
-def _canonical(one: Interval) -> str:
-    """An interval as text; a Decimal in its normal form (``1.2E+2``), so that equal numbers are equal texts."""
-    first, last, normal = one.register_start, one.register_end, EXACT.normalize
-    amount = "-" if one.consumption is None else normal(one.consumption)
-    return (
-        f"{one.device} {one.point} {one.unit} {one.meter} {one.start} {known_until(one)} {one.end} {one.kind}"
-        f" {normal(first.value)}@{first.at}#{first.epoch}.{first.seq}"
-        f" {normal(last.value)}@{last.at}#{last.epoch}.{last.seq}"
-        f" {normal(one.rolled)} {normal(one.multiplier)} {amount} {one.quality} {one.state} {one.covered_ms}"
-        f" {normal(one.integral)} {one.readings}/{one.expected}\n"
-    )
 
 
 def _sum(values: Iterable[Decimal]) -> Decimal:

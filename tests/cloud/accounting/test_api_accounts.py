@@ -14,6 +14,7 @@ import pytest
 from cloud import accounts, activities, subjects
 from cloud.accounting import bundle
 from cloud.accounting.inventory import inventory_from
+from cloud.evidence import account_check
 
 DAY = "2026-10-03"
 NAME = f"A-S-DEMO-{DAY}"
@@ -151,6 +152,13 @@ def test_an_export_is_what_the_digest_is_of_and_a_table_opens_in_a_spreadsheet(h
     assert not any(value.startswith("=") for row in rows for value in row.values())
     city = house.client.get("/v1/exports/lines", params={"period": DAY, "format": "json"}).text.splitlines()
     assert [json.loads(line)["digest"] for line in city] == [row["digest"] for row in rows]
+
+
+def test_the_evidence_of_an_account_is_checked_without_the_collector(house: Any) -> None:
+    pack = house.client.get(get(house, f"/v1/accounts/{NAME}")["evidence"])
+    assert pack.headers["content-type"] == "application/zip"
+    report = account_check.verify(pack.content)
+    assert (report.version.reference, report.collector) == (f"{NAME}@2", house.key.public.id.hex())
 
 
 def test_subjects_say_where_they_are_and_belong(house: Any) -> None:

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cloud.accounting.conditions import Conditions, by_factor, kelvin, kilopascals, normalised
-from cloud.accounting.metered import Metered, digest, metered
+from cloud.accounting.interval_text import digest, line, read
+from cloud.accounting.metered import Metered, metered
 from cloud.intervals import HOUR_MS, INTERVAL_MS, Interval, Register
 from protocols.errors import ActivityError
 
@@ -220,3 +221,16 @@ def test_temperatures_and_pressures_have_their_units() -> None:
     for wrong in (lambda: kelvin(Decimal(-274), "℃"), lambda: kelvin(Decimal(1), "F"), lambda: kilopascals(1, "psi")):
         with pytest.raises(ActivityError):
             wrong()
+
+
+def test_intervals_can_be_read_again_from_what_their_digest_is_over() -> None:
+    own = counter(["1.50", "2"], multiplier="80")
+    own[1] = replace(own[1], closed=False, position=own[1].start + 60_000, state="ratio", since=5)
+    text = "".join(map(line, own))
+    assert digest(read(text)) == digest(own)
+    assert metered("M-01", read(text), 0, DAY_MS, through=own[1].position) == metered(
+        "M-01", own, 0, DAY_MS, through=own[1].position
+    )
+    for wrong in (text.replace("1.5", "1.50"), text.replace("\t", " "), text.replace("80", "x"), text + "\n"):
+        with pytest.raises(ActivityError):
+            read(wrong)

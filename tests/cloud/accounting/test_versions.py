@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from cloud import account_closing, accounts, activities, reaccounting, statements, subjects
+from cloud import account_closing, account_proof, accounts, activities, reaccounting, statements, subjects
 from cloud.accounting import bundle, signed_activity
 from cloud.copied import gather
 from cloud.rows import JournalRow
@@ -326,6 +326,8 @@ def test_a_meter_that_vanishes_costs_its_ceiling_and_shows_it(city: City) -> Non
     assert "activity.estimated" in line.reasons and version.content.estimated > 0
     assert version.difference.boundary == version.difference.total
     assert version.content.totals.total > whole.content.totals.total
+    checks = account_proof.verify(city.store, LIBRARY, version.reference, city.now)
+    assert {check.outcome for check in checks} == {"held"}
 
 
 def test_a_subject_changes_by_versions_and_an_unchanged_one_keeps_its_own(city: City) -> None:

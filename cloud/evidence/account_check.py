@@ -1,0 +1,251 @@
+"""Checks the pack of an account and draws the account up again from it: no server, no network, nothing believed.
+
+- The manifest is signed, every file is the one it lists, the account is written in its one form, its digest is right.
+- Every line comes out of its own symbols, every total out of the lines.
+- Method, parameters, grid factors and subject are the files whose digests the account names; drawn up again from
+  them, with the activity of the lines, the whole account is the same, byte for byte.
+- Every metered amount comes out of the intervals whose digest its line names.
+- Every other amount stands in an activity file of the pack, whose signature holds where it has one.
+"""
+
+import hashlib
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+import msgspec
+
+from cloud.accounting import (
+    activity_file,
+    factors,
+    feeds,
+    interval_text,
+    inventory,
+    parameters,
+    replayed,
+    restated,
+    signed_activity,
+)
+from cloud.accounting import method as methods
+from cloud.accounting import period as periods
+from cloud.accounting import subject as subject_files
+from cloud.accounting.calculate import Entry, Given
+from cloud.accounting.inventory import Version
+from cloud.accounting.line import Line
+from cloud.accounting.metered import metered
+from cloud.accounting.method import Method
+from cloud.accounting.subject import Subject
+from cloud.accounting.units import quantity, unit
+from cloud.evidence import archive
+from cloud.evidence.verify import Check
+from protocols.errors import EvidenceError, TanmeterError
+from protocols.record import cose
+from protocols.record.cose import PublicKey
+
+ACCOUNT, README, SUBJECT = "account.json", "README.txt", "subject.toml"
+METHOD, PARAMETERS, FACTORS = "methods/", "parameters/", "factors/"
+INTERVALS, ACTIVITY, KEYS = "intervals/", "activity/", "keys/"
+Files = Mapping[str, bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """A pack that holds: the version it proves, what was checked, the gateways it rests on, who put it together."""
+
+    version: Version
+    checks: tuple[Check, ...]
+    gateways: tuple[str, ...]
+    collector: str
+
+    def to_json(self) -> dict[str, Any]:
+        """The report for a machine."""
+        content = self.version.content
+        return {
+            "ok": True,
+            "account": self.version.reference,
+            "digest": self.version.digest,
+            "state": self.version.state,
+            "subject": content.subject,
+            "period": content.period.id,
+            "tco2e": f"{content.totals.total:f}",
+            "reasons": list(content.reasons),
+            "checks": [{"name": check.name, "count": check.count} for check in self.checks],
+            "gateways": list(self.gateways),
+            "collector": self.collector,
+        }
+
+
+def is_account(source: bytes) -> bool:
+    """Whether a pack is one of an account; EvidenceError when it is no pack."""
+    return ACCOUNT in archive.read(source)
+
+
+def verify(source: bytes, gateways: Collection[str] = ()) -> Report:
+    """The report on a pack that holds in every point; EvidenceError names the first file and rule that does not.
+
+    ``gateways``: the ids (hex) of all boxes whose labels were read; the pack must rest on these and on no other.
+    """
+    files = archive.read(source)
+    manifest = archive.check(files)
+    version = _version(files, manifest.digest)
+    content = version.content
+    faults = list(replayed.faults(content))
+    if faults:
+        raise EvidenceError(ACCOUNT, "lines", faults[0])
+    subject, method = _subject(files, version), _method(files, version)
+    _redrawn(files, version, subject, method)
+    measured = [_measured(files, version, subject, line) for line in content.lines]
+    rests = tuple(sorted({gateway for found in measured for gateway in found}))
+    if gateways and set(gateways) != set(rests):
+        raise EvidenceError(ACCOUNT, "gateways", f"found {', '.join(rests)}, expected {', '.join(sorted(gateways))}")
+    documents = sum(_documented(files, subject, method, line) for line in content.lines)
+    checks = (
+        Check("manifest", len(manifest.files)),
+        Check("lines", len(content.lines)),
+        Check("drawn", 1),
+        Check("intervals", sum(map(len, measured))),
+        Check("documents", documents),
+    )
+    return Report(version, checks, rests, manifest.key.id.hex())
+
+
+def _version(files: Files, digest: str) -> Version:
+    try:
+        version = msgspec.json.decode(_file(files, ACCOUNT), type=Version)
+    except msgspec.DecodeError as error:
+        raise EvidenceError(ACCOUNT, "form", str(error)) from error
+    if inventory.to_json(version) != files[ACCOUNT]:
+        raise EvidenceError(ACCOUNT, "form", "found another way to write it, expected the one JSON form")
+    if not version.content.digest == version.digest == digest:
+        raise EvidenceError(ACCOUNT, "digest", f"found content {version.content.digest}, expected {digest}")
+    return version
+
+
+def _subject(files: Files, version: Version) -> Subject:
+    source = _named(files, SUBJECT, version.content.subject_sha256)
+    try:
+        return subject_files.read(SUBJECT, source).subjects[version.content.subject]
+    except (TanmeterError, KeyError) as error:
+        raise EvidenceError(SUBJECT, "subject", str(error)) from error
+
+
+def _method(files: Files, version: Version) -> Method:
+    content = version.content
+    name = f"{content.method}.toml"
+    source = _named(files, f"{METHOD}{name}", content.method_sha256)
+    try:
+        sets = {
+            one: parameters.load(f"{one}.toml", _named(files, f"{PARAMETERS}{one}.toml", sha256))
+            for one, sha256 in content.parameter_sets.items()
+        }
+        return methods.load(name, source, sets)
+    except EvidenceError:
+        raise
+    except TanmeterError as error:
+        raise EvidenceError(f"{METHOD}{name}", "method", str(error)) from error
+
+
+def _redrawn(files: Files, version: Version, subject: Subject, method: Method) -> None:
+    """EvidenceError unless the account drawn up again from the pack is this one."""
+    content = version.content
+    grid = {name.removeprefix(FACTORS): source for name, source in files.items() if name.startswith(FACTORS)}
+    try:
+        known = factors.load(grid)
+        if known.sha256 != content.factor_set:
+            raise EvidenceError(FACTORS, "factors", f"found the set {known.sha256}, expected {content.factor_set}")
+        found = restated.redrawn(content, subject, method, known)
+    except EvidenceError:
+        raise
+    except TanmeterError as error:
+        raise EvidenceError(ACCOUNT, "drawn", str(error)) from error
+    if found.digest != version.digest:
+        raise EvidenceError(ACCOUNT, "drawn", f"found {found.digest} when drawn up again, expected {version.digest}")
+
+
+def _measured(files: Files, version: Version, subject: Subject, line: Line) -> list[str]:
+    """The gateway of each metered activity of a line, once its amount has come out of its intervals."""
+    found = []
+    for one in line.activities:
+        place = feeds.place(one.reference)
+        if place is None:
+            continue
+        name = f"{INTERVALS}{one.sha256}.txt"
+        through = min(place.end, periods.instant(version.content.period.through))
+        meter = next((m for m in subject.meter if (m.device, m.point) == (place.device, place.point)), None)
+        try:
+            own = interval_text.read(_named(files, name, one.sha256).decode())
+            ceiling = quantity(meter.ceiling).to(unit(one.unit)) if meter is not None and meter.ceiling else None
+            again = metered(name, own, place.start, place.end, through=through, ceiling=ceiling)
+        except EvidenceError:
+            raise
+        except (TanmeterError, UnicodeDecodeError) as error:
+            raise EvidenceError(name, "intervals", str(error)) from error
+        if (again.amount, again.estimated) != (one.value, one.estimated):
+            raise EvidenceError(
+                name, "intervals", f"found {again.amount} {again.unit}, expected {one.value} {one.unit}"
+            )
+        found.append(place.gateway)
+    return found
+
+
+def _documented(files: Files, subject: Subject, method: Method, line: Line) -> int:
+    """How many amounts of a line stand in a document of the pack; EvidenceError for one that does not."""
+    entry, count = restated.entry(line), 0
+    fixed = {name: one for meter in subject.meter if meter.row == line.row for name, one in meter.given.items()}
+    for symbol, given in entry.given.items():
+        if given.reference.startswith(feeds.METER):
+            continue
+        held = symbol in fixed and quantity(fixed[symbol].value) == given.quantity
+        if not held and not any(_gives(one, entry, symbol, given) for one in _entries(files, method)):
+            raise EvidenceError(
+                ACTIVITY,
+                "documents",
+                f"{line.id}.{symbol}: found {given.quantity.value} in no file, expected it in one",
+            )
+        count += 1
+    return count
+
+
+def _gives(found: Entry, wanted: Entry, symbol: str, given: Given) -> bool:
+    def place(one: Entry) -> tuple[str, str, str, date, date]:
+        return one.row, one.item, one.label, one.start, one.end
+
+    return place(found) == place(wanted) and symbol in found.given and found.given[symbol].quantity == given.quantity
+
+
+def _entries(files: Files, method: Method) -> Iterator[Entry]:
+    """Every entry of every activity file, each file under its digest and its signature."""
+    for name, body in files.items():
+        if name.startswith(ACTIVITY):
+            try:
+                source = _opened(files, body) if name.endswith(".cose") else body
+                sha256 = name.removeprefix(ACTIVITY).partition(".")[0]
+                if hashlib.sha256(source).hexdigest() != sha256:
+                    raise EvidenceError(name, "documents", "found other bytes than those it is named by")
+                file = activity_file.read(name, source)
+                yield from activity_file.entries(name, file, method, date.min, date.min)
+            except EvidenceError:
+                raise
+            except TanmeterError as error:
+                raise EvidenceError(name, "documents", str(error)) from error
+
+
+def _opened(files: Files, envelope: bytes) -> bytes:
+    kid = cose.kid_of(envelope).hex()
+    return signed_activity.open_activity(envelope, PublicKey.from_pem(_file(files, f"{KEYS}{kid}.pem")))
+
+
+def _file(files: Files, name: str) -> bytes:
+    if name not in files:
+        raise EvidenceError(name, "manifest", "found no such file, expected it in the pack of an account")
+    return files[name]
+
+
+def _named(files: Files, name: str, sha256: str) -> bytes:
+    """A file that the account names by its digest."""
+    source = _file(files, name)
+    found = hashlib.sha256(source).hexdigest()
+    if found != sha256:
+        raise EvidenceError(name, "digest", f"found SHA-256 {found}, expected {sha256}: what the account names")
+    return source
