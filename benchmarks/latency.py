@@ -3,11 +3,15 @@
 A real `tanmeter cloud serve` on loopback, a store on this disk, many gateways that each send a block of 500 readings at
 a time. First as fast as they are answered: that is the capacity. Then, open-loop, at instants of a Poisson process of
 half that rate, whatever is still unanswered: the time is taken from the instant a block was to be sent at until its
-answer is there, which comes after the commit. Every fiftieth block is asked for behind it and must be there. Load and
-collector share this machine's cores. The collector's memory is read before and after.
+answer is there, which comes after the commit. Every fiftieth block is asked for behind it and must be there. Where the
+machine has two cores, the collector has the first and the load, another process, the second. How long this disk takes
+to sync is measured before and after, with as many bytes as a commit writes: no answer comes sooner. Beside the figures
+stands how long the collector waited for a core that other programs held: on a quiet machine that is next to nothing.
+The collector's memory is read before and after.
 """
 
 import asyncio
+import os
 import random
 import subprocess
 import sys
@@ -25,6 +29,8 @@ from protocols.record.answer import BATCH_TYPE, Answer, decode_answers, encode_b
 GATEWAYS, FIRST, LATER = 50, 20, 60
 """Gateways, and the blocks of each: as fast as it goes, then by the clock."""
 SAMPLE = 50
+SYNCS, SYNCED = 150, 48 << 10
+"""Syncs of the disk measured alone, each after so many bytes."""
 PERCENTILES = (50.0, 99.0, 99.9)
 
 
@@ -72,8 +78,11 @@ def main() -> None:
             for gateway in gateways:
                 gateway.enrol(store)
         frames = [list(gateway.frames(FIRST + LATER)) for gateway in gateways]
-        with _serving(data) as (process, port):
+        syncs = _syncs(Path(folder))
+        with _serving(data) as (process, port), _apart(process.pid):
             asyncio.run(_measure(gateways, frames, process.pid, port))
+        syncs += _syncs(Path(folder))
+        print(f"a sync of this disk alone, {SYNCED >> 10} KiB, before and after: {_shown(syncs)}")
         with config.open_store(data, config.open_key(data)) as store:
             lost = sum(map(len, frames)) - store.counts().blocks
         print(f"blocks lost: {lost} of {sum(map(len, frames))}")
@@ -94,9 +103,12 @@ async def _measure(gateways: Sequence[Gateway], frames: Sequence[list[bytes]], p
     print(f"{GATEWAYS} gateways, blocks of {SMALL.readings} readings, one a request; collector and load on one machine")
     pace = f"{rate * SMALL.readings:,.0f} readings/s; {cpu / blocks * 1e6:.0f} us CPU a block"
     print(f"capacity   {rate:8.0f} blocks/s ({pace})")
-    times, seen = await _open_loop(links, rate / 2)
-    shown = ", ".join(f"p{part:g} {_percentile(times, part):.1f} ms" for part in PERCENTILES)
-    print(f"at half    {rate / 2:8.0f} blocks/s, open-loop: {shown}; worst {max(times):.1f} ms")
+    before, delayed = _cpu_s(process), _delayed_ms(process)
+    times, seen, achieved = await _open_loop(links, rate / 2)
+    busy, delayed = (_cpu_s(process) - before) * achieved / len(times), (_delayed_ms(process) - delayed) / len(times)
+    print(f"at half    {rate / 2:8.0f} blocks/s offered, open-loop; {achieved:.0f} answered a second, busy {busy:.0%}")
+    print(f"for a core that others held it waited {delayed:.1f} ms a block")
+    print(f"from request to queryable: {_shown(times)}; worst {max(times):.1f} ms")
     print(f"with a GET behind it ({len(seen)} sampled): p50 {_percentile(seen, 50):.1f} ms, worst {max(seen):.1f} ms")
     print(f"resident memory: {memory:.0f} MiB after {blocks} blocks, {_rss_mib(process):.0f} MiB at the end")
     for link in links:
@@ -108,8 +120,8 @@ async def _flood(link: Link, blocks: int) -> None:
         await link.push()
 
 
-async def _open_loop(links: Sequence[Link], rate: float) -> tuple[list[float], list[float]]:
-    """Latencies in ms of every block, and of the sampled ones until the GET has shown it."""
+async def _open_loop(links: Sequence[Link], rate: float) -> tuple[list[float], list[float], float]:
+    """Latencies in ms of every block, and of the sampled ones until the GET has shown it; blocks answered a second."""
     seeded, times, seen = random.Random(11), list[float](), list[float]()
     order = [link for _ in range(LATER) for link in seeded.sample(list(links), len(links))]
     start, at, tasks = time.perf_counter() + 0.5, 0.0, []
@@ -127,7 +139,40 @@ async def _open_loop(links: Sequence[Link], rate: float) -> tuple[list[float], l
         await asyncio.sleep(max(0.0, start + at - time.perf_counter()))
         tasks.append(asyncio.create_task(one(link, start + at, number % SAMPLE == 0)))
     await asyncio.gather(*tasks)
-    return times, seen
+    return times, seen, len(times) / (time.perf_counter() - start)
+
+
+def _syncs(folder: Path) -> list[float]:
+    """How long each of some syncs took, ms: of bytes written over what was there, as into a log that is used again."""
+    times, data = [], os.urandom(SYNCED)
+    descriptor = os.open(folder / "synced", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        for _ in range(SYNCS + 1):
+            os.pwrite(descriptor, data, 0)
+            began = time.perf_counter()
+            os.fdatasync(descriptor)
+            times.append((time.perf_counter() - began) * 1e3)
+    finally:
+        os.close(descriptor)
+    return times[1:]
+
+
+@contextmanager
+def _apart(process: int) -> Iterator[None]:
+    """The collector on one core and this process on another, while it lasts, where there are two."""
+    cores = sorted(os.sched_getaffinity(0))
+    if len(cores) > 1:
+        for thread in Path(f"/proc/{process}/task").iterdir():
+            os.sched_setaffinity(int(thread.name), cores[:1])
+        os.sched_setaffinity(0, cores[1:2])
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, cores)
+
+
+def _shown(times: Sequence[float]) -> str:
+    return ", ".join(f"p{part:g} {_percentile(times, part):.1f} ms" for part in PERCENTILES)
 
 
 def _percentile(times: Sequence[float], part: float) -> float:
@@ -154,6 +199,12 @@ def _cpu_s(process: int) -> float:
     """CPU seconds of a process so far, in its own and in the kernel's name."""
     fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / 100
+
+
+def _delayed_ms(process: int) -> float:
+    """For how long the threads of a process could have run and had no core, so far."""
+    threads = Path(f"/proc/{process}/task").iterdir()
+    return sum([int((thread / "schedstat").read_text().split()[1]) for thread in threads]) / 1e6
 
 
 def _rss_mib(process: int) -> float:

@@ -19,8 +19,10 @@ from typing import Self
 from protocols.errors import BusyError, StoreError
 
 SCHEMA = 5
-CHECKPOINT_EVERY = 32
-"""Commits between two checkpoints. SQLite's own ones keep to themselves that a sync failed; ours raise it."""
+FOLD_AFTER, FOLD_AT_ONCE = 4096, 16_384
+"""Rows written, after which the log is folded into the database when nobody waits, and whoever waits. A single block
+is about twenty. SQLite's own checkpoints keep to themselves that a sync failed; ours raise it.
+"""
 OLDEST_SCHEMA = 2
 """A file of this schema or a newer one is brought to ours when it is opened, all at once or not at all."""
 BUSY_S = 30.0
@@ -36,7 +38,7 @@ class Database:
         self._pool: list[sqlite3.Connection] = []
         self._failed: str | None = None
         self._serving: int | None = None
-        self._commits = 0
+        self._folded = 0
         with _store_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             self._lock = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -115,12 +117,25 @@ class Database:
                 self._writer.execute("BEGIN IMMEDIATE")
                 yield self._writer
                 self._writer.execute("COMMIT")
-                self._commits += 1
-                if self._commits % CHECKPOINT_EVERY == 0:
-                    self._writer.execute("PRAGMA wal_checkpoint(PASSIVE)")
+                self._fold(FOLD_AT_ONCE)
             except BaseException as error:
                 self._undo(error)
                 raise
+
+    def tidy(self) -> None:
+        """Nobody waits just now: fold the log into the database, when enough has been written since. StoreError."""
+        with self.guard, _store_errors(self.path), self._locked():
+            try:
+                if not self._failed:
+                    self._fold(FOLD_AFTER)
+            except BaseException as error:
+                self._undo(error)
+                raise
+
+    def _fold(self, after: int) -> None:
+        if self._writer.total_changes - self._folded >= after:
+            self._folded = self._writer.total_changes
+            self._writer.execute("PRAGMA wal_checkpoint(PASSIVE)")
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:

@@ -43,8 +43,11 @@ class Job:
 class Writer:
     """Runs jobs one after another; batches of blocks that wait together go to ``append`` in one call."""
 
-    def __init__(self, append: Callable[[Sequence[Sequence[bytes]]], Sequence[Any]]) -> None:
-        self._append = append
+    def __init__(
+        self, append: Callable[[Sequence[Sequence[bytes]]], Sequence[Any]], idle: Callable[[], None] | None = None
+    ) -> None:
+        """``idle`` is called in the writer's thread when nothing waits any more."""
+        self._append, self._idle = append, idle
         self._jobs: queue.Queue[Job | None] = queue.Queue(MOST_WAITING)
         self._put_so_far = self._done = 0
         self._thread = threading.Thread(target=self._work, name="writer", daemon=True)
@@ -101,6 +104,8 @@ class Writer:
             self._commit(together)
             if ended:
                 return
+            if held is None and self._idle is not None and self._jobs.empty():
+                _outcome(self._idle)
 
     def _gather(self, first: Job) -> tuple[list[Job], Job | None, bool]:
         """The batches that wait behind the first, the lone job that ended the row, and whether the end was reached."""

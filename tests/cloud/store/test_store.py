@@ -1,13 +1,16 @@
 """Everything committed is there, once, whatever happens to the process, the disk and the order of things."""
 
+import asyncio
 import os
 import sqlite3
 import stat
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
@@ -18,10 +21,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cloud import keys, ways
+from cloud import database, keys, ways
 from cloud.enrolments import MOST_TRIES
 from cloud.rows import StatementRow
 from cloud.store import Store
+from cloud.writer import Writer
 from protocols.errors import ChainError, ConfigError, ConflictError, EnrolmentError, SignatureError, StoreError
 from protocols.record import invite, siteconfig, transport
 from protocols.record.answer import Answer, encode_batch
@@ -533,3 +537,44 @@ def test_what_is_refused_is_bounded_in_bytes_and_in_number(
     monkeypatch.setattr("cloud.ledger.MOST_SIGNED_BYTES", len(twins[4]) + len(twins[3]))
     store.append([held, transport.pack(box.seal(replace(header, custody=1), []))], LATER)
     assert sum(row.signed for row in store.quarantine()) < 3
+
+
+def in_file_alone(path: Path, copy: Path) -> int:
+    """How many blocks the database holds without its log."""
+    copy.write_bytes(path.read_bytes())
+    with closing(sqlite3.connect(copy)) as db:
+        return int(db.execute("SELECT count(*) FROM blocks").fetchone()[0])
+
+
+def test_the_log_is_folded_when_nobody_waits_and_at_last_whoever_waits(
+    tmp_path: Path, box: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, copy, key = tmp_path / "fold.db", tmp_path / "alone.db", PrivateKey.generate()
+    with Store(path, key) as store:
+        box.enrol(store)
+        store.append([box.block()], LATER)
+    monkeypatch.setattr(database, "FOLD_AFTER", 40)
+    with Store(path, key) as store:
+        store.append([box.block()], LATER)
+        store.tidy()
+        assert in_file_alone(path, copy) == 1
+        for _ in range(6):
+            store.append([box.block()], LATER)
+        assert in_file_alone(path, copy) == 1
+        store.tidy()
+        assert in_file_alone(path, copy) == 8
+        monkeypatch.setattr(database, "FOLD_AT_ONCE", 40)
+        for _ in range(6):
+            store.append([box.block()], LATER)
+        assert in_file_alone(path, copy) > 8
+
+
+def test_a_writer_tidies_up_when_nothing_waits() -> None:
+    tidied = threading.Event()
+    writer = Writer(lambda batches: [len(batch) for batch in batches], tidied.set)
+
+    async def once() -> object:
+        return await writer.append([b"a", b"b"])
+
+    assert asyncio.run(once()) == 2 and tidied.wait(5)
+    writer.close()
