@@ -121,7 +121,7 @@ class Enrolments(Database):
                     " `tanmeter cloud readmit` takes those in again"
                 )
             opened = self._admit(db, brought, now)
-            receipts.keep(db, receipt, proof, posted=True)
+            receipts.bring(db, receipt, proof)
             if (receipt.epoch, receipt.next_seq) > (brought.start or (0, 0))[:2]:
                 receipts.raise_watermark(db, receipt, now)
             place, detail = (receipt.epoch, receipt.next_seq), f"by its receipt for {receipt.epoch}/{receipt.next_seq}"
@@ -256,7 +256,7 @@ class Enrolments(Database):
         if self.key is None:
             raise ConfigError(str(self.path), "a store opened without the collector's key", "one opened with it")
         envelope = sign_receipt(receipt, self.key)
-        receipts.keep(db, receipt, envelope)
+        receipts.issue(db, receipt, envelope)
         return envelope
 
     def _try(self, invite: invites.Invite, now: int) -> None:

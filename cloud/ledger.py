@@ -5,7 +5,7 @@ import sqlite3
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
-from cloud import ahead, interval_rows, memory_rows
+from cloud import ahead, interval_rows, memory_rows, receipts
 from cloud.booking import Changes, heard
 from cloud.ingest import UNKNOWN_CONFIGURATION, Finding, Head, Notice, Opened
 from cloud.intervals import Interval, Register
@@ -148,6 +148,8 @@ class Ledger:
             " readings, fault, frame) VALUES (?,?,?,?,?,?,?,?,?,?,?,?)",
             (self._next(), *place, opened.hash, *header.utc, self.now, number, readings, fault, frame),
         )
+        if header.seq == 0 and header.epoch > 0:
+            receipts.hold(self.db, header.gateway, header.previous)
         if header.events and content is not None:
             rows = [
                 (*place, number, event.kind, event.start, event.end, event.detail)

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from cloud.ingest import Beginning
 from protocols.record.receipt import SETTLED, Receipt
 
+PASSING = 64
+"""Receipts of a gateway and a level that stay for a while: an hour's, at a block a minute."""
+DAY_MS = 86_400_000
 Place = tuple[int, int]
 """Epoch and next seq."""
 
@@ -20,14 +23,37 @@ class Watermark:
     found_at: int
 
 
-def keep(db: sqlite3.Connection, receipt: Receipt, envelope: bytes, *, posted: bool = False) -> bool:
-    """Keep a receipt; False when it is there already."""
+def bring(db: sqlite3.Connection, receipt: Receipt, envelope: bytes) -> bool:
+    """Keep a receipt that its gateway brings back, for good: an epoch may begin with it. False when it is known."""
+    if _insert(db, receipt, envelope, posted=True, kept=True):
+        return True
+    hold(db, receipt.gateway, hashlib.sha256(envelope).digest())
+    return False
+
+
+def issue(db: sqlite3.Connection, receipt: Receipt, envelope: bytes) -> None:
+    """Keep a receipt that is given out: the first of a UTC day for good, of the others the newest ``PASSING``.
+
+    A gateway whose newest one is older shows it when it starts, before any block of an epoch that begins with it.
+    """
+    before = db.execute(_BEFORE, (receipt.gateway, receipt.level)).fetchone()
+    first = before is None or before[0] // DAY_MS != receipt.at // DAY_MS
+    _insert(db, receipt, envelope, posted=False, kept=first)
+    db.execute(_PRUNE, (receipt.gateway, receipt.level, PASSING))
+
+
+def hold(db: sqlite3.Connection, gateway: bytes, sha256: bytes) -> None:
+    """Keep the receipt with this hash for good, if there is one: an epoch has begun with it."""
+    db.execute("UPDATE receipts SET kept = 1 WHERE gateway = ? AND hash = ? AND kept = 0", (gateway, sha256))
+
+
+def _insert(db: sqlite3.Connection, receipt: Receipt, envelope: bytes, *, posted: bool, kept: bool) -> bool:
     done = db.execute(
-        "INSERT OR IGNORE INTO receipts (gateway, hash, epoch, next_seq, at, envelope, level, posted)"
-        " VALUES (?,?,?,?,?,?,?,?)",
+        "INSERT OR IGNORE INTO receipts (gateway, hash, epoch, next_seq, at, envelope, level, posted, kept)"
+        " VALUES (?,?,?,?,?,?,?,?,?)",
         (
             *(receipt.gateway, hashlib.sha256(envelope).digest(), receipt.epoch, receipt.next_seq, receipt.at),
-            *(envelope, receipt.level, posted),
+            *(envelope, receipt.level, posted, kept),
         ),
     )
     return done.rowcount == 1
@@ -103,3 +129,14 @@ def tell(db: sqlite3.Connection, gateway: bytes, kind: str, place: Place, detail
 def drop_watermark(db: sqlite3.Connection, gateway: bytes) -> None:
     """The chain has come to it, or gone on from before it for good."""
     db.execute("DELETE FROM watermarks WHERE gateway = ?", (gateway,))
+
+
+_BEFORE = (
+    "SELECT at FROM receipts WHERE gateway = ? AND level = ? AND posted = 0"
+    " ORDER BY epoch DESC, next_seq DESC, at DESC LIMIT 1"
+)
+_PRUNE = (
+    "DELETE FROM receipts WHERE gateway = ?1 AND level = ?2 AND kept = 0 AND (epoch, next_seq, at) <="
+    " (SELECT epoch, next_seq, at FROM receipts WHERE gateway = ?1 AND level = ?2 AND kept = 0"
+    " ORDER BY epoch DESC, next_seq DESC, at DESC LIMIT 1 OFFSET ?3)"
+)

@@ -111,7 +111,7 @@ class _Restoring:
                 case Kind.ENROLMENT:
                     self.restored.gateways += _enrol(db, *fields)
                 case Kind.RECEIPT:
-                    receipts.keep(db, open_receipt(fields[0], self._key), fields[0], posted=True)
+                    receipts.bring(db, open_receipt(fields[0], self._key), fields[0])
                 case Kind.REVOCATION:
                     db.execute("UPDATE gateways SET revoked_at = ?2, reason = ?3 WHERE gateway = ?1", fields)
                 case Kind.STATEMENT:

@@ -1,7 +1,7 @@
 -- The collector's tables. `gateway` (16 bytes) is the first column of every key that belongs to one; amounts are decimal text; instants UTC ms.
 
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
-INSERT OR IGNORE INTO meta VALUES ('schema', 5), ('ingest_seq', 0);
+INSERT OR IGNORE INTO meta VALUES ('schema', 6), ('ingest_seq', 0);
 
 CREATE TABLE IF NOT EXISTS gateways (
     gateway BLOB PRIMARY KEY,
@@ -82,9 +82,12 @@ CREATE TABLE IF NOT EXISTS receipts (
     at INTEGER NOT NULL, envelope BLOB NOT NULL,
     -- 2: a second copy held it; `posted`: brought back by its gateway, of what this file has not, or not yet again
     level INTEGER NOT NULL DEFAULT 1, posted INTEGER NOT NULL DEFAULT 0,
+    -- for good: the first of a day, one that an epoch began with, one that was brought back; of the others the newest stay
+    kept INTEGER NOT NULL DEFAULT 1,
     PRIMARY KEY (gateway, hash)
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS receipts_newest ON receipts (gateway, epoch, next_seq, at);
+CREATE INDEX IF NOT EXISTS receipts_passing ON receipts (gateway, level, epoch, next_seq, at) WHERE kept = 0;
 CREATE INDEX IF NOT EXISTS receipts_settled ON receipts (gateway, epoch, next_seq) WHERE level = 2;
 
 -- Signed blocks ahead of their chain, kept until it has come to them. Nothing is booked from here, no receipt covers them.

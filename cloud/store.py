@@ -105,7 +105,7 @@ class Store(Journal):
             raise EnrolmentError(f"found receipts of {brought[0][0].gateway.hex()}, expected one gateway enrolled here")
         desk, ledger = self._desk(db, gateway), Ledger(db, now)
         for receipt, envelope in brought:
-            if receipts.keep(db, receipt, envelope, posted=True):
+            if receipts.bring(db, receipt, envelope):
                 self._compare(db, ledger, desk, receipt, now)
         ledger.close()
         return self._answered(db, gateway, desk, (), now)

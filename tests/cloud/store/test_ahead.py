@@ -240,7 +240,8 @@ def as_of_schema_2(path: Path) -> None:
         db.execute("ALTER TABLE closed_intervals RENAME TO intervals")
         db.execute("CREATE INDEX intervals_open ON intervals (gateway) WHERE closed = 0")
         db.execute("DROP INDEX receipts_settled")
-        for table, column in (("receipts", "level"), ("receipts", "posted"), ("latest", "ahead")):
+        db.execute("DROP INDEX receipts_passing")
+        for table, column in (("receipts", "level"), ("receipts", "posted"), ("receipts", "kept"), ("latest", "ahead")):
             db.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
         db.execute("UPDATE meta SET value = 2 WHERE name = 'schema'")
     db.close()

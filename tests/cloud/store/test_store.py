@@ -1,6 +1,7 @@
 """Everything committed is there, once, whatever happens to the process, the disk and the order of things."""
 
 import asyncio
+import hashlib
 import os
 import sqlite3
 import stat
@@ -21,7 +22,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cloud import database, keys, ways
+from cloud import database, keys, receipts, ways
 from cloud.enrolments import MOST_TRIES
 from cloud.rows import StatementRow
 from cloud.store import Store
@@ -578,3 +579,54 @@ def test_a_writer_tidies_up_when_nothing_waits() -> None:
 
     assert asyncio.run(once()) == 2 and tidied.wait(5)
     writer.close()
+
+
+def kept_receipts(store: Store) -> list[tuple[int, int, int]]:
+    """Epoch, next seq and whether for good, in the order of the chain."""
+    with store.reading() as db:
+        return list(db.execute("SELECT epoch, next_seq, kept FROM receipts ORDER BY epoch, next_seq, at"))
+
+
+def test_receipts_are_let_go_but_for_the_first_of_a_day_and_the_newest(
+    store: Store, box: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(receipts, "PASSING", 3)
+    asked = (box.invited(store), box.enrolment, box.config, box.profiles, NOON)
+    opened = store.enrol(*asked)
+    for day in range(3):
+        for _ in range(5):
+            store.append([box.block()], LATER + day * 24 * HOUR)
+    for_good = [(0, 0, 1), (0, 1, 1), (0, 6, 1), (0, 11, 1)]
+    assert kept_receipts(store) == [*for_good, *[(0, next_seq, 0) for next_seq in (13, 14, 15)]]
+    assert store.enrol(*asked) == opened
+
+
+@pytest.mark.parametrize("shown", [1, 7])
+def test_an_epoch_begins_with_a_receipt_that_was_shown_however_old_it_is(
+    store: Store, box: Any, monkeypatch: pytest.MonkeyPatch, shown: int
+) -> None:
+    monkeypatch.setattr(receipts, "PASSING", 3)
+    box.enrol(store)
+    given = [store.append([box.block()], LATER).receipt for _ in range(8)]
+    began = given[shown]
+    assert began is not None
+    store.remember([began], LATER)
+    for _ in range(6):
+        store.append([box.block()], LATER)
+    box.epoch, box.seq, box.previous = 1, 0, hashlib.sha256(began).digest()
+    assert [verdict.answer for verdict in store.append([box.block(**box.reboot(0))], LATER).verdicts] == [Answer.STORED]
+    for _ in range(6):
+        store.append([box.block()], LATER)
+    assert store.receipt_named(box.id, hashlib.sha256(began).digest()) == began
+    assert len(kept_receipts(store)) == 1 + 1 + 1 + 3
+
+
+def test_the_receipt_an_epoch_began_with_stays_unshown(store: Store, box: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(receipts, "PASSING", 3)
+    box.enrol(store)
+    began = [store.append([box.block()], LATER).receipt for _ in range(5)][-1]
+    assert began is not None
+    box.epoch, box.seq, box.previous = 1, 0, hashlib.sha256(began).digest()
+    for _ in range(8):
+        store.append([box.block(**({} if box.seq else box.reboot(0)))], LATER)
+    assert store.receipt_named(box.id, hashlib.sha256(began).digest()) == began
