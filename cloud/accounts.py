@@ -10,12 +10,13 @@ from dataclasses import dataclass
 
 import msgspec
 
-from cloud import activities, metering, subjects
+from cloud import activities, cross_checks, metering, subjects
 from cloud.accounting import draw as drawing
 from cloud.accounting import effects, feeds, inventory
 from cloud.accounting import method as methods
 from cloud.accounting import period as periods
 from cloud.accounting.bundle import Library
+from cloud.accounting.checks import Finding, blocking
 from cloud.accounting.draw import Drawn, draw
 from cloud.accounting.electricity import MISSING, OPEN
 from cloud.accounting.inventory import Closure, Inventory, Version
@@ -104,7 +105,7 @@ def lock(store: Store, reference: str, by: Sequence[str], now: int, *, closure: 
     version = get(store, reference)
     if version.state != "provisional":
         raise LockedError(f"{version.reference}: found it {version.state}, expected one that is provisional")
-    exceptions = _admitted(version, closure)
+    exceptions = _admitted(version, closure, cross_checks.findings(store, version.content))
     names = [*version.locked_by, *(name.strip() for name in by)]
     if not by or not all(names) or len(set(names)) < len(names) or len(names) > 2:
         raise ConfigError("--by", ", ".join(names) or "none", "two different names (four eyes)")
@@ -177,7 +178,7 @@ def minted(found: Inventory, newest: Version | None, as_of: int, now: int) -> Ve
     )
 
 
-def _admitted(version: Version, closure: Closure) -> tuple[str, ...]:
+def _admitted(version: Version, closure: Closure, findings: Sequence[Finding]) -> tuple[str, ...]:
     """What is accepted with a version that is locked so; LockedError when it takes more."""
     reasons = version.content.reasons
     if OPEN in reasons:
@@ -188,6 +189,8 @@ def _admitted(version: Version, closure: Closure) -> tuple[str, ...]:
             f"{version.reference}: found time of which nothing is known, expected --partial, or a ceiling in the"
             " subject file"
         )
+    if against := blocking(findings):
+        raise LockedError(f"{version.reference}: found {'; '.join(against)}, expected figures that go together")
     if found and closure == "complete":
         first = "; ".join(found[:3])
         raise LockedError(

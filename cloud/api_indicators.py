@@ -8,8 +8,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
-from cloud import accounts, early_warning, indicator_show, indicators, query
+from cloud import accounts, cross_checks, early_warning, indicator_show, indicators, query
 from cloud.accounting import period as periods
+from cloud.accounting.inventory import account_id
 from cloud.accounting.subject import ZONE
 from cloud.city import City
 from cloud.collector import Held
@@ -98,6 +99,15 @@ def warning(held: Held, name: WarningId, asked: Annotated[query.Query, Query()])
     found = indicator_show.alarm(early_warning.get(held.store, name))
     log: list[dict[str, Any]] = [msgspec.to_builtins(event) for event in early_warning.history(held.store, name)]
     return JSONResponse({**found, "log": log})
+
+
+@router.get("/checks")
+def checks(held: Held, asked: Annotated[IndicatorQuery, Query()]) -> JSONResponse:
+    """What does not go together in a subject's newest account of a period and what else is known of it."""
+    version = accounts.get(held.store, account_id(asked.subject, asked.period))
+    found = cross_checks.findings(held.store, version.content)
+    data = [indicator_show.finding(one) for one in found]
+    return JSONResponse({"account": version.reference, "ok": not found, "data": data})
 
 
 @router.post("/warnings/{name}/acknowledge")

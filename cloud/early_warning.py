@@ -5,14 +5,13 @@ and read in order like all else that was decided. Nothing is ever changed in it.
 """
 
 import hashlib
-import json
 from collections.abc import Iterable, Iterator
 from decimal import Decimal
 
 import msgspec
 
-from cloud import accounts, indicators
-from cloud.accounting import headline, signals, uncertainty, warning
+from cloud import accounts, cross_checks, indicators
+from cloud.accounting import checks, headline, signals, uncertainty, warning
 from cloud.accounting import period as periods
 from cloud.accounting.signals import Signal
 from cloud.accounting.subject import ZONE, Subject
@@ -20,10 +19,10 @@ from cloud.accounting.warning import Alarm, Event
 from cloud.city import City, Standing
 from cloud.rows import JournalRow
 from cloud.store import Store
-from protocols.errors import AccountError, ConflictError, UnknownNameError
+from protocols.errors import AccountError, ConfigError, ConflictError, UnknownNameError
 
 KIND = "warning"
-SOURCES = ("account", "subject")
+SOURCES = ("account", "subject", "check")
 """What in the journal may raise or clear something."""
 MOST = 10_000
 TRIES = 3
@@ -75,7 +74,7 @@ def judge(city: City, subject: str, now: int) -> list[Event]:
     known, happened = signals.levels(), []
     try:
         found = list(of_subject(city, city.subject(subject)))
-    except AccountError:
+    except (AccountError, ConfigError):
         return []
     for signal in found:
         for _ in range(TRIES):
@@ -101,6 +100,7 @@ def of_subject(city: City, subject: Subject) -> Iterator[Signal]:
         yield from _some([signals.missing(subject.id, "", held, due, newest.estimated)])
         yield from _some([_wider(city, subject, months)])
         yield from _drifts(subject, months)
+        yield from _some(_stacks(city, subject, months[-1]))
     for target in subject.target:
         found = indicators.aim(city, subject, target)
         if found.telling:
@@ -125,6 +125,12 @@ def _wider(city: City, subject: Subject, months: list[Standing]) -> Signal | Non
         found = uncertainty.uncertainty(accounts.get(city.store, one.reference).content.lines)
         widths.append(found.percent)
     return signals.wider(subject.id, "", widths[1], widths[0]) if len(widths) > 1 else None
+
+
+def _stacks(city: City, subject: Subject, newest: Standing) -> Iterator[Signal | None]:
+    """Measured against calculated mass of every stack that is measured beside the newest month."""
+    for stack in cross_checks.stacks(city.store, accounts.get(city.store, newest.reference).content):
+        yield signals.flue_gas(subject.id, stack.id, checks.en_score(stack.measured, stack.calculated))
 
 
 def _concerned(city: City, changed: Iterable[str]) -> set[str]:
@@ -157,8 +163,3 @@ def _log(store: Store, before: int, event: Event, now: int) -> None:
     digest = hashlib.sha256(detail).hexdigest()
     place = (KIND, name, before + 1, event.subject, "", digest)
     store.keep([JournalRow(0, *place, now, event.by, detail.decode(), b"")])
-
-
-def told(found: Alarm) -> dict[str, object]:
-    """A warning for a machine."""
-    return json.loads(msgspec.json.encode(found))  # type: ignore[no-any-return]

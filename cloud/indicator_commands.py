@@ -1,4 +1,4 @@
-"""tanmeter account indicators, rankings, targets, warnings, acknowledge: what a city asks of its accounts."""
+"""tanmeter account indicators, rankings, targets, warnings, acknowledge, check: what a city asks of its accounts."""
 
 import json
 import os
@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 
 from protocols import messages
+from protocols.errors import ConfigError
 
 if TYPE_CHECKING:
     from cloud.city import City
@@ -127,7 +128,47 @@ def acknowledge(
     _console().print(indicator_show.alarms([found], _language()))
 
 
-COMMANDS = (indicators, rankings, targets, warnings, acknowledge)
+def check(
+    reference: Annotated[str, typer.Argument(help="an account, or one version of it: A-SUBJECT-PERIOD@2")],
+    *,
+    file: Annotated[
+        Path | None,
+        typer.Option("--file", help="what else is known: stacks, bills, stocks, balances; kept from now on"),
+    ] = None,
+    by: Annotated[str, typer.Option("--by", help="with --file: who brings it")] = "",
+    data: Data = DATA,
+    as_json: Json = False,
+) -> None:
+    """Hold an account against what else is known of its period. Exit 4 where a figure stands against a lock."""
+    from cloud import accounts, cross_checks, indicator_show
+    from cloud.accounting.checks import blocking
+
+    with _city(data) as city:
+        content = accounts.get(city.store, reference).content
+        if file is not None:
+            brought = cross_checks.take(city.store, file.name, _bytes(file), by=by, now=_now())
+            if (brought.subject, brought.period) != (content.subject, content.period.id):
+                found_in = f"{brought.subject}, {brought.period}"
+                raise ConfigError(file.name, found_in, f"checks of {content.subject}, {content.period.id}")
+        found = cross_checks.findings(city.store, content)
+    if as_json:
+        _print({"account": reference, "ok": not found, "findings": [indicator_show.finding(one) for one in found]})
+    elif not found:
+        typer.echo(messages.text("check.none", _language()))
+    else:
+        _console().print(indicator_show.findings(found, _language()))
+    if blocking(found):
+        raise typer.Exit(4)
+
+
+COMMANDS = (indicators, rankings, targets, warnings, acknowledge, check)
+
+
+def _bytes(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise ConfigError(str(file), str(error.strerror), "a file of cross-checks, TOML") from error
 
 
 @contextmanager

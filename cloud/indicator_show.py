@@ -12,6 +12,7 @@ from rich.tree import Tree
 
 from cloud import indicators
 from cloud.accounting.boundary import Bridge
+from cloud.accounting.checks import Finding
 from cloud.accounting.headline import Change, Intensity, Reduction
 from cloud.accounting.uncertainty import Uncertainty
 from cloud.accounting.warning import Alarm
@@ -103,6 +104,30 @@ def alarm(found: Alarm) -> dict[str, Any]:
     """A warning for a machine, with its text in both languages."""
     told = {one.name: getattr(found, one.name) for one in fields(found)}
     return {**told, "zh": text(found, "zh"), "en": text(found, "en")}
+
+
+def finding(found: Finding) -> dict[str, Any]:
+    """A finding of a cross-check for a machine, with its texts and what to do."""
+    told = {"id": found.id, "severity": found.severity, "about": found.about, "figures": dict(found.figures)}
+    return {
+        **told,
+        "zh": messages.text(f"check.{found.id}", "zh", **found.figures),
+        "en": messages.text(f"check.{found.id}", "en", **found.figures),
+        "zh_do": messages.text(f"check.{found.id}.do", "zh"),
+        "en_do": messages.text(f"check.{found.id}.do", "en"),
+    }
+
+
+def findings(found: Iterable[Finding], language: Language) -> Table:
+    """Findings for a person."""
+    table = Table(box=SIMPLE_HEAD)
+    for column in ("about", "state", "text", "do"):
+        table.add_column(messages.text(f"indicator.column.{column}", language), overflow="fold")
+    for one in found:
+        severity = messages.text(f"check.severity.{one.severity}", language)
+        said, do = f"check.{one.id}", f"check.{one.id}.do"
+        table.add_row(one.about, severity, messages.text(said, language, **one.figures), messages.text(do, language))
+    return table
 
 
 def text(found: Alarm, language: Language) -> str:

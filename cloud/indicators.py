@@ -1,6 +1,6 @@
 """Indicators of a subject or a boundary out of the store: Table 1's four, Table 2's tree, rankings, targets."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal
@@ -20,7 +20,6 @@ from cloud.accounting.uncertainty import Uncertainty
 from cloud.accounting.units import ARITHMETIC
 from cloud.city import City, Look
 from drivers.quantity import EXACT
-from protocols.errors import AccountError
 
 By = Literal["total", "intensity", "change", "reduction", "quality"]
 OTHER_MEMBERS = "indicator.members"
@@ -238,14 +237,3 @@ def _value(city: City, look: Look, period: Period, by: By) -> tuple[Decimal | No
         return None, "%", (headline.OTHER_MONTHS,)
     found = _change(city, look, _accounts(city, city.subject(look.boundary), look), period, against[-1])
     return found.percent, "%", found.reasons
-
-
-def check_baselines(before: Mapping[str, Subject], after: Iterable[Subject]) -> None:
-    """AccountError where a subject file changes a baseline that was set."""
-    for one in after:
-        held = before.get(one.id)
-        if held is not None:
-            try:
-                headline.check_frozen(held.baseline, one.baseline)
-            except AccountError as error:
-                raise AccountError(f"{one.id}: {error}") from error

@@ -217,8 +217,8 @@ class JournalRow:
     """An entry of the journal of accounts. ``number`` only rises, 0 before it is kept; ``body`` is compressed.
 
     ``kind`` and ``id``: ``file`` (a subject file, by digest), ``subject``, ``signer`` (a key, by kid), ``activity`` (a
-    file, by digest), ``account`` (A-...), ``mark`` (a decision on a version: its reference), ``warning`` (what
-    happened to W-...). ``detail`` is JSON.
+    file, by digest), ``account`` (A-...), ``mark`` (a decision on a version: its reference), ``check`` (a file
+    of cross-checks: SUBJECT-PERIOD), ``warning`` (what happened to W-...). ``detail`` is JSON.
     """
 
     number: int

@@ -4,6 +4,7 @@ import hashlib
 import json
 from dataclasses import dataclass
 
+from cloud.accounting import headline
 from cloud.accounting import method as methods
 from cloud.accounting import subject as files
 from cloud.accounting.subject import Subject
@@ -28,10 +29,12 @@ class Held:
 def take(store: Store, name: str, source: bytes, *, by: str, now: int) -> list[Held]:
     """Take a subject file in: a new version of each subject that it changes. ConfigError names what is wrong in it.
 
-    A subject that stands as the file says already keeps its version.
+    A subject that stands as the file says already keeps its version. AccountError for a baseline that was set and says
+    something else now.
     """
     file = files.read(name, source)
     for subject in file.subjects.values():
+        _frozen(store, subject)
         if subject.method:
             for method in methods.editions(subject.method):
                 files.bind(subject, method)
@@ -43,6 +46,13 @@ def take(store: Store, name: str, source: bytes, *, by: str, now: int) -> list[H
             rows.append(JournalRow(0, "subject", subject.id, version, subject.id, "", file.sha256, now, by, "{}", b""))
     store.keep(rows)
     return [get(store, subject) for subject in file.subjects]
+
+
+def _frozen(store: Store, subject: Subject) -> None:
+    """AccountError unless every baseline that any version of a subject had says what it said."""
+    if subject.baseline:
+        for row in store.entry_versions("subject", subject.id):
+            headline.check_frozen(held(store, row).subject.baseline, subject.baseline)
 
 
 def get(store: Store, subject: str, version: int | None = None) -> Held:
