@@ -184,6 +184,12 @@ class Enrolments(Database):
         with self.writing() as db:
             db.execute("INSERT OR IGNORE INTO barred VALUES (?,?,?)", (gateway, at, reason))
 
+    def gateways_of(self, site: str) -> list[Gateway]:
+        """The gateways enrolled for a site, by id."""
+        with self.reading() as db:
+            rows = db.execute(f"SELECT {GATEWAY_COLUMNS} FROM gateways WHERE site = ? ORDER BY gateway", (site,))
+            return [Gateway(*row) for row in rows]
+
     def gateways(self) -> list[Gateway]:
         """Every gateway, by site."""
         with self.reading() as db:

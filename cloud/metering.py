@@ -76,8 +76,7 @@ def gateways(store: Store, subject: Subject, meter: Meter) -> list[Gateway]:
     if meter.gateway:
         found = store.gateway(bytes.fromhex(meter.gateway))
         return [] if found is None else [found]
-    own = [one for one in store.gateways() if one.site == subject.site]
-    return sorted((one for one in own if _has(store, one, meter.device)), key=lambda one: one.id)
+    return [one for one in store.gateways_of(subject.site) if _has(store, one, meter.device)]
 
 
 def _has(store: Store, gateway: Gateway, device: str) -> bool:

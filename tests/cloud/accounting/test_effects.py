@@ -123,7 +123,7 @@ def test_another_gwp_set_is_method() -> None:
 amount = st.integers(1, 10**6).map(lambda value: f"{value}e-3")
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(amount, amount, amount, amount, st.sampled_from(["0.4", "0.5306", "0.77"]), st.booleans())
 def test_the_effects_sum_to_the_change(
     power: str, later_power: str, gas: str, later_gas: str, factor: str, drop: bool

@@ -156,7 +156,7 @@ def test_a_boundary_that_was_interpolated_is_an_estimate_only_at_the_edge() -> N
 amounts = st.lists(st.integers(0, 1000), min_size=2, max_size=24)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(amounts, st.data())
 def test_leaving_data_out_of_a_flow_never_lowers_the_figure(values: list[int], data: st.DataObject) -> None:
     whole = rate([(str(value), INTERVAL_MS) for value in values])
@@ -174,7 +174,7 @@ def test_leaving_data_out_of_a_flow_never_lowers_the_figure(values: list[int], d
     assert bool(after.gaps) == (after.estimated > 0)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(amounts, st.data())
 def test_leaving_data_out_of_a_count_never_lowers_the_figure(values: list[int], data: st.DataObject) -> None:
     whole = counter([str(value) for value in values])
