@@ -37,8 +37,10 @@ def through(store: Store, subject: Subject, period: Period, now: int) -> int:
 def fed(store: Store, subject: Subject, period: Period, until: int) -> Iterator[Fed]:
     """What every main meter of a subject came to in each part of a period, up to ``until`` (UTC ms).
 
-    A meter that no gateway holds is there with nothing known of it: a missing meter is not a zero.
+    A meter that no gateway holds is there with nothing known of it: a missing meter is not a zero. ActivityError for
+    a main meter that hangs below another one of its row in the signed balance tree: what it counts is counted already.
     """
+    _counted_once(store, subject)
     for meter in _mains(subject):
         for start, end in feeds.parts(meter, period):
             if start >= until:
@@ -85,6 +87,25 @@ def _has(store: Store, gateway: Gateway, device: str) -> bool:
         for held in store.configurations(gateway.id)
         for entry in statements.installation(store, gateway.id, held.number).site.device
     )
+
+
+def _counted_once(store: Store, subject: Subject) -> None:
+    rows: dict[tuple[bytes, str, str], set[str]] = {}
+    for meter in _mains(subject):
+        for gateway in gateways(store, subject, meter):
+            rows.setdefault((gateway.id, meter.row, meter.item), set()).add(meter.device)
+    for (gateway_id, row, _), devices in rows.items():
+        installation = store.installation(gateway_id)
+        parents = {} if installation is None else {one.id: one.parent for one in installation.site.device}
+        for device in sorted(devices):
+            above = parents.get(device)
+            while above is not None and above not in devices:
+                above = parents.get(above)
+            if above is not None:
+                raise ActivityError(
+                    f"{subject.id}, row {row}: found {device} as a main meter below {above}, which is one too; expected"
+                    f" it as a sub meter of {above}"
+                )
 
 
 def _mains(subject: Subject) -> Iterator[Meter]:

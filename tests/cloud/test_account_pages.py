@@ -1,6 +1,7 @@
 """Pages, reports and lists of the accounts: an invented city in a real store, seen in both languages."""
 
 import io
+from collections.abc import Iterator
 from html.parser import HTMLParser
 from typing import Any
 from urllib.parse import urljoin, urlsplit
@@ -10,6 +11,7 @@ import pypdf
 import pytest
 
 from cloud import accounts, factor_shelf, subjects
+from protocols.errors import ActivityError
 
 HTML = {"accept": "text/html"}
 REF = "A-E-08-2026-10@1"
@@ -100,9 +102,19 @@ meter = [{ device = "M-01", point = "energy_import", row = "24-08", symbol = "AD
 """
 
 
+@pytest.fixture(scope="module")
+def works(full: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A copy of the collector with real signed blocks, to have accounts in."""
+    folder = tmp_path_factory.mktemp("works")
+    full[0].store.back_up(folder / "collector.db")
+    found = type(full[0])(folder, full[0].now)
+    yield found
+    found.close()
+
+
 @pytest.mark.parametrize("lang", ["zh", "en"])
-def test_a_metered_line_leads_to_the_frames_of_its_registers(full: Any, lang: str) -> None:
-    house, _ = full
+def test_a_metered_line_leads_to_the_frames_of_its_registers(works: Any, lang: str) -> None:
+    house = works
     subjects.take(house.store, "works.toml", WORKS.encode(), by="w", now=house.now)
     library = factor_shelf.library(None)
     version = accounts.close(house.store, library, "WORKS", accounts.period_of("2026-10-03"), house.now)
@@ -159,3 +171,14 @@ def test_the_summary_of_a_district_is_its_bridge_its_tree_and_its_members(town: 
 def test_what_is_not_there_is_a_problem_with_its_code(town: Any) -> None:
     answer = town.client.get("/v1/accounts/A-NOBODY-2026-10/report.pdf")
     assert (answer.status_code, answer.json()["code"]) == (404, "ACC-802")
+
+
+def test_a_meter_below_a_main_meter_is_never_counted_beside_it(works: Any) -> None:
+    """M-02 hangs below M-01 in the signed site file; a subject file that calls both main would count it twice."""
+    house = works
+    both = WORKS.replace('"WORKS"', '"TWICE"').replace(
+        "meter = [", 'meter = [{ device = "M-02", point = "energy_import", row = "24-08", symbol = "AD" }, '
+    )
+    subjects.take(house.store, "twice.toml", both.encode(), by="w", now=house.now)
+    with pytest.raises(ActivityError, match="found M-02 as a main meter below M-01"):
+        accounts.close(house.store, factor_shelf.library(None), "TWICE", accounts.period_of("2026-10-03"), house.now)
