@@ -1,4 +1,5 @@
-"""``python -m proofs.nursery MODULE``: loads a module once and forks a process of its ``main`` when it is asked to.
+"""``python -m proofs.nursery MODULE [ALSO ...]``: loads modules once and forks a process of the first one's ``main``
+when it is asked to.
 
 What is forked is the real thing, in a process of its own: only the second that it takes to load Python's modules and
 to read the software's digest is saved. Ours to talk to: ``Nursery``. One line of JSON each way: arguments and log in,
@@ -27,11 +28,11 @@ ANYBODY = ctypes.c_ulong(-1)
 
 
 class Nursery:
-    """The other side. One child at a time."""
+    """The other side. One child at a time. ``also``: what every child would load for itself only when it needs it."""
 
-    def __init__(self, module: str) -> None:
+    def __init__(self, module: str, *also: str) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "proofs.nursery", module],
+            [sys.executable, "-m", "proofs.nursery", module, *also],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env={**os.environ, **ENVIRONMENT, "OPENBLAS_NUM_THREADS": "1"},
@@ -66,9 +67,11 @@ class Nursery:
         return answer
 
 
-def serve(module: str) -> None:
+def serve(module: str, *also: str) -> None:
     """Fork when asked to, until nobody asks any more."""
     main, child = import_module(module).main, 0
+    for name in also:
+        import_module(name)
     installed()
     for line in sys.stdin:
         asked = json.loads(line)
@@ -112,4 +115,4 @@ def _be(main: Any, asked: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    serve(sys.argv[1])
+    serve(*sys.argv[1:])

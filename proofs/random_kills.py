@@ -26,6 +26,9 @@ LONGEST_S = 0.4
 """A life that is ended by a kill lasts up to this beyond its first sign."""
 PATIENCE_S = 60.0
 HOST = "127.0.0.1"
+OF_AGENTS = ("httpx", "httpcore", "anyio._backends._asyncio")
+OF_COLLECTORS = ("uvicorn.loops.asyncio", "uvicorn.protocols.http.h11_impl", "uvicorn.lifespan.on")
+"""What an agent and a collector load when they first speak: here once for all of their lives."""
 
 
 @dataclass(slots=True)
@@ -72,7 +75,8 @@ class Child:
 
 def random_kills(folder: Path, kills: int, seed: int) -> Line:
     """So many kills, two of three of them of the agent; then both end in peace and are looked at."""
-    with meter() as held, Nursery("proofs.agent") as agents, Nursery("proofs.serve") as collectors:
+    nurseries = Nursery("proofs.agent", *OF_AGENTS), Nursery("proofs.serve", *OF_COLLECTORS)
+    with meter() as held, nurseries[0] as agents, nurseries[1] as collectors:
         box, port = _set_up(folder, held, collectors)
         agent = Child(agents, [str(box.state)], folder / "agent.log")
         collector = Child(collectors, [str(box.data), str(port)], folder / "collector.log")
