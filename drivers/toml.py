@@ -11,6 +11,8 @@ import msgspec
 
 from protocols.errors import ConfigError
 
+MOST_DOTS = 1000
+"""Points in a line: a key of many parts costs their square."""
 T = TypeVar("T", bound=msgspec.Struct)
 
 
@@ -22,11 +24,15 @@ def load(source: bytes, kind: type[T], name: str) -> T:
 def parse(source: bytes, name: str) -> dict[str, Any]:
     """The tables of a TOML document, numbers with a point as Decimal; ConfigError with line and column."""
     try:
+        if any(line.count(b".") > MOST_DOTS for line in source.splitlines()):
+            raise ConfigError(name, f"a line with more than {MOST_DOTS} points", "keys of a few parts")
         return tomllib.loads(source.decode("utf-8"), parse_float=Decimal)
     except UnicodeDecodeError as error:
         raise ConfigError(name, f"byte {error.start} that is not UTF-8", "a UTF-8 text") from error
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(name, str(error), "TOML") from error
+    except RecursionError as error:
+        raise ConfigError(name, "tables nested without end", "a few levels") from error
 
 
 def convert(tables: Any, kind: type[T], name: str) -> T:

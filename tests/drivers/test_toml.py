@@ -2,7 +2,7 @@
 
 import pytest
 
-from drivers import site
+from drivers import site, toml
 from protocols.errors import ConfigError
 
 GOOD = b"""schema = 1
@@ -43,3 +43,9 @@ def test_the_place_and_what_was_expected_are_named(good: bytes, bad: bytes, wher
         site.load(GOOD.replace(good, bad))
     assert caught.value.path == f"site.toml: {where}"
     assert expected in caught.value.expected
+
+
+@pytest.mark.parametrize("bad", [b"a = " + b"[" * 100_000, b"a" + b".a" * 20_000 + b" = 1", b"a = " + b"{a=" * 9_000])
+def test_a_document_without_end_is_refused_at_once(bad: bytes) -> None:
+    with pytest.raises(ConfigError, match=r"site\.toml"):
+        toml.parse(bad, "site.toml")
