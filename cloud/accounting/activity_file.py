@@ -116,8 +116,8 @@ def _given(value: Any, about: Mapping[str, str], file: ActivityFile, grade: Grad
         reference=document,
         sha256=_text(table.get("sha256", about["sha256"]), f"{where}.sha256") or file.sha256,
         by=_text(table.get("by", about["by"]), f"{where}.by"),
-        uncertainty=_number(table.get("uncertainty"), f"{where}.uncertainty"),
-        estimated=_number(table.get("estimated"), f"{where}.estimated") or Decimal(0),
+        uncertainty=_number(table.get("uncertainty"), f"{where}.uncertainty", Decimal(1000)),
+        estimated=_number(table.get("estimated"), f"{where}.estimated", Decimal(1)) or Decimal(0),
     )
 
 
@@ -154,13 +154,13 @@ def _json(source: bytes, name: str) -> dict[str, Any]:
     return found
 
 
-def _number(value: Any, where: str) -> Decimal | None:
+def _number(value: Any, where: str, most: Decimal) -> Decimal | None:
     if value is None:
         return None
     try:
         number = Decimal(value if isinstance(value, str) else "")
     except InvalidOperation as error:
         raise ActivityError(f"{where}: found {value!r}, expected a number in quotation marks, like '1.5'") from error
-    if not number.is_finite() or number < 0:
-        raise ActivityError(f"{where}: found {value!r}, expected a number from 0")
+    if not number.is_finite() or not 0 <= number <= most:
+        raise ActivityError(f"{where}: found {value!r}, expected a number from 0 to {most}")
     return number

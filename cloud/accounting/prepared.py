@@ -71,6 +71,10 @@ def plain(value: Decimal) -> Decimal:
 _normalize, _multiply, _divide, _quantize = EXACT.normalize, ARITHMETIC.multiply, ARITHMETIC.divide, ARITHMETIC.quantize
 
 
+MOST = Decimal("1e9")
+"""Beyond this an amount goes the long way, which says whether it can be."""
+
+
 def _maker(above: Decimal, below: Decimal, template: Line, reasons_estimated: tuple[str, ...]) -> Make:
     whole, sign, gwp, one = below == 1, template.sign, template.gwp, template.gwp == 1
     prefix = "/".join(part for part in (template.row, template.item) if part)
@@ -83,7 +87,7 @@ def _maker(above: Decimal, below: Decimal, template: Line, reasons_estimated: tu
         subject: str, label: str, days: tuple[str, str], activity: Activity, supplier: str, proof: str
     ) -> Line | None:
         value = activity.value
-        if value < _ZERO:
+        if not _ZERO <= value < MOST:
             return None
         product = _multiply(value, above)
         mass = _quantize(product if whole else _divide(product, below), PLACES)

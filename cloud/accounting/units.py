@@ -18,6 +18,9 @@ from protocols.errors import UnitError
 ARITHMETIC = Context(prec=50)
 """How accounts divide: fifty digits, half even; sums and products of what is measured stay exact in it."""
 
+DIGITS, POWERS = 40, 30
+"""How long a number is at most as it is written, and how great: what fits the fifty digits beside other numbers."""
+
 SUBSTANCES = frozenset({
     "C", "CO2", "CO2e", "CH4", "N2O", "CF4", "C2F6", "C3F8", "C4F10", "C5F12", "C6F14", "c-C4F8", "SF6", "NF3",
     "HFC-23", "HFC-32", "HFC-125", "HFC-134a", "HFC-143a", "HFC-152a", "HFC-227ea", "HFC-236fa", "HFC-245fa",
@@ -123,7 +126,10 @@ def quantity(text: str) -> Quantity:
     match = re.fullmatch(r"(-?[0-9]+(?:\.[0-9]+)?(?:[eE]-?[0-9]{1,3})?)(?: +(\S+))?", text.strip())
     if match is None:
         raise UnitError(f"found {text!r}, expected a number and its unit, like '1000 t' or '26.7 GJ/t'")
-    return Quantity(Decimal(match[1]), unit(match[2] or "1"))
+    number = Decimal(match[1])
+    if len(match[1]) > DIGITS or (number and abs(number.adjusted()) > POWERS):
+        raise UnitError(f"found {text[:DIGITS]!r}, expected at most {DIGITS} digits, from 1e-{POWERS} to 1e{POWERS}")
+    return Quantity(number, unit(match[2] or "1"))
 
 
 def times(left: Dimension, right: Dimension, sign: int = 1) -> Dimension:
