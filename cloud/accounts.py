@@ -22,6 +22,7 @@ from cloud.accounting.electricity import MISSING, OPEN
 from cloud.accounting.inventory import Closure, Inventory, Version
 from cloud.accounting.line import State
 from cloud.accounting.period import Period
+from cloud.accounting.sameness import named
 from cloud.accounting.subject import ZONE
 from cloud.journal import pack, unpack
 from cloud.rows import JournalRow
@@ -107,7 +108,8 @@ def lock(store: Store, reference: str, by: Sequence[str], now: int, *, closure: 
         raise LockedError(f"{version.reference}: found it {version.state}, expected one that is provisional")
     exceptions = _admitted(version, closure, cross_checks.findings(store, version.content))
     names = [*version.locked_by, *(name.strip() for name in by)]
-    if not by or not all(names) or len(set(names)) < len(names) or len(names) > 2:
+    people = {named(name) for name in names}
+    if not by or "" in people or len(people) < len(names) or len(names) > 2:
         raise ConfigError("--by", ", ".join(names) or "none", "two different names (four eyes)")
     decided = {"by": names, "closure": closure, "exceptions": list(exceptions)}
     marks = store.entry_versions("mark", version.reference)
@@ -206,7 +208,7 @@ def _same_closure(marks: Sequence[JournalRow], closure: Closure) -> None:
 
 
 def _proofs(found: Inventory) -> dict[str, str]:
-    """Each certificate in an inventory and what it is used for; ProofError for one that is in it twice.
+    """Each certificate in an inventory, however it is spelt, and what it is used for; ProofError for one in it twice.
 
     Baseline, project and leakage of a reduction are one use: they stand on the same monitoring report of the period.
     """
@@ -215,10 +217,10 @@ def _proofs(found: Inventory) -> dict[str, str]:
         if not line.proof:
             continue
         what = line.leaf if line.class_ == "reduction" else line.id
-        use = f"{what} {line.start}--{line.end}"
-        if line.proof in proofs and (line.class_ != "reduction" or proofs[line.proof] != use):
-            raise ProofError(f"{use}: found {line.proof!r} in {proofs[line.proof]} too, expected each proof once")
-        proofs[line.proof] = use
+        use, proof = f"{what} {line.start}--{line.end}", named(line.proof)
+        if proof in proofs and (line.class_ != "reduction" or proofs[proof] != use):
+            raise ProofError(f"{use}: found {line.proof!r} in {proofs[proof]} too, expected each proof once")
+        proofs[proof] = use
     return proofs
 
 

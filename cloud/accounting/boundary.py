@@ -24,10 +24,11 @@ from cloud.accounting.inventory import Part, part
 from cloud.accounting.line import PLACES, Line
 from cloud.accounting.membership import Membership
 from cloud.accounting.method import Class
+from cloud.accounting.sameness import named
 from cloud.accounting.statement import plain
 from cloud.accounting.units import ARITHMETIC
 from drivers.quantity import EXACT
-from protocols.errors import ProofError
+from protocols.errors import AccountError, ProofError
 
 TRADED: tuple[Class, ...] = ("indirect_electricity", "indirect_heat", "indirect_cooling")
 """What is a supplier's direct emission and a buyer's indirect one at once."""
@@ -70,6 +71,10 @@ class Countable(Protocol):
     def tco2e(self) -> Decimal:
         """How much, signed."""
 
+    @property
+    def meters(self) -> tuple[str, ...]:
+        """Which meters it rests on."""
+
 
 @dataclass(frozen=True, slots=True)
 class Condensed:
@@ -83,6 +88,7 @@ class Condensed:
     leaf: str
     supplier: str
     tco2e: Decimal
+    meters: tuple[str, ...]
     count: int = 1
 
 
@@ -95,9 +101,10 @@ def condense(lines: Iterable[Line]) -> tuple[Condensed, ...]:
         held = found.get(key)
         if held is None:
             own = (line.subject, line.start, line.end, line.class_, line.leaf, supplier)
-            found[key] = Condensed(line.id, *own, line.tco2e)
+            found[key] = Condensed(line.id, *own, line.tco2e, line.meters)
         else:
-            found[key] = replace(held, tco2e=EXACT.add(held.tco2e, line.tco2e), count=held.count + 1)
+            tco2e, meters = EXACT.add(held.tco2e, line.tco2e), (*held.meters, *line.meters)
+            found[key] = replace(held, tco2e=tco2e, meters=meters, count=held.count + 1)
     return tuple(found.values())
 
 
@@ -178,11 +185,15 @@ def weighted(tco2e: Decimal, weight: Decimal) -> Decimal:
 
 
 def bridge(boundary: str, membership: Membership, lines: Iterable[Countable]) -> Bridge:
-    """The boundary's account over these lines, of anybody: who is outside has no share. AccountError for bad shares."""
+    """The boundary's account over these lines, of anybody: who is outside has no share.
+
+    AccountError for bad shares, and for a meter that two subjects within it count as their own on the same day.
+    """
     items = list(_inside(boundary, membership, lines))
     before = _sum(item.tco2e for item in items)
     residuals = tuple(_meter(boundary, membership, items))
     aside = EXACT.subtract(before, _sum(item.tco2e for item in items))
+    _each_meter_once(boundary, items)
     eliminations = tuple(_eliminations(boundary, membership, items))
     parts, by_leaf, by_subject = _sums(items)
     for out in eliminations:
@@ -232,9 +243,10 @@ def ledger(lines: Iterable[Line]) -> dict[str, str]:
         use = f"{line.subject} {line.id} {line.start}"
         if line.class_ == "reduction":
             reductions.claim(claims, line)
-        elif line.proof and held.setdefault(line.proof, use) != use:
-            raise ProofError(f"{use}: found the proof {line.proof!r} used for {held[line.proof]}, expected it once")
-    return held | {line.proof: line.id for lines in claims.values() for line in lines if line.proof}
+        elif line.proof and held.setdefault(named(line.proof), use) != use:
+            other = held[named(line.proof)]
+            raise ProofError(f"{use}: found the proof {line.proof!r} used for {other}, expected it once")
+    return held | {named(line.proof): line.id for lines in claims.values() for line in lines if line.proof}
 
 
 def _inside(boundary: str, membership: Membership, lines: Iterable[Countable]) -> Iterator[_Item]:
@@ -262,6 +274,22 @@ def _meter(boundary: str, membership: Membership, items: list[_Item]) -> Iterato
                     item.weight, item.instead = _ZERO, None
             elif metering.mode == "MAIN_WITH_BREAKDOWN" and own:
                 yield _residual(own, _sum(_part(item, whole, membership) for item in below), membership, boundary)
+
+
+def _each_meter_once(boundary: str, items: Iterable[_Item]) -> None:
+    """Two subjects that read one meter count it twice, unless ``metering`` says how a whole stands to its members."""
+    held: dict[str, list[_Item]] = {}
+    for item in items:
+        if not item.weight or item.instead is not None or part(item.line.class_) in ("memo", "reduction"):
+            continue
+        for meter in item.line.meters:
+            for other in held.setdefault(meter, []):
+                if other.line.subject != item.line.subject and other.start < item.end and item.start < other.end:
+                    both = f"{other.line.subject} and {item.line.subject}"
+                    raise AccountError(
+                        f"{boundary}: found {meter} in the accounts of {both}, expected it in one of them"
+                    )
+            held[meter].append(item)
 
 
 def _residual(own: list[_Item], members: Decimal, membership: Membership, boundary: str) -> Residual:

@@ -12,6 +12,7 @@ from cloud.accounting.line import PLACES, Activity, Grade, Line, Used
 from cloud.accounting.method import GRID, Method, Row
 from cloud.accounting.parameters import copied
 from cloud.accounting.reductions import Ledger, claim
+from cloud.accounting.sameness import named
 from cloud.accounting.statement import plain
 from cloud.accounting.units import ARITHMETIC, Quantity, Unit, unit
 from protocols.errors import ActivityError, MethodError
@@ -19,6 +20,8 @@ from protocols.errors import ActivityError, MethodError
 DRAFT_METHOD = "method.draft"
 DRAFT_FACTOR = "factor.draft"
 ESTIMATED = "activity.estimated"
+WORLD = Decimal("1e18")
+"""t of a gas: more than the atmosphere holds of any but nitrogen. What comes to it is a slip or an attack."""
 OFTEN = 4
 """A source that is met more often than this is worth preparing: it costs what three lines do."""
 
@@ -101,14 +104,11 @@ def lines(
     """
     context = (method.sha256, programme.factors.sha256, programme.region, programme.basis, programme.gwp_set)
     known = {} if shared is None else shared.setdefault(context, {})
-    seen: set[tuple[str, str, str, date]] = set()
+    seen: dict[tuple[str, str, str], list[tuple[date, date]]] = {}
     ledger: Ledger = {}
     taken: _Taken = {}
     for entry in entries:
-        name = (entry.row, entry.item, entry.label, entry.start)
-        if name in seen:
-            raise ActivityError(f"{_name(entry)}: found it twice, expected once (a label tells two of one kind apart)")
-        seen.add(name)
+        _apart(entry, seen.setdefault((entry.row, entry.item, entry.label), []))
         key = (entry.row, entry.item, entry.start.year)
         if key not in known:
             known[key] = _source(method, entry, programme)
@@ -123,7 +123,7 @@ def lines(
 
 def _in_bulk(method: Method, source: _Source, entry: Entry, programme: Programme) -> Line | None:
     """The line of a source that has been met before with the same only activity; None where the long way is due."""
-    if len(entry.given) != 1 or (source.row.proof and not entry.proof):
+    if len(entry.given) != 1 or (source.row.proof and not named(entry.proof)):
         return None
     [(symbol, own)] = entry.given.items()
     key = (symbol, own.quantity.unit.text)
@@ -164,6 +164,15 @@ def _never(*_: object) -> None:
 _NEVER: prepared.Make = _never
 _Taken = dict[tuple[str, str], list[tuple[date, date]]]
 """Row and label -> days it was reckoned for."""
+
+
+def _apart(entry: Entry, spans: list[tuple[date, date]]) -> None:
+    """ActivityError where the same source has been reckoned over some of these days."""
+    if any(start < entry.end and entry.start < end for start, end in spans):
+        raise ActivityError(
+            f"{_name(entry)}: found it twice from {entry.start} on, expected once (a label tells two of one kind apart)"
+        )
+    spans.append((entry.start, entry.end))
 
 
 def _once(row: Row, entry: Entry, taken: _Taken) -> None:
@@ -234,10 +243,10 @@ def _leaf(method: Method, row: Row, item: str) -> str:
 def _line(method: Method, source: _Source, entry: Entry, programme: Programme) -> Line:
     row, block = source.row, source.block
     _dated(source, entry)
-    if row.proof and not entry.proof:
+    if row.proof and not named(entry.proof):
         raise ActivityError(f"{_name(entry)}: found no proof, expected the certificate or contract it rests on")
     values, activities, used, reasons = _inputs(source, entry)
-    mass = block.formula.value(values).quantize(PLACES, context=ARITHMETIC)
+    mass = _mass(entry, block.formula.value(values))
     tco2e = ARITHMETIC.multiply(mass, source.potential)
     if row.status != "REVIEWED" or method.status != "REVIEWED":
         reasons[DRAFT_METHOD] = None
@@ -269,6 +278,13 @@ def _line(method: Method, source: _Source, entry: Entry, programme: Programme) -
         supplier=entry.supplier,
         proof=entry.proof,
     )
+
+
+def _mass(entry: Entry, exact: Decimal) -> Decimal:
+    """A mass as lines have it; ActivityError for one that no world could emit."""
+    if exact.copy_abs() >= WORLD:
+        raise ActivityError(f"{_name(entry)}: found {exact:.2E} t, expected less than {WORLD:.0E} t")
+    return exact.quantize(PLACES, context=ARITHMETIC)
 
 
 Inputs = tuple[dict[str, Decimal], tuple[Activity, ...], tuple[Used, ...], dict[str, None]]

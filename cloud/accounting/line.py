@@ -96,6 +96,11 @@ class Line(_Record, frozen=True):
     proof: str = ""
 
     @property
+    def meters(self) -> tuple[str, ...]:
+        """What it rests on of meters: ``meter:<gateway>/<device>/<point>``, whatever the hours."""
+        return tuple("/".join(one.reference.split("/")[:3]) for one in self.activities if one.grade == "metered")
+
+    @property
     def digest(self) -> str:
         """SHA-256 (hex) of the line's one JSON form."""
         return hashlib.sha256(msgspec.json.encode(self)).hexdigest()

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from cloud.accounting.line import Line
+from cloud.accounting.sameness import named
 from protocols.errors import ActivityError
 
 Ledger = dict[str, list[Line]]
@@ -27,8 +28,7 @@ def claim(ledger: Ledger, line: Line) -> None:
 
 def _rests_on(line: Line) -> Iterator[tuple[str, bool]]:
     """What a line rests on, and whether that is a meter: ``meter:<gateway>/<device>/<point>``, whatever the hours."""
-    for activity in line.activities:
-        if activity.grade == "metered":
-            yield "/".join(activity.reference.split("/")[:3]), True
+    for meter in line.meters:
+        yield meter, True
     if line.proof:
-        yield f"proof {line.proof}", False
+        yield f"proof {named(line.proof)}", False

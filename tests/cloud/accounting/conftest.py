@@ -31,6 +31,8 @@ def make_line(power_line: Line) -> MakeLine:
 
     def make(subject: str, tco2e: str, **changes: Any) -> Line:
         size = Decimal(tco2e)
+        reading = msgspec.structs.replace(power_line.activities[0], reference=f"meter:0f/M-{subject}/energy/a/b")
+        changes.setdefault("activities", (reading,))
         return msgspec.structs.replace(
             power_line,
             subject=subject,

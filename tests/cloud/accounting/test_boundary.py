@@ -104,6 +104,21 @@ def test_a_main_meter_over_two_members_is_never_1700_but_where_it_is_none(
     assert sum(found.by_subject.values()) == found.net == sum(one.tco2e for one in found.by_leaf.values())
 
 
+def test_a_meter_in_two_accounts_is_counted_once_or_refused(make_line: MakeLine) -> None:
+    """The works and its park both read the meter at the gate: 400 tCO2e are 400, or nothing at all."""
+    reading = msgspec.structs.replace(
+        make_line("A", "400").activities[0], grade="metered", reference="meter:0f/M-01/energy_import/a/b"
+    )
+    at = {"activities": (reading,)}
+    both = [make_line("P", "400", **PARK_POWER, **at), make_line("A", "400", **POWER, **at)]
+    with pytest.raises(AccountError, match="M-01/energy_import in the accounts of P and A"):
+        bridge("CITY", metered("INDEPENDENT"), both)
+    assert bridge("CITY", metered("MAIN_WITH_BREAKDOWN"), both).net == 400
+    assert bridge("A", CITY, both).net == 400
+    moved = msgspec.structs.replace(both[1], start=both[0].end, end="2025-08-01")
+    assert bridge("CITY", CITY, [both[0], moved]).net == 800
+
+
 def test_members_that_come_to_more_than_their_main_meter_leave_a_negative_residual(make_line: MakeLine) -> None:
     lines = [make_line("P", "100", **PARK_POWER), make_line("A", "130", **POWER)]
     found = bridge("P", metered("MAIN_WITH_BREAKDOWN"), lines)
@@ -183,6 +198,8 @@ def test_a_certificate_is_used_once_in_the_city(make_line: MakeLine) -> None:
     assert boundary.ledger([make_line("A", "-4", **green)]) == {"GEC-1": f"A {make_line('A', '1').id} 2025-06-01"}
     with pytest.raises(ProofError, match="GEC-1"):
         boundary.ledger([make_line("A", "-4", **green), make_line("B", "-4", **green)])
+    with pytest.raises(ProofError, match="gec‑1"):
+        boundary.ledger([make_line("A", "-4", **green), make_line("B", "-4", **green | {"proof": "gec‑1 "})])
 
 
 def test_a_subject_file_says_how_a_main_meter_stands_to_the_members() -> None:

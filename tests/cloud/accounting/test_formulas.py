@@ -1,6 +1,7 @@
 """Units, formulas, blocks and the shape of the methods: what must never load, and what a line is."""
 
 from contextlib import suppress
+from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 
@@ -134,6 +135,24 @@ def test_an_entry_given_twice_is_refused() -> None:
     entry = Entry("24-01", *JUNE, {"FC": given_("1 t")}, item="coke")
     with pytest.raises(ActivityError, match="twice"):
         lines([entry, entry])
+    with pytest.raises(ActivityError, match="twice"):
+        lines([entry, replace(entry, start=date(2025, 6, 2))])
+    after = replace(entry, start=entry.end, end=date(2025, 7, 2))
+    assert len(lines([entry, after])) == len(lines([entry, replace(entry, label="second")])) == 2
+
+
+@pytest.mark.parametrize("amount", ["1e999 t", "1e31 t", "1e-999 t", "1" * 60 + " t"])
+def test_a_number_that_fits_no_account_is_refused_where_it_is_written(amount: str) -> None:
+    with pytest.raises(UnitError, match="expected at most"):
+        quantity(amount)
+
+
+@pytest.mark.parametrize("amount", ["1e30 t", "1e20 t", "1e25 Mt"])
+def test_more_than_the_world_could_emit_is_refused_in_bulk_too(amount: str) -> None:
+    many = [Entry("24-01", *JUNE, {"FC": given_("1 t")}, item="coke", label=str(number)) for number in range(12)]
+    assert len(lines(many)) == 12
+    with pytest.raises(ActivityError, match="less than"):
+        lines([*many, Entry("24-01", *JUNE, {"FC": given_(amount)}, item="coke")])
 
 
 @pytest.mark.parametrize(

@@ -207,6 +207,9 @@ def test_a_signed_file_is_taken_from_a_registered_key_only_and_kept_byte_for_byt
     ("source", "error", "told"),
     [
         (gas("1.5", start="2026-10-02", end="2026-10-04"), None, "across the edge"),
+        (gas("1.5") + gas("1").partition(b"[[activity]]")[2].join([b"[[activity]]", b""]), ActivityError, "twice"),
+        (gas("1e999"), ActivityError, "expected at most"),
+        (gas("1.5").replace(b'tainty = "1"', b'tainty = "1", estimated = "5"'), ActivityError, "from 0 to 1"),
         (gas("1.5").replace(b"until = 2026-10-04\n", b""), ActivityError, "no from and until"),
         (gas("1.5").replace(b"1e4Nm3", b"m3"), None, "FC"),
         (gas("1.5", 'replaces = "00"'), ActivityError, "replaces"),
@@ -239,6 +242,36 @@ def test_a_certificate_is_used_once_in_the_city_and_the_other_use_is_named(city:
         city.close("S-OTHER")
     assert accounts.listing(city.store, "S-OTHER") == []
     assert city.close() == first
+
+
+@pytest.mark.parametrize(
+    "spelt", ["gec-2026-000042", "GEC-2026-000042 ", "ＧＥＣ－２０２６－０００042", "GEC‑2026-\u200b000042"]
+)
+def test_another_spelling_is_no_other_certificate(city: City, spelt: str) -> None:
+    city.declare(green("S-DEMO"))
+    city.close()
+    city.declare(green("S-OTHER").replace(b"GEC-2026-000042", spelt.encode()))
+    with pytest.raises(ProofError, match="A-S-DEMO-2026-10-03"):
+        city.close("S-OTHER")
+
+
+@pytest.mark.parametrize("blank", [" ", "\u200b", "\u3000"])
+def test_a_certificate_of_blanks_is_none(city: City, blank: str) -> None:
+    city.declare(green("S-DEMO").replace(b"GEC-2026-000042", blank.encode()))
+    with pytest.raises(ActivityError, match="found no proof"):
+        city.close()
+
+
+@pytest.mark.parametrize("same", ["王 ", "王\u200b", "\u3000王"])
+def test_one_person_in_two_spellings_is_not_four_eyes(city: City, same: str) -> None:
+    reference = city.close().reference
+    with pytest.raises(ConfigError, match="four eyes"):
+        accounts.lock(city.store, reference, ["王", same], city.now, closure="exceptions")
+    with pytest.raises(ConfigError, match="four eyes"):
+        accounts.lock(city.store, reference, ["Wang", "ＷＡＮＧ"], city.now, closure="exceptions")
+    with pytest.raises(ConfigError, match="four eyes"):
+        accounts.lock(city.store, reference, ["王", "\u200b"], city.now, closure="exceptions")
+    assert accounts.get(city.store, reference).locked_by == ()
 
 
 def test_a_certificate_that_its_account_no_longer_uses_is_free(city: City) -> None:
