@@ -31,6 +31,8 @@ from drivers.quantity import EXACT
 MOST = 50_000
 """Versions kept in mind; two kilobytes each."""
 MOST_LOOKS = 64
+SOURCES = ("subject", "account", "mark")
+"""What in the journal a look rests on."""
 _ZERO = Decimal(0)
 
 
@@ -117,6 +119,7 @@ class City:
         self.store = store
         self._lock = Lock()
         self._index: _Index | None = None
+        self._seen = 0
         self._tallies: OrderedDict[str, Tally] = OrderedDict()
         self._looks: OrderedDict[tuple[str, str], tuple[int, Look]] = OrderedDict()
 
@@ -170,7 +173,9 @@ class City:
     def _indexed(self) -> _Index:
         end = self.store.journal_end()
         index = self._index
-        if index is None or index.end != end:
+        if index is not None and self._seen != end and not self.store.journal(self._seen, 1, SOURCES):
+            self._seen = end
+        if index is None or self._seen != end:
             known = {held.subject.id: held.subject for held in subjects.listing(self.store)}
             heads: dict[str, list[tuple[tuple[date, date], JournalRow]]] = {}
             for row in self.store.entries("account"):
@@ -178,6 +183,7 @@ class City:
             marks = self.store.entries("mark")
             locked = frozenset(row.id for row in marks if len(json.loads(row.detail)["by"]) > 1)
             index = self._index = _Index(end, known, Membership(known), heads, locked)
+            self._seen = end
         return index
 
     def _read(self, index: _Index, heads: Iterable[JournalRow]) -> Iterator[Standing]:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from cloud.accounting import headline
@@ -65,8 +66,14 @@ def get(store: Store, subject: str, version: int | None = None) -> Held:
 
 
 def listing(store: Store) -> list[Held]:
-    """Every subject as it stands, in the order of their ids."""
-    return [held(store, row) for row in sorted(store.entries("subject"), key=lambda row: row.id)]
+    """Every subject as it stands, in the order of their ids; each file is opened once."""
+    known: dict[str, Mapping[str, Subject]] = {}
+    found = []
+    for row in sorted(store.entries("subject"), key=lambda row: row.id):
+        if row.digest not in known:
+            known[row.digest] = _file(store, row.digest)
+        found.append(Held(_of(known[row.digest], row.digest, row.id), row.version, row.digest, row.at, row.by))
+    return found
 
 
 def source(store: Store, sha256: str) -> bytes:
@@ -84,10 +91,18 @@ def held(store: Store, row: JournalRow) -> Held:
 
 def file_subject(store: Store, sha256: str, subject: str) -> Subject:
     """A subject as the file of this digest has it; UnknownNameError, ConfigError for a file that was changed."""
+    return _of(_file(store, sha256), sha256, subject)
+
+
+def _file(store: Store, sha256: str) -> Mapping[str, Subject]:
+    """The subjects of a file; ConfigError for one that was changed."""
     content = source(store, sha256)
     if hashlib.sha256(content).hexdigest() != sha256:
         raise ConfigError(f"subject file {sha256}", "other bytes", "those it is named by")
-    found = files.read(sha256[:16], content).subjects
+    return files.read(sha256[:16], content).subjects
+
+
+def _of(found: Mapping[str, Subject], sha256: str, subject: str) -> Subject:
     if subject not in found:
         raise UnknownNameError(f"subject file {sha256[:16]}: found no {subject!r}, expected one of {', '.join(found)}")
     return found[subject]

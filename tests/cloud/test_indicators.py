@@ -202,6 +202,8 @@ def test_a_look_is_remembered_until_the_journal_moves(house: Any) -> None:
     city, june = City(house.store), accounts.period_of("2023-06")
     first = city.look("CITY", june)
     assert city.look("CITY", june) is first
+    assert early_warning.watch(city, 0, house.now)[1], "what is logged of warnings moves the journal and no figure"
+    assert city.look("CITY", june) is first
     activities.declare(
         house.store,
         "more",
