@@ -5,6 +5,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from cloud.course import check_plan
 from drivers.installation import Installation, install
@@ -143,3 +145,30 @@ def test_a_device_that_is_asked_and_speaks_too_owes_its_answers_all_the_same(box
     check_plan(header(), [chunk({b"": 300, SLOW: 10})], plan)
     with pytest.raises(ChainError, match="neither answered nor declared"):
         check_plan(header(), [chunk({b"": 300})], plan)
+
+
+COUNTS = st.fixed_dictionaries(
+    {FAST: st.integers(57, 62), SLOW: st.integers(8, 11), OTHER: st.integers(0, 2), EXTRA: st.integers(0, 2)}
+)
+FAULTS = st.lists(st.builds(Fault, st.just(0), st.integers(0, 2), st.integers(1, 7)), max_size=2)
+EVENTS = st.sampled_from([(), (event(EventKind.GAP, 60_000),), (event(EventKind.CLOCK_STEP),)])
+BLOCKS = st.tuples(EVENTS, COUNTS, FAULTS, st.integers(0, 3), st.sampled_from([SPAN, SPAN, SPAN // 2]))
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(BLOCKS, min_size=2, max_size=12))
+def test_what_was_kept_before_excuses_nothing(box: Any, blocks: list[Any]) -> None:
+    """One installation judges each block as an installation that has not seen the others."""
+    seen = installed(box, Asks())
+    for events, asked, faults, undeclared, span in blocks:
+        head = replace(header(*events), mono=(0, span))
+        said = chunk(asked, faults, undeclared)
+        assert judged(head, said, seen) == judged(head, said, installed(box, Asks()))
+
+
+def judged(head: Header, said: Chunk, installation: Installation) -> str:
+    try:
+        check_plan(head, [said], installation)
+    except ChainError as error:
+        return str(error)
+    return "kept"
