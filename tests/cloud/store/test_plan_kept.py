@@ -148,19 +148,11 @@ def test_a_device_that_is_asked_and_speaks_too_owes_its_answers_all_the_same(box
 
 
 COUNTS = st.sampled_from(
-    [
-        {FAST: 60, SLOW: 10},
-        {FAST: 59, SLOW: 9},
-        {FAST: 60, SLOW: 3, OTHER: 7},
-        {FAST: 60, SLOW: 10, EXTRA: 2},
-        {FAST: 65, SLOW: 10},
-        {FAST: 60, SLOW: 5, EXTRA: 5},
-        {FAST: 30, SLOW: 5},
-    ]
+    [{FAST: 60, SLOW: 10}, {FAST: 60, SLOW: 10, EXTRA: 2}, {FAST: 60, SLOW: 3, OTHER: 7}, {FAST: 60, SLOW: 3, OTHER: 2}]
 )
-FAULTS = st.sampled_from([(), (), (Fault(0, 0, 1),), (Fault(0, 1, 6),), (Fault(0, 2, 1),)])
+FAULTS = st.sampled_from([(), (), (), (), (Fault(0, 1, 6),)])
 EVENTS = st.sampled_from([(), (event(EventKind.GAP, 60_000),), (event(EventKind.CLOCK_STEP),)])
-BLOCKS = st.tuples(EVENTS, COUNTS, FAULTS, st.sampled_from([0, 0, 1, 9]), st.sampled_from([SPAN, SPAN, SPAN // 2]))
+BLOCKS = st.tuples(EVENTS, COUNTS, FAULTS, st.sampled_from([0, 0, 0, 0, 9]), st.sampled_from([SPAN, SPAN, SPAN // 2]))
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
