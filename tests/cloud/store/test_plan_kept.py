@@ -148,7 +148,12 @@ def test_a_device_that_is_asked_and_speaks_too_owes_its_answers_all_the_same(box
 
 
 COUNTS = st.sampled_from(
-    [{FAST: 60, SLOW: 10}, {FAST: 60, SLOW: 10, EXTRA: 2}, {FAST: 60, SLOW: 3, OTHER: 7}, {FAST: 60, SLOW: 3, OTHER: 2}]
+    [
+        {FAST: 60, SLOW: 10},
+        {FAST: 60, SLOW: 10, EXTRA: 2},
+        {FAST: 60, SLOW: 3, OTHER: 7},
+        {FAST: 60, SLOW: 3, EXTRA: 7},
+    ]
 )
 FAULTS = st.sampled_from([(), (), (), (), (Fault(0, 1, 6),)])
 EVENTS = st.sampled_from([(), (event(EventKind.GAP, 60_000),), (event(EventKind.CLOCK_STEP),)])
