@@ -40,10 +40,12 @@ class Tally:
         self.blocks += 1
         self.readings += opened.content.readings
         self.gaps += sum([event.kind in GAPS for event in opened.header.events])
+        due, asked, answered, silent, damaged, refused = self.counters
         for replayed in opened.content.chunks:
             it = replayed.chunk.counters
-            counts = (it.due, it.asked, it.answered, it.silent, it.damaged, it.refused)
-            self.counters = [held + more for held, more in zip(self.counters, counts, strict=True)]
+            due, asked, answered = due + it.due, asked + it.asked, answered + it.answered
+            silent, damaged, refused = silent + it.silent, damaged + it.damaged, refused + it.refused
+        self.counters = [due, asked, answered, silent, damaged, refused]
 
 
 class Ledger:

@@ -149,17 +149,17 @@ def replay_tracks(tracks: Sequence[tuple[Driver, Track]], layouts: Layouts) -> l
     alike: dict[tuple[Driver, bytes, int, int], list[int]] = {}
     for index, (driver, track) in enumerate(tracks):
         alike.setdefault((driver, track.request, track.reply_length, len(track.times)), []).append(index)
-    tables: dict[int, Table] = {}
+    tables: list[Table | None] = [None] * len(tracks)
     for (driver, request, length, count), held in alike.items():
         layout = layouts.of(driver, request, length)
         matrices = layout.read([tracks[index][1].columns for index in held], count)
-        for place, index in enumerate(held):
-            track = tracks[index][1]
-            if matrices is None:
-                tables[index] = _read(driver, track, layout)
-            else:
-                tables[index] = Table(track.times, layout, matrices, None, place * count)
-    return [tables[index] for index in range(len(tables))]
+        if matrices is None:
+            for index in held:
+                tables[index] = _read(driver, tracks[index][1], layout)
+        else:
+            for first, index in enumerate(held):
+                tables[index] = Table(tracks[index][1].times, layout, matrices, None, first * count)
+    return [table for table in tables if table is not None]
 
 
 def joined(tables: Sequence[Table]) -> Table:
