@@ -16,6 +16,7 @@ from cloud.booking import Book
 from cloud.evidence.chain import replayed
 from cloud.ingest import Content
 from cloud.intervals import INTERVAL_MS, Interval
+from cloud.open_rows import OpenRows
 from cloud.reader import Replayed
 from cloud.running import Memory, Running
 from drivers.columns import Layouts, replay_track
@@ -130,6 +131,7 @@ class Table:
         self.db = sqlite3.connect(":memory:")
         self.db.executescript(files("cloud").joinpath("schema.sql").read_text("utf-8"))
         self.book = Book(Memory())
+        self.open = OpenRows()
         self.turns: list[Any] = []
         self.count = 0
 
@@ -138,7 +140,12 @@ class Table:
         moved = self.book.take().moved
         for row in moved.intervals:
             self.count += 1
-            self.db.execute(interval_rows.UPSERT, interval_rows.values(bytes(16), row, self.count))
+            if row.closed:
+                self.open.close(row)
+                self.db.execute(interval_rows.UPSERT, interval_rows.values(bytes(16), row, self.count))
+            else:
+                self.open.put(row, self.count)
+        self.open.keep(self.db, bytes(16))
         memory_rows.keep(self.db, bytes(16), moved)
         self.turns += moved.turns
         if anew:
