@@ -1,11 +1,12 @@
 """The faults: every one of the list, with the tests that inject it here and what came of them."""
 
+import ast
 import os
 import subprocess
 import sys
 import tempfile
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
@@ -40,24 +41,37 @@ def faults() -> list[Fault]:
 
 
 def prove(tier: Tier, seed: int) -> Iterator[Line]:
-    """A line for every fault; the tests are run once, together."""
-    listed = faults()
-    outcomes = run(sorted({test for fault in listed for test in fault.tests}))
+    """A line for every fault, and one for what the tests cut short on other days; all are run once, together."""
+    listed, whole = faults(), deep()
+    outcomes = run(sorted({*whole, *(test for fault in listed for test in fault.tests)}))
     for fault in listed:
         yield line(fault, outcomes, seed)
+    yield _line("tests that go to their full depth only here", whole, outcomes, seed)
+
+
+def deep() -> tuple[str, ...]:
+    """Every test that goes less deep on other days: it has ``deep`` of ``tests/conftest.py``."""
+    found = []
+    for path in sorted((ROOT / "tests").rglob("test_*.py")):
+        if "deep" in (text := path.read_text("utf-8")):
+            nodes = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.FunctionDef)]
+            named = [node.name for node in nodes if "deep" in [argument.arg for argument in node.args.args]]
+            found += [f"{path.relative_to(ROOT)}::{name}" for name in named if name.startswith("test_")]
+    return tuple(found)
 
 
 def line(fault: Fault, outcomes: Mapping[str, list[str]], seed: int) -> Line:
     """What came of a fault: each test counts with all of its parameters; one that did not run is a violation."""
-    broken = [
-        f"{test}: {outcome}" for test in fault.tests for outcome in outcomes.get(test, ["did not run"]) if outcome
-    ]
-    tried = sum(max(1, len(outcomes.get(test, []))) for test in fault.tests)
-    names = ", ".join(f"`{test.rpartition('::')[2]}`" for test in fault.tests)
     name = f"{fault.number}. {fault.name}: {fault.promise}"
-    return Line(
-        PART, name, seed, tried, len(broken), figures=names, found=tuple(broken[:MOST_FOUND]), not_here=fault.not_here
-    )
+    return _line(name, fault.tests, outcomes, seed, fault.not_here)
+
+
+def _line(name: str, tests: Sequence[str], outcomes: Mapping[str, list[str]], seed: int, not_here: str = "") -> Line:
+    broken = [f"{test}: {outcome}" for test in tests for outcome in outcomes.get(test, ["did not run"]) if outcome]
+    tried = sum(max(1, len(outcomes.get(test, []))) for test in tests)
+    names = ", ".join(f"`{test.rpartition('::')[2]}`" for test in tests)
+    found = tuple(broken[:MOST_FOUND])
+    return Line(PART, name, seed, tried, len(broken), figures=names, found=found, not_here=not_here)
 
 
 def run(tests: list[str]) -> dict[str, list[str]]:

@@ -6,7 +6,7 @@ from decimal import Decimal
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cloud.accounting import period as periods
@@ -270,6 +270,7 @@ def test_a_site_without_a_purchased_meter_has_no_account() -> None:
         drawn(full(SUB, "96"), SUB)
 
 
+@settings(max_examples=30)
 @given(st.lists(st.decimals(0, 10_000, places=2), min_size=96, max_size=96), st.randoms())
 def test_the_digest_is_of_the_content_not_of_the_order(amounts: list[Decimal], order: object) -> None:
     increments = [one(MAIN, DAY.start + index * QUARTER, str(kwh)) for index, kwh in enumerate(amounts)]

@@ -442,9 +442,10 @@ def test_the_gateway_on_the_label_can_be_asked_for(pack: bytes, box: Box) -> Non
 # ---- what was changed ----
 
 
-def test_every_single_changed_byte_is_refused_with_its_file(pack: bytes) -> None:
+def test_every_single_changed_byte_is_refused_with_its_file(pack: bytes, deep: Callable[[int, int], int]) -> None:
+    """Every byte in the proof; every day one of five."""
     names = set(archive.read(pack)) | {"archive"}
-    for at in range(len(pack)):
+    for at in range(0, len(pack), deep(1, 5)):
         altered = bytearray(pack)
         altered[at] ^= 1 << at % 8
         error = refused(bytes(altered))

@@ -24,6 +24,13 @@ def test_a_fault_names_tests_that_exist_or_says_why_it_has_none(fault: Fault) ->
         assert name in written, f"{path} has no {name}"
 
 
+def test_what_is_cut_short_on_other_days_is_run_whole() -> None:
+    whole = faults.deep()
+    assert "tests/edge/test_robust.py::test_twenty_cuts_in_a_row_are_no_boot_loop_and_fill_nothing" in whole
+    assert "tests/cloud/test_evidence.py::test_every_single_changed_byte_is_refused_with_its_file" in whole
+    assert faults.DEEP == {"TANMETER_TESTS": "full"}
+
+
 def test_a_test_that_fails_or_does_not_run_is_told() -> None:
     fault = Fault(1, "name", "promise", ("a.py::test_x", "a.py::test_y"))
     held = faults.line(fault, {"a.py::test_x": ["", ""], "a.py::test_y": [""]}, 7)
