@@ -1,5 +1,6 @@
 """/v1: indicators of subjects and boundaries, rankings, targets, warnings and what was said to them."""
 
+from random import Random
 from typing import Annotated, Any
 
 import msgspec
@@ -65,7 +66,7 @@ class Acknowledgement(BaseModel):
 @router.get("/indicators")
 def indicator(request: Request, asked: Annotated[IndicatorQuery, Query()]) -> JSONResponse:
     """Table 1's four indicators and Table 2's tree of a subject or a boundary, from the newest versions."""
-    found = indicators.card(_city(request), asked.subject, accounts.period_of(asked.period))
+    found = indicators.card(_city(request), asked.subject, accounts.period_of(asked.period), Random(indicators.SEED))
     return JSONResponse(indicator_show.card(found))
 
 

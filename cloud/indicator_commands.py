@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from random import Random
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
@@ -32,7 +33,7 @@ def indicators(subject: Subject, period: Period, data: Data = DATA, as_json: Jso
     from cloud import indicators as found_in
 
     with _city(data) as city:
-        found = found_in.card(city, subject, accounts.period_of(period))
+        found = found_in.card(city, subject, accounts.period_of(period), Random(found_in.SEED))
         told = indicator_show.card(found) if as_json else None
         tree = None if as_json else indicator_show.tree(found, _language())
     if told is not None:

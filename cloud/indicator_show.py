@@ -292,6 +292,8 @@ def _uncertainty(found: Uncertainty) -> dict[str, Any]:
     improve = found.improve
     return {
         "percent": _text(found.percent),
+        "low_percent": _text(found.low),
+        "high_percent": _text(found.high),
         "lower_bound": not found.whole,
         "approach": found.approach,
         "contributions": [

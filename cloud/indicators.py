@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal
+from random import Random
 from typing import Literal
 
 from cloud import accounts
@@ -23,6 +24,8 @@ from drivers.quantity import EXACT
 
 By = Literal["total", "intensity", "change", "reduction", "quality"]
 OTHER_MEMBERS = "indicator.members"
+SEED = 231
+"""Of the draws of an uncertainty: who asks again is told the same."""
 _ZERO = Decimal(0)
 
 
@@ -77,8 +80,8 @@ class Aim:
         return self.burn.emitted != 0 or not self.reasons
 
 
-def card(city: City, subject: str, period: Period) -> Card:
-    """Table 1 of a subject; UnknownNameError, AccountError."""
+def card(city: City, subject: str, period: Period, random: Random | None = None) -> Card:
+    """Table 1 of a subject; with ``random`` a wide uncertainty is drawn. UnknownNameError, AccountError."""
     held = city.subject(subject)
     look = city.look(subject, period)
     tiles = _accounts(city, held, look)
@@ -89,7 +92,7 @@ def card(city: City, subject: str, period: Period) -> Card:
         intensities=tuple(_intensities(held, look, period)),
         changes=tuple(changes),
         reduction=_reduction(held, look, tiles, period),
-        uncertainty=uncertainty.uncertainty(line for one in tiles for line in one.lines) if tiles else None,
+        uncertainty=uncertainty.uncertainty((line for one in tiles for line in one.lines), random) if tiles else None,
     )
 
 

@@ -22,6 +22,9 @@ from drivers.quantity import EXACT
 WIDE = Decimal(30)
 """Percent above which the slopes are no longer straight enough: approach 2."""
 DRAWS = 2000
+FEWEST = 200
+WORK = 60_000
+"""Lines times draws that an answer may cost."""
 SIGMAS = Decimal("1.96")
 SHARE = Decimal("1e-4")
 PERCENT = Decimal("0.01")
@@ -98,7 +101,7 @@ def uncertainty(lines: Iterable[Line], random: Random | None = None) -> Uncertai
     found = approach1(counted)
     if random is None or found.percent is None or found.percent <= WIDE:
         return found
-    return approach2(counted, found, random)
+    return approach2(counted, found, random, draws=max(FEWEST, min(DRAWS, WORK // len(counted))))
 
 
 def approach1(lines: Sequence[Line]) -> Uncertainty:
