@@ -21,6 +21,7 @@ from protocols.errors import StoreError
 from protocols.record import transport
 from protocols.record.block import Sealed
 from protocols.record.receipt import SETTLED, Receipt
+from protocols.record.siteconfig import digest
 
 __all__ = ["Chain", "Counts", "DiskFull", "First", "Outbox", "Stored"]
 
@@ -260,9 +261,13 @@ class Outbox:
         with self._db.transaction():
             for number, received, settled, cut in rows.epochs(self._db):
                 rows.keep_epoch(self._db, number, received, settled, received if cut is None else min(cut, received))
-            rows.open_epoch(self._db, epoch, previous)
+            rows.open_epoch(self._db, epoch, previous, receipt)
             rows.move(self._db, receipt=receipt)
         self.remember()
+
+    def began(self, most: int) -> list[bytes]:
+        """The receipts that the newest epochs began with, newest first."""
+        return rows.began(self._db, most)
 
     def renew(
         self,
@@ -281,14 +286,15 @@ class Outbox:
             if cut is not None:
                 _, received, settled, _ = rows.epoch(self._db, cut[0])
                 rows.keep_epoch(self._db, cut[0], received, settled, cut[1])
-            rows.open_epoch(self._db, epoch, previous)
+            row = rows.chain(self._db)
+            held = (after.receipt if after is not None else None) or row["receipt"]
+            rows.open_epoch(self._db, epoch, previous, _named(held, previous))
             if after is not None:
-                row = rows.chain(self._db)
                 rows.move(
                     self._db,
                     boot=max(row["boot"], after.boot),
                     configuration=max(row["configuration"], after.configuration),
-                    receipt=after.receipt or row["receipt"],
+                    receipt=held,
                     settled=after.settled or row["settled"],
                 )
             self._db.run("INSERT INTO alarm (detail) VALUES (?)", (alarm,))
@@ -381,8 +387,8 @@ class Outbox:
         soundness.check_structure(self._db)
         fresh = not soundness.begun(self._db)
         with self._db.transaction():
+            rows.create(self._db)  # in an older store, what came since
             if fresh:
-                rows.create(self._db)
                 rows.begin(
                     self._db,
                     schema=rows.SCHEMA,
@@ -398,6 +404,7 @@ class Outbox:
                     **dict.fromkeys(("blocks", "bytes", "lived", "total", "scrub_epoch", "scrub_seq"), 0),
                 )
                 rows.keep_epoch(self._db, first.epoch, 0, 0, None)
+                rows.keep_began(self._db, first.epoch, _named(first.receipt, first.previous))
                 if first.alarm:
                     self._db.run("INSERT INTO alarm (detail) VALUES (?)", (first.alarm,))
         if fresh and self.durable:
@@ -410,3 +417,8 @@ class Outbox:
         if (receipt.epoch, receipt.next_seq) >= (link.epoch, link.seq):
             return (receipt.epoch, receipt.next_seq, receipt.head) == (link.epoch, link.seq, link.previous)
         return self.hash_of(receipt.epoch, receipt.next_seq - 1) in (None, receipt.head)
+
+
+def _named(receipt: bytes | None, previous: bytes) -> bytes | None:
+    """The receipt, if it is the one whose hash this is."""
+    return receipt if receipt is not None and digest(receipt) == previous else None

@@ -27,6 +27,10 @@ CREATE TABLE IF NOT EXISTS epoch (
     cut INTEGER,                 -- from here on nothing can be delivered: a fork, or a block that is damaged
     sum INTEGER NOT NULL
 );
+CREATE TABLE IF NOT EXISTS began ( -- the receipts that later epochs begin with: what was signed of them proves them
+    epoch INTEGER PRIMARY KEY,
+    receipt BLOB NOT NULL
+);
 CREATE TABLE IF NOT EXISTS open_block (id INTEGER PRIMARY KEY, data BLOB NOT NULL, sum INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS open_exchange (
     id INTEGER PRIMARY KEY,

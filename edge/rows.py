@@ -65,7 +65,19 @@ def keep_epoch(db: Database, number: int, received: int, settled: int, cut: int 
     db.run("INSERT OR REPLACE INTO epoch VALUES (?, ?, ?, ?, ?)", (*row, checksum(row)))
 
 
-def open_epoch(db: Database, number: int, previous: bytes) -> None:
-    """Move the chain to the beginning of an epoch."""
+def open_epoch(db: Database, number: int, previous: bytes, receipt: bytes | None) -> None:
+    """Move the chain to the beginning of an epoch, after ``receipt``; None where that is the enrolment."""
     keep_epoch(db, number, 0, 0, None)
     move(db, epoch=number, next_seq=0, head=previous)
+    keep_began(db, number, receipt)
+
+
+def keep_began(db: Database, number: int, receipt: bytes | None) -> None:
+    """Keep what an epoch begins with for as long as the store lives."""
+    if receipt is not None:
+        db.run("INSERT OR REPLACE INTO began VALUES (?, ?)", (number, receipt))
+
+
+def began(db: Database, most: int) -> list[bytes]:
+    """The envelopes of the receipts that epochs begin with, of the newest epochs, newest first."""
+    return [row[0] for row in db.all("SELECT receipt FROM began ORDER BY epoch DESC LIMIT ?", (most,))]

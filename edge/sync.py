@@ -37,6 +37,8 @@ BUSY = {429: "collector busy", 503: "collector busy", 507: "collector's disk ful
 """What the collector says when it takes nothing for now, by status."""
 MOST_LIVE = 4
 """Blocks sent ahead of their turn at once: those that were sealed while a batch was on its way."""
+MOST_BEGAN = 32
+"""Receipts that epochs began with which are shown together with the newest one."""
 NOWHERE = (-1, -1)
 
 
@@ -250,7 +252,7 @@ class Sync:
         receipt, envelope = taken
         self._log("warning", "taken_in_again", place=f"{receipt.epoch}/{receipt.next_seq}")
         await self._recorder.call(partial(self._outbox.settle, receipt, envelope))
-        self._at, self._configured = (receipt.epoch, receipt.next_seq), False
+        self._at, self._configured, self._introduced = (receipt.epoch, receipt.next_seq), False, False
         return True
 
     async def _settle(self, settled: tuple[Receipt, bytes] | None) -> None:
@@ -293,17 +295,27 @@ class Sync:
         self._configured = True
 
     async def _introduce(self) -> None:
-        """Show the newest receipt held: a collector that was restored learns how far it was. UnreachableError.
+        """Show the newest receipt held, and those that epochs began with: a collector that was restored learns how far
+        it was, and has again what its gateway's chain is proven with. UnreachableError.
 
         What else it answers is no reason to wait: it may be one that does not ask for receipts.
         """
         if self._newest is not None:
-            response = await self._transport.post(RECEIPTS_PATH, self._newest[1], RECEIPT_TYPE)
+            shown = [self._newest[1], *await self._recorder.call(partial(self._outbox.began, MOST_BEGAN))]
+            body = b"".join([envelope for envelope in dict.fromkeys(shown) if self._is_theirs(envelope)])
+            response = await self._transport.post(RECEIPTS_PATH, body, RECEIPT_TYPE)
             if response.status >= 500:
                 raise UnreachableError(f"{RECEIPTS_PATH}: status {response.status}")
             with contextlib.suppress(UnreachableError):
                 await self._take(understand([], response.status, response.body, self._config.gateway, self._collector))
         self._introduced = True
+
+    def _is_theirs(self, envelope: bytes) -> bool:
+        """Whether this collector signed it: not one that this box was enrolled with before, and no rotten byte."""
+        try:
+            return open_receipt(envelope, self._collector).gateway == self._config.gateway
+        except RecordError:
+            return False
 
     # ---- what is told
 

@@ -1,6 +1,7 @@
 """Agent and collector in virtual time: the collector is lost or set back, and the agent makes it whole again."""
 
 import asyncio
+import hashlib
 import itertools
 import shutil
 import struct
@@ -173,6 +174,25 @@ def test_a_box_set_back_to_an_older_image_goes_on_in_a_new_epoch_and_no_figure_c
     for row in line.store.quarantine():
         assert row.signed and line.store.block(goes.id, row.epoch, row.seq) != line.store.quarantined(row.id)
     assert rows(line.store, "SELECT count(*) FROM ahead") == [(0,)]
+
+
+def test_a_collector_that_lost_everything_is_shown_what_each_epoch_began_with(site, tmp_path):
+    made, world, line = site
+    world.run(600)
+    outbox = made.outbox()
+    began = outbox.chain().receipt
+    outbox.open_epoch(1, hashlib.sha256(began).digest(), began)
+    outbox.close()
+    world.run(600)
+    assert line.store.gateways()[0].epoch == 1
+    line.lost, line.store = line.store, Store(tmp_path / "empty.db", line.key)
+    line.store.open_window(line.now() + HOUR)
+    world.run(1200)
+    (held,) = line.store.gateways()
+    assert held.epoch == 1 and held.next_seq > 10
+    assert line.store.receipt_named(held.id, hashlib.sha256(began).digest()) == began
+    assert {row.kind for row in line.store.incidents()} <= {"readmitted", "epoch"}
+    line.lost.close()
 
 
 @pytest.mark.parametrize(
