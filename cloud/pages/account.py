@@ -1,6 +1,6 @@
 """What the pages of an account show: an enterprise's month, its sources and what changed; one line and its proof."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -15,6 +15,7 @@ from cloud.accounting.statement import plain
 from cloud.accounting.subject import Subject
 from cloud.accounting.uncertainty import GAP, Uncertainty, uncertainty
 from cloud.accounting.units import ARITHMETIC
+from cloud.accounting.warning import Alarm
 from cloud.report.enterprise import leaf_name
 from protocols import messages
 from protocols.messages import Language
@@ -73,6 +74,33 @@ class Found:
     text: str
     todo: str
     blocks: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Warned:
+    """A warning that is not over."""
+
+    id: str
+    subject: str
+    text: str
+    state: str
+    critical: bool
+    since: str
+
+
+def warned(found: Iterable[Alarm], lang: Language) -> tuple[Warned, ...]:
+    """Warnings in the reader's words."""
+    return tuple(
+        Warned(
+            id=one.id,
+            subject=one.subject,
+            text=messages.text(f"warning.{one.kind}", lang, **one.figures),
+            state=messages.text(f"warning.state.{'critical' if one.critical else one.state}", lang),
+            critical=one.critical,
+            since=one.since,
+        )
+        for one in found
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Path, Query
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
-from cloud import account_proof, accounts, problem, subjects
+from cloud import account_proof, accounts, early_warning, problem, subjects
 from cloud.accounting.inventory import Version
 from cloud.collector import Collector, Held
 from cloud.pages import account as account_pages
@@ -53,7 +53,8 @@ def account(request: Request, reference: Reference, held: Held) -> HTMLResponse:
         one.digest: (account_pages.name_of(one, lang), account_pages.item_of(one, lang))
         for one in version.content.lines
     }
-    return render.page(request, "account.html", view=view, names=names)
+    warnings = early_warning.listing(held.store, version.content.subject, standing=True)
+    return render.page(request, "account.html", view=view, names=names, warnings=account_pages.warned(warnings, lang))
 
 
 @router.get("/accounts/{reference}/lines/{digest}")
@@ -141,7 +142,10 @@ def city(
 ) -> HTMLResponse:
     """Everybody's emissions of a period: map, ranking, indicators."""
     view = city_pages.view(held.store, held.now(), city_pages.Ask(boundary, period, by), render.language(request))
-    return render.page(request, "city.html", view=view)
+    inside = {one.subject for one in view.rows} | {view.boundary}
+    found = [one for one in early_warning.listing(held.store, standing=True) if one.subject in inside]
+    warnings = account_pages.warned(found, render.language(request))
+    return render.page(request, "city.html", view=view, warnings=warnings)
 
 
 @router.get("/city.csv")
