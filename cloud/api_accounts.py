@@ -22,6 +22,7 @@ from cloud.evidence import account_pack
 from cloud.pages.render import iso
 from cloud.query import Cursor, Limit, Name
 from cloud.rows import JournalRow
+from cloud.spreadsheet import safe
 from protocols.errors import AccountError, FactorError, MethodError, UnitError, UnknownNameError
 
 router = APIRouter(prefix="/v1", tags=["accounts"])
@@ -342,11 +343,5 @@ def _table(rows: Iterable[dict[str, str]]) -> Iterator[str]:
     yield BOM + ",".join(account_show.COLUMNS) + "\r\n"
     for row in rows:
         line = io.StringIO()
-        csv.DictWriter(line, account_show.COLUMNS).writerow({key: _safe(value) for key, value in row.items()})
+        csv.DictWriter(line, account_show.COLUMNS).writerow({key: safe(value) for key, value in row.items()})
         yield line.getvalue()
-
-
-def _safe(value: str) -> str:
-    """A text that a spreadsheet does not take for a formula; a negative number is one of ours and stays."""
-    risky = value[:1] in ("=", "+", "@", "\t") or (value[:1] == "-" and not value[1:2].isdigit())
-    return f"'{value}" if risky else value

@@ -16,6 +16,7 @@ from cloud.pages import account as account_pages
 from cloud.pages import city as city_pages
 from cloud.pages import flow as flow_pages
 from cloud.pages import render
+from cloud.spreadsheet import safe
 
 router = APIRouter(include_in_schema=False)
 
@@ -203,6 +204,6 @@ def _csv(name: str, heads: list[str], lines: Iterable[list[Any]]) -> Response:
     text = io.StringIO()
     writer = csv.writer(text)
     writer.writerow(heads)
-    writer.writerows(["" if cell is None else cell for cell in line] for line in lines)
+    writer.writerows([safe(cell) for cell in line] for line in lines)
     headers = {"content-disposition": f'attachment; filename="{name}"'}
     return Response("\ufeff" + text.getvalue(), media_type="text/csv; charset=utf-8", headers=headers)

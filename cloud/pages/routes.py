@@ -21,6 +21,7 @@ from cloud.pages import records, render
 from cloud.pages import statement as statement_pages
 from cloud.pages.incidents import incidents
 from cloud.query import GatewayId, Name, Number
+from cloud.spreadsheet import safe
 from protocols import messages
 
 router = APIRouter(include_in_schema=False)
@@ -179,6 +180,6 @@ def _csv(name: str, heads: list[str], lines: Iterable[list[Any]]) -> Response:
     text = io.StringIO()
     writer = csv.writer(text)
     writer.writerow(heads)
-    writer.writerows(["" if cell is None else cell for cell in line] for line in lines)
+    writer.writerows([safe(cell) for cell in line] for line in lines)
     headers = {"content-disposition": f'attachment; filename="{name}"'}
     return Response("\ufeff" + text.getvalue(), media_type="text/csv; charset=utf-8", headers=headers)

@@ -1,5 +1,6 @@
 """Pages, reports and lists of the accounts: an invented city in a real store, seen in both languages."""
 
+import csv
 import io
 from collections.abc import Iterator
 from html.parser import HTMLParser
@@ -10,7 +11,7 @@ import openpyxl
 import pypdf
 import pytest
 
-from cloud import accounts, early_warning, factor_shelf, subjects
+from cloud import accounts, activities, early_warning, factor_shelf, reports, subjects
 from cloud.city import City
 from protocols.errors import ActivityError
 
@@ -195,3 +196,44 @@ def test_a_quota_that_burns_down_stands_on_the_page_until_it_is_over(works: Any)
     assert "2026 年配额" in text and "严重" in text
     early_warning.acknowledge(works.store, warning.id, "张", "扩产已报批", works.now)
     assert early_warning.listing(works.store, "QUOTA", standing=True)[0].by == "张"
+
+
+HOSTILE = """schema = 1
+[[subject]]
+id = "X-1"
+zh = "=HYPERLINK(\\"http://x\\")<script>alert(1)</script>"
+en = "@SUM(1)"
+kind = "enterprise"
+category = "industry"
+method = "ndrc-24-2015"
+"""
+SOURCE = """schema = 1
+subject = "X-1"
+[[activity]]
+row = "24-01"
+item = "natural_gas"
+label = "<script>alert(2)</script>"
+from = 2026-09-01
+until = 2026-10-01
+document = "-cmd|x"
+FC = "10 1e4Nm3"
+"""
+
+
+def test_a_name_is_neither_a_formula_in_a_table_nor_a_script_on_a_page(house: Any) -> None:
+    """What others call themselves, their sources and documents is read as the text it is."""
+    subjects.take(house.store, "x.toml", HOSTILE.encode(), by="+1", now=house.now)
+    activities.declare(house.store, "x", SOURCE.encode(), by="=2+2", now=house.now)
+    accounts.close(house.store, factor_shelf.library(None), "X-1", accounts.period_of("2026-09"), house.now)
+    ranking = list(csv.reader(house.client.get("/city.csv?period=2026-09").text.splitlines()))
+    assert ranking[1][2].startswith("'=HYPERLINK")
+    own = "/accounts/A-X-1-2026-09%401"
+    for path in ("/city.csv?period=2026-09", f"{own}/lines.csv", f"{own}/sources.csv", f"{own}/flow.csv"):
+        cells = [cell for row in csv.reader(house.client.get(path).text.splitlines()) for cell in row]
+        assert cells and not any(cell[:1] in "=+@" for cell in cells if cell)
+    for path in ("/accounts", "/city?period=2026-09", own, f"{own}/flow"):
+        assert "<script>alert" not in see(house, path) + see(house, path, "en")
+    ask = reports.Ask("A-X-1-2026-09", "enterprise", "xlsx", "zh", "http://x")
+    book = openpyxl.load_workbook(io.BytesIO(reports.build(house.store, ask)))
+    cells = [cell for sheet in book for row in sheet.iter_rows() for cell in row]
+    assert not any(cell.data_type == "f" for cell in cells)
