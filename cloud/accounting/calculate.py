@@ -22,6 +22,8 @@ DRAFT_FACTOR = "factor.draft"
 ESTIMATED = "activity.estimated"
 WORLD = Decimal("1e18")
 """t of a gas: more than the atmosphere holds of any but nitrogen. What comes to it is a slip or an attack."""
+BALANCES = frozenset({"STOCK", "GRID-LOSS"})
+"""Blocks whose part of a year may be below 0: what was billed or stored in one month is used in another."""
 OFTEN = 4
 """A source that is met more often than this is worth preparing: it costs what three lines do."""
 
@@ -246,7 +248,7 @@ def _line(method: Method, source: _Source, entry: Entry, programme: Programme) -
     if row.proof and not named(entry.proof):
         raise ActivityError(f"{_name(entry)}: found no proof, expected the certificate or contract it rests on")
     values, activities, used, reasons = _inputs(source, entry)
-    mass = _mass(entry, block.formula.value(values))
+    mass = _mass(entry, block, block.formula.value(values))
     tco2e = ARITHMETIC.multiply(mass, source.potential)
     if row.status != "REVIEWED" or method.status != "REVIEWED":
         reasons[DRAFT_METHOD] = None
@@ -280,8 +282,13 @@ def _line(method: Method, source: _Source, entry: Entry, programme: Programme) -
     )
 
 
-def _mass(entry: Entry, exact: Decimal) -> Decimal:
-    """A mass as lines have it; ActivityError for one that no world could emit."""
+def _mass(entry: Entry, block: Block, exact: Decimal) -> Decimal:
+    """A mass as lines have it; ActivityError for one that no world could emit, or that is less than nothing.
+
+    What is taken off has a row of its own with a sign: steam of 2.8 kJ/kg is a slip, not a reduction.
+    """
+    if exact < 0 and block.id not in BALANCES:
+        raise ActivityError(f"{_name(entry)}: found {exact:.6g} t, expected 0 or more: its values do not go together")
     if exact.copy_abs() >= WORLD:
         raise ActivityError(f"{_name(entry)}: found {exact:.2E} t, expected less than {WORLD:.0E} t")
     return exact.quantize(PLACES, context=ARITHMETIC)

@@ -147,6 +147,25 @@ def test_a_number_that_fits_no_account_is_refused_where_it_is_written(amount: st
         quantity(amount)
 
 
+@pytest.mark.parametrize(
+    ("name", "row", "item", "given"),
+    [
+        ("ndrc-24-2015", "24-12", "", {"Ma": "100 t", "En": "2.8 kJ/kg"}),
+        ("ndrc-24-2015", "24-13", "", {"Ma": "100 t", "T": "10 ℃"}),
+        ("ndrc-12-2014", "12-07", "", {"Q": "100 t", "c1": "1 %", "c2": "6 %"}),
+        (
+            "ndrc-20-2015",
+            "20-04",
+            "food",
+            {"W": "1 m3", "COD_in": "2 kgCOD/m3", "COD_out": "1 kgCOD/m3", "R": "9 kgCH4"},
+        ),
+    ],
+)
+def test_a_source_never_takes_emissions_off(name: str, row: str, item: str, given: dict[str, str]) -> None:
+    with pytest.raises(ActivityError, match="do not go together"):
+        lines([Entry(row, *JUNE, {key: given_(text) for key, text in given.items()}, item=item)], name)
+
+
 @pytest.mark.parametrize("amount", ["1e30 t", "1e20 t", "1e25 Mt"])
 def test_more_than_the_world_could_emit_is_refused_in_bulk_too(amount: str) -> None:
     many = [Entry("24-01", *JUNE, {"FC": given_("1 t")}, item="coke", label=str(number)) for number in range(12)]
