@@ -81,6 +81,7 @@ def test_the_page_of_an_account_says_its_total_why_it_changed_and_that_nothing_i
     assert "2026-09" in text
     assert "因子未核实" in text
     assert all(line.digest[:16] in text for line in version.content.lines)
+    assert "±0.0" not in text
 
 
 def test_a_line_opens_with_its_formula_values_and_a_recomputation(town: Any) -> None:
