@@ -40,6 +40,7 @@ from protocols.errors import TanmeterError
 CLOSE_EVERY_S = 20.0
 CLOSE_ACCOUNTS_EVERY_S = 300.0
 WATCH_EVERY_S = 30.0
+JUDGED_AT_ONCE = 50
 
 log = logging.getLogger(__name__)
 
@@ -124,13 +125,18 @@ async def _close_accounts(collector: Collector) -> None:
 
 
 async def _watch(city: City, collector: Collector) -> None:
-    """Judge what the journal brought. From its beginning once: a warning that stands already stays as it is."""
-    after = 0
+    """Judge what the journal brought, from its beginning once: a warning that stands already stays as it is.
+
+    A few subjects at a time, so that nobody who stops the process waits for a whole city.
+    """
+    after, waiting = 0, list[str]()
     while True:
         try:
-            after, happened = await asyncio.to_thread(early_warning.watch, city, after, collector.now())
-            for event in happened:
+            if not waiting:
+                after, waiting = await asyncio.to_thread(early_warning.concerned, city, after)
+            names, waiting = waiting[:JUDGED_AT_ONCE], waiting[JUDGED_AT_ONCE:]
+            for event in await asyncio.to_thread(early_warning.judge_each, city, names, collector.now()):
                 log.info("warning %s of %s %s: %s", event.kind, event.subject, event.about, event.happened)
         except Exception:
             log.exception("early warning failed")
-        await asyncio.sleep(WATCH_EVERY_S)
+        await asyncio.sleep(0 if waiting else WATCH_EVERY_S)

@@ -57,16 +57,23 @@ def acknowledge(store: Store, name: str, by: str, why: str, now: int) -> Alarm:
 
 
 def watch(city: City, after: int, now: int) -> tuple[int, list[Event]]:
-    """Judge everybody whose accounts or subject file changed behind this entry of the journal; where it came to, and
-    what happened.
-    """
-    happened: list[Event] = []
+    """Judge everybody whom the journal concerns behind this entry of it; where it came to, and what happened."""
+    after, names = concerned(city, after)
+    return after, judge_each(city, names, now)
+
+
+def concerned(city: City, after: int) -> tuple[int, list[str]]:
+    """Whose accounts, file or checks changed behind this entry of the journal, and all above them."""
+    changed: set[str] = set()
     while rows := city.store.journal(after, MOST, SOURCES):
         after = rows[-1].number
-        changed = {row.subject for row in rows}
-        for name in sorted(_concerned(city, changed)):
-            happened += judge(city, name, now)
-    return after, happened
+        changed |= {row.subject for row in rows}
+    return after, sorted(_concerned(city, changed))
+
+
+def judge_each(city: City, names: Iterable[str], now: int) -> list[Event]:
+    """What happened to the warnings of these subjects."""
+    return [event for name in names for event in judge(city, name, now)]
 
 
 def judge(city: City, subject: str, now: int) -> list[Event]:

@@ -224,6 +224,8 @@ def test_a_warning_is_raised_once_acknowledged_by_somebody_and_cleared(house: An
     assert after == house.store.journal_end() - len(happened)
     names = {f"{event.subject} {event.kind}" for event in happened}
     assert {"CITY target"} <= names
+    assert early_warning.concerned(city, after) == (after, [])
+    assert early_warning.concerned(city, 0)[1] == ["BOILER", "CITY", "MILL", "P-01"]
     assert early_warning.watch(city, 0, house.now)[1] == [], "judged again, nothing is logged again"
     listed = client.get("/v1/warnings?subject=CITY").json()["data"]
     assert listed[0]["id"] == "W-CITY-target-2023" and "3000" in listed[0]["zh"]
