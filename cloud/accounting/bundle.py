@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from cloud.accounting import factors, parameters
-from cloud.accounting.factors import FactorSet
+from cloud.accounting.factors import Factor, FactorSet
 from cloud.accounting.parameters import ParameterSet
 from drivers import toml
 from protocols.errors import ConfigError, FactorError
@@ -55,7 +55,7 @@ def open_bundle(envelope: bytes, key: cose.PublicKey) -> Bundle:
 
 
 def library(bundles: Iterable[Bundle] = ()) -> Library:
-    """The built-in library with bundles beside it; FactorError where two files of one name or id differ."""
+    """The built-in library with bundles beside it; FactorError where two of one name, id or place and year differ."""
     grid = dict(factors.builtin().files)
     sets = dict(parameters.builtin())
     for bundle in bundles:
@@ -65,7 +65,23 @@ def library(bundles: Iterable[Bundle] = ()) -> Library:
         for name, held in bundle.sets.items():
             if sets.setdefault(name, held).sha256 != held.sha256:
                 raise FactorError(f"set {name} of {bundle.publisher}: found other bytes than held, expected another id")
-    return Library(factors.load(grid) if len(grid) > len(factors.builtin().files) else factors.builtin(), sets)
+    if len(grid) == len(factors.builtin().files):
+        return Library(factors.builtin(), sets)
+    loaded = factors.load(grid)
+    _one_for_each(loaded.factors)
+    return Library(loaded, sets)
+
+
+def _one_for_each(known: Iterable[Factor]) -> None:
+    """FactorError where two factors are of one basis, region and year: every account there would be refused."""
+    held: dict[tuple[str, str, int], Factor] = {}
+    for one in known:
+        other = held.setdefault((one.basis, one.region, one.data_year), one)
+        if other is not one:
+            raise FactorError(
+                f"{one.file}: found {one.id}, but {other.id} of {other.file} is of the same basis, region and year;"
+                " expected exactly one"
+            )
 
 
 def _bundle(payload: bytes, envelope: bytes) -> Bundle:
@@ -73,6 +89,8 @@ def _bundle(payload: bytes, envelope: bytes) -> Bundle:
     files = {}
     for entry in shape.array(listed, "factor bundle files"):
         name, source = shape.array(entry, "factor bundle file", 2)
+        if shape.text(name, "factor bundle file name") in files:
+            raise ConfigError("factor bundle", f"{name!r} twice", "each name once")
         files[shape.text(name, "factor bundle file name")] = shape.octets(source, "factor bundle file")
     if not files:
         raise ConfigError("factor bundle", "no file", "at least one")

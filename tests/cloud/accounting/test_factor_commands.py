@@ -121,5 +121,9 @@ def test_what_contradicts_what_is_held_is_refused(tmp_path: Path, signer: Privat
     with pytest.raises(FactorError, match="each once"):
         twice = GRID.replace(b"2024", b"2023").replace(b'"N"', b'"M"')
         factor_shelf.keep(tmp_path, bundle.sign("P", {"mine.toml": twice}, signer), signer.public)
+    with pytest.raises(FactorError, match="same basis, region and year"):
+        rival = GRID.replace(b"2024", b"2023").replace(b"cn.grid", b"my.grid")
+        factor_shelf.keep(tmp_path, bundle.sign("P", {"rival.toml": rival}, signer), signer.public)
+    assert factor_shelf.library(tmp_path).factors == bundle.library().factors
     with pytest.raises(ConfigError):
         bundle.sign("P", {"city-lab-2025.toml": SET.replace(b"GJ", b"GX")}, signer)
