@@ -109,6 +109,7 @@ def _take(store: Store, name: str, source: bytes, body: bytes, grade: Grade, *, 
         replaced = store.entry("activity", file.replaces)
         if replaced is None or replaced.subject != subject.id:
             raise ActivityError(f"{name}: replaces: found {file.replaces!r}, expected the digest of a file held of it")
+        _may_replace(store, name, file, replaced, grade)
     detail = {"grade": grade, "kid": kid, "replaces": file.replaces, "count": count}
     row = JournalRow(
         0, "activity", file.sha256, 1, subject.id, "", file.sha256, now, by, json.dumps(detail), pack(body)
@@ -117,6 +118,17 @@ def _take(store: Store, name: str, source: bytes, body: bytes, grade: Grade, *, 
     found = store.entry("activity", file.sha256)
     assert found is not None, "it has just been kept"
     return _kept(found, "")
+
+
+def _may_replace(store: Store, name: str, file: ActivityFile, replaced: JournalRow, grade: Grade) -> None:
+    """ActivityError where a word would stand instead of a signature, or a second correction beside the first."""
+    if grade == "declared" and json.loads(replaced.detail)["kid"]:
+        raise ActivityError(f"{name}: replaces: found {file.replaces}, which is signed, expected a signed correction")
+    for row in store.entries("activity", subject=replaced.subject):
+        if row.id != file.sha256 and json.loads(row.detail)["replaces"] == file.replaces:
+            raise ActivityError(
+                f"{name}: replaces: found {file.replaces}, expected {row.id}, which stands instead of it"
+            )
 
 
 def _read(name: str, file: ActivityFile, method: Method, grade: Grade, by: str) -> Iterator[Entry]:

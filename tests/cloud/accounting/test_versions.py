@@ -173,6 +173,9 @@ def test_a_corrected_file_stands_instead_of_the_one_it_names(city: City) -> None
         (False, False),
     ]
     assert after.difference.activity == after.difference.total
+    with pytest.raises(ActivityError, match="which stands instead of it"):
+        city.declare(gas("0.1", f'replaces = "{wrong.sha256}"'))
+    assert city.close() == after
 
 
 def test_two_files_for_one_source_are_never_added_up_silently(city: City) -> None:
@@ -192,6 +195,8 @@ def test_a_signed_file_is_taken_from_a_registered_key_only_and_kept_byte_for_byt
     assert (line.grade, line.by, line.sha256, line.reference) == ("imported", "计量科", kept.sha256, "gas bill 10-2026")
     with pytest.raises(EnrolmentError, match="no key"):
         activities.take_signed(city.store, "a.cose", signed_activity.sign(source, other), now=city.now)
+    with pytest.raises(ActivityError, match="expected a signed correction"):
+        city.declare(gas("0.1", f'replaces = "{kept.sha256}"'))
     altered = signed_activity.sign(source, key).replace(b"1.5 1e4", b"0.5 1e4")
     with pytest.raises(SignatureError):
         activities.take_signed(city.store, "a.cose", altered, now=city.now)
