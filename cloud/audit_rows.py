@@ -70,6 +70,8 @@ class Kept:
         if kept is None:
             self._is.told("interval", name, "found none, expected one")
             return
+        if kept[:-1] == made[:-1]:
+            return
         for column, found, expected in zip(interval_rows.COLUMNS[:-1], kept, made, strict=False):
             self._is.same("interval", f"{name} {column}", found, expected)
 

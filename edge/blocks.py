@@ -37,6 +37,8 @@ ROUNDING_MS = 2
 """Two clocks read one after the other, each cut off to a millisecond, may disagree by this much."""
 SLEW_MS = 1000
 """What a clock that is being slewed may have gone back at the end of a block."""
+DAY_MS = 86_400_000
+"""No block may last longer (RECORD.md, Course)."""
 SALT_BYTES = 16
 LIVE_S = 3600
 """After the collector was away for so long blocks need no longer be short: nobody sees them while they are fresh."""
@@ -298,7 +300,7 @@ class Blocks:
     def _boundary(self, utc: int) -> int:
         """The next UTC multiple of the length, but not one that is only just to come; not after the end of this run."""
         length = self._stretched()
-        slack = min(SLEW_MS, length // 2)
+        slack = min(SLEW_MS, length // 2, max(0, DAY_MS - length))
         boundary = ((utc + slack) // length + 1) * length
         return boundary if self._last is None else max(utc + 1, min(boundary, self._last))
 

@@ -30,7 +30,7 @@ address = "1"
         (b'profile = "acrel-adl400"', b'profil = "x"', "device[0].profil", "did you mean 'profile'"),
         (b'[[port]]\nname = "bus"', b'[[port]]\nnam = "bus"', "port[0].nam", "did you mean 'name'"),
         (b'name = "works"\n', b"", "site", "the key 'name'"),
-        (b'name = "works"', b'name = "works"\nblock = "9999999h"', "site.block", "1s to 1h"),
+        (b'name = "works"', b'name = "works"\nblock = "9999999h"', "site.block", "1s to 1d"),
         (b'device = "/dev/ttyUSB0"', b'device = "/dev/ttyUSB0"\nmode = "0-8E1"', "port[0].mode", "9600-8E1"),
         (b'device = "/dev/ttyUSB0"', b'tcp = "127.0.0.1:99999"', "port[0].tcp", "65535"),
         (b"[[device]]", b'[[port]]\nname = "two"\ndevice = "/dev/ttyUSB0"\n[[device]]', "port[1]", "one owner"),

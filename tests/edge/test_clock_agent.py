@@ -236,3 +236,18 @@ def test_fault_29_the_collectors_receipts_bear_out_a_right_clock_at_once(box, ki
     headers = [header for header, _ in made.blocks()]
     assert event.end - event.start in range(HOUR - 5, HOUR + 5) and headers[number].clock.state == 2
     assert headers[number].mono[0] in range(300_000, 303_000), "the collector had said so all along"
+
+
+def test_a_block_of_a_day_stays_within_a_day_although_the_clock_is_slewed_back(box, kit, said, tmp_path):
+    made = box(kit.modbus_port(), kit.sdm(1, period="12h"), block="1d")
+    world = kit.world(made, {"net": rising()})
+
+    async def slew(world):
+        await asyncio.sleep(HOUR / 1000)
+        world.step_ms = -800
+
+    world.run(4 * DAY / 1000, slew)
+    spans = [header.utc[1] - header.utc[0] for header, _ in made.blocks()]
+    assert max(spans) == DAY and 800 in spans, "what the clock went back is a block of its own"
+    rows = delivered(made, tmp_path / "collector.db", kit.start + 5 * DAY)
+    assert sum(row.consumption for row in rows) == rows[-1].register_end.value - rows[0].register_start.value == 7
