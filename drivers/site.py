@@ -16,8 +16,8 @@ from drivers import toml
 from protocols.errors import ConfigError
 
 SHORTEST_BLOCK_MS, LONGEST_BLOCK_MS = 1_000, 86_400_000
-"""A day is what a block may last (RECORD.md, Course). Nobody sees a reading before its block is sealed, and the error of
-its time is that of the whole block (43 s over a day): a day is for water and heat, which are read once a day.
+"""A day is what a block may last (RECORD.md, Course). Nobody sees a reading before its block is sealed, and its time is
+known as well as that of the whole block (43 s over a day): a day is for water and heat, which are read once a day.
 """
 HIGHEST_PORT = HIGHEST_REGISTER = 65_535
 

@@ -6,6 +6,7 @@ from typing import Self
 
 from drivers.reading import Exchange
 from drivers.slots import slots
+from edge.belief import drift
 from protocols.record import cbor
 from protocols.record.block import (
     GAPS,
@@ -180,13 +181,19 @@ def recover(
 
 def _joint(block: OpenBlock, following: OpenBlock) -> End:
     """Where a block ends and the next one of its boot begins, in its own line of time."""
-    return End(following.mono, block.utc + following.mono - block.mono, following.clock)
+    lasted = following.mono - block.mono
+    return End(following.mono, block.utc + lasted, _worn(following.clock, lasted))
 
 
 def _last_instant(block: OpenBlock, records: Sequence[Record]) -> End:
     last = max([block.mono, *(record.exchange.at_ms for record in records)])
     placed = [record.slot + 1 for record in records]
-    return End(last, max([block.utc + last - block.mono, *placed]), block.clock)
+    return End(last, max([block.utc + last - block.mono, *placed]), _worn(block.clock, last - block.mono))
+
+
+def _worn(clock: ClockState, lasted: int) -> ClockState:
+    """How well a clock is known after a block that nobody ended: the error holds the true time all through it."""
+    return replace(clock, error_ms=clock.error_ms + drift(lasted))
 
 
 def _header(block: OpenBlock, end: End, link: Link) -> Header:

@@ -5,9 +5,11 @@ import tempfile
 import time
 import tomllib
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from random import Random
 
-from proofs import planted
+from proofs import planted, planted_cloud, planted_edge
 from proofs.line import Line, Tier
 from simulator.fleet.faults import PER_DAY, PLANNED, Fault
 from simulator.fleet.fleet import YEAR_S, Fleet, Outcome, Shape
@@ -18,31 +20,41 @@ CORPUS = Path(__file__).with_name("seeds.toml")
 FAST = Path("/dev/shm")
 """Files in memory: the disk's own faults are those of the seed. The parts power_cuts and kills use the real one."""
 WANTED = {Tier.PULL: 20.0, Tier.NIGHTLY: 2_000.0, Tier.RELEASE: 20_000.0}
-"""Gateway-years."""
-MOST_S = {Tier.PULL: 150.0, Tier.NIGHTLY: 8 * 3600.0, Tier.RELEASE: 80 * 3600.0}
-"""Seconds of wall time for them; the line tells how far that came."""
+"""Gateway-years of long lives; a run that does not reach them fails."""
+DENSE = {Tier.PULL: 8, Tier.NIGHTLY: 800, Tier.RELEASE: 8_000}
+"""Lives of days, with many faults a day."""
+DURABLE_EVERY = 8
+"""Of those every so many on the disk of the machine, each commit synced."""
 MOST_FOUND = 5
 OFTEN = 8.0
 """Times that a fault is to be expected in a life of its own; of messages, so many times their ordinary chance."""
 ALONE_DAYS = {Fault.COLLECTOR_OLD: 4.0, Fault.LYING_DISK: 2.0, Fault.BIT_ROT: 2.0}
+BUGS = planted_edge.BUGS + planted_cloud.BUGS
 BUGS_SEED = 100
 """Its lives and those of the next seeds hold the coincidences that the rarer of the planted bugs need."""
+EVERY = frozenset(PLANNED)
+TWICE = Shape(2, 1, 2.0, Cadence("15m", "60m"))
 
 
 def prove(tier: Tier, seed: int) -> Iterator[Line]:
-    """The corpus of seeds that failed once, new seeds, one seed twice, and the planted bugs."""
+    """The corpus of seeds that failed once, one seed twice, every fault alone, the planted bugs, and new seeds."""
     logging.disable(logging.CRITICAL)
     yield from _corpus(seed)
     yield _twice(seed)
     yield _alone(seed)
-    yield _bugs()
-    yield _fleets(tier, seed)
+    yield from _bugs()
+    yield _dense(tier, seed)
+    yield _years(tier, seed)
 
 
-def run(seed: int) -> Outcome:
-    """One seed in a folder of its own."""
-    with tempfile.TemporaryDirectory(prefix="tanmeter-fleet-", dir=_folder()) as name:
-        return Fleet(seed, Path(name) / "fleet").run()
+def run(seed: int, shape: Shape | None = None, kinds: frozenset[Fault] | None = None) -> Outcome:
+    """One seed in a folder of its own. ``kinds``: its faults, at their own rates; else those that the seed draws."""
+    durable = shape is not None and shape.durable
+    with tempfile.TemporaryDirectory(prefix="tanmeter-fleet-", dir=None if durable else _folder()) as name:
+        fleet = Fleet(seed, Path(name) / "fleet", shape=shape)
+        if kinds is not None:
+            fleet.plan.kinds, fleet.plan.intensity = kinds, 1.0
+        return fleet.run()
 
 
 def _corpus(seed: int) -> Iterator[Line]:
@@ -53,8 +65,8 @@ def _corpus(seed: int) -> Iterator[Line]:
 
 
 def _twice(seed: int) -> Line:
-    """Two runs of one seed agree in every block, every fault and every step."""
-    first, second = run(seed), run(seed)
+    """Two runs of one seed agree in every block, every fault, every figure and every step."""
+    first, second = run(seed, TWICE, EVERY), run(seed, TWICE, EVERY)
     same = first.digest == second.digest
     told = () if same else (f"seed {seed}: {first.digest} and {second.digest}",)
     return Line(PART, "same seed, same digest", seed, 2, 0 if same else 1, figures=first.digest[:16], found=told)
@@ -80,39 +92,60 @@ def _one_kind(seed: int, fault: Fault) -> Outcome:
         return fleet.run()
 
 
-def _bugs() -> Line:
-    """Each planted bug is caught, and first by the invariant that is there for it, in lives in which it matters."""
+def _bugs() -> Iterator[Line]:
+    """Each planted bug is caught by the invariant that is there for it; of each invariant one by it alone."""
     seed = BUGS_SEED
-    caught = [planted.hunt(bug, seed, _folder()) for bug in planted.BUGS]
+    caught = [planted.hunt(bug, seed, _folder()) for bug in BUGS]
     missed = tuple(
-        f"seed {one.seed}: {one.bug.told}: caught by {one.first or 'nothing'}, expected {one.bug.invariant}"
+        f"seed {one.seed}: {one.bug.told}: caught by {', '.join(one.by) or 'nobody'}, expected {one.bug.invariant}"
         for one in caught
         if not one.killed
     )
-    fired = dict.fromkeys(sorted({bug.invariant for bug in planted.BUGS}, key=lambda name: int(name[1:])), 0)
-    for one in caught:
-        if one.killed:
-            fired[one.first] += 1
-    return Line(PART, "planted bugs caught by their invariant", seed, len(caught), len(missed), fired, found=missed)
+    killed = {name: sum(one.killed for one in caught if one.bug.invariant == name) for name in planted.INVARIANTS}
+    yield Line(PART, "planted bugs caught by their invariant", seed, len(caught), len(missed), killed, found=missed)
+    alone = {name: sum(one.alone for one in caught if one.bug.invariant == name) for name in planted.INVARIANTS}
+    blind = tuple(f"no planted bug is caught by {name} alone" for name, count in alone.items() if not count)
+    told = "planted bugs that only this invariant catches"
+    yield Line(PART, told, seed, sum(alone.values()), len(blind), alone, found=blind)
 
 
-def _fleets(tier: Tier, seed: int) -> Line:
-    """Seed after seed, until so many gateway-years have been lived, or the time is up."""
-    began, used = time.monotonic(), time.process_time()
+def _dense(tier: Tier, seed: int) -> Line:
+    """Lives of days under many faults, some on a real disk."""
+    outcomes = []
+    for number in range(DENSE[tier]):
+        at = seed * 1_000_000 + number
+        shape = Shape.of(Random(f"dense/{at}"))
+        outcomes.append(run(at, replace(shape, durable=number % DURABLE_EVERY == DURABLE_EVERY - 1)))
+    return _line("gateway-days under many faults", seed, outcomes, 86_400.0)
+
+
+def _years(tier: Tier, seed: int) -> Line:
+    """Lives of years under all faults as often as they come, until so many gateway-years have been lived."""
     outcomes: list[Outcome] = []
-    years = 0.0
-    while years < WANTED[tier] and time.monotonic() - began < MOST_S[tier]:
-        outcomes.append(run(seed * 1_000_000 + len(outcomes)))
+    began, years = time.process_time(), 0.0
+    while years < WANTED[tier]:
+        at = seed * 1_000_000 + 500_000 + len(outcomes)
+        outcomes.append(run(at, Shape.long(Random(f"long/{at}")), EVERY if len(outcomes) % 2 else None))
         years += outcomes[-1].gateway_s / YEAR_S
+    minutes = (time.process_time() - began) / 60
+    line = _line("gateway-years of long lives", seed, outcomes, YEAR_S)
+    return replace(
+        line, figures=f"{years:.1f} gateway-years, {years / minutes:.1f} a minute of one core, {line.figures}"
+    )
+
+
+def _line(name: str, seed: int, outcomes: list[Outcome], unit_s: float) -> Line:
+    """What came of some lives; the faults that happened in them, for each has a life of its own besides."""
     counted = {str(fault): sum(one.fired.get(fault, 0) for one in outcomes) for fault in PLANNED}
     fired = {fault: count for fault, count in counted.items() if count}
-    minutes = (time.process_time() - used) / 60
+    refused = sum(one.checked.get("I5", 0) for one in outcomes)
+    fired["altered blocks refused"] = refused
     figures = (
-        f"{years:.1f} gateway-years ({years / minutes:.2f} a minute of one core), {len(outcomes)} seeds,"
-        f" {sum(one.blocks for one in outcomes):,} blocks, {sum(one.readings for one in outcomes):,} readings"
+        f"{len(outcomes)} seeds, {sum(one.blocks for one in outcomes):,} blocks,"
+        f" {sum(one.readings for one in outcomes):,} readings"
     )
-    days = round(years * YEAR_S / 86_400)
-    return Line(PART, "gateway-days", seed, days, _broken(outcomes), fired, figures=figures, found=_found(outcomes))
+    tried = round(sum(one.gateway_s for one in outcomes) / unit_s)
+    return Line(PART, name, seed, tried, _broken(outcomes), fired, figures=figures, found=_found(outcomes))
 
 
 def _broken(outcomes: list[Outcome]) -> int:

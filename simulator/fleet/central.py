@@ -12,7 +12,6 @@ from typing import Any, TypeVar
 from cloud import ways
 from cloud.collector import Collector
 from cloud.copier import Copier
-from cloud.segments import generations, read
 from cloud.store import Store
 from cloud.writer import Writer
 from edge.transport import Response
@@ -21,6 +20,7 @@ from protocols.record import invite
 from protocols.record.answer import decode_answers
 from protocols.record.cose import PrivateKey, PublicKey
 from protocols.record.receipt import Receipt, open_receipt
+from simulator.fleet.copied import Reach
 from simulator.fleet.faults import Fault, Plan
 from simulator.fleet.meters import TrueTime
 from simulator.fleet.node import Node
@@ -69,9 +69,6 @@ class Inline(Writer):
 class Copying(Copier):
     """The copier without its thread."""
 
-    _read: tuple[Path, int] | None = None
-    _reached = 0
-
     def _work(self) -> None:
         return
 
@@ -79,15 +76,6 @@ class Copying(Copier):
         """Copy what there is."""
         while self._copy():
             pass
-
-    def reached(self) -> int:
-        """The ingest_seq that the segments on the disk reach to, read from their bytes."""
-        held = generations(self._folder)
-        size = sum(path.stat().st_size for path in held[-1].iterdir()) if held else 0
-        if held and (held[-1], size) != self._read:
-            self._reached = max((record.blocks for record in read(held[-1])), default=0)
-            self._read = (held[-1], size)
-        return self._reached
 
 
 class Central:
@@ -102,16 +90,16 @@ class Central:
         random: Random,
         time: TrueTime,
         witness: Witness,
-        copies: bool,
+        copy_every_s: float = COPY_EVERY_S,
     ) -> None:
         self.folder, self.key, self._plan, self._random, self._time = folder, key, plan, random, time
-        self._witness, self._copies = witness, copies
+        self._witness, self.copy_every_s = witness, copy_every_s
         self.public = PublicKey(key.algorithm, key.spki)
         self.folder.mkdir(parents=True)
         self.full_until = -1.0
-        self.answered = 0
+        self.answered = self._known = 0
         self.store: Fleeting
-        self._copier: Copying | None = None
+        self._reach = Reach(folder / COPY)
         self.open()
 
     # ---- its life
@@ -122,13 +110,11 @@ class Central:
         self._collector = Collector(
             self.store, self.key, Inline(lambda batches: self.store.append_batches(batches, self._now())), self._now
         )
-        if self._copies:
-            self._copier = Copying(self.store, self.folder / COPY, self._now, same_disk=True)
+        self._copier = Copying(self.store, self.folder / COPY, self._now, same_disk=True)
 
     def close(self) -> None:
         """Its end, killed or not: what was committed is in the file."""
-        if self._copier is not None:
-            self._copier.close()
+        self._copier.close()
         self.store.close()
 
     def restart(self) -> None:
@@ -139,8 +125,8 @@ class Central:
     async def copying(self) -> None:
         """Keep the second copy up."""
         while True:
-            await asyncio.sleep(COPY_EVERY_S)
-            if self._copier is not None and not self.store.full:
+            await asyncio.sleep(self.copy_every_s)
+            if not self.store.full:
                 self._copier.copy()
 
     def image(self) -> dict[str, bytes]:
@@ -150,6 +136,7 @@ class Central:
     def restore(self, image: dict[str, bytes]) -> None:
         """Go on from an older copy of the file."""
         self.close()
+        self._known = 0
         self._drop()
         for name, content in image.items():
             (self.folder / name).write_bytes(content)
@@ -160,6 +147,7 @@ class Central:
         self.close()
         self._drop()
         shutil.rmtree(self.folder / COPY, ignore_errors=True)
+        self._reach, self._known = Reach(self.folder / COPY), 0
         self.open()
         for node in nodes:
             self.enrol(node)
@@ -226,7 +214,11 @@ class Central:
 
     def copied(self, ingest_seq: int) -> bool:
         """Whether a block lies in the second copy, by what its files say."""
-        return self._copier is not None and ingest_seq <= self._copier.reached()
+        return ingest_seq <= self._known or ingest_seq <= self._look()
+
+    def _look(self) -> int:
+        self._known = self._reach.blocks()
+        return self._known
 
     def _files(self) -> list[Path]:
         return [path for path in self.folder.iterdir() if path.is_file() and path.name.startswith(STORE)]

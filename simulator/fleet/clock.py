@@ -1,10 +1,13 @@
 """A gateway's clock in virtual time, and how it goes wrong: adrift, stepped, without an RTC. It knows the truth."""
 
 import asyncio
+from collections.abc import Callable
+from typing import TypeVar
 
 from protocols.record.block import ClockState
 from simulator.time import VirtualLoop
 
+T = TypeVar("T")
 NONE, RTC, NTP = 0, 1, 2
 UNKNOWN, INFORMATIVE, SYNCHRONISED = 0, 1, 2
 NTP_ERROR_MS = 5
@@ -33,6 +36,12 @@ class FleetLoop(VirtualLoop):
     def after_steps(self, steps: int, work: object) -> None:
         """Call ``work`` after so many steps of the loop."""
         self._armed.append((self.steps + steps, work))
+
+    def run_in_executor(self, executor: object, func: Callable[..., T], *args: object) -> "asyncio.Future[T]":
+        """The work of another thread, done at once: there is only one."""
+        done: asyncio.Future[T] = self.create_future()
+        done.set_result(func(*args))
+        return done
 
     def _run_once(self) -> None:
         super()._run_once()  # type: ignore[misc]

@@ -24,6 +24,7 @@ class Fault(StrEnum):
     DELAYED = "message delayed"
     CUT = "message cut short"
     FLIP = "bits flipped in transit"
+    ALTERED = "block altered in transit"
     HALF_OPEN = "half-open link"
     PORTAL = "captive portal"
     BUSY = "collector busy"
@@ -36,6 +37,8 @@ class Fault(StrEnum):
     SILENT = "meter silent"
     ROLLOVER = "meter rolled over"
     CONFIGURED = "configuration changed"
+    REPLACED = "meter replaced"
+    GATEWAY_FULL = "gateway disk full"
 
 
 PER_DAY: Mapping[Fault, float] = {
@@ -55,6 +58,8 @@ PER_DAY: Mapping[Fault, float] = {
     Fault.COLLECTOR_FULL: 0.1,
     Fault.SILENT: 0.3,
     Fault.CONFIGURED: 0.05,
+    Fault.REPLACED: 0.03,
+    Fault.GATEWAY_FULL: 0.1,
 }
 """Faults that come by themselves, for each gateway (of the collector: for the fleet)."""
 PER_MESSAGE: Mapping[Fault, float] = {
@@ -65,6 +70,7 @@ PER_MESSAGE: Mapping[Fault, float] = {
     Fault.DELAYED: 0.03,
     Fault.CUT: 0.015,
     Fault.FLIP: 0.02,
+    Fault.ALTERED: 0.02,
     Fault.BUSY: 0.02,
     Fault.COLLECTOR_BEFORE: 0.004,
     Fault.COLLECTOR_AFTER: 0.004,
@@ -81,6 +87,8 @@ class Plan:
 
     kinds: frozenset[Fault]
     intensity: float
+    pace: float = 1.0
+    """Faults a day against those of a life of days: one of years has as many, far apart. Messages fare the same."""
     on: bool = True
     fired: dict[Fault, int] = field(default_factory=dict)
 
@@ -98,7 +106,7 @@ class Plan:
 
     def wait_s(self, fault: Fault, random: Random) -> float:
         """Until it happens next, in seconds."""
-        return random.expovariate(PER_DAY[fault] * self.intensity / 86_400)
+        return random.expovariate(PER_DAY[fault] * self.intensity * self.pace / 86_400)
 
     def count(self, fault: Fault) -> None:
         """It has happened."""

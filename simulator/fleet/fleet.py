@@ -10,7 +10,7 @@ from random import Random
 from drivers.site import duration_ms
 from edge.transport import CONNECT_S
 from simulator.fleet import invariants, mischief
-from simulator.fleet.central import Central
+from simulator.fleet.central import COPY_EVERY_S, Central
 from simulator.fleet.clock import FleetLoop, NodeClock, Restless
 from simulator.fleet.faults import PLANNED, Fault, Plan
 from simulator.fleet.meters import MARKS, MODULUS, Meter, TrueTime
@@ -23,8 +23,6 @@ EPOCH_MS = 1_780_272_000_000
 QUIET_S = 86_400.0
 """Without faults; after it everything must be delivered."""
 YEAR_S = 365.25 * 86_400
-LONG = 0.5
-"""So many seeds are of long lives."""
 
 
 @dataclass(frozen=True)
@@ -36,21 +34,30 @@ class Shape:
     days: float
     cadence: Cadence
     quiet_s: float = QUIET_S
+    copy_every_s: float = COPY_EVERY_S
+    """How often the second copy is brought up."""
     pace: float = 1.0
     """How many faults a day, against those of a short life: a long one has as many, far apart."""
     connect_s: float = CONNECT_S
     """How long a way that leads nowhere keeps a question, before it is known."""
+    durable: bool = False
+    """The store writes as it does on a box: through its thread's work, each commit synced. Else it trusts the cache."""
 
     @classmethod
     def of(cls, random: Random) -> "Shape":
-        """A few seeds ask every minute for days, some every quarter of an hour for weeks, half hourly for months."""
+        """A life of days or weeks: a few seeds ask every minute, most every quarter of an hour."""
         meters = random.choice((1, 1, 2, 3))
-        if random.random() < LONG:
-            return cls(1, 1, random.uniform(30, 90), Cadence("60m", "60m"), pace=0.2, connect_s=600.0)
         if random.random() < 0.15:
             return cls(random.choice((1, 2)), meters, random.uniform(0.5, 2), Cadence("60s", "60s"))
         block = random.choice(("15m", "60m", "60m", "60m"))
-        return cls(random.choice((1, 2, 3)), meters, random.uniform(5, 30), Cadence("15m", block))
+        return cls(random.choice((1, 2, 3)), meters, random.uniform(3, 12), Cadence("15m", block))
+
+    @classmethod
+    def long(cls, random: Random) -> "Shape":
+        """A life of years, of a meter of water or heat that is read once a day or four times."""
+        cadence = random.choice((Cadence("24h", "24h"), Cadence("24h", "24h"), Cadence("6h", "24h")))
+        days = random.uniform(365, 730)
+        return cls(1, 1, days, cadence, quiet_s=3 * QUIET_S, pace=0.05, connect_s=600.0)
 
 
 @dataclass
@@ -70,17 +77,26 @@ class Outcome:
 class Fleet:
     """The world of one seed, in a folder of its own."""
 
-    def __init__(self, seed: int, folder: Path, allowed: Iterable[Fault] = PLANNED, shape: Shape | None = None) -> None:
+    def __init__(
+        self,
+        seed: int,
+        folder: Path,
+        allowed: Iterable[Fault] = PLANNED,
+        shape: Shape | None = None,
+        *,
+        goes_on: bool = False,
+    ) -> None:
+        """``goes_on``: it lives to its end when a promise is broken, and everything is judged."""
         self.seed, self.folder = seed, folder
         self.random = Random(f"fleet/{seed}")
         self.loop = FleetLoop()
         self.time = TrueTime(self.loop, EPOCH_MS)
-        self.witness = Witness(self.loop.time)
+        self.witness = Witness(self.loop.time, goes_on)
         self.plan = Plan.of(self.random, allowed)
         self.shape = shape or Shape.of(self.random)
-        self.plan.intensity *= self.shape.pace
+        self.plan.pace = self.shape.pace
         collector = key(self.random)
-        copies = self.random.random() < 0.5
+        self.marks = 0
         self.central = Central(
             folder / "collector",
             collector,
@@ -88,11 +104,15 @@ class Fleet:
             random=Random(f"central/{seed}"),
             time=self.time,
             witness=self.witness,
-            copies=copies,
+            copy_every_s=self.shape.copy_every_s,
         )
         self.lines: list[Line] = []
         self.nodes = [self._node(index) for index in range(self.shape.gateways)]
-        self.copies = copies
+
+    @property
+    def block_ms(self) -> int:
+        """How long a block is."""
+        return duration_ms(self.shape.cadence.block)
 
     @property
     def period_ms(self) -> int:
@@ -106,7 +126,9 @@ class Fleet:
                 self.loop.run_until_complete(self._live())
             except Restless as error:
                 self.witness.tell("I10", str(error))
-            if not self.witness.found:
+            if self.witness.failed is not None:
+                raise self.witness.failed
+            if self.witness.goes_on or not self.witness.found:
                 invariants.of_the_record(self)
             return self._outcome()
         finally:
@@ -115,7 +137,7 @@ class Fleet:
 
     def _node(self, index: int) -> Node:
         random, line, shape = Random(f"node/{self.seed}/{index}"), Line(), self.shape
-        meters = [self._meter(index * shape.meters + number) for number in range(shape.meters)]
+        meters = [self._meter() for _ in range(shape.meters)]
         self.lines.append(line)
 
         def transport(node: Node) -> Carried:
@@ -142,11 +164,19 @@ class Fleet:
             time=self.time,
             collector=self.central.key,
             transport=transport,
+            durable=shape.durable,
         )
         self.central.enrol(node)
         return node
 
-    def _meter(self, mark: int) -> Meter:
+    def another(self, old: Meter, random: Random) -> Meter:
+        """A new meter in the place of an old one, with a mark of its own."""
+        meter = Meter(self.marks, random.randrange(1000), old.per_hour)
+        self.marks += 1
+        return meter
+
+    def _meter(self) -> Meter:
+        mark, self.marks = self.marks, self.marks + 1
         per_hour = self.random.randrange(20, 90)
         start = self.random.randrange(1000, 1_000_000)
         if Fault.ROLLOVER in self.plan.kinds:
@@ -160,7 +190,11 @@ class Fleet:
         beside += [asyncio.ensure_future(work) for work in mischief.all_of(self)]
         over = asyncio.ensure_future(self._course())
         broken_off = asyncio.ensure_future(self.witness.broken.wait())
-        await asyncio.wait([over, broken_off, *lives], return_when=asyncio.FIRST_COMPLETED)
+        waiting = {over, broken_off, *lives, *beside}
+        while waiting and not any(task.done() for task in (over, broken_off, *lives)):
+            done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            for task in done & {*beside}:
+                task.result()
         for task in [*beside, broken_off]:
             task.cancel()
         broken = [task for task in [over, *lives] if task.done() and task.exception() is not None]
@@ -186,4 +220,5 @@ class Fleet:
         seconds = (self.shape.days * 86_400 + self.shape.quiet_s) * len(self.nodes)
         answers = sum(node.answers for node in self.nodes)
         blocks = self.central.store.counts().blocks
-        return Outcome(self.seed, seconds, blocks, answers, dict(self.plan.fired), total, self.witness.found)
+        fired, checked = dict(self.plan.fired), dict(self.witness.counted)
+        return Outcome(self.seed, seconds, blocks, answers, fired, total, self.witness.found, checked)

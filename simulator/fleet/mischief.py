@@ -6,8 +6,9 @@ from random import Random
 from typing import TYPE_CHECKING, Any
 
 from edge.watermark import NAME as WATERMARK
-from simulator.fleet import invariants
+from simulator.fleet import disk
 from simulator.fleet.faults import PER_DAY, Fault
+from simulator.fleet.meters import MARKS
 from simulator.fleet.network import flipped
 from simulator.fleet.node import Image, Node
 
@@ -44,6 +45,7 @@ def calm(fleet: "Fleet") -> None:
     for node in fleet.nodes:
         node.down_until = 0.0
         node.clock.sync()
+        node.room.clear()
         for meter in node.meters:
             meter.silent_until = -1.0
 
@@ -91,15 +93,17 @@ async def _do(fleet: "Fleet", fault: Fault, node: Node, random: Random) -> None:
     elif fault == Fault.SILENT:
         plan.count(fault)
         random.choice(node.meters).silent_until = now + random.uniform(600, DAY_S)
-    elif fault == Fault.CONFIGURED:
-        await _configure(fleet, node)
+    elif fault == Fault.GATEWAY_FULL:
+        await _fill(fleet, node, random)
+    elif fault in (Fault.CONFIGURED, Fault.REPLACED):
+        await _configure(fleet, fault, node, random)
 
 
 def _kill(fleet: "Fleet", fault: Fault, node: Node, down_s: float) -> None:
     left = node.kill(down_s)
     if left is not None:
         fleet.plan.count(fault)
-        invariants.on_disk(fleet, node, left)
+        disk.on_disk(fleet, node, left)
 
 
 def _cut(fleet: "Fleet", fault: Fault, node: Node, down_s: float) -> None:
@@ -107,12 +111,12 @@ def _cut(fleet: "Fleet", fault: Fault, node: Node, down_s: float) -> None:
     left = node.kill(down_s, reboot=lambda: node.clock.boot(rtc=fault != Fault.NO_RTC))
     if left is not None:
         fleet.plan.count(fault)
-        invariants.on_disk(fleet, node, left)
+        disk.on_disk(fleet, node, left)
 
 
 async def _lose(fleet: "Fleet", fault: Fault, node: Node, random: Random) -> None:
     """A power cut after which the disk holds what it held hours before, or not what was written."""
-    before = node.image() if node.alive else None
+    before, acked = node.image() if node.alive else None, node.acked.copy()
     await asyncio.sleep(random.uniform(60, 0.5 * DAY_S))
     if before is None or not fleet.plan.on or not node.alive:
         return
@@ -121,20 +125,40 @@ async def _lose(fleet: "Fleet", fault: Fault, node: Node, random: Random) -> Non
         image = node.image()
         name = random.choice([name for name in sorted(image) if name.startswith("outbox.db") and image[name]])
         image[name] = flipped(image[name], random)
-    elif random.random() < 0.5:
-        node.forgetful = True
     else:
-        image[WATERMARK] = node.image()[WATERMARK]
+        place = disk.chain_of(fleet, image)
+        node.goes_back(place)
+        if random.random() < 0.5:
+            node.forks.append(place)
+        else:
+            image[WATERMARK] = node.image()[WATERMARK]
     node.lossy = True
     if node.kill(30.0, image, reboot=node.clock.boot) is not None:
+        node.excused |= disk.may_be_gone(fleet, node, acked, rot=fault == Fault.BIT_ROT)
         fleet.plan.count(fault)
 
 
-async def _configure(fleet: "Fleet", node: Node) -> None:
-    """The technician signs a new edition, and the agent is started again under it."""
-    if node.kill(1.0) is not None:
-        fleet.plan.count(Fault.CONFIGURED)
-        node.sign()
+async def _fill(fleet: "Fleet", node: Node, random: Random) -> None:
+    """Something else takes the disk for some time."""
+    before = node.room.refused
+    node.room.fill()
+    await asyncio.sleep(random.uniform(600, 7200))
+    node.room.clear()
+    if node.room.refused > before:
+        fleet.plan.count(Fault.GATEWAY_FULL)
+
+
+async def _configure(fleet: "Fleet", fault: Fault, node: Node, random: Random) -> None:
+    """The technician signs a new edition, perhaps for another meter, and the agent is started again under it."""
+    if node.kill(1.0) is None:
+        return
+    if fault == Fault.REPLACED:
+        if fleet.marks >= MARKS:
+            return
+        unit = random.randrange(len(node.meters))
+        node.replace(unit, fleet.another(node.meters[unit], random))
+    fleet.plan.count(fault)
+    node.sign()
 
 
 async def _of_collector(fleet: "Fleet", fault: Fault, random: Random) -> None:

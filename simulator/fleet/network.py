@@ -1,13 +1,17 @@
 """The network between a gateway and the collector: ``edge.transport.Transport`` without sockets, with every fault."""
 
 import asyncio
+import hashlib
 from collections.abc import Awaitable, Callable
 from random import Random
 
+import zstandard
+
+from edge.session import ANSWERED
 from edge.transport import ANSWER_S, CONNECT_S, Response
 from protocols.errors import UnreachableError
 from protocols.record import cbor, cose, transport
-from protocols.record.answer import decode_batch
+from protocols.record.answer import Answer, decode_answers, decode_batch, encode_batch
 from simulator.fleet.faults import Fault, Plan
 from simulator.fleet.node import Node
 from simulator.fleet.violation import Witness
@@ -60,7 +64,10 @@ class Carried:
         if plan.hits(Fault.BUSY, random):
             plan.count(Fault.BUSY)
             return Response(503, b"", random.choice((None, 5.0)))
-        answer = await self._serve(path, self._sent(path, body))
+        sent, altered = self._sent(path, body)
+        answer = await self._serve(path, sent)
+        if altered is not None:
+            self._is_refused(altered, answer)
         self._repeat(path, body)
         if plan.hits(Fault.ANSWER_LOST, random):
             plan.count(Fault.ANSWER_LOST)
@@ -96,16 +103,33 @@ class Carried:
         await asyncio.sleep(ANSWER_S)
         raise UnreachableError("no answer")
 
-    def _sent(self, path: str, body: bytes) -> bytes:
-        """What arrives of a body."""
+    def _sent(self, path: str, body: bytes) -> tuple[bytes, int | None]:
+        """What arrives of a body; which block of it somebody has altered so that only its signature can tell."""
         plan, random = self._plan, self._random
         if plan.hits(Fault.CUT, random):
             plan.count(Fault.CUT)
-            return body[: random.randrange(len(body))]
+            return body[: random.randrange(len(body))], None
         if plan.hits(Fault.FLIP, random):
             plan.count(Fault.FLIP)
-            return flipped(body, random)
-        return body
+            return flipped(body, random), None
+        if path == BLOCKS and plan.hits(Fault.ALTERED, random):
+            plan.count(Fault.ALTERED)
+            frames = list(decode_batch(body))
+            index = random.randrange(len(frames))
+            frames[index] = altered(frames[index], random)
+            return encode_batch(frames), index
+        return body, None
+
+    def _is_refused(self, index: int, answer: Response) -> None:
+        """I5: an altered block is refused; where the true one of its place is held, it may pass for that."""
+        if answer.status not in ANSWERED:
+            return
+        verdict = decode_answers(answer.body).verdicts[index]
+        if verdict.answer == Answer.REFUSED:
+            self._witness.counted["I5"] += 1
+        elif verdict.answer != Answer.HELD:
+            told = f"gateway {self._node.index}: an altered block is answered {verdict.answer.name}"
+            self._witness.tell("I5", told)
 
     def _damaged(self, body: bytes) -> bytes:
         plan, random = self._plan, self._random
@@ -134,11 +158,19 @@ class Carried:
         for frame in decode_batch(body):
             envelope, _ = transport.unwrap(frame)
             header = cbor.decode(cose.unverified(envelope))
-            place, found = (header[2], header[3]), transport.unpack(frame).hash
-            known = self._node.sent.setdefault(place, found)
-            if known != found and not self._node.forgetful:
+            place, found = (header[2], header[3]), hashlib.sha256(envelope).digest()
+            known = self._node.sent.setdefault(place, {found})
+            if found not in known and not self._node.forked(place):
                 told = f"gateway {self._node.index} sends another block {place[0]}/{place[1]}"
                 self._witness.tell("I7", told)
+            known.add(found)
+
+
+def altered(frame: bytes, random: Random) -> bytes:
+    """With one bit of what was signed turned over, in a frame that is as good as any."""
+    data = bytearray(b"".join(transport.unwrap(frame)))
+    data[random.randrange(len(data))] ^= 1 << random.randrange(8)
+    return zstandard.ZstdCompressor().compress(bytes(data))
 
 
 def flipped(data: bytes, random: Random) -> bytes:

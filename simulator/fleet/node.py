@@ -16,6 +16,7 @@ from drivers.builtin import builtin
 from drivers.site import Port
 from edge import config
 from edge.agent import Agent
+from edge.outbox import Outbox
 from edge.recorder import Entry
 from edge.transport import Transport
 from edge.wire import Wire
@@ -25,6 +26,7 @@ from protocols.record.enrolment import Enrolment, sign_enrolment
 from protocols.record.siteconfig import NO_PREVIOUS, SiteConfig, digest, sign_site
 from simulator.fleet.clock import NodeClock
 from simulator.fleet.meters import POINT, PROFILE, Bench, Meter, TrueTime
+from simulator.fleet.room import Room
 
 KEPT = (config.KEY, config.ENROLMENT, config.COLLECTOR)
 """Files that are written once and never change: no fault of the simulated disk reaches them."""
@@ -35,6 +37,8 @@ Image = dict[str, bytes]
 """A state folder's changing files: name -> content."""
 Acked = tuple[int, int, bytes]
 """Device, CLOCK_BOOTTIME ms of the first reply byte, reply."""
+Place = tuple[int, int]
+"""Epoch and seq."""
 
 
 def key(random: Random) -> PrivateKey:
@@ -65,24 +69,34 @@ class Node:
         time: TrueTime,
         collector: PrivateKey,
         transport: Callable[["Node"], Transport],
+        durable: bool = False,
     ) -> None:
         self.index, self.state, self.random, self.meters = index, folder, random, list(meters)
         self.cadence, self.clock, self.time = cadence, clock, time
-        self._transport = transport
+        self._transport, self.durable = transport, durable
         self.key, self.technician = key(random), key(random)
         self.id = self.key.public.id
         self.envelopes: list[bytes] = []
         self.profile = builtin(PROFILE)
         self.acked: Counter[Acked] = Counter()
-        self.sealed: Counter[Acked] = Counter()
+        self.sealed: dict[Place, Counter[Acked]] = {}
         """What of it was found in sealed blocks on the disk, up to the place ``looked_at``."""
         self.looked_at = (-1, -1)
+        self.excused: Counter[Acked] = Counter()
+        """What a disk that has lied, or rots, may have taken."""
+        self.forks: list[Place] = []
+        """Places from which on a disk that went back, with its watermark, let the box make other blocks."""
+        self.hung: dict[int, tuple[Meter, ...]] = {}
+        """The meters by the number of the configuration they hang under."""
+        self.cuts: dict[int, int | None] = {}
+        """At rest: from which seq on blocks of an epoch cannot be delivered."""
+        self.room = Room(folder)
         self.at_rest: tuple[int, int] | None = None
         self.answers = 0
-        self.sent: dict[tuple[int, int], bytes] = {}
-        """Hash of each block that has left the box, by its place."""
-        self.lossy = self.distorted = self.forgetful = False
-        """The disk has lost what was on it; the clock was not always right; the watermark went with the store."""
+        self.sent: dict[Place, set[bytes]] = {}
+        """Hashes of the blocks that have left the box, by their place."""
+        self.lossy = self.distorted = False
+        """The disk has lost what was on it; the clock was not always right."""
         self.stop = asyncio.Event()
         self.agent: Agent | None = None
         self.running: asyncio.Future[None] | None = None
@@ -101,7 +115,7 @@ class Node:
         while not self.stop.is_set():
             self.lives += 1
             self._bench = Bench({unit + 1: meter for unit, meter in enumerate(self.meters)}, self.clock, self.time)
-            agent = self.agent = Fleeting(self, self._transport(self), self._bench)
+            agent = self.agent = Fleeting(self, self._transport(self), self._bench, self.durable)
             self.running = asyncio.ensure_future(agent.run(self.stop))
             await asyncio.wait({self.running})
             self._bench.dead = True
@@ -123,6 +137,22 @@ class Node:
         if self._reboot is not None:
             reboot, self._reboot = self._reboot, None
             reboot()
+
+    def found_sealed(self) -> Counter[Acked]:
+        """Everything that was found in sealed blocks."""
+        total: Counter[Acked] = Counter()
+        for own in self.sealed.values():
+            total.update(own)
+        return total
+
+    def goes_back(self, place: Place) -> None:
+        """The disk knows nothing any more of the blocks from this place on."""
+        self.sealed = {held: own for held, own in self.sealed.items() if held < place}
+        self.looked_at = max(self.sealed, default=(-1, -1))
+
+    def forked(self, place: Place) -> bool:
+        """Whether the box may have made another block of this place: only where its disk took the memory of it."""
+        return any(place[0] == epoch and place[1] >= seq for epoch, seq in self.forks)
 
     @property
     def alive(self) -> bool:
@@ -170,7 +200,19 @@ class Node:
             SiteConfig(number, previous, self._site(number).encode(), named, self.clock.true_ms()), self.technician
         )
         self.envelopes.append(envelope)
+        self.hung[number] = tuple(self.meters)
         (self.state / config.CONFIGS / f"{number:04d}.cose").write_bytes(envelope)
+
+    def replace(self, unit: int, meter: Meter) -> None:
+        """Hang another meter in the place of one. It is another device, and the next edition says so."""
+        self.meters[unit] = meter
+
+    def name(self, number: int, unit: int) -> str:
+        """What the device of a place is called in an edition: by its meter."""
+        return f"M-{unit + 1}-{self._meter(number, unit).mark}"
+
+    def _meter(self, number: int, unit: int) -> Meter:
+        return self.hung[number][unit] if number in self.hung else self.meters[unit]
 
     def enrolment(self) -> bytes:
         """The request it enrols with."""
@@ -178,7 +220,8 @@ class Node:
 
     def _site(self, number: int) -> str:
         devices = "".join(
-            f'[[device]]\nid = "M-{unit + 1}"\nprofile = "{PROFILE}"\nport = "net"\naddress = "{unit + 1}"\n'
+            f'[[device]]\nid = "{self.name(number, unit)}"\nprofile = "{PROFILE}"\nport = "net"\n'
+            f'address = "{unit + 1}"\n'
             f'period = "{self.cadence.period}"\npoints = ["{POINT}"]\n'
             for unit in range(len(self.meters))
         )
@@ -218,7 +261,7 @@ class Node:
 class Fleeting(Agent):
     """The agent as it is; what it says is on disk is noted outside of it."""
 
-    def __init__(self, node: Node, transport: Transport, bench: Bench) -> None:
+    def __init__(self, node: Node, transport: Transport, bench: Bench, durable: bool) -> None:
         def wires(port: Port) -> Wire:
             return bench
 
@@ -228,10 +271,16 @@ class Fleeting(Agent):
             wires,
             transport,
             Random(f"{node.random.random()}/{node.lives}"),
-            durable=False,
+            durable=durable,
             watch_s=3600.0,
         )
         self._node, self._bench = node, bench
+
+    def _open(self, config: config.EdgeConfig, until: int | None) -> Outbox | None:
+        outbox = super()._open(config, until)
+        if outbox is not None:
+            self._node.room.bound(outbox)
+        return outbox
 
     def _committed(self, entries: Sequence[Entry]) -> None:
         super()._committed(entries)

@@ -330,6 +330,7 @@ def test_a_recovered_block_ends_at_its_last_exchange_and_tells_of_what_is_missin
     (event,) = header.events
     assert (event.kind, event.start, event.end) == (EventKind.POWER_LOSS, START + 61_000, START + 10**6)
     assert (chunk.counters.due, chunk.counters.asked, chunk.faults) == (3, 2, ())
+    assert header.clock.error_ms == block.clock.error_ms + 2, "a quartz may be off by 500 ppm since the block began"
 
 
 def test_a_slot_nobody_accounts_for_is_not_asked_unless_a_gap_tells_of_it():

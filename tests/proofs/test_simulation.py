@@ -1,20 +1,22 @@
 """The simulated fleet: the same seed lives the same life, a planted bug is seen by its invariant, honest seeds hold."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from proofs import planted
+from proofs.simulation import BUGS
 from simulator.fleet.faults import Fault
 from simulator.fleet.fleet import Fleet, Outcome, Shape
 from simulator.fleet.node import Cadence
 
-SHORT = Shape(1, 2, 0.3, Cadence("60s", "15m"), 7200.0)
+SHORT = Shape(1, 1, 0.15, Cadence("5m", "15m"), 7200.0, 900.0)
 
 
 def lived(folder: Path, *kinds: Fault) -> Outcome:
     fleet = Fleet(7, folder, kinds, SHORT)
-    fleet.plan.kinds, fleet.plan.intensity = frozenset(kinds), 12.0
+    fleet.plan.kinds, fleet.plan.intensity = frozenset(kinds), 24.0
     return fleet.run()
 
 
@@ -27,7 +29,38 @@ def test_a_seed_lives_the_same_life_twice(tmp_path: Path) -> None:
     assert first.digest != lived(tmp_path / "c", Fault.CRASH).digest
 
 
-@pytest.mark.parametrize("invariant", ["I1", "I3", "I9"])
-def test_a_planted_bug_is_seen_first_by_the_invariant_that_is_there_for_it(tmp_path: Path, invariant: str) -> None:
-    bug = next(bug for bug in planted.BUGS if bug.invariant == invariant)
-    assert planted.hunt(bug, 100, tmp_path).first == invariant
+@pytest.mark.parametrize(
+    ("told", "invariant"),
+    [
+        ("an exchange is acknowledged that was never written", "I1"),
+        ("a kept signature is another", "I5"),
+        ("nothing is copied", "I10"),
+        ("a reading more is told of", "I11"),
+    ],
+)
+def test_a_planted_bug_is_seen_by_the_invariant_that_is_there_for_it_and_by_no_other(
+    tmp_path: Path, told: str, invariant: str
+) -> None:
+    (bug,) = [bug for bug in BUGS if bug.told == told]
+    assert planted.hunt(bug, 100, tmp_path).by == (invariant,)
+
+
+def test_every_invariant_has_a_planted_bug_and_there_are_thirty() -> None:
+    assert {bug.invariant for bug in BUGS} == set(planted.INVARIANTS)
+    assert len(BUGS) >= 30
+
+
+def test_a_store_that_syncs_lives_as_well(tmp_path: Path) -> None:
+    fleet = Fleet(7, tmp_path / "fleet", (Fault.CRASH,), replace(SHORT, durable=True))
+    fleet.plan.kinds, fleet.plan.intensity = frozenset({Fault.CRASH}), 80.0
+    lived = fleet.run()
+    assert lived.found == [] and lived.fired[Fault.CRASH] > 0 and lived.readings > 30
+
+
+def test_a_full_disk_another_meter_and_altered_blocks_break_no_promise(tmp_path: Path) -> None:
+    kinds = (Fault.GATEWAY_FULL, Fault.REPLACED, Fault.ALTERED)
+    fleet = Fleet(5, tmp_path / "fleet", kinds, replace(SHORT, meters=2, days=1.0, cadence=Cadence("15m", "30m")))
+    fleet.plan.kinds, fleet.plan.intensity = frozenset(kinds), 25.0
+    lived = fleet.run()
+    assert lived.found == []
+    assert min(lived.fired.get(fault, 0) for fault in kinds) > 0 and lived.checked["I5"] > 0
