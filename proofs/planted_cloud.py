@@ -116,10 +116,10 @@ def _row(**changed: Any) -> Change:
     """Intervals are written down otherwise than they were made: each change a function of the interval."""
 
     def change(original: Original) -> Original:
-        def book(self: ledger.Ledger, gateway: bytes, changes: Any) -> None:
+        def book(self: ledger.Ledger, gateway: bytes, changes: Any, *more: Any) -> None:
             made = changes.moved.intervals
             rows = [replace(row, **{name: make(row) for name, make in changed.items()}) for row in made]
-            original(self, gateway, replace(changes, moved=replace(changes.moved, intervals=rows)))
+            original(self, gateway, replace(changes, moved=replace(changes.moved, intervals=rows)), *more)
 
         return book
 

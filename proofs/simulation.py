@@ -21,9 +21,9 @@ FAST = Path("/dev/shm")
 """Files in memory: the disk's own faults are those of the seed. The parts power_cuts and kills use the real one."""
 WANTED = {Tier.PULL: 20.0, Tier.NIGHTLY: 2_000.0, Tier.RELEASE: 20_000.0}
 """Gateway-years of long lives; a run that does not reach them fails."""
-DENSE = {Tier.PULL: 8, Tier.NIGHTLY: 800, Tier.RELEASE: 8_000}
+DENSE = {Tier.PULL: 5, Tier.NIGHTLY: 800, Tier.RELEASE: 8_000}
 """Lives of days, with many faults a day."""
-DURABLE_EVERY = 8
+DURABLE_EVERY = 5
 """Of those every so many on the disk of the machine, each commit synced."""
 MOST_FOUND = 5
 OFTEN = 8.0
@@ -85,7 +85,7 @@ def _alone(seed: int) -> Line:
 def _one_kind(seed: int, fault: Fault) -> Outcome:
     days = ALONE_DAYS.get(fault, 1.0)
     with tempfile.TemporaryDirectory(prefix="tanmeter-fleet-", dir=_folder()) as name:
-        shape = Shape(1, 1, days, Cadence("15m", "15m"), 21_600.0)
+        shape = Shape(1, 1, days, Cadence("15m", "60m" if fault in PER_DAY else "15m"), 21_600.0, 3600.0)
         fleet = Fleet(seed, Path(name) / "fleet", (fault,), shape)
         fleet.plan.kinds = frozenset((fault,))
         fleet.plan.intensity = OFTEN / (PER_DAY[fault] * days) if fault in PER_DAY else OFTEN

@@ -48,7 +48,7 @@ class Shape:
         """A life of days or weeks: a few seeds ask every minute, most every quarter of an hour."""
         meters = random.choice((1, 1, 2, 3))
         if random.random() < 0.15:
-            return cls(random.choice((1, 2)), meters, random.uniform(0.5, 2), Cadence("60s", "60s"))
+            return cls(random.choice((1, 2)), meters, random.uniform(0.3, 1), Cadence("60s", "60s"))
         block = random.choice(("15m", "60m", "60m", "60m"))
         return cls(random.choice((1, 2, 3)), meters, random.uniform(3, 12), Cadence("15m", block))
 
