@@ -100,7 +100,7 @@ async def _do(fleet: "Fleet", fault: Fault, node: Node, random: Random) -> None:
 
 
 def _kill(fleet: "Fleet", fault: Fault, node: Node, down_s: float) -> None:
-    left = node.kill(down_s)
+    left = node.kill(down_s) if fleet.plan.on else None
     if left is not None:
         fleet.plan.count(fault)
         disk.on_disk(fleet, node, left)
@@ -108,7 +108,8 @@ def _kill(fleet: "Fleet", fault: Fault, node: Node, down_s: float) -> None:
 
 def _cut(fleet: "Fleet", fault: Fault, node: Node, down_s: float) -> None:
     """The power is gone: the clock begins anew when it comes back."""
-    left = node.kill(down_s, reboot=lambda: node.clock.boot(rtc=fault != Fault.NO_RTC))
+    rises = lambda: node.clock.boot(rtc=fault != Fault.NO_RTC)  # noqa: E731
+    left = node.kill(down_s, reboot=rises) if fleet.plan.on else None
     if left is not None:
         fleet.plan.count(fault)
         disk.on_disk(fleet, node, left)
