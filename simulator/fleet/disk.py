@@ -1,5 +1,6 @@
 """What must hold of a gateway's disk: after a crash, and at rest. I1, and the bounds of I12."""
 
+import asyncio
 import sqlite3
 import tempfile
 from collections import Counter
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from simulator.fleet.fleet import Fleet
 
 MOST_WAL = WAL_LIMIT + CHECKPOINT_BYTES
+LOOK_S = 60 * 86_400.0
 STRETCHED_MS = 900_000
 """So long a block may become while nobody listens."""
 MOST_BLOCKS = 4
@@ -37,6 +39,20 @@ def on_disk(fleet: "Fleet", node: Node, left: Image) -> None:
     except sqlite3.DatabaseError as error:
         if not node.lossy:
             fleet.witness.tell("I1", f"gateway {node.index}: its store does not open: {error}")
+
+
+async def looking(fleet: "Fleet") -> None:
+    """I1 of disks that nothing happens to: now and then, long before a block is so old that it may go."""
+    while True:
+        await asyncio.sleep(LOOK_S)
+        for node in fleet.nodes:
+            if node.alive:
+                try:
+                    with closing(sqlite3.connect(node.state / OUTBOX)) as db:
+                        acknowledged_is_durable(fleet, node, db)
+                except sqlite3.DatabaseError as error:
+                    if not node.lossy:
+                        fleet.witness.tell("I1", f"gateway {node.index}: its store cannot be read: {error}")
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from random import Random
 
 from drivers.site import duration_ms
 from edge.transport import CONNECT_S
-from simulator.fleet import invariants, mischief
+from simulator.fleet import disk, invariants, mischief
 from simulator.fleet.central import COPY_EVERY_S, Central
 from simulator.fleet.clock import FleetLoop, NodeClock, Restless
 from simulator.fleet.faults import PLANNED, Fault, Plan
@@ -186,7 +186,7 @@ class Fleet:
 
     async def _live(self) -> None:
         lives = [asyncio.ensure_future(node.live()) for node in self.nodes]
-        beside = [asyncio.ensure_future(self.central.copying())]
+        beside = [asyncio.ensure_future(self.central.copying()), asyncio.ensure_future(disk.looking(self))]
         beside += [asyncio.ensure_future(work) for work in mischief.all_of(self)]
         over = asyncio.ensure_future(self._course())
         broken_off = asyncio.ensure_future(self.witness.broken.wait())
