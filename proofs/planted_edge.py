@@ -203,7 +203,7 @@ BUGS: tuple[Bug, ...] = (
         database.Database,
         "_checkpoint",
         nothing,
-        days=0.4,
+        days=0.7,
         cadence=Cadence("10s", "15m"),
     ),
 )

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge.config import OUTBOX
-from edge.database import CHECKPOINT_BYTES, WAL_LIMIT
+from edge.database import WAL_LIMIT
 from protocols.errors import TanmeterError
 from protocols.record import transport
 from protocols.record.block import open_block
@@ -21,7 +21,7 @@ from simulator.fleet.node import Acked, Image, Node, Place
 if TYPE_CHECKING:
     from simulator.fleet.fleet import Fleet
 
-MOST_WAL = WAL_LIMIT + CHECKPOINT_BYTES
+MOST_WAL = 2 * WAL_LIMIT
 LOOK_S = 60 * 86_400.0
 STRETCHED_MS = 900_000
 """So long a block may become while nobody listens."""
