@@ -12,7 +12,7 @@ from cloud.accounting.subject import ZONE, Subject
 from cloud.rows import JournalRow
 from cloud.statements import LATE_MS, REOPEN_MS
 from cloud.store import Store
-from protocols.errors import AccountError, FactorError, MethodError, UnitError
+from protocols.errors import StoreError, TanmeterError
 
 SOURCES = ("subject", "activity")
 """What in the journal a subject's account rests on."""
@@ -29,7 +29,9 @@ def close_due(store: Store, library: Library, now: int) -> list[Version]:
                     continue
                 try:
                     version = accounts.close(store, library, held.subject.id, period, now)
-                except (AccountError, FactorError, MethodError, UnitError):
+                except StoreError:
+                    raise
+                except TanmeterError:
                     continue
                 if row is None or version.version != row.version:
                     found.append(version)

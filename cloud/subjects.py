@@ -5,7 +5,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from cloud.accounting import headline
+from cloud.accounting import headline, membership
 from cloud.accounting import method as methods
 from cloud.accounting import subject as files
 from cloud.accounting.subject import Subject
@@ -31,9 +31,12 @@ def take(store: Store, name: str, source: bytes, *, by: str, now: int) -> list[H
     """Take a subject file in: a new version of each subject that it changes. ConfigError names what is wrong in it.
 
     A subject that stands as the file says already keeps its version. AccountError for a baseline that was set and says
-    something else now.
+    something else now, and for a membership that, with all that is held, is a circle or gives away more than all.
     """
     file = files.read(name, source)
+    membership.of(
+        [*(one.subject for one in listing(store) if one.subject.id not in file.subjects), *file.subjects.values()]
+    ).check()
     for subject in file.subjects.values():
         _frozen(store, subject)
         if subject.method:

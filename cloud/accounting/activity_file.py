@@ -29,6 +29,8 @@ from cloud.accounting.units import quantity
 from drivers import toml
 from protocols.errors import ActivityError, UnitError
 
+MOST_BYTES = 4 << 20
+"""Some twenty thousand entries; more of one subject in one file is a mistake, or somebody who wears the reader out."""
 _HEAD = {"schema", "subject", "method", "region", "basis", "replaces", "activity"}
 _ABOUT = {"row", "item", "label", "document", "sha256", "by", "supplier", "proof", "from", "until"}
 _VALUE = {"value", "document", "sha256", "by", "uncertainty", "estimated"}
@@ -49,6 +51,8 @@ class ActivityFile:
 
 def read(name: str, source: bytes) -> ActivityFile:
     """The file's head and its raw entries."""
+    if len(source) > MOST_BYTES:
+        raise ActivityError(f"{name}: found {len(source)} bytes, expected {MOST_BYTES} at most: cut it by month")
     tables = _json(source, name) if source.lstrip()[:1] == b"{" else toml.parse(source, name)
     _known(tables, _HEAD, name)
     if tables.get("schema") != 1:

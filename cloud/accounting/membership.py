@@ -53,6 +53,15 @@ class Membership:
                     waiting.append(one)
         return sorted(one for one in found if self.weight(one, of, start, end))
 
+    def check(self) -> None:
+        """AccountError for a circle, or for anybody of whom a whole would have more than all on some day."""
+        for member in self.subjects:
+            seen: set[str] = set()
+            days = sorted(set(self._edges(member, seen)))
+            for above in seen - {member}:
+                for day in days:
+                    self.share(member, above, day)
+
     def depth(self, subject: str, day: date) -> int:
         """How many wholes are above a subject at most: 0 for the city."""
         above = self._above(subject, day)

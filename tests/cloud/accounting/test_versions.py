@@ -1,6 +1,7 @@
 """Accounts in a store: drawn from meters and documents; issued, locked, superseded, never rewritten."""
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from decimal import Decimal
@@ -445,3 +446,33 @@ def test_an_open_period_of_documents_alone_is_issued_once_a_day(city: City) -> N
     first = accounts.close(city.store, LIBRARY, "S-OTHER", october, city.now)
     assert first.content.period.through == "2026-10-04T00:00:00+08:00" and "account.open" in first.content.reasons
     assert accounts.close(city.store, LIBRARY, "S-OTHER", october, city.now + 60_000) == first
+
+
+@pytest.mark.parametrize(
+    ("memberships", "told"),
+    [
+        ('C = [], A = [("P", "0.8"), ("Q", "0.8")], P = [("C", "1")], Q = [("C", "1")]', "expected 1 at most"),
+        ('P = [("C", "1")], C = [("P", "1")]', "no circle"),
+    ],
+)
+def test_a_membership_that_gives_away_more_than_all_is_refused_when_it_comes(
+    city: City, memberships: str, told: str
+) -> None:
+    """Each file is sound by itself; with what is held it is not. One slip must not stop the city's figures."""
+    parts = re.findall(r"(\w+) = (\[[^\]]*\])", memberships)
+    files = [(name, re.findall(r'"(\w+)", "([\d.]+)"', shares)) for name, shares in parts]
+    texts = [
+        f'schema = 1\n[[subject]]\nid = "{name}"\nzh = "x"\nen = "x"\nkind = "park"\ncategory = "park"\n'
+        + "".join(
+            f'[[subject.membership]]\nof = "{of}"\nshare = "{share}"\nfrom = 2025-01-01\n' for of, share in shares
+        )
+        for name, shares in files
+    ]
+    with pytest.raises(AccountError, match=told):
+        for text in texts:
+            subjects.take(city.store, "park.toml", text.encode(), by="周", now=city.now)
+
+
+def test_a_file_that_would_wear_the_reader_out_is_refused_before_it_is_read(city: City) -> None:
+    with pytest.raises(ActivityError, match="cut it by month"):
+        city.declare(b'schema = 1\nsubject = "S-DEMO"\n#' + b"x" * (5 << 20))
