@@ -15,6 +15,8 @@ from cloud.accounting.units import ARITHMETIC
 from drivers.quantity import EXACT
 from protocols.errors import AccountError
 
+NOBODY = ""
+"""No subject's id: to look for it is to walk all that is above, and so to find a circle."""
 _ZERO, _ONE = Decimal(0), Decimal(1)
 
 
@@ -58,8 +60,9 @@ class Membership:
         for member in self.subjects:
             seen: set[str] = set()
             days = sorted(set(self._edges(member, seen)))
-            for above in seen - {member}:
-                for day in days:
+            for day in days:
+                self.share(member, NOBODY, day)
+                for above in seen - {member}:
                     self.share(member, above, day)
 
     def depth(self, subject: str, day: date) -> int:
