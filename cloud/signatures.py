@@ -47,8 +47,8 @@ class Sodium:
 
 @lru_cache(maxsize=4096)
 def verifier(key: PublicKey) -> Verifier:
-    """What checks the signatures of this key fastest."""
-    return Sodium(key) if key.algorithm == EDDSA and is_strict() else key
+    """What checks the signatures of this key fastest; a key of another kind checks them its own way."""
+    return Sodium(key) if type(key) is PublicKey and key.algorithm == EDDSA and is_strict() else key
 
 
 @lru_cache(maxsize=1)
