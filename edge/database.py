@@ -145,11 +145,19 @@ class Database:
             return db
 
     def _checkpoint(self) -> None:
-        """Bring the log into the file now and then."""
+        """Bring the log into the file now and then. A file that has no room for it takes back nothing that is
+        committed in the log: whoever commits next is told.
+        """
         self._written += COMMIT_BYTES
-        if self._written >= CHECKPOINT_BYTES:
-            self._written = 0
+        if self._written < CHECKPOINT_BYTES:
+            return
+        try:
             self.connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        except sqlite3.Error as error:
+            told = self._ours(error)
+            if not isinstance(told, DiskFull):
+                raise
+        self._written = 0
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
