@@ -11,12 +11,12 @@ from cloud.copier import Copier
 from cloud.ingest import Finding, Head
 from cloud.running import Memory
 from cloud.segments import Segments
+from cloud.signatures import Sodium
 from cloud.store import Answered, Store
 from proofs.planted import Bug, Change, Original
 from proofs.planted_edge import nothing
 from protocols.record import block, transport
 from protocols.record.answer import Answer, Verdict
-from protocols.record.cose import PublicKey
 from simulator.fleet.faults import Fault
 from simulator.fleet.node import Cadence
 
@@ -213,7 +213,7 @@ BUGS: tuple[Bug, ...] = (
     Bug("a rollover is not counted", "I4", series.Series, "_interval", _not_rolled, (Fault.ROLLOVER,)),
     Bug("a kept frame is another than the one that came", "I5", ledger.Ledger, "_block", _altered),
     Bug("a kept signature is another", "I5", ledger.Ledger, "_block", _signed_otherwise, cadence=SELDOM),
-    Bug("no signature is checked", "I5", PublicKey, "verify", nothing, (Fault.ALTERED,)),
+    Bug("no signature is checked", "I5", Sodium, "verify", nothing, (Fault.ALTERED,)),
     Bug("no chunk is held to the signed root", "I5", block, "check_root", nothing, (Fault.ALTERED,)),
     Bug("a block is refused for ever and blocks the queue", "I10", ingest, "_place", _verdict(Answer.REFUSED)),
     Bug("a block is answered as held and is not", "I10", ingest, "_place", _verdict(Answer.HELD)),
