@@ -28,6 +28,8 @@ LATENCY_MS = 60
 """Between a register that was read out and the instant that is told of it."""
 SETTLES_MS = 1_800_000
 """Beyond the ends of two blocks and one copying: how late a block may be settled."""
+DATED_MS = 1_577_836_800_000
+"""2020-01-01: a box that knew no time of day believed to be before it, and its block's age is told by those behind it."""
 HUNDREDTHS = 100
 EVER_MS = 1 << 50
 SEEN_BY = {"receipt": "I3", "enrolment": "I5", "configuration": "I5", "block": "I2", "event": "I2", "head": "I2"}
@@ -59,7 +61,7 @@ def delivered(fleet: "Fleet", node: Node) -> None:
         node.cuts = dict(db.execute("SELECT epoch, cut FROM epoch"))
         (settled,) = db.execute("SELECT settled FROM epoch WHERE epoch = ?", (epoch,)).fetchone()
         (oldest,) = db.execute(
-            "SELECT min(utc_end) FROM block WHERE epoch = ? AND seq >= ?", (epoch, settled)
+            "SELECT min(utc_end) FROM block WHERE epoch = ? AND seq >= ? AND utc_end >= ?", (epoch, settled, DATED_MS)
         ).fetchone()
     gateway = fleet.central.store.gateway(node.id)
     assert gateway is not None, "every gateway is enrolled"
