@@ -29,7 +29,7 @@ LATENCY_MS = 60
 SETTLES_MS = 1_800_000
 """Beyond the ends of two blocks and one copying: how late a block may be settled."""
 DATED_MS = 1_577_836_800_000
-"""2020-01-01: a box that knew no time of day believed to be before it, and its block's age is told by those behind it."""
+"""2020-01-01: a box that knew no time of day believed to be before it; its block's age is told by those behind it."""
 HUNDREDTHS = 100
 EVER_MS = 1 << 50
 SEEN_BY = {"receipt": "I3", "enrolment": "I5", "configuration": "I5", "block": "I2", "event": "I2", "head": "I2"}
