@@ -4,6 +4,7 @@
 is reviewed, never input that is run.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
@@ -17,7 +18,7 @@ Values = Mapping[str, Decimal]
 
 
 @dataclass(frozen=True, slots=True)
-class Expression:
+class Expression(ABC):
     """A node; ``+ - * /`` make the next one."""
 
     def __add__(self, other: "Expression") -> "Expression":
@@ -37,21 +38,21 @@ class Expression:
         above, below = self.fraction(of)
         return above if below == 1 else ARITHMETIC.divide(above, below)
 
+    @abstractmethod
     def fraction(self, of: Values) -> tuple[Decimal, Decimal]:
         """Numerator and denominator: the one division comes last, so that 12 tC give 44 tCO2 and no fringe."""
-        raise NotImplementedError
 
+    @abstractmethod
     def dimension(self, of: Mapping[str, Dimension]) -> Dimension:
         """The dimension; UnitError where unlike things are added."""
-        raise NotImplementedError
 
+    @abstractmethod
     def slope(self, by: str, of: Values) -> Decimal:
         """The partial derivative by a symbol at these values (for the propagation of uncertainty)."""
-        raise NotImplementedError
 
+    @abstractmethod
     def text(self) -> str:
         """As the guidelines print it: ``FC·NCV·CC·OF·44/12``."""
-        raise NotImplementedError
 
 
 _ONE = Decimal(1)
