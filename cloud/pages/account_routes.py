@@ -1,9 +1,6 @@
 """The addresses of the accounts' pages: all subjects, one account, its lines and flows, and the city."""
 
-import csv
-import io
-from collections.abc import Iterable
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Path, Query
 from starlette.requests import Request
@@ -16,7 +13,7 @@ from cloud.pages import account as account_pages
 from cloud.pages import city as city_pages
 from cloud.pages import flow as flow_pages
 from cloud.pages import render
-from cloud.spreadsheet import safe
+from cloud.pages.download import csv_file
 
 router = APIRouter(include_in_schema=False)
 
@@ -105,7 +102,7 @@ def lines_csv(reference: Reference, held: Held) -> Response:
         ]
         for one in version.content.lines
     )
-    return _csv(f"{version.reference}-lines.csv", heads, rows)
+    return csv_file(f"{version.reference}-lines.csv", heads, rows)
 
 
 @router.get("/accounts/{reference}/sources.csv")
@@ -115,7 +112,7 @@ def sources_csv(request: Request, reference: Reference, held: Held) -> Response:
     subject = subjects.get(held.store, version.content.subject).subject
     view = account_pages.view(version, subject, _history(held, version), [version], render.language(request))
     rows = ([bar.period, *bar.values] for bar in view.bars)
-    return _csv(f"{version.id}-sources.csv", ["period", *(f"{name} tCO2e" for name in view.series)], rows)
+    return csv_file(f"{version.id}-sources.csv", ["period", *(f"{name} tCO2e" for name in view.series)], rows)
 
 
 @router.get("/accounts/{reference}/flow")
@@ -134,7 +131,9 @@ def flow_csv(request: Request, reference: Reference, held: Held, of: Of = "carbo
         [one.source, one.target, one.value, one.measured]
         for one in flow_pages.rows(version, of, render.language(request))
     )
-    return _csv(f"{version.reference}-flow.csv", ["from", "to", "tce" if of == "energy" else "tCO2e", "measured"], rows)
+    return csv_file(
+        f"{version.reference}-flow.csv", ["from", "to", "tce" if of == "energy" else "tCO2e", "measured"], rows
+    )
 
 
 @router.get("/city")
@@ -184,7 +183,7 @@ def city_csv(
         ]
         for one in view.rows
     )
-    return _csv(f"ranking-{view.period}.csv", heads, rows)
+    return csv_file(f"ranking-{view.period}.csv", heads, rows)
 
 
 def _get(held: Collector, reference: str) -> Version:
@@ -197,13 +196,3 @@ def _history(held: Collector, version: Version) -> list[Version]:
     found = accounts.listing(held.store, version.content.subject)
     alike = [one for one in found if [len(part) for part in one.content.period.id.split("-")] == shape]
     return [version if one.id == version.id else one for one in alike][-account_pages.MOST_BARS :]
-
-
-def _csv(name: str, heads: list[str], lines: Iterable[list[Any]]) -> Response:
-    """CSV with a byte order mark, so that Excel reads it as UTF-8."""
-    text = io.StringIO()
-    writer = csv.writer(text)
-    writer.writerow(heads)
-    writer.writerows([safe(cell) for cell in line] for line in lines)
-    headers = {"content-disposition": f'attachment; filename="{name}"'}
-    return Response("\ufeff" + text.getvalue(), media_type="text/csv; charset=utf-8", headers=headers)

@@ -1,10 +1,7 @@
 """The addresses of the pages, and how an error looks to whom asks: a page for a browser, JSON for a program."""
 
-import csv
-import io
 import secrets
-from collections.abc import Iterable
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Path, Query
 from starlette.requests import Request
@@ -19,9 +16,9 @@ from cloud.pages import meter as meters
 from cloud.pages import overview as overviews
 from cloud.pages import records, render
 from cloud.pages import statement as statement_pages
+from cloud.pages.download import csv_file
 from cloud.pages.incidents import incidents
 from cloud.query import GatewayId, Name, Number
-from cloud.spreadsheet import safe
 from protocols import messages
 
 router = APIRouter(include_in_schema=False)
@@ -128,7 +125,7 @@ def meter(request: Request, gateway: GatewayId, device: Device, held: Held, poin
 def intervals_csv(gateway: GatewayId, device: Device, held: Held, point: Annotated[Name, Query()]) -> Response:
     """The intervals of one point of a meter over the last 24 hours."""
     heads, lines = meters.csv_lines(held, gateway_row(held, gateway), device, point)
-    return _csv(f"{device}-{point}.csv", heads, lines)
+    return csv_file(f"{device}-{point}.csv", heads, lines)
 
 
 @router.get("/errors")
@@ -144,7 +141,7 @@ def power_csv(held: Held, site: Annotated[Name, Query()]) -> Response:
     _known(held, site)
     series, rows = overviews.power_rows(held, site)
     lines = ([render.iso(row.start), *row.values] for row in rows)
-    return _csv("power.csv", ["start", *(f"{name} kW" for name in series)], lines)
+    return csv_file("power.csv", ["start", *(f"{name} kW" for name in series)], lines)
 
 
 @router.get("/days.csv")
@@ -152,7 +149,7 @@ def days_csv(held: Held, site: Annotated[Name, Query()]) -> Response:
     """Day by day: kWh and tCO2, and which version of the statement says so."""
     _known(held, site)
     lines = ([row.day, row.kwh, row.tco2, row.version or "open", row.id] for row in overviews.day_rows(held, site))
-    return _csv("days.csv", ["day", "kWh", "tCO2", "version", "statement"], lines)
+    return csv_file("days.csv", ["day", "kWh", "tCO2", "version", "statement"], lines)
 
 
 async def failed(request: Request, error: Exception) -> Response:
@@ -173,13 +170,3 @@ def _told(found: problem.Problem, request: Request) -> dict[str, str]:
 def _known(held: Held, site: str) -> None:
     if site not in statements.sites(held.store):
         raise problem.missing("site", site)
-
-
-def _csv(name: str, heads: list[str], lines: Iterable[list[Any]]) -> Response:
-    """CSV with a byte order mark, so that Excel reads it as UTF-8."""
-    text = io.StringIO()
-    writer = csv.writer(text)
-    writer.writerow(heads)
-    writer.writerows([safe(cell) for cell in line] for line in lines)
-    headers = {"content-disposition": f'attachment; filename="{name}"'}
-    return Response("\ufeff" + text.getvalue(), media_type="text/csv; charset=utf-8", headers=headers)
