@@ -8,7 +8,7 @@ from cloud.accounting.bundle import Library
 from cloud.accounting.electricity import OPEN
 from cloud.accounting.inventory import Version, account_id
 from cloud.accounting.period import Period
-from cloud.accounting.subject import ZONE, Subject
+from cloud.accounting.subject import ZONE, Meter, Monitor, Subject
 from cloud.rows import JournalRow
 from cloud.statements import LATE_MS, REOPEN_MS
 from cloud.store import Store
@@ -56,7 +56,8 @@ def _stale(store: Store, library: Library, subject: Subject, period: Period, row
         return True
     if any(one.number > row.number for kind in SOURCES for one in store.entries(kind, subject=subject.id)):
         return True
-    gateways = {gateway.id for meter in subject.meter for gateway in metering.gateways(store, subject, meter)}
+    read: tuple[Meter | Monitor, ...] = (*subject.meter, *subject.monitor)
+    gateways = {gateway.id for meter in read for gateway in metering.gateways(store, subject, meter)}
     return any(
         store.intervals(after=known.as_of, limit=1, gateway=gateway, start=period.start, end=period.end)
         for gateway in gateways

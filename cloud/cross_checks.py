@@ -1,20 +1,26 @@
-"""Cross-checks of the store: files of what else is known, kept beside the accounts; what blocks stands against a lock.
+"""Cross-checks of the store: what else is known beside the accounts; what blocks stands against a lock.
 
-A file is an entry of the journal (kind ``check``, id SUBJECT-PERIOD); the newest of a period counts. Findings are made
-anew from it and the version that is asked about, so a corrected account is checked by what is known already.
+Files of it are entries of the journal (kind ``check``, id SUBJECT-PERIOD); the newest of a period counts. Flue-gas
+monitors are in the signed record. Findings are made anew from both and the version that is asked about, so a corrected
+account is checked by what is known already.
 """
 
 import hashlib
+from collections.abc import Iterator
 
-from cloud import subjects
+from cloud import metering, subjects
 from cloud.accounting import bounds, check_file, checks
+from cloud.accounting import period as periods
 from cloud.accounting.check_file import CheckFile
 from cloud.accounting.checks import Finding, Stack
+from cloud.accounting.electricity import OPEN
 from cloud.accounting.inventory import Inventory
+from cloud.accounting.monitored import mass
+from cloud.accounting.subject import ZONE
 from cloud.journal import pack, unpack
 from cloud.rows import JournalRow
 from cloud.store import Store
-from protocols.errors import ConfigError
+from protocols.errors import ActivityError, ConfigError
 
 KIND = "check"
 
@@ -35,17 +41,39 @@ def take(store: Store, name: str, source: bytes, *, by: str, now: int) -> CheckF
 
 
 def findings(store: Store, account: Inventory) -> list[Finding]:
-    """What does not go together in an account and what is known beside it; ActivityError for a line it lacks."""
-    file = _held(store, account)
-    if file is None:
-        return list(checks.composites(account.lines, bounds.builtin()))
-    return list(check_file.findings(file, account))
+    """What does not go together in an account and what is known beside it.
+
+    What names a line that the account lacks was not checked: that is a finding, and it blocks.
+    """
+    known, file = bounds.builtin(), _held(store, account)
+    found: list[Finding] = []
+    try:
+        found += [one for stack in monitored(store, account) if (one := checks.flue_gas(stack, known)) is not None]
+        found += [] if file is None else check_file.findings(file, account)
+    except ActivityError as error:
+        found.append(Finding("unmatched", "block", account.subject, {"text": str(error)}))
+    return [*found, *checks.composites(account.lines, known), *checks.ranges(account.lines)]
 
 
 def stacks(store: Store, account: Inventory) -> list[Stack]:
-    """The stacks that are measured beside an account."""
+    """The stacks that are measured beside an account; none where the findings say that one names a line it lacks."""
     file = _held(store, account)
-    return [] if file is None else list(check_file.stacks(file, account))
+    try:
+        return [*monitored(store, account), *(() if file is None else check_file.stacks(file, account))]
+    except ActivityError:
+        return []
+
+
+def monitored(store: Store, account: Inventory) -> Iterator[Stack]:
+    """The stacks whose monitor is in the signed record; none while the period runs: it cannot be locked yet."""
+    if not account.subject_sha256 or OPEN in account.reasons:
+        return
+    subject = subjects.file_subject(store, account.subject_sha256, account.subject)
+    period = periods.parse(account.period.id, ZONE)
+    for stack, parts in metering.monitored(store, subject, period).items():
+        names = dict.fromkeys(name for one in parts for name in one.monitor.lines)
+        found = mass(parts, period.end - period.start)
+        yield Stack(stack, check_file.calculated(account, names), found.estimate, found.missing)
 
 
 def _held(store: Store, account: Inventory) -> CheckFile | None:

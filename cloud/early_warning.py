@@ -11,7 +11,7 @@ from decimal import Decimal
 import msgspec
 
 from cloud import accounts, cross_checks, indicators
-from cloud.accounting import checks, headline, signals, uncertainty, warning
+from cloud.accounting import headline, signals, uncertainty, warning
 from cloud.accounting import period as periods
 from cloud.accounting.signals import Signal
 from cloud.accounting.subject import ZONE, Subject
@@ -137,7 +137,7 @@ def _wider(city: City, subject: Subject, months: list[Standing]) -> Signal | Non
 def _stacks(city: City, subject: Subject, newest: Standing) -> Iterator[Signal | None]:
     """Measured against calculated mass of every stack that is measured beside the newest month."""
     for stack in cross_checks.stacks(city.store, accounts.get(city.store, newest.reference).content):
-        yield signals.flue_gas(subject.id, stack.id, checks.en_score(stack.measured, stack.calculated))
+        yield signals.flue_gas(subject.id, stack.id, stack.en)
 
 
 def _concerned(city: City, changed: Iterable[str]) -> set[str]:

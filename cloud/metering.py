@@ -9,8 +9,9 @@ from cloud.accounting import period as periods
 from cloud.accounting.feeds import Fed
 from cloud.accounting.interval_text import known_until
 from cloud.accounting.metered import Metered, metered
+from cloud.accounting.monitored import Measured
 from cloud.accounting.period import Period
-from cloud.accounting.subject import ZONE, Meter, Subject
+from cloud.accounting.subject import ZONE, Meter, Monitor, Subject
 from cloud.accounting.units import quantity, unit
 from cloud.intervals import Interval
 from cloud.rows import Gateway
@@ -63,6 +64,28 @@ def of(store: Store, gateway: Gateway, meter: Meter, start: int, end: int, *, th
     return replace(metered(meter.name, own, start, end, through=through, ceiling=ceiling), unit=found)
 
 
+def monitored(store: Store, subject: Subject, period: Period) -> dict[str, list[Measured]]:
+    """What the flue-gas monitors of each stack measured over a period that is over; nothing filled in.
+
+    A monitor that no gateway holds has measured nothing; ActivityError for one that two hold.
+    """
+    found: dict[str, list[Measured]] = {}
+    for one in subject.monitor:
+        start = max(period.start, periods.midnight(one.since, ZONE) if one.since else period.start)
+        end = min(period.end, periods.midnight(one.until, ZONE) if one.until else period.end)
+        if start >= end:
+            continue
+        held = gateways(store, subject, one)
+        if len(held) > 1:
+            raise ActivityError(
+                f"{one.stack}: found {one.device} at {len(held)} gateways, expected `gateway` to say which"
+            )
+        own = _series(store, held[0], one, start, end) if held else []
+        measured = metered(f"{one.device}.{one.point}", own, start, end, through=end)
+        found.setdefault(one.stack, []).append(Measured(one, start, end, measured))
+    return found
+
+
 def normal(store: Store, gateway: Gateway, meter: Meter, own: list[Interval]) -> list[Interval]:
     """The intervals as they count: a gas in m3 at 0 ℃ and 101.325 kPa, where the subject says by what."""
     if meter.normal is not None:
@@ -73,7 +96,7 @@ def normal(store: Store, gateway: Gateway, meter: Meter, own: list[Interval]) ->
     return own
 
 
-def gateways(store: Store, subject: Subject, meter: Meter) -> list[Gateway]:
+def gateways(store: Store, subject: Subject, meter: Meter | Monitor) -> list[Gateway]:
     """The gateways that hold a meter: the one it names, or those of the subject's site that are set up with it."""
     if meter.gateway:
         found = store.gateway(bytes.fromhex(meter.gateway))
@@ -112,7 +135,7 @@ def _mains(subject: Subject) -> Iterator[Meter]:
     return (meter for meter in subject.meter if meter.role == "main")
 
 
-def _series(store: Store, gateway: Gateway, meter: Meter, start: int, end: int) -> list[Interval]:
+def _series(store: Store, gateway: Gateway, meter: Meter | Monitor, start: int, end: int) -> list[Interval]:
     return [row.interval for row in store.series(gateway.id, meter.device, meter.point, start, end)]
 
 

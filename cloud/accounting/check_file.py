@@ -25,7 +25,7 @@ by the beginning of it. ConfigError names the place; ActivityError a line that t
 """
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Literal
@@ -53,7 +53,6 @@ class _Stack(_Part, frozen=True):
     lines: tuple[str, ...]
     measured: str
     uncertainty: str | None = None
-    primary: Literal["calculated", "measured"] = "calculated"
 
 
 class _Bill(_Part, frozen=True):
@@ -136,7 +135,7 @@ def read(name: str, source: bytes) -> CheckFile:
 
 
 def findings(file: CheckFile, account: Inventory, bounds: Bounds | None = None) -> Iterator[Finding]:
-    """Everything that does not go together, the account's own composites too; ActivityError for a line it lacks."""
+    """Everything that does not go together; ActivityError for a line that the account lacks."""
     known, held = bounds or bounds_file.builtin(), file.held
     found: list[Finding | None] = [checks.flue_gas(stack, known) for stack in stacks(file, account)]
     for bill in held.bill:
@@ -158,19 +157,21 @@ def findings(file: CheckFile, account: Inventory, bounds: Bounds | None = None) 
     for each in held.consumption:
         found.append(checks.consumption(each.band, quantity(each.used), quantity(each.made), known))
     yield from (one for one in found if one is not None)
-    yield from checks.composites(account.lines, known)
 
 
 def stacks(file: CheckFile, account: Inventory) -> Iterator[Stack]:
     """The stacks of a file with what the account's lines come to, and how wide that is."""
     for one in file.held.stack:
-        lines = [line for name in one.lines for line in _lines(account, name) if line.gas == "CO2"]
-        wide = uncertainty.approach1(lines)
-        percent = wide.percent if wide.whole else None
-        calculated = Estimate(sum((line.mass for line in lines), Decimal(0)), percent)
         spread = None if one.uncertainty is None else Decimal(one.uncertainty)
         measured = Estimate(quantity(one.measured).to(unit("tCO2")), spread)
-        yield Stack(one.id, one.primary, calculated, measured)
+        yield Stack(one.id, calculated(account, one.lines), measured)
+
+
+def calculated(account: Inventory, names: Iterable[str]) -> Estimate:
+    """CO2 of the lines that burn into a stack, named by the beginning of their ids; ActivityError for one it lacks."""
+    lines = [line for name in names for line in _lines(account, name) if line.gas == "CO2"]
+    wide = uncertainty.approach1(lines)
+    return Estimate(sum((line.mass for line in lines), Decimal(0)), wide.percent if wide.whole else None)
 
 
 def _used(account: Inventory, name: str, symbol: str) -> tuple[Line, Quantity]:

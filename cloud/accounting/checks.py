@@ -69,22 +69,20 @@ class Stocks:
 
 @dataclass(frozen=True, slots=True)
 class Stack:
-    """One stack, two ways to its mass: one is counted, the other is its control. They are never added."""
+    """One stack, two ways to its mass: the calculated one counts, the measured one is its control. Never added.
+
+    ``measured`` is None where too little of the time was; ``missing``: the share of it that was not.
+    """
 
     id: str
-    primary: Literal["calculated", "measured"]
     calculated: Estimate
-    measured: Estimate
+    measured: Estimate | None
+    missing: Decimal = _ZERO
 
     @property
-    def counted(self) -> Estimate:
-        """What enters the account."""
-        return self.calculated if self.primary == "calculated" else self.measured
-
-    @property
-    def control(self) -> Estimate:
-        """What it is checked against."""
-        return self.measured if self.primary == "calculated" else self.calculated
+    def en(self) -> Decimal | None:
+        """The En score of the two; None where it cannot be told."""
+        return None if self.measured is None else en_score(self.measured, self.calculated)
 
 
 def flue_gas_mass(samples: Iterable[FlueSample]) -> Decimal:
@@ -110,14 +108,15 @@ def en_score(first: Estimate, second: Estimate) -> Decimal | None:
 
 def flue_gas(stack: Stack, bounds: Bounds) -> Finding | None:
     """Measured against calculated mass of a stack by their En score: above 1 warns, above 2 blocks a lock."""
+    if stack.measured is None:
+        return Finding("flue-gas-missing", "warn", stack.id, {"missing": _told(stack.missing * 100, "%")})
     figures = {
         "measured": _told(stack.measured.tonnes, "tCO2"),
         "calculated": _told(stack.calculated.tonnes, "tCO2"),
     }
-    score = en_score(stack.measured, stack.calculated)
-    if score is None:
+    if stack.en is None:
         return Finding("flue-gas-unknown", "warn", stack.id, figures)
-    return _beyond("flue-gas", stack.id, score, bounds.en, {**figures, "en": _told(score, "")})
+    return _beyond("flue-gas", stack.id, stack.en, bounds.en, {**figures, "en": _told(stack.en, "")})
 
 
 def bill(meter: str, metered: Quantity, billed: Quantity, bounds: Bounds) -> Finding | None:

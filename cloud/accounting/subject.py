@@ -20,6 +20,13 @@
     symbol = "AD"
     class = "0.5"
 
+    [[subject.monitor]]              # a flue-gas monitor: the control of what burns into its stack
+    stack = "DA001"
+    device = "K-01"
+    lines = ["24-01"]
+    uncertainty = "6"
+    document = "comparison 2025-03"
+
     [[subject.membership]]
     of = "P-01"
     from = 2025-01-01
@@ -142,6 +149,25 @@ class Meter(_Part, frozen=True):
         return (self.since is None or self.since <= day) and (self.until is None or day < self.until)
 
 
+class Monitor(_Part, frozen=True):
+    """A flue-gas monitor: the mass of CO2 that it measured in a stack is the control of the lines that burn into it.
+
+    It is never added to them. ``point`` gives CO2 as a flow (kg/h) or counts it; ``lines`` are named by their id or the
+    beginning of it; ``uncertainty`` is U95 of the mass in percent, as ``document`` says (calibration, comparison).
+    """
+
+    stack: Id
+    device: Id
+    lines: tuple[str, ...]
+    uncertainty: str
+    document: str
+    point: str = "co2_mass_rate"
+    gateway: Hex = ""
+    sha256: Sha256 = ""
+    since: date | None = None
+    until: date | None = None
+
+
 class Metering(_Part, frozen=True):
     """How a whole's own lines of a class stand to its members' of the same class, where both are metered."""
 
@@ -202,6 +228,7 @@ class Subject(_Part, frozen=True):
     place: Place | None = None
     membership: tuple[Membership, ...] = ()
     meter: tuple[Meter, ...] = ()
+    monitor: tuple[Monitor, ...] = ()
     metering: tuple[Metering, ...] = ()
     denominator: tuple[Denominator, ...] = ()
     target: tuple[Target, ...] = ()
@@ -270,6 +297,7 @@ def _check(one: Subject, where: str) -> None:
         number(text, path, low, high)
     _check_days(one, where)
     _check_meters(one, where)
+    _check_monitors(one, where)
     for index, metering in enumerate(one.metering):
         if metering.class_ in {other.class_ for other in one.metering[:index]}:
             raise ConfigError(f"{where}.metering[{index}].class", repr(metering.class_), "each class once")
@@ -296,6 +324,8 @@ def _numbers(one: Subject, where: str) -> Iterator[tuple[str, str, str, str | No
     for index, denominator in enumerate(one.denominator):
         if denominator.uncertainty is not None:
             yield f"{where}.denominator[{index}].uncertainty", denominator.uncertainty, "0", None
+    for index, monitor in enumerate(one.monitor):
+        yield f"{where}.monitor[{index}].uncertainty", monitor.uncertainty, "0", "100"
     for index, meter in enumerate(one.meter):
         yield f"{where}.meter[{index}].atmosphere_kpa", meter.atmosphere_kpa, "0", "120"
         if meter.class_:
@@ -316,6 +346,7 @@ def _check_days(one: Subject, where: str) -> None:
     """Days in order; in one whole at a time never more than all of it."""
     parts = [(f"membership[{index}]", part.since, part.until) for index, part in enumerate(one.membership)]
     parts += [(f"meter[{index}]", meter.since or date.min, meter.until) for index, meter in enumerate(one.meter)]
+    parts += [(f"monitor[{index}]", held.since or date.min, held.until) for index, held in enumerate(one.monitor)]
     for name, since, until in parts:
         if until is not None and since >= until:
             raise ConfigError(f"{where}.{name}.until", str(until), f"a day after {since}")
@@ -327,8 +358,9 @@ def _check_days(one: Subject, where: str) -> None:
                 raise ConfigError(f"{where}.membership[{index}]", f"{other.of} twice at a time", "each day once")
 
 
-def _overlap(left: Membership, right: Membership) -> bool:
-    return max(left.since, right.since) < min(left.until or date.max, right.until or date.max)
+def _overlap(left: Membership | Monitor, right: Membership | Monitor) -> bool:
+    since = max(left.since or date.min, right.since or date.min)
+    return since < min(left.until or date.max, right.until or date.max)
 
 
 def _check_meters(one: Subject, where: str) -> None:
@@ -351,6 +383,17 @@ def _check_meters(one: Subject, where: str) -> None:
             raise ConfigError(f"{place}.ceiling", "none", "the greatest amount in an hour, to fill gaps with")
         if meter.ceiling:
             _quantity(meter.ceiling, f"{place}.ceiling")
+
+
+def _check_monitors(one: Subject, where: str) -> None:
+    """Each stack has one monitor at a time, and burns something."""
+    for index, monitor in enumerate(one.monitor):
+        place = f"{where}.monitor[{index}]"
+        if not monitor.lines:
+            raise ConfigError(f"{place}.lines", "none", "the lines that burn into this stack")
+        for other in one.monitor[:index]:
+            if other.stack == monitor.stack and _overlap(other, monitor):
+                raise ConfigError(f"{place}.stack", f"{monitor.stack} twice at a time", "one monitor of a stack a day")
 
 
 def _check_denominator(one: Denominator, where: str) -> None:

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from cloud.accounting import bounds, checks, feeds, headline, replayed, worked
+from cloud.accounting import feeds, headline, replayed, worked
 from cloud.accounting import method as methods
+from cloud.accounting.checks import Finding
 from cloud.accounting.energy import Consumption, consumption
 from cloud.accounting.inventory import Version, part
 from cloud.accounting.line import Line
@@ -88,6 +89,19 @@ class Warned:
     since: str
 
 
+def findings(found: Iterable[Finding], lang: Language) -> tuple[Found, ...]:
+    """What cross-checks found, in the reader's words."""
+    return tuple(
+        Found(
+            about=one.about,
+            text=messages.text(f"check.{one.id}", lang, **one.figures),
+            todo=messages.text(f"check.{one.id}.do", lang),
+            blocks=one.severity == "block",
+        )
+        for one in found
+    )
+
+
 def warned(found: Iterable[Alarm], lang: Language) -> tuple[Warned, ...]:
     """Warnings in the reader's words."""
     return tuple(
@@ -115,7 +129,6 @@ class AccountView:
     uncertainty: Uncertainty
     improve: str
     energy: Consumption
-    findings: tuple[Found, ...]
     before: Version | None
     sources: tuple[Source, ...]
     series: tuple[str, ...]
@@ -146,7 +159,6 @@ def view(
         uncertainty=spread,
         improve=_improve(spread),
         energy=consumption(content.lines),
-        findings=tuple(_findings(content.lines, lang)),
         before=before,
         sources=sources(content.lines, lang),
         series=(*names, other) if len(_all_sources(history, lang)) > len(names) else names,
@@ -307,13 +319,6 @@ def _bar(version: Version, names: Sequence[str], more: bool, lang: Language) -> 
     if more:
         values.append(sum(found.values(), Decimal(0)) if found else None)
     return Bar(version.content.period.id, version.reference, tuple(values), version.state == "locked")
-
-
-def _findings(lines: Sequence[Line], lang: Language) -> Iterator[Found]:
-    """What the checks that need nothing beside the lines say of them."""
-    for one in (*checks.composites(lines, bounds.builtin()), *checks.ranges(lines)):
-        told = messages.text(f"check.{one.id}", lang, **one.figures)
-        yield Found(one.about, told, messages.text(f"check.{one.id}.do", lang), one.severity == "block")
 
 
 def _improve(spread: Uncertainty) -> str:

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Path, Query
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
-from cloud import account_proof, accounts, early_warning, problem, subjects
+from cloud import account_proof, accounts, cross_checks, early_warning, problem, subjects
 from cloud.accounting.inventory import Version
 from cloud.collector import Collector, Held
 from cloud.pages import account as account_pages
@@ -52,7 +52,15 @@ def account(request: Request, reference: Reference, held: Held) -> HTMLResponse:
         for one in version.content.lines
     }
     warnings = early_warning.listing(held.store, version.content.subject, standing=True)
-    return render.page(request, "account.html", view=view, names=names, warnings=account_pages.warned(warnings, lang))
+    return render.page(
+        request,
+        "account.html",
+        view=view,
+        names=names,
+        warnings=account_pages.warned(warnings, lang),
+        findings=account_pages.findings(cross_checks.findings(held.store, version.content), lang),
+        stacks=cross_checks.stacks(held.store, version.content),
+    )
 
 
 @router.get("/accounts/{reference}/lines/{digest}")

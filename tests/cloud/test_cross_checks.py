@@ -13,7 +13,7 @@ from cloud.accounting import check_file
 from cloud.accounting.inventory import Version
 from cloud.accounting.subject import Baseline
 from cloud.city import City
-from protocols.errors import AccountError, ActivityError, ConfigError, LockedError, UnknownNameError
+from protocols.errors import AccountError, ConfigError, LockedError, UnknownNameError
 
 SUBJECT = """schema = 1
 [[subject]]
@@ -114,6 +114,8 @@ def test_a_stack_far_from_its_coal_blocks_the_lock_until_it_is_put_right(house: 
     assert [(event.kind, event.happened) for event in happened] == [("flue-gas", "critical")]
     found = house.client.get("/v1/checks?subject=S-1&period=2023-06").json()
     assert (found["ok"], found["data"][0]["severity"]) == (False, "block") and found["data"][0]["zh_do"]
+    page = house.client.get(f"/accounts/{issued.reference}", headers={"accept-language": "en"}).text
+    assert "± 5.0 %" in page and "flue gas: 4000 tCO2 measured" in page
     cross_checks.take(house.store, "good.toml", GOOD.encode(), by="Li", now=house.now)
     _, happened = early_warning.watch(city, 0, house.now)
     assert [event.happened for event in happened] == ["cleared"]
@@ -138,7 +140,7 @@ def test_a_file_that_is_wrong_is_named_by_its_place(text: str, words: str) -> No
 def test_a_line_that_the_account_does_not_have_is_no_passed_check(house: Any, issued: Version) -> None:
     text = HEAD + '[[bill]]\nline = "24-08/M-9"\nbilled = "1 MWh"\n'
     cross_checks.take(house.store, "f.toml", text.encode(), by="Li", now=house.now)
-    with pytest.raises(ActivityError, match="24-08/M-1"):
+    with pytest.raises(LockedError, match=r"check\.unmatched: S-1"):
         accounts.lock(house.store, issued.reference, ["Li", "Wang"], house.now, closure="exceptions")
     with pytest.raises(UnknownNameError):
         cross_checks.take(house.store, "f.toml", text.replace("S-1", "S-2").encode(), by="Li", now=house.now)
