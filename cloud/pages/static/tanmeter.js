@@ -22,13 +22,15 @@
     };
   };
 
+  const narrow = (box) => box.clientWidth < 500;
+
   const options = (box, data) => {
     const bars = box.dataset.kind === "bar";
     return {
       animation: false,
       color: COLOURS,
-      grid: { left: 8, right: 12, top: 40, bottom: 4, containLabel: true },
-      legend: { top: 0, left: data.series.length > 3 ? 64 : "auto", right: 8, type: "scroll", textStyle: { color: "#16222e", fontSize: 13 } },
+      grid: { left: 8, right: 12, top: narrow(box) ? 62 : 40, bottom: 4, containLabel: true },
+      legend: { top: 0, left: data.series.length > 3 && !narrow(box) ? 64 : "auto", right: 8, type: "scroll", textStyle: { color: "#16222e", fontSize: 13 } },
       tooltip: {
         trigger: "axis", renderMode: "richText", confine: true,
         valueFormatter: (value) => (value === null || value === undefined ? "–" : value + " " + box.dataset.unit),
@@ -53,24 +55,28 @@
   const shown = (value) => Number(value).toLocaleString("en-US", { maximumFractionDigits: 2 }).replace(/,/g, "\u202f");
   const words = { color: "#16222e", fontSize: 13 };
 
-  // From the whole before to the whole after: an unseen bar carries each step.
+  // From the whole before to the whole after: an unseen bar carries each step. On a phone the steps stand below each other.
   const waterfall = (box, table) => {
     const rows = [...table.tBodies[0].rows].map((row) => {
       const [, base, change] = [...row.cells].map((cell) => Number(cell.dataset.v));
       return { name: row.dataset.x, whole: Boolean(row.dataset.whole), low: Math.min(base, base + change), size: Math.abs(change), change };
     });
-    const whole = rows.filter((row) => row.whole).map((row) => row.low + row.size);
-    const floor = Math.min(...rows.filter((row) => !row.whole).map((row) => row.low), ...whole) * 0.98;
+    const ends = rows.flatMap((row) => (row.whole ? [row.low + row.size] : [row.low, row.low + row.size]));
+    const least = Math.min(...ends), step = 10 ** Math.floor(Math.log10(Math.max(...ends) - least || Math.abs(least) || 1));
+    const floor = least > 0 ? Math.max(0, (Math.floor(least / step) - 1) * step) : least;
+    const flat = narrow(box);
     const bar = (row) => ({
       value: row.whole ? row.low + row.size - floor : row.size,
       itemStyle: { color: row.whole ? "#0b57a4" : row.change < 0 ? "#0a6b35" : "#b5451b" },
-      label: { show: row.whole || box.clientWidth > 500, position: "top", color: "#16222e", formatter: (row.change > 0 && !row.whole ? "+" : "") + shown(row.whole ? row.low + row.size : row.change) },
+      label: { show: true, position: flat ? "right" : "top", color: "#16222e", formatter: (row.change > 0 && !row.whole ? "+" : "") + shown(row.whole ? row.low + row.size : row.change) },
     });
+    const steps = { type: "category", inverse: flat, data: rows.map((row) => row.name), axisLabel: { color: "#4d5c6b", interval: 0, width: flat ? 110 : Math.floor(box.clientWidth / rows.length) - 8, overflow: "break", fontSize: 11 } };
+    const amounts = { type: "value", min: 0, splitNumber: flat ? 2 : 5, axisLabel: { color: "#4d5c6b", formatter: (value) => shown(value + floor) } };
     return {
       animation: false,
-      grid: { left: 8, right: 12, top: 30, bottom: 4, containLabel: true },
-      xAxis: { type: "category", data: rows.map((row) => row.name), axisLabel: { color: "#4d5c6b", interval: 0, width: Math.floor(box.clientWidth / rows.length) - 8, overflow: "break", fontSize: 11 } },
-      yAxis: { type: "value", min: 0, axisLabel: { color: "#4d5c6b", formatter: (value) => shown(value + floor) } },
+      grid: { left: 8, right: flat ? 56 : 12, top: flat ? 8 : 30, bottom: 4, containLabel: true },
+      xAxis: flat ? amounts : steps,
+      yAxis: flat ? steps : amounts,
       series: [
         { type: "bar", stack: "all", silent: true, itemStyle: { color: "transparent" }, data: rows.map((row) => (row.whole ? 0 : row.low - floor)) },
         { type: "bar", stack: "all", barMaxWidth: 44, data: rows.map(bar) },
@@ -91,8 +97,10 @@
       color: COLOURS,
       tooltip: { trigger: "item", renderMode: "richText", confine: true, valueFormatter: (value) => shown(value) + " " + box.dataset.unit },
       series: [{
-        type: "sankey", left: 8, right: box.clientWidth < 600 ? 70 : 170, top: 8, bottom: 8, nodeAlign: "left", draggable: false, emphasis: { focus: "adjacency" },
-        label: { ...words, formatter: (node) => node.name + " " + shown(sums.get(node.name)), width: box.clientWidth < 600 ? 64 : 160, overflow: "truncate" },
+        type: "sankey", left: 8, right: narrow(box) ? 82 : 170, top: 8, bottom: 8, nodeAlign: "left", draggable: false, emphasis: { focus: "adjacency" },
+        label: narrow(box)
+          ? { ...words, fontSize: 11, formatter: (node) => node.name + (rows.some((row) => row.source === node.name) ? "" : "\n" + shown(sums.get(node.name))), width: 74, overflow: "break" }
+          : { ...words, formatter: (node) => node.name + " " + shown(sums.get(node.name)), width: 160, overflow: "truncate" },
         data: names.map((name) => ({ name })),
         links: rows.map((row) => ({ source: row.source, target: row.target, value: Number(row.v), href: row.href,
           lineStyle: { color: "gradient", opacity: row.measured === "1" ? 0.5 : 0.22 } })),
@@ -109,8 +117,8 @@
       animation: false,
       grid: { left: 8, right: 16, top: 16, bottom: 8, containLabel: true },
       tooltip: { trigger: "item", renderMode: "richText", confine: true, formatter: (point) => point.name + " " + shown(point.value[2]) + " " + box.dataset.unit + " · " + point.data.grade },
-      xAxis: { type: "value", scale: true, axisLabel: { color: "#4d5c6b", formatter: "{value}°E" }, splitLine: { lineStyle: { color: "#e8edf2" } } },
-      yAxis: { type: "value", scale: true, axisLabel: { color: "#4d5c6b", formatter: "{value}°N" }, splitLine: { lineStyle: { color: "#e8edf2" } } },
+      xAxis: { type: "value", scale: true, boundaryGap: ["6%", "6%"], splitNumber: narrow(box) ? 3 : 5, axisLabel: { color: "#4d5c6b", formatter: "{value}°E", hideOverlap: true }, splitLine: { lineStyle: { color: "#e8edf2" } } },
+      yAxis: { type: "value", scale: true, boundaryGap: ["6%", "6%"], axisLabel: { color: "#4d5c6b", formatter: "{value}°N" }, splitLine: { lineStyle: { color: "#e8edf2" } } },
       series: [{
         type: "scatter", cursor: "pointer",
         symbolSize: (value) => 10 + 46 * Math.sqrt(Math.abs(value[2]) / most),
