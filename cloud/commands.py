@@ -56,16 +56,20 @@ def serve(
         ),
     ] = None,
     mqtt_ca: Annotated[Path | None, typer.Option(help="certificates that the broker's must hang on (PEM)")] = None,
+    mqtt_certificate: Annotated[
+        Path | None, typer.Option(help="the collector's own certificate for the broker (PEM); needs --mqtt-key")
+    ] = None,
+    mqtt_key: Annotated[Path | None, typer.Option(help="the private key of --mqtt-certificate (PEM)")] = None,
     metrics: Annotated[
         str, typer.Option("--metrics", metavar="HOST:PORT", help="serve Prometheus metrics there: 127.0.0.1:9109")
     ] = "",
 ) -> None:
     """Serve pages and API until SIGTERM or Ctrl-C; one line on standard error says where, once it is ready."""
-    from cloud.mqtt import Broker
+    from cloud.mqtt import Broker, Certificates
     from cloud.serve import Second
     from cloud.serve import serve as run
 
-    broker = None if mqtt is None else Broker.of(mqtt, mqtt_ca)
+    broker = None if mqtt is None else Broker.of(mqtt, Certificates(mqtt_ca, mqtt_certificate, mqtt_key))
     second = None if copy is None else Second(copy, same_disk)
     run(data, host, port, _language(), second=second, broker=broker, metrics=metrics)
 

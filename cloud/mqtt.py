@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import logging
 import ssl
-from collections.abc import Awaitable
+from collections.abc import AsyncIterator, Awaitable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from cloud.collector import Collector
 from cloud.problem import Problem
 from cloud.ways import Sent
 from protocols import messages
-from protocols.errors import ConfigError, EncodingError
+from protocols.errors import AdmissionError, ConfigError, EncodingError, TrustError, UnreachableError
 from protocols.record import topics
 
 PORTS = {"mqtt": 1883, "mqtts": 8883}
@@ -43,29 +43,101 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
+class Certificates:
+    """PEM files: what the broker's certificate must hang on instead of the system's, and our own with its key."""
+
+    ca: Path | None = None
+    own: Path | None = None
+    key: Path | None = None
+
+    def context(self) -> ssl.SSLContext:
+        """TLS from the files as they are now; ConfigError."""
+        try:
+            context = ssl.create_default_context(cafile=None if self.ca is None else str(self.ca))
+            if self.own is not None:
+                context.load_cert_chain(self.own, self.key)
+        except OSError as error:
+            expected = "--mqtt-ca, --mqtt-certificate and --mqtt-key as PEM files that belong together"
+            raise ConfigError("--mqtt", str(error), expected) from error
+        return context
+
+
+SYSTEMS = Certificates()
+
+
+@dataclass(frozen=True, slots=True)
 class Broker:
-    """Where the broker is, and what it asks of us."""
+    """Where the broker is, and what it asks of us; ``certificates``: None without TLS."""
 
     host: str
     port: int
     user: str | None
     password: str | None
-    tls: ssl.SSLContext | None
+    certificates: Certificates | None
 
     @classmethod
-    def of(cls, url: str, ca: Path | None = None) -> "Broker":
+    def of(cls, url: str, certificates: Certificates = SYSTEMS) -> "Broker":
         """From ``mqtt://[user:password@]host[:port]`` or ``mqtts://``; ConfigError."""
         try:
             parts = urlsplit(url)
             port = parts.port or PORTS.get(parts.scheme, 0)
             if parts.scheme not in PORTS or not parts.hostname or parts.path not in ("", "/"):
                 raise ValueError(url)
-            tls = ssl.create_default_context(cafile=None if ca is None else str(ca))
-        except (ValueError, OSError) as error:
-            expected = "an address like mqtts://user:password@broker.example:8883, and a PEM file of certificates"
-            raise ConfigError("--mqtt", f"{type(error).__name__} in the address or --mqtt-ca", expected) from error
+        except ValueError as error:
+            expected = "an address like mqtts://user:password@broker.example:8883"
+            raise ConfigError("--mqtt", f"{type(error).__name__} in the address", expected) from error
         user, password = [None if part is None else unquote(part) for part in (parts.username, parts.password)]
-        return cls(parts.hostname, port, user, password, tls if parts.scheme == "mqtts" else None)
+        secured = parts.scheme == "mqtts"
+        if secured:
+            certificates.context()  # a file that cannot be used is told at once
+        return cls(parts.hostname, port, user, password, certificates if secured else None)
+
+    def context(self) -> ssl.SSLContext | None:
+        """TLS of a new connection: a certificate that was renewed counts from then on. ConfigError."""
+        return None if self.certificates is None else self.certificates.context()
+
+    def why(self, error: Exception) -> UnreachableError:
+        """What a failure to be let in means."""
+        told = f"{self.host}:{self.port}: {str(error) or type(error).__name__}"
+        if TrustError.is_behind(told):
+            return TrustError(told)
+        code = getattr(error.rc, "value", None) if isinstance(error, aiomqtt.MqttCodeError) else None
+        refused = code in topics.NOT_ADMITTED
+        return AdmissionError(f"{told}, expected to be let in") if refused else UnreachableError(told)
+
+
+class _Complaints(logging.Handler):
+    """The first thing that the client complains of. That the broker refuses our certificate comes after the handshake
+    (TLS 1.3); the client says so in its log, and would wait for an answer all the same."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self._loop = asyncio.get_running_loop()
+        self.first: asyncio.Future[str] = self._loop.create_future()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._loop.call_soon_threadsafe(self._take, record.getMessage())
+
+    def logger(self) -> logging.Logger:
+        """One that comes here and goes nowhere else."""
+        made = logging.Logger("mqtt")
+        made.addHandler(self)
+        return made
+
+    async def entered(self, client: aiomqtt.Client) -> None:
+        """Log in; ConnectionError with what the client complains of."""
+        entering = asyncio.ensure_future(client.__aenter__())
+        try:
+            await asyncio.wait((entering, self.first), return_when=asyncio.FIRST_COMPLETED)
+            if not entering.done():
+                raise ConnectionError(self.first.result())
+            await entering
+        finally:
+            entering.cancel()
+
+    def _take(self, said: str) -> None:
+        if not self.first.done():
+            self.first.set_result(said)
 
 
 class Door:
@@ -80,21 +152,37 @@ class Door:
         """Serve until cancelled; a broker that goes away is looked for until it is back."""
         while True:
             try:
-                async with self._client() as client:
-                    await client.subscribe(topics.EVERY_QUESTION, qos=1)
+                async with self._joined() as client:
                     self.connected.set()
                     log.info("serving over MQTT at %s:%d", self._broker.host, self._broker.port)
                     async for message in client.messages:
                         self._take(client, message)
             except (aiomqtt.MqttError, OSError) as error:
-                log.warning("MQTT at %s:%d: %s", self._broker.host, self._broker.port, error)
+                found = self._broker.why(error)
+                log.warning("MQTT: %s %s", found.code, found)
+            except (ConfigError, AdmissionError) as error:
+                log.warning("MQTT: %s %s", error.code, error)
             finally:
                 self.connected.clear()
                 for task in self._tasks:
                     task.cancel()
             await asyncio.sleep(AGAIN_S)
 
-    def _client(self) -> aiomqtt.Client:
+    @contextlib.asynccontextmanager
+    async def _joined(self) -> AsyncIterator[aiomqtt.Client]:
+        """Let in by the broker, and hearing every question."""
+        complaints = _Complaints()
+        async with contextlib.AsyncExitStack() as held:
+            client = self._client(complaints.logger())
+            await complaints.entered(client)
+            held.push_async_exit(client)
+            for code in await client.subscribe(topics.EVERY_QUESTION, qos=1):
+                if (value := getattr(code, "value", code)) >= topics.REFUSED:
+                    found = f"{self._broker.host}: {topics.EVERY_QUESTION}: found {code} ({value}), expected to hear it"
+                    raise AdmissionError(found)
+            yield client
+
+    def _client(self, logger: logging.Logger) -> aiomqtt.Client:
         broker, known = self._broker, Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
         known.MaximumPacketSize = body.LIMIT + HEAD
         return aiomqtt.Client(
@@ -102,12 +190,13 @@ class Door:
             broker.port,
             username=broker.user,
             password=broker.password,
-            tls_context=broker.tls,
+            tls_context=broker.context(),
             protocol=aiomqtt.ProtocolVersion.V5,
             clean_start=True,
             keepalive=KEEPALIVE_S,
             timeout=CALL_S,
             max_queued_incoming_messages=MOST_WAITING,
+            logger=logger,
             properties=known,
         )
 

@@ -71,7 +71,7 @@ class Agent:
         self._closings: asyncio.Queue[Closing | None] = asyncio.Queue()
         self._pollers: list[Owner] = []
         self._sync: Sync | None = None
-        self._waits_why = ""
+        self._waits_why = self._no_way = ""
         self._started = clock.mono_ms()
         self._outbox: Outbox | None = None
         self._begun = asyncio.Event()
@@ -247,10 +247,12 @@ class Agent:
 
     def _way(self, enrolled: Callable[[], Transport | None]) -> Transport | None:
         """The way to the collector; a file that cannot be used is told, and does not end the measuring."""
+        self._no_way = ""
         try:
             return enrolled()
         except ConfigError as error:
-            self._log("warning", "enrolment", why=str(error))
+            self._no_way = str(error)
+            self._log("warning", "enrolment", why=f"{error.code} {error}")
             return None
 
     async def _hear(self, stop: asyncio.Event) -> None:
@@ -393,6 +395,7 @@ class Agent:
             None if self._sync is None else self._sync.standing,
             self._started,
             self._disk,
+            self._no_way,
         )
         return await running.status()
 

@@ -14,6 +14,7 @@ import typer
 from edge import config, control
 from edge.clock import UNKNOWN, Clock, SystemClock
 from edge.daemon import Daemon
+from edge.finding import Check
 from edge.vouched import Vouched, vouch
 from protocols import messages
 from protocols.errors import ChainError, PortGone
@@ -92,8 +93,15 @@ def doctor(state: State = STATE, as_json: Json = False) -> None:
             verdict = messages.text("edge.doctor.ok" if check.ok else "edge.doctor.bad", _language())
             typer.echo(f"[{verdict}] {name}: {check.code} {check.found}".replace(":  ", ": "))
             if not check.ok:
-                typer.echo(f"    → {messages.remedy(check.code, _language())}")
+                typer.echo(f"    → {_next_action(check)}")
     raise typer.Exit(next((check.exit_code for check in checks if not check.ok), 0))
+
+
+def _next_action(check: Check) -> str:
+    """What to do about a finding: its code says it, or its name where it has none."""
+    if check.code:
+        return messages.remedy(check.code, _language())
+    return messages.text(f"edge.doctor.{check.name}_remedy", _language())
 
 
 @app.command("support-bundle")
@@ -169,6 +177,7 @@ def _lines(held: dict[str, Any]) -> list[str]:
         "  " + _say("chain", **{name: held[name] for name in ("boot", "epoch", "next_seq")}, **held["configuration"]),
         "  " + _say("outbox", **outbox, days=days),
         "  " + _say("sync", state=_say(f"sync.{sync['state']}"), error=sync.get("error") or "").rstrip(),
+        *([f"    → {messages.remedy(sync['code'], _language())}"] if sync.get("code") else []),
     ]
     lines[3:3] = ["  " + line for line in _store(held)]
     lines += [line for port in held["ports"] for line in _port(port)]

@@ -14,6 +14,7 @@ from edge.ports import Owner, told
 from edge.recorder import Recorder
 from edge.software import installed
 from edge.sync import Standing
+from protocols.errors import ConfigError
 from protocols.record.receipt import Receipt
 
 
@@ -31,6 +32,8 @@ class Running:
     sync: Standing | None
     started: int
     disk: Disk
+    no_way: str = ""
+    """Why collector.json cannot be used, if it cannot."""
 
     async def status(self) -> dict[str, object]:
         """Everything that is known now."""
@@ -79,6 +82,8 @@ class Running:
         return max(0, until - self.clock.mono_ms())
 
     def _sync(self) -> dict[str, object]:
+        if self.no_way:
+            return {"state": "no way", "error": self.no_way, "code": ConfigError.code}
         if self.sync is None or self.config.collector is None:
             return {"state": "not enrolled"}
         standing, receipt = self.sync, self.sync.receipt
@@ -86,6 +91,7 @@ class Running:
             "url": self.config.collector.url,
             "state": standing.state,
             "error": standing.error,
+            "code": standing.code,
             "batches": standing.batches,
             "blocks": standing.blocks,
             "ahead": standing.ahead,

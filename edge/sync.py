@@ -45,10 +45,11 @@ NOWHERE = (-1, -1)
 @dataclass(slots=True)
 class Standing:
     """What status tells of the delivery. ``ahead``: blocks that were sent ahead of their turn; ``rate``: bytes a second
-    that the line was seen to carry."""
+    that the line was seen to carry; ``code``: of the error, where it has one."""
 
     state: str = "starting"
     error: str = ""
+    code: str = ""
     receipt: Receipt | None = None
     settled: Receipt | None = None
     batches: int = 0
@@ -136,7 +137,7 @@ class Sync:
             return None
         except UnreachableError as error:
             self._lost()
-            self._say("unreachable", str(error))
+            self._say("unreachable", str(error), error.code)
             return self._retry.unreachable()
         except DiskFull as error:
             self._say("disk full", str(error))
@@ -327,13 +328,13 @@ class Sync:
             self._down_since = None
             self._returned()
 
-    def _say(self, state: str, error: str) -> None:
-        changed = state != self.standing.state
+    def _say(self, state: str, error: str, code: str = "") -> None:
+        changed = (state, code) != (self.standing.state, self.standing.code)
         if state != "idle":
             self.standing.results[state] += 1
-        self.standing.state, self.standing.error = state, error
+        self.standing.state, self.standing.error, self.standing.code = state, error, code
         if changed and state != "delivering":
-            self._log("info" if state == "idle" else "warning", "sync", state=state, why=error)
+            self._log("info" if state == "idle" else "warning", "sync", state=state, why=f"{code} {error}".strip())
 
 
 def first_ahead(wanted: tuple[int, int], shown: tuple[int, int], newest: tuple[int, int]) -> int:

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from edge import keys
 from edge.addresses import Addresses
 from edge.config import ADDRESSES, KEY, Collector, load_collector
-from protocols.errors import ConfigError, UnreachableError
+from protocols.errors import ConfigError, TrustError, UnreachableError
 
 if TYPE_CHECKING:
     import httpx
@@ -72,7 +72,7 @@ class HttpTransport:
             return Response(answer.status_code, held, _seconds(answer.headers.get("retry-after")))
         except (httpx.HTTPError, httpx.InvalidURL, ConfigError) as error:
             await self._elsewhere()
-            raise UnreachableError(f"{self._url}: {error or type(error).__name__}") from error
+            raise unreachable(self._url, error) from error
 
     async def close(self) -> None:
         """Drop the connection."""
@@ -106,8 +106,11 @@ class HttpTransport:
             self._addresses.failed()
 
 
-def transport(collector: Path) -> Transport | None:
-    """The way to the collector this box is enrolled with, by its address's scheme; None before that. ConfigError."""
+def transport(collector: Path, asker: str = "") -> Transport | None:
+    """The way to the collector this box is enrolled with, by its address's scheme; None before that. ConfigError.
+
+    ``asker``: who asks beside the agent.
+    """
     held = load_collector(collector)
     if held is None:
         return None
@@ -115,7 +118,7 @@ def transport(collector: Path) -> Transport | None:
     if parts.scheme in MQTT:
         from edge.mqtt import MqttTransport
 
-        return MqttTransport(held, keys.load(collector.with_name(KEY)).public.id)
+        return MqttTransport(held, keys.load(collector.with_name(KEY)).public.id, asker)
     return HttpTransport(held.url, Addresses(collector.with_name(ADDRESSES), parts.hostname or ""), held.ca)
 
 
@@ -134,6 +137,17 @@ def tls(ca: Path | None, identity: Collector | None = None) -> ssl.SSLContext:
         return context
     except OSError as error:
         raise ConfigError("collector.json", str(error), "ca, certificate and certificate_key as PEM files") from error
+
+
+def unreachable(shown: str, error: BaseException) -> UnreachableError:
+    """What a failure of HTTP means: TrustError when a certificate is behind it."""
+    told = f"{shown}: {str(error) or type(error).__name__}"
+    behind: BaseException | None = error
+    while behind is not None:
+        if isinstance(behind, ssl.SSLError) and TrustError.is_behind(behind.reason):
+            return TrustError(told)
+        behind = behind.__cause__ or behind.__context__
+    return UnreachableError(told)
 
 
 def _httpx() -> ModuleType:

@@ -27,7 +27,9 @@ TanmeterError
 │   └── DamagedError     STO-103  the store is not what was written
 ├── ClockError           CLK-401  UTC is not known, or a clock is not believed
 ├── UnreachableError     SYN-501  the collector cannot be reached
-│   └── NotRunningError  SYN-502  no agent runs on this box
+│   ├── NotRunningError  SYN-502  no agent runs on this box
+│   ├── TrustError       SYN-503  TLS: a certificate does not hold, ours or theirs
+│   └── AdmissionError   SYN-504  the broker does not let this box in, or not to its topics
 ├── EnrolmentError       ENR-401  a gateway, key or code is unknown, used up, expired or revoked
 ├── FactorError          FAC-701  no emission factor, or more than one, fits
 ├── UnitError            UNI-701  units that do not belong together: another substance, another state, another kind
@@ -246,6 +248,24 @@ class NotRunningError(UnreachableError):
     """No agent runs on this box, or it does not answer."""
 
     code = "SYN-502"
+
+
+class TrustError(UnreachableError):
+    """TLS came to nothing: a certificate is missing, out of date or of another issuer, on this side or the other."""
+
+    code = "SYN-503"
+
+    @staticmethod
+    def is_behind(reason: str | None) -> bool:
+        """Whether TLS failed by a certificate, as OpenSSL names the reason: we refused theirs, or they say with an
+        alert that they refuse ours. A link that broke, or somebody who speaks no TLS, is no matter of trust."""
+        return any(word in (reason or "") for word in ("CERTIFICATE", "ALERT"))
+
+
+class AdmissionError(UnreachableError):
+    """The broker refuses this name and password, or the topics that this box or collector needs."""
+
+    code = "SYN-504"
 
 
 class EnrolmentError(TanmeterError):

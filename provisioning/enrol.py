@@ -11,7 +11,7 @@ import httpx
 
 from edge import mqtt, returning
 from edge.config import COLLECTOR, OUTBOX, load_collector
-from edge.transport import tls
+from edge.transport import tls, unreachable
 from protocols.errors import ConfigError, EncodingError, EnrolmentError, UnreachableError
 from protocols.record import cbor, invite, shape
 from protocols.record.block import open_header
@@ -98,7 +98,7 @@ def _post(address: str, body: bytes, client: httpx.Client) -> bytes:
         with client.stream("POST", address, content=body, headers={"Content-Type": "application/cbor"}) as response:
             data = _read(response)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
-        raise UnreachableError(f"{address}: {error or type(error).__name__}") from error
+        raise unreachable(address, error) from error
     if response.is_success:
         return data
     if response.status_code >= SERVER_ERROR:

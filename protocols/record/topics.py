@@ -11,6 +11,11 @@ STATUS, RETRY_AFTER = "status", "retry-after"
 """User properties of an answer: what HTTP has as status and header."""
 EVERY_QUESTION = f"$share/collectors/{ROOT}/+/ask/+"
 """What collectors subscribe to: each question reaches one of them."""
+REFUSED = 0x80
+"""Reason codes of MQTT 5 (2.4) from here on are refusals,"""
+NOT_ADMITTED = frozenset({0x85, 0x86, 0x87, 0x8A, 0x8C})
+"""and these do not let a client in: its identifier, name or password, not authorised, banned, its way to prove itself.
+The others will pass, or are about something else."""
 _GATEWAY_DIGITS = 32
 
 

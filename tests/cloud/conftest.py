@@ -2,7 +2,12 @@
 
 import asyncio
 import json
+import signal
+import socket
+import subprocess
+import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -325,3 +330,45 @@ def truth(full: tuple[House, Rig]) -> dict[tuple[str, str, int], str]:
         for register, _, value in entry["served"]:
             found[entry["device"], register, entry["utc_ms"]] = value
     return found
+
+
+class Mosquitto:
+    """A broker in a process, on a port of its own."""
+
+    def __init__(self, folder: Path, *more: str) -> None:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        self._file = folder / "mosquitto.conf"
+        self._file.write_text("\n".join((f"listener {self.port} 127.0.0.1", "user root", "persistence false", *more)))
+        self.start()
+
+    def start(self) -> None:
+        self.process = subprocess.Popen(["mosquitto", "-c", str(self._file)], stderr=subprocess.DEVNULL)
+        for _ in range(200):
+            with suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1):
+                return
+            time.sleep(0.02)
+        raise AssertionError("mosquitto did not start")
+
+    def kill(self) -> None:
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait()
+
+    @property
+    def url(self) -> str:
+        return f"mqtt://127.0.0.1:{self.port}"
+
+
+@pytest.fixture
+def mosquitto(tmp_path: Path) -> Iterator[Callable[..., Mosquitto]]:
+    """Makes a broker, with these further lines in its file."""
+    made: list[Mosquitto] = []
+
+    def make(*more: str) -> Mosquitto:
+        made.append(Mosquitto(tmp_path, *more))
+        return made[-1]
+
+    yield make
+    for found in made:
+        found.kill()

@@ -1,11 +1,8 @@
 """The way in over MQTT, with a real broker: what it loses is asked again, and what it says counts for nothing."""
 
 import asyncio
-import signal
-import socket
 import subprocess
-import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -19,7 +16,7 @@ from cloud.mqtt import Broker, Door
 from edge.config import Collector as Enrolled
 from edge.mqtt import MqttTransport
 from edge.transport import Response
-from protocols.errors import ConfigError, EncodingError, UnreachableError
+from protocols.errors import AdmissionError, ConfigError, EncodingError, UnreachableError
 from protocols.record import topics
 from protocols.record.answer import BATCH_TYPE, Answer, decode_answers, encode_batch
 from protocols.record.receipt import open_receipt
@@ -30,39 +27,13 @@ BLOCKS = "/v1/blocks"
 QUARTER = 900_000
 
 
-class Mosquitto:
-    """A broker in a process, on a port of its own."""
-
-    def __init__(self, folder: Path, *more: str) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
-        self._file = folder / "mosquitto.conf"
-        self._file.write_text("\n".join((f"listener {self.port} 127.0.0.1", "user root", "persistence false", *more)))
-        self.start()
-
-    def start(self) -> None:
-        self.process = subprocess.Popen(["mosquitto", "-c", str(self._file)], stderr=subprocess.DEVNULL)
-        for _ in range(200):
-            with suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1):
-                return
-            time.sleep(0.02)
-        raise AssertionError("mosquitto did not start")
-
-    def kill(self) -> None:
-        self.process.send_signal(signal.SIGKILL)
-        self.process.wait()
-
-    @property
-    def url(self) -> str:
-        return f"mqtt://127.0.0.1:{self.port}"
+Mosquitto = Any
+"""The broker of ``conftest.py``."""
 
 
 @pytest.fixture
-def broker(tmp_path: Path) -> Iterator[Mosquitto]:
-    found = Mosquitto(tmp_path, "allow_anonymous true")
-    yield found
-    found.kill()
+def broker(mosquitto: Callable[..., Mosquitto]) -> Mosquitto:
+    return mosquitto("allow_anonymous true")
 
 
 @pytest.fixture(autouse=True)
@@ -232,7 +203,12 @@ def test_a_crowd_is_told_to_come_again(
 
 
 def test_a_gateway_may_use_its_own_topics_only(
-    house: Any, make_rig: Callable[[], Any], tmp_path: Path, midnight: int, monkeypatch: pytest.MonkeyPatch
+    house: Any,
+    make_rig: Callable[[], Any],
+    mosquitto: Callable[..., Mosquitto],
+    tmp_path: Path,
+    midnight: int,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(edge.mqtt, "ANSWER_S", 1.0)
     mine, other = make_rig(), make_rig()
@@ -240,7 +216,7 @@ def test_a_gateway_may_use_its_own_topics_only(
     passwords.touch(0o600)
     for name in ("collector", mine.id.hex(), other.id.hex()):
         subprocess.run(["mosquitto_passwd", "-b", str(passwords), name, f"pw {name}"], check=True, capture_output=True)
-    found = Mosquitto(tmp_path, "allow_anonymous false", f"password_file {passwords}", f"acl_file {ACL}")
+    found = mosquitto("allow_anonymous false", f"password_file {passwords}", f"acl_file {ACL}")
     frames = enrolled(house, mine, midnight, 1)
     body = encode_batch(frames)
 
@@ -248,17 +224,15 @@ def test_a_gateway_may_use_its_own_topics_only(
         own = box(house, mine, found.url, user=mine.id.hex(), password=f"pw {mine.id.hex()}")
         foreign = box(house, mine, found.url, user=other.id.hex(), password=f"pw {other.id.hex()}")
         wrong = box(house, mine, found.url, user=mine.id.hex(), password="guessed")
-        for transport in (foreign, wrong):
-            with pytest.raises(UnreachableError):
-                await transport.post(BLOCKS, body, BATCH_TYPE)
+        with pytest.raises(UnreachableError, match="no collector answered"):
+            await foreign.post(BLOCKS, body, BATCH_TYPE)
+        with pytest.raises(AdmissionError, match="expected to be let in"):
+            await wrong.post(BLOCKS, body, BATCH_TYPE)
         assert house.store.gateway(mine.id).next_seq == 0, "a question on another's topic reaches nobody"
         assert (await own.post(BLOCKS, body, BATCH_TYPE)).status == 200
         await own.close()
 
-    try:
-        served(work, Door(collector(house), Broker.of(f"mqtt://collector:pw%20collector@127.0.0.1:{found.port}")))
-    finally:
-        found.kill()
+    served(work, Door(collector(house), Broker.of(f"mqtt://collector:pw%20collector@127.0.0.1:{found.port}")))
 
 
 @pytest.mark.parametrize("url", ["http://broker", "mqtt://", "mqtt://broker/path", "mqtt://broker:port"])

@@ -32,6 +32,9 @@ def test_an_enrolment_that_cannot_be_used_is_told_and_measuring_goes_on(box, kit
     async def spoil(_):
         await asyncio.sleep(30)
         (made.state / "collector.json").write_text("{")
+        await asyncio.sleep(30)
+        sync = (await world.agents[-1].status())["sync"]
+        assert (sync["state"], sync["code"]) == ("no way", "CFG-101") and "collector.json" in sync["error"]
 
     world.run(119, spoil, enrolled=lambda: transport(made.state / "collector.json"))
     (made.state / "collector.json").unlink()

@@ -70,3 +70,11 @@ def test_a_value_that_the_meter_does_not_have_is_a_dash_and_a_number_has_no_unit
     ]
     lines = [line.strip() for line in commands._lines(held)]
     assert "volume - m3" in lines and "power_factor 0.943" in lines
+
+
+@pytest.mark.parametrize("language", ["zh", "en"])
+def test_why_nothing_is_delivered_is_said_with_its_remedy(box, kit, monkeypatch, language):
+    monkeypatch.setenv("TANMETER_LANG", language)
+    sync = {"state": "unreachable", "error": "mqtts://b: certificate expired", "code": "SYN-503"}
+    said = "\n".join(commands._lines(told(box, kit) | {"sync": sync}))
+    assert "certificate expired" in said and messages.remedy("SYN-503", language) in said
