@@ -15,7 +15,8 @@ from edge.clock import SYNCHRONISED, TECHNICIAN, Clock
 from edge.control import ask
 from edge.doctor_box import box_checks
 from edge.finding import Check, bad, tried
-from edge.transport import transport
+from edge.mqtt import MqttTransport
+from edge.transport import Transport, transport
 from protocols.errors import (
     ClockError,
     ConfigError,
@@ -26,9 +27,14 @@ from protocols.errors import (
     TanmeterError,
     UnreachableError,
 )
+from protocols.record.cose import NAMES
+from protocols.record.enrolment import open_enrolment
 
 ROOM_BYTES = 256 << 20
 CONNECT_S = 3
+FRESH_BYTES = 32
+ASKER = "-doctor"
+"""Under this name it asks beside the agent, whose connection to the broker stays."""
 
 
 async def examine(state: Path, clock: Clock) -> list[Check]:
@@ -39,19 +45,28 @@ async def examine(state: Path, clock: Clock) -> list[Check]:
         held = config.load(state)
         number, digest = held.in_force.name
         checks.append(Check("configuration", "", True, f"{number} {digest.hex()[:16]}"))
+        checks.append(tried("signs", partial(_signs, held)))
     except TanmeterError as error:
         checks.append(bad("configuration", "", error))
     checks += [_disk(state), _clock(clock)]
     if held is not None:
         checks += [*_ports(held), *_load(held)]
         checks += box_checks(held, _status(state / config.SOCKET), clock.utc_ms())
-        checks.append(await _collector(held))
+        checks += await _delivery(held)
     checks.append(tried("agent", partial(_agent, state / config.SOCKET)))
     return checks
 
 
 def _key(path: Path) -> str:
     return keys.load(path).public.id.hex()
+
+
+def _signs(held: config.EdgeConfig) -> str:
+    """Whether what the key signs now is believed by who holds the key that was enrolled; SignatureError."""
+    fresh = os.urandom(FRESH_BYTES)
+    enrolled = open_enrolment(held.enrolment).key
+    enrolled.verify(held.key.sign(fresh), fresh)
+    return f"{NAMES[enrolled.algorithm]} {enrolled.kid.hex()}"
 
 
 def _status(path: Path) -> dict[str, Any] | None:
@@ -151,18 +166,39 @@ def _port(port: Port) -> str:
     return str(path.resolve())
 
 
-async def _collector(held: config.EdgeConfig) -> Check:
-    link = transport(held.state / config.COLLECTOR)
+async def _delivery(held: config.EdgeConfig) -> list[Check]:
+    """Whether the broker lets us in, where there is one, and whether a collector answers."""
+    try:
+        link = transport(held.state / config.COLLECTOR, ASKER)
+    except ConfigError as error:
+        return [bad("collector", "", error)]
     if held.collector is None or link is None:
-        error = UnreachableError("not enrolled, expected an enrolment: `tanmeter site enrol`")
-        return bad("collector", "", error)
+        found = UnreachableError("not enrolled, expected an enrolment: `tanmeter site enrol`")
+        return [bad("collector", "", found)]
+    try:
+        if not isinstance(link, MqttTransport):
+            return [await _collector(link, held.collector.url)]
+        broker = await _broker(link)
+        return [broker, await _collector(link, held.collector.url)] if broker.ok else [broker]
+    finally:
+        await link.close()
+
+
+async def _broker(link: MqttTransport) -> Check:
+    """Connection, TLS, login, and the right to hear our answers."""
+    try:
+        return Check("broker", "", True, await link.join())
+    except UnreachableError as error:
+        return bad("broker", "", error)
+
+
+async def _collector(link: Transport, url: str) -> Check:
+    """Whether it answers a question of ours; over MQTT the broker's leave to ask and to hear is in that."""
     try:
         answer = await link.post("/v1/blocks", b"", "application/tanmeter-batch")
     except UnreachableError as error:
         return bad("collector", "", error)
-    finally:
-        await link.close()
     if b'"code":"' not in answer.body.replace(b" ", b""):
-        found = f"{held.collector.url}: status {answer.status} without a word of a collector, expected its answer"
+        found = f"{url}: status {answer.status} without a word of a collector, expected its answer"
         return bad("collector", "", UnreachableError(found))
-    return Check("collector", "", True, held.collector.url)
+    return Check("collector", "", True, url)

@@ -4,13 +4,18 @@ import asyncio
 import os
 import sqlite3
 import time
+from dataclasses import replace
 
 import pytest
+import typer
 
-from edge import config, doctor, doctor_box
+from edge import commands, config, doctor, doctor_box
 from edge.clock import SystemClock
+from edge.finding import doubt
 from edge.software import installed
 from protocols import messages
+from protocols.errors import SignatureError
+from protocols.record.cose import PrivateKey
 
 WELL = {"outbox": {"days_left": 400.0}, "software": {"sha256": installed()[1].hex()}}
 DAY_MS = 86_400_000
@@ -121,3 +126,23 @@ def test_they_are_among_the_doctors_checks(measured):
     found = asyncio.run(doctor.examine(measured.state, SystemClock()))
     assert {"fsync", "store", "watermark", "service", "receipt"} <= {check.name for check in found}
     assert all(messages.text(f"edge.doctor.{check.name}", "en", port=check.subject) for check in found)
+
+
+def test_a_key_that_signs_what_nobody_believes_is_found(measured):
+    held = config.load(measured.state)
+    assert doctor._signs(held).startswith("Ed25519 ")
+    with pytest.raises(SignatureError):
+        doctor._signs(replace(held, key=PrivateKey.generate()))
+
+
+@pytest.mark.parametrize("language", ["zh", "en"])
+def test_what_has_no_code_has_a_next_action_too(language, monkeypatch, capsys, tmp_path):
+    monkeypatch.setenv("TANMETER_LANG", language)
+
+    async def examine(state, clock):
+        return [doubt("days", "12")]
+
+    monkeypatch.setattr(doctor, "examine", examine)
+    with pytest.raises(typer.Exit):
+        commands.doctor(tmp_path)
+    assert messages.text("edge.doctor.days_remedy", language) in capsys.readouterr().out
