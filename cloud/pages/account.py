@@ -270,6 +270,8 @@ class LineView:
     """
 
     line: Line
+    name: str
+    item: str
     reference: str
     repeats: bool
     worked: str
@@ -284,6 +286,8 @@ def line_view(version: Version, line: Line, increments: Sequence[Mapping[str, An
     known = methods.builtin().get(line.method)
     return LineView(
         line=line,
+        name=name_of(line, lang),
+        item=item_of(line, lang),
         reference=version.reference,
         repeats=plain(replayed.tonnes(line, replayed.values(line))) == line.tco2e,
         worked=worked.formula(line),
