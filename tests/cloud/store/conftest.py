@@ -1,6 +1,7 @@
 """A gateway in the hand of a test: it has keys, signs what it is told to, and keeps its own chain."""
 
 import hashlib
+import tomllib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -71,11 +72,15 @@ def site_toml(ratios: str = RATIO) -> bytes:
 
 @dataclass
 class Box:
-    """A gateway with two meters asked every 10 s. ``energy``: the register of the first, in hundredths of kWh."""
+    """A gateway with two meters asked every 10 s. ``energy``: the register of the first, in hundredths of kWh.
+
+    Or one with other meters: ``site`` and ``profile``, all of one model.
+    """
 
     key: PrivateKey = field(default_factory=PrivateKey.generate)
     technician: PrivateKey = field(default_factory=PrivateKey.generate)
     site: bytes = field(default_factory=site_toml)
+    profile: bytes = PROFILE
     epoch: int = 0
     seq: int = 0
     boot: int = 1
@@ -95,7 +100,12 @@ class Box:
 
     @property
     def profiles(self) -> list[bytes]:
-        return [PROFILE]
+        return [self.profile]
+
+    @property
+    def model(self) -> str:
+        """The id of the profile."""
+        return str(tomllib.loads(self.profile.decode())["id"])
 
     def request(self, **changes: Any) -> bytes:
         fields: dict[str, Any] = {
@@ -112,13 +122,13 @@ class Box:
         return sign_enrolment(Enrolment(**{**fields, **changes}), self.key)
 
     def signed_config(self, number: int, site: bytes, previous: bytes) -> bytes:
-        profiles = (("two-points", hashlib.sha256(PROFILE).digest()),)
+        profiles = ((self.model, hashlib.sha256(self.profile).digest()),)
         return sign_site(SiteConfig(number, previous, site, profiles, 0), self.technician)
 
     def use(self, envelope: bytes, number: int, site: bytes) -> None:
         """Name this configuration from the next block on."""
         self.configuration = (number, siteconfig.digest(envelope))
-        self.installation: Installation = install(site, {"two-points": PROFILE})
+        self.installation: Installation = install(site, {self.model: self.profile})
 
     def invited(self, store: Store, site: str | None = None, now: int = NOON) -> str:
         """A code that is good for an hour."""
@@ -128,7 +138,7 @@ class Box:
         return code.format()
 
     def enrol(self, store: Store, now: int = NOON) -> bytes:
-        return store.enrol(self.invited(store, None, now), self.enrolment, self.config, [PROFILE], now)
+        return store.enrol(self.invited(store, None, now), self.enrolment, self.config, self.profiles, now)
 
     def reply(self, device: int, energy: int, power: int = 6_000) -> bytes:
         body = bytes([device + 1, 3, 6]) + energy.to_bytes(4) + power.to_bytes(2, signed=True)

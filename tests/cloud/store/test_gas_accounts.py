@@ -1,6 +1,5 @@
 """A gas meter with pressure and temperature beside its counter: from signed blocks to normal cubic metres."""
 
-import hashlib
 from decimal import Decimal
 from typing import Any
 
@@ -13,10 +12,8 @@ from cloud.accounting.conditions import Conditions
 from cloud.accounting.subject import ZONE
 from cloud.gauges import conditions
 from cloud.store import Store
-from drivers.installation import install
 from protocols import modbus
 from protocols.errors import ActivityError, ConfigError, UnitError
-from protocols.record.siteconfig import SiteConfig, digest, sign_site
 
 QUARTER = 900_000
 PROFILE = b"""
@@ -73,30 +70,20 @@ symbol = "FC"
 MEASURED = 'pressure = "pressure"\ntemperature = "temperature"\natmosphere_kpa = "100"\nceiling = "1000 Nm3"'
 
 
+def answer(volume: int, pressure: int) -> bytes:
+    body = bytes([1, 3, 8]) + volume.to_bytes(4) + pressure.to_bytes(2) + (273).to_bytes(2)
+    return body + modbus.crc(body).to_bytes(2, "little")
+
+
 @pytest.fixture
 def gas(make_box: Any, store: Store) -> Any:
     """A gateway whose meter counts a m3 a minute at 400 kPa and 27.3 ℃; in its fourth quarter without pressure."""
 
-    class Gas(make_box):  # type: ignore[misc]
-        def use(self, envelope: bytes, number: int, site: bytes) -> None:
-            self.configuration = (number, digest(envelope))
-            self.installation = install(site, {"gas-meter": PROFILE})
-
-        def signed_config(self, number: int, site: bytes, previous: bytes) -> bytes:
-            named = (("gas-meter", hashlib.sha256(PROFILE).digest()),)
-            return sign_site(SiteConfig(number, previous, site, named, 0), self.technician)
-
-        def answer(self, volume: int, pressure: int) -> bytes:
-            body = bytes([1, 3, 8]) + volume.to_bytes(4) + pressure.to_bytes(2) + (273).to_bytes(2)
-            return body + modbus.crc(body).to_bytes(2, "little")
-
-    box = Gas(site=SITE)
-    store.enrol(box.invited(store), box.enrolment, box.config, [PROFILE], box.utc)
+    box = make_box(site=SITE, profile=PROFILE)
+    box.enrol(store, box.utc)
     times = list(range(50, QUARTER, 60_000))
     for quarter in range(8):
-        replies = [
-            box.answer(100_000 + 100 * (15 * quarter + index), 2000 if quarter == 3 else 300) for index in range(15)
-        ]
+        replies = [answer(100_000 + 100 * (15 * quarter + index), 2000 if quarter == 3 else 300) for index in range(15)]
         store.append([box.block(QUARTER, [box.chunk(0, times, replies)])], box.utc + 1000)
     return box
 

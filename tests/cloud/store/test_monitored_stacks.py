@@ -1,6 +1,5 @@
 """A flue-gas monitor beside the fuel of its stack: the mass comes from the signed record, the lock minds it."""
 
-import hashlib
 from decimal import Decimal
 from typing import Any
 
@@ -9,10 +8,8 @@ import pytest
 from cloud import accounts, activities, cross_checks, subjects
 from cloud.accounting import bundle
 from cloud.store import Store
-from drivers.installation import install
 from protocols import modbus
 from protocols.errors import ConfigError, LockedError
-from protocols.record.siteconfig import SiteConfig, digest, sign_site
 
 HOUR, QUARTER = 3_600_000, 900_000
 DAY = "2026-10-03"
@@ -86,27 +83,18 @@ MADE = Decimal("242.101")
 
 @pytest.fixture
 def stack(make_box: Any, store: Store) -> Any:
-    """A gateway with a monitor; ``day(kg_per_hour, hours)`` fills the first hours of the day."""
-
-    class Stack(make_box):  # type: ignore[misc]
-        def use(self, envelope: bytes, number: int, site: bytes) -> None:
-            self.configuration = (number, digest(envelope))
-            self.installation = install(site, {"stack-monitor": PROFILE})
-
-        def signed_config(self, number: int, site: bytes, previous: bytes) -> bytes:
-            named = (("stack-monitor", hashlib.sha256(PROFILE).digest()),)
-            return sign_site(SiteConfig(number, previous, site, named, 0), self.technician)
-
-        def day(self, rate: int, hours: int = 25) -> None:
-            body = bytes([1, 3, 6]) + rate.to_bytes(4) + (11).to_bytes(2)
-            reply = body + modbus.crc(body).to_bytes(2, "little")
-            times = list(range(0, HOUR, QUARTER))
-            frames = [self.block(HOUR, [self.chunk(0, times, [reply] * 4)]) for _ in range(hours)]
-            store.append(frames, self.utc + 1000)
-
-    box = Stack(site=SITE, utc=accounts.period_of(DAY).start)
-    store.enrol(box.invited(store, None, box.utc), box.enrolment, box.config, [PROFILE], box.utc)
+    """A gateway with a monitor, from the midnight on that begins the day."""
+    box = make_box(site=SITE, profile=PROFILE, utc=accounts.period_of(DAY).start)
+    box.enrol(store, box.utc)
     return box
+
+
+def measure(store: Store, box: Any, rate: int, hours: int = 25) -> None:
+    """The next hours, a sample of so many kg/h each quarter."""
+    body = bytes([1, 3, 6]) + rate.to_bytes(4) + (11).to_bytes(2)
+    reply = body + modbus.crc(body).to_bytes(2, "little")
+    times = list(range(0, HOUR, QUARTER))
+    store.append([box.block(HOUR, [box.chunk(0, times, [reply] * 4)]) for _ in range(hours)], box.utc + 1000)
 
 
 def closed(store: Store, box: Any, lines: str = '["24-01"]', spread: str = "5", more: str = "") -> Any:
@@ -128,7 +116,7 @@ def ids(store: Store, version: Any) -> list[tuple[str, str]]:
 )
 def test_measured_mass_comes_from_the_record(store: Store, stack: Any, rate: int, expected: Any) -> None:
     """10 t/h is 240 t beside 242.1 t; U95 of the coal is 3.2 %, of the monitor 5 %."""
-    stack.day(rate)
+    measure(store, stack, rate)
     version = closed(store, stack)
     (found,) = cross_checks.stacks(store, version.content)
     assert found.measured is not None and found.measured.tonnes == Decimal(rate) * 24 / 1000 and not found.missing
@@ -137,7 +125,7 @@ def test_measured_mass_comes_from_the_record(store: Store, stack: Any, rate: int
 
 
 def test_a_stack_that_says_otherwise_is_not_locked(store: Store, stack: Any) -> None:
-    stack.day(20_000)
+    measure(store, stack, 20_000)
     version = closed(store, stack)
     with pytest.raises(LockedError, match=r"check\.flue-gas: DA001"):
         accounts.lock(store, version.reference, ["Li", "Wang"], stack.utc, closure="exceptions")
@@ -145,7 +133,7 @@ def test_a_stack_that_says_otherwise_is_not_locked(store: Store, stack: Any) -> 
 
 def test_what_was_not_measured_makes_the_mass_wide_and_too_little_is_no_comparison(store: Store, stack: Any) -> None:
     """71 of 96 quarters of an hour at 20 t/h: 480 t, 125 t of it as uncertain as they are large, and 5 % of all."""
-    stack.day(20_000, 18)
+    measure(store, stack, 20_000, 18)
     version = closed(store, stack)
     (found,) = cross_checks.stacks(store, version.content)
     assert found.measured is not None and found.measured.half is not None
@@ -157,7 +145,7 @@ def test_what_was_not_measured_makes_the_mass_wide_and_too_little_is_no_comparis
 
 
 def test_a_monitor_that_is_bound_wrongly_is_named(store: Store, stack: Any) -> None:
-    stack.day(10_000)
+    measure(store, stack, 10_000)
     version = closed(store, stack, lines='["24-02"]')
     (found,) = cross_checks.findings(store, version.content)
     assert (found.id, found.severity) == ("unmatched", "block") and "24-02" in found.figures["text"]
