@@ -18,10 +18,11 @@ from decimal import Decimal
 from pathlib import Path
 
 from cloud import accounts, activities, reaccounting, subjects
-from cloud.accounting import bundle, calculate, factors
+from cloud.accounting import calculate, factors
+from cloud.accounting import library as libraries
 from cloud.accounting import method as methods
-from cloud.accounting.bundle import Library
 from cloud.accounting.calculate import Entry, Given, Programme
+from cloud.accounting.library import Library
 from cloud.accounting.metered import metered
 from cloud.accounting.units import Quantity, unit
 from cloud.intervals import INTERVAL_MS, Interval, Register
@@ -58,7 +59,7 @@ def main() -> None:
 
 def _year_again(folder: Path, count: int) -> None:
     with Store(folder / "collector.db", PrivateKey.generate()) as store:
-        library = bundle.library()
+        library = libraries.build()
         began = time.process_time()
         _fill(store, library, count)
         filled = time.process_time() - began

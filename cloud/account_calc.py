@@ -13,6 +13,7 @@ from cloud.accounting.calculate import Entry
 from cloud.accounting.draw import Drawn, draw
 from cloud.accounting.factors import NATIONAL, Basis, FactorSet
 from cloud.accounting.inventory import Inventory, Kind
+from cloud.accounting.library import Library
 from cloud.accounting.method import GwpSet, Method
 from cloud.accounting.period import Period
 from cloud.accounting.subject import ZONE, Subject
@@ -103,7 +104,7 @@ def _draw(file: ActivityFile, method: Method, period: Period, asked: Asked, entr
         basis=asked.basis or _basis(file),
         gwp=asked.gwp,
     )
-    return draw(subject, method, period, factor_set(asked.factors), Drawn(entries, period.end))
+    return draw(subject, method, period, Library(factor_set(asked.factors), {}), Drawn(entries, period.end))
 
 
 def _basis(file: ActivityFile) -> Basis:

@@ -5,12 +5,13 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from cloud import account_show, accounts, activities, metering, subjects
-from cloud.accounting import factors, feeds, replayed
+from cloud.accounting import feeds, overrides, replayed
 from cloud.accounting import method as methods
-from cloud.accounting.bundle import Library
+from cloud.accounting.factors import FactorSet
 from cloud.accounting.feeds import Place
 from cloud.accounting.interval_text import digest
 from cloud.accounting.inventory import Version
+from cloud.accounting.library import Library
 from cloud.accounting.line import Activity, Line
 from cloud.accounting.period import stamp
 from cloud.accounting.subject import ZONE, Subject
@@ -54,41 +55,43 @@ def _content(version: Version) -> Check:
 
 def _inputs(store: Store, library: Library, version: Version) -> Iterator[Check]:
     content = version.content
-    yield _method(version)
-    yield _factors(library, version)
     try:
         subject = subjects.file_subject(store, content.subject_sha256, content.subject)
-        yield Check("subject", "held")
     except TanmeterError as error:
         yield Check("subject", "failed", str(error))
         return
+    yield from _chosen(library, subject, version)
+    yield Check("subject", "held")
     for line in content.lines:
         for activity in line.activities:
             yield _activity(store, subject, version, line, activity)
 
 
-def _method(version: Version) -> Check:
+def _chosen(library: Library, subject: Subject, version: Version) -> Iterator[Check]:
+    """Method, parameter sets and grid factors as they are chosen now; another set beside them changes nothing."""
     content = version.content
+    days = accounts.period_of(content.period.id).days()
     try:
-        known = methods.get(content.method)
-    except MethodError as error:
-        return Check("method", "later", str(error))
-    sets = {one.id: one.sha256 for one in known.sets}
-    same = (known.sha256, sets) == (content.method_sha256, content.parameter_sets)
-    return Check("method", "held" if same else "later", "" if same else f"found {known.sha256} and its sets now")
+        used = overrides.in_use(library, subject, methods.get(content.method), *days)
+    except (MethodError, FactorError) as error:
+        yield Check("method", "later", str(error))
+        return
+    same = (used.method.sha256, dict(used.sets)) == (content.method_sha256, content.parameter_sets)
+    found = "" if same else f"found {used.method.sha256} and its sets now"
+    yield Check("method", "held" if same else "later", found)
+    yield _factors(used.factors, version)
 
 
-def _factors(library: Library, version: Version) -> Check:
-    """Every grid factor as it is held; another set beside it changes nothing of what was used."""
+def _factors(known: FactorSet, version: Version) -> Check:
     for line in version.content.lines:
         for used in line.parameters:
-            if used.tier in ("regional", "national"):
+            if used.grid:
                 try:
-                    known: factors.Factor = library.factors.get(used.id)
+                    value = known.get(used.id).value
                 except FactorError as error:
                     return Check("factors", "failed", str(error))
-                if known.value != used.value:
-                    return Check("factors", "failed", f"{used.id}: found {used.value}, expected {known.value}")
+                if value != used.value:
+                    return Check("factors", "failed", f"{used.id}: found {used.value}, expected {value}")
     return Check("factors", "held")
 
 

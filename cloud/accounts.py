@@ -15,11 +15,11 @@ from cloud.accounting import draw as drawing
 from cloud.accounting import effects, feeds, inventory
 from cloud.accounting import method as methods
 from cloud.accounting import period as periods
-from cloud.accounting.bundle import Library
 from cloud.accounting.checks import Finding, blocking
 from cloud.accounting.draw import Drawn, draw
 from cloud.accounting.electricity import MISSING, OPEN
 from cloud.accounting.inventory import Closure, Inventory, Version
+from cloud.accounting.library import Library
 from cloud.accounting.line import State
 from cloud.accounting.period import Period
 from cloud.accounting.sameness import named
@@ -63,7 +63,7 @@ def content(store: Store, library: Library, subject: str, period: Period, now: i
     entries = (*feeds.entries(fed), *activities.entries(store, held.subject, method, period))
     reasons = tuple(feeds.reasons(fed, period, until))
     drawn = Drawn(entries, until, feeds.coverage(fed), feeds.filled(fed), reasons)
-    return draw(held.subject, method, period, library.factors, drawn, subject_sha256=held.sha256), as_of
+    return draw(held.subject, method, period, library, drawn, subject_sha256=held.sha256), as_of
 
 
 def live(store: Store, library: Library, subject: str, period: Period, now: int) -> Version:

@@ -13,8 +13,8 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from cloud import account_proof, account_show, accounts, factor_shelf, problem, query, subjects
 from cloud.accounting import effects, worked
-from cloud.accounting.bundle import Library
 from cloud.accounting.inventory import Version
+from cloud.accounting.library import Library
 from cloud.accounting.line import State
 from cloud.api_record import Nothing
 from cloud.collector import Collector, Held

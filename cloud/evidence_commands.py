@@ -115,6 +115,10 @@ def _report(report: "account_check.Report", as_json: bool) -> None:
         return
     for check in report.checks:
         typer.echo(f"{messages.text(f'account.check.{check.name}', _language())}: {check.count}")
+    for name, one in report.signed:
+        typer.echo(messages.text(f"factor.signed.{one.how}", _language(), file=name, by=one.by, kid=one.kid))
+    for name in report.foreign:
+        typer.echo(messages.text("account.check.foreign", _language(), file=name))
     typer.echo(
         f"{report.version.reference}  {report.version.content.totals.total:f} tCO2e  SHA-256 {report.version.digest}"
     )

@@ -13,8 +13,9 @@ from rich.table import Table
 
 from cloud import factor_shelf
 from cloud.accounting import bundle
-from cloud.accounting.bundle import Bundle, Library
+from cloud.accounting.bundle import Bundle
 from cloud.accounting.factors import Factor
+from cloud.accounting.library import Library
 from cloud.accounting.parameters import Parameter
 from protocols import messages
 from protocols.errors import ConfigError, FactorError

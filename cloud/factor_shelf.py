@@ -3,7 +3,10 @@
 from pathlib import Path
 
 from cloud.accounting import bundle
-from cloud.accounting.bundle import Bundle, Library
+from cloud.accounting import library as libraries
+from cloud.accounting import method as methods
+from cloud.accounting.bundle import Bundle
+from cloud.accounting.library import Library
 from protocols.errors import ConfigError, StoreError
 from protocols.record.cose import PublicKey
 
@@ -13,10 +16,12 @@ FOLDER = "factors"
 def keep(data: Path, envelope: bytes, key: PublicKey) -> Bundle:
     """Check the bundle against its publisher's key and all that is held, and keep it; the same one again is no error.
 
-    SignatureError, ConfigError, FactorError say why it is not taken.
+    What it adopts must be held here, to the byte. SignatureError, ConfigError, FactorError say why it is not taken.
     """
     found = bundle.open_bundle(envelope, key)
-    bundle.library((*held(data), found))
+    others = [one for one in held(data) if one.digest != found.digest]
+    beside = libraries.build((*others, found))
+    libraries.check(beside, methods.builtin(), found.adoptions)
     folder = data / FOLDER
     try:
         folder.mkdir(exist_ok=True)
@@ -41,7 +46,13 @@ def held(data: Path) -> list[Bundle]:
 
 def library(data: Path | None) -> Library:
     """The built-in library, and beside it what the collector in ``data`` holds."""
-    return bundle.library(held(data) if data is not None and (data / FOLDER).is_dir() else ())
+    return libraries.build(held(data) if data is not None and (data / FOLDER).is_dir() else ())
+
+
+def envelope(data: Path, digest: str) -> tuple[bytes, bytes]:
+    """A bundle that is held, as it came, and its publisher's public key (PEM)."""
+    file = data / FOLDER / f"{digest}.cose"
+    return file.read_bytes(), file.with_suffix(".key").read_bytes()
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -17,7 +17,8 @@ from cloud.accounting import blocks
 from cloud.accounting import method as methods
 from cloud.accounting.block import ITEM, Block, Slot
 from cloud.accounting.method import GRID, Method, Row
-from cloud.accounting.parameters import Parameter, Standing
+from cloud.accounting.parameters import Parameter
+from cloud.accounting.standing import Standing
 from protocols import messages
 
 method = typer.Typer(no_args_is_help=True, add_completion=False)

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from cloud import accounts, subjects
 from cloud.accounting import method as methods
 from cloud.accounting import restated
-from cloud.accounting.bundle import Library
 from cloud.accounting.calculate import Known
 from cloud.accounting.inventory import Version
+from cloud.accounting.library import Library
 from cloud.rows import JournalRow
 from cloud.store import Store
 from protocols.errors import AccountError, FactorError, MethodError, UnitError
@@ -54,5 +54,5 @@ def _again(store: Store, library: Library, version: Version, now: int, shared: K
     """The version after this one, None when it says the same."""
     content = version.content
     held = subjects.file_subject(store, content.subject_sha256, content.subject)
-    found = restated.redrawn(content, held, methods.get(content.method), library.factors, shared)
+    found = restated.redrawn(content, held, methods.get(content.method), library, shared)
     return None if found.digest == version.digest else accounts.minted(found, version, version.as_of, now)

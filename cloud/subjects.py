@@ -5,7 +5,8 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from cloud.accounting import headline, membership
+from cloud import factor_shelf
+from cloud.accounting import headline, membership, overrides
 from cloud.accounting import method as methods
 from cloud.accounting import subject as files
 from cloud.accounting.subject import Subject
@@ -37,8 +38,11 @@ def take(store: Store, name: str, source: bytes, *, by: str, now: int) -> list[H
     membership.of(
         [*(one.subject for one in listing(store) if one.subject.id not in file.subjects), *file.subjects.values()]
     ).check()
+    library = factor_shelf.library(store.path.parent)
     for subject in file.subjects.values():
         _frozen(store, subject)
+        for index, override in enumerate(subject.factors):
+            overrides.known(library, override, f"{name}: subject {subject.id}: factors[{index}]")
         if subject.method:
             for method in methods.editions(subject.method):
                 files.bind(subject, method)

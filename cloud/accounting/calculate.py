@@ -5,17 +5,19 @@ from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from decimal import Decimal
 
-from cloud.accounting import blocks, gwp, prepared
+from msgspec import UNSET
+
+from cloud.accounting import blocks, gwp, prepared, standing
 from cloud.accounting.block import ITEM, Block, Slot
-from cloud.accounting.factors import NATIONAL, Basis, FactorSet, resolve
+from cloud.accounting.factors import NATIONAL, Basis, Factor, FactorSet, resolve
 from cloud.accounting.line import PLACES, Activity, Grade, Line, Used
 from cloud.accounting.method import GRID, Method, Row
-from cloud.accounting.parameters import copied
+from cloud.accounting.parameters import Parameter, copied
 from cloud.accounting.reductions import Ledger, claim
 from cloud.accounting.sameness import named
 from cloud.accounting.statement import plain
 from cloud.accounting.units import ARITHMETIC, Quantity, Unit, unit
-from protocols.errors import ActivityError, MethodError
+from protocols.errors import ActivityError, FactorError, MethodError
 
 DRAFT_METHOD = "method.draft"
 DRAFT_FACTOR = "factor.draft"
@@ -73,20 +75,29 @@ class Programme:
     gwp_set: str = ""
 
 
+Bound = tuple[Used, Unit, tuple[str, ...]]
+"""What a binding resolves to, its unit, and why it is provisional."""
+Days = tuple[date | None, date | None]
+"""What it is valid for: half open, open where None."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Source:
     """A row for one item and year with all that does not depend on the entry.
 
-    ``makers``: by symbol and unit of an only activity, what makes its lines in bulk, or how often it was met so far;
-    ``days``: those that were checked.
+    ``refused``: why a symbol has no value of its own, for whoever does not bring one; ``limits``: days of those whose
+    validity ends; ``makers``: by symbol and unit of an only activity, what makes its lines in bulk, or how often it
+    was met so far; ``days``: those that were checked.
     """
 
     row: Row
     block: Block
     gas: str
     leaf: str
-    bound: Mapping[str, tuple[Used, Unit, tuple[str, ...]]]
+    bound: Mapping[str, Bound]
     potential: Decimal
+    refused: Mapping[str, FactorError]
+    limits: Mapping[str, Days]
     makers: dict[tuple[str, str], prepared.Make | int] = field(default_factory=dict)
     days: dict[tuple[date, date], tuple[str, str]] = field(default_factory=dict)
 
@@ -104,7 +115,14 @@ def lines(
 
     ``shared``: where many accounts are drawn up in a row, what is worked out for one of them serves the others.
     """
-    context = (method.sha256, programme.factors.sha256, programme.region, programme.basis, programme.gwp_set)
+    context = (
+        method.sha256,
+        method.under,
+        programme.factors.sha256,
+        programme.region,
+        programme.basis,
+        programme.gwp_set,
+    )
     known = {} if shared is None else shared.setdefault(context, {})
     seen: dict[tuple[str, str, str], list[tuple[date, date]]] = {}
     ledger: Ledger = {}
@@ -191,12 +209,23 @@ def _once(row: Row, entry: Entry, taken: _Taken) -> None:
 
 def _source(method: Method, entry: Entry, programme: Programme) -> _Source:
     row = method.row(entry.row)
+    if row.status == "RETIRED":
+        instead = method.retired.get(row.row, "another row")
+        raise MethodError(f"method {method.id}: found the row {row.row} retired, expected {instead}, in its place")
     if row.needs_item() and entry.item not in (items := method.items(row)):
         raise ActivityError(f"{_name(entry)}: found the item {entry.item!r}, expected one of {', '.join(items)}")
     if not row.needs_item() and entry.item:
         raise ActivityError(f"{_name(entry)}: found the item {entry.item!r}, expected none")
     gas = entry.item if row.gas == ITEM else row.gas
-    bound = {name: _used(method, reference, entry, programme, name) for name, reference in row.bind.items()}
+    bound, refused, limits = {}, {}, {}
+    for name, reference in row.bind.items():
+        try:
+            bound[name], days = _used(method, reference, entry, programme, name)
+        except FactorError as error:
+            refused[name] = error
+            continue
+        if days != (None, None):
+            limits[name] = days
     return _Source(
         row=row,
         block=blocks.block(row.block),
@@ -204,32 +233,41 @@ def _source(method: Method, entry: Entry, programme: Programme) -> _Source:
         leaf=_leaf(method, row, entry.item),
         bound=bound,
         potential=gwp.potential(programme.gwp_set or method.gwp, gas),
+        refused=refused,
+        limits=limits,
     )
 
 
-def _used(
-    method: Method, reference: str, entry: Entry, programme: Programme, symbol: str
-) -> tuple[Used, Unit, tuple[str, ...]]:
-    """What a binding resolves to, its unit, and why it is provisional."""
+def _used(method: Method, reference: str, entry: Entry, programme: Programme, symbol: str) -> tuple[Bound, Days]:
+    """What a binding resolves to, and the days it is valid for; FactorError."""
     if reference == GRID:
         choice = resolve(programme.factors, programme.basis, programme.region, entry.start.year)
         factor = choice.factor
-        tier = "national" if factor.region == NATIONAL else "regional"
-        used = Used(symbol, factor.value, "tCO2/MWh", tier, factor.id, factor.id, factor.status, factor.notice)  # type: ignore[arg-type]
-        return used, unit("tCO2/MWh"), choice.reasons
+        used = _snapshot(symbol, factor, factor.value, "tCO2/MWh", factor.notice)
+        return (used, unit("tCO2/MWh"), choice.reasons), (factor.valid_from, factor.valid_until)
     found = method.parameter(reference, entry.item or None)
-    used = Used(
+    amount = found.quantity
+    used = _snapshot(symbol, found, amount.value, amount.unit.text, found.document)
+    reasons = (DRAFT_FACTOR,) * standing.provisional(found.status)
+    return (used, amount.unit, reasons), (found.valid_from, found.valid_until)
+
+
+def _snapshot(symbol: str, found: Factor | Parameter, value: Decimal, text: str, document: str) -> Used:
+    """A factor or parameter as a line keeps it; where it stands in for another one, or was adopted, with that."""
+    return Used(
         symbol=symbol,
-        value=found.quantity.value,
-        unit=found.quantity.unit.text,
-        tier="default",
+        value=value,
+        unit=text,
+        tier=found.tier,
         id=found.id,
         key=found.id,
         status=found.status,
-        document=found.document,
+        document=document,
         uncertainty=found.uncertainty,
+        set_sha256=found.sha256 if found.imported else UNSET,
+        over=found.over or UNSET,
+        adoption=found.adoption or UNSET,
     )
-    return used, found.quantity.unit, () if found.status == "REVIEWED" else (DRAFT_FACTOR,)
 
 
 def _leaf(method: Method, row: Row, item: str) -> str:
@@ -250,7 +288,7 @@ def _line(method: Method, source: _Source, entry: Entry, programme: Programme) -
     values, activities, used, reasons = _inputs(source, entry)
     mass = _mass(entry, block, block.formula.value(values))
     tco2e = ARITHMETIC.multiply(mass, source.potential)
-    if row.status != "REVIEWED" or method.status != "REVIEWED":
+    if standing.provisional(row.status) or standing.provisional(method.status):
         reasons[DRAFT_METHOD] = None
     return Line(
         id="/".join(part for part in (row.row, entry.item, entry.label) if part),
@@ -279,6 +317,7 @@ def _line(method: Method, source: _Source, entry: Entry, programme: Programme) -
         reasons=tuple(reasons),
         supplier=entry.supplier,
         proof=entry.proof,
+        adoptions=tuple(dict.fromkeys(by for one in (method.id, row.row) if (by := method.adopted.get(one)))) or UNSET,
     )
 
 
@@ -326,6 +365,8 @@ def _inputs(source: _Source, entry: Entry) -> Inputs:
             values[slot.name] = known.coherent(one.value)
             used.append(one)
             reasons.update(dict.fromkeys(why))
+        elif slot.name in source.refused:
+            raise source.refused[slot.name]
         elif slot.default is not None and slot.name not in source.row.given:
             values[slot.name] = slot.default
             used.append(_default(slot, variant, source.gas))
@@ -380,6 +421,9 @@ def _dated(source: _Source, entry: Entry) -> None:
         raise ActivityError(
             f"{_name(entry)}: found it across a new year, expected it cut there: each year has its factor"
         )
+    for name, days in source.limits.items():
+        if name not in entry.given:
+            standing.valid(source.bound[name][0].id, days, entry.start, entry.end)
 
 
 def _name(entry: Entry) -> str:

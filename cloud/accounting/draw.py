@@ -1,13 +1,17 @@
 """Draws an inventory up: a subject, a method, a period and all activity of it in, one content out. Pure."""
 
+import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date
 
-from cloud.accounting import calculate, inventory, offsets
+from msgspec import UNSET, UnsetType
+
+from cloud.accounting import calculate, factors, inventory, offsets, overrides, standing
 from cloud.accounting.calculate import Entry, Known, Programme
 from cloud.accounting.factors import FactorSet
 from cloud.accounting.inventory import Filled, Inventory
+from cloud.accounting.library import Library
 from cloud.accounting.line import Line
 from cloud.accounting.method import Method
 from cloud.accounting.period import Period, stamp
@@ -37,13 +41,14 @@ def draw(
     subject: Subject,
     method: Method,
     period: Period,
-    factors: FactorSet,
+    library: Library,
     drawn: Drawn,
     *,
     subject_sha256: str = "",
     shared: Known | None = None,
 ) -> Inventory:
-    """The inventory; MethodError for a method that is not in force, AccountError without any activity.
+    """The inventory, with what the subject chose from the library; MethodError for a method that is not in force,
+    AccountError without any activity.
 
     ActivityError, UnitError and FactorError say what does not fit in it. ``shared``: as in ``calculate.lines``.
     """
@@ -52,8 +57,9 @@ def draw(
             f"{subject.id}, {period.id}: found no activity, expected a meter that was read or a document"
         )
     _within(drawn.entries, method, period)
-    programme = Programme(subject.id, factors, subject.region, subject.basis, subject.gwp or "")
-    found = tuple(calculate.lines(method, sorted(drawn.entries, key=_order(method)), programme, shared))
+    used = overrides.in_use(library, subject, method, *period.days())
+    programme = Programme(subject.id, used.factors, subject.region, subject.basis, subject.gwp or "")
+    found = tuple(calculate.lines(used.method, sorted(drawn.entries, key=_order(method)), programme, shared))
     reasons = dict.fromkeys((*drawn.reasons, *(reason for line in found for reason in line.reasons)))
     if offsets.beyond(found):
         reasons[offsets.BEYOND] = None
@@ -68,8 +74,8 @@ def draw(
         method=method.id,
         edition=method.edition,
         method_sha256=method.sha256,
-        factor_set=factors.sha256,
-        parameter_sets={one.id: one.sha256 for one in method.sets},
+        factor_set=used.factors.sha256,
+        parameter_sets=dict(used.sets),
         basis=subject.basis,
         region=subject.region,
         gwp_set=subject.gwp or method.gwp,
@@ -80,6 +86,8 @@ def draw(
         reasons=tuple(reasons),
         filled=drawn.filled,
         subject_sha256=subject_sha256,
+        factor_files=_files(used.factors),
+        adoptions=_adoptions(found, library),
     )
 
 
@@ -91,6 +99,20 @@ def unconfirmed(content: Inventory) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*_of_lines(content.lines), *_of_the_whole(content))))
 
 
+def _files(known: FactorSet) -> dict[str, str] | UnsetType:
+    if known.sha256 == factors.builtin().sha256:
+        return UNSET
+    return {name: hashlib.sha256(source).hexdigest() for name, source in known.files.items()}
+
+
+def _adoptions(lines: Iterable[Line], library: Library) -> dict[str, str] | UnsetType:
+    """The adoptions that a line names, with their digests."""
+    named = {one.adoption for line in lines for one in line.parameters} | {
+        name for line in lines for name in line.adoptions or ()
+    }
+    return {one.id: one.sha256 for one in library.adoptions if one.id in named} or UNSET
+
+
 def _of_lines(lines: Iterable[Line]) -> Iterator[str]:
     for line in lines:
         for reason in line.reasons:
@@ -99,7 +121,7 @@ def _of_lines(lines: Iterable[Line]) -> Iterator[str]:
             elif reason == calculate.ESTIMATED:
                 yield f"{reason}: {line.id} {line.start}"
         for used in line.parameters:
-            if used.status == "DRAFT":
+            if standing.provisional(used.status):
                 yield f"{calculate.DRAFT_FACTOR}: {used.id}"
 
 

@@ -19,7 +19,6 @@ from cloud.accounting.units import Dimension, unit
 from drivers.quantity import EXACT
 
 _ZERO = Decimal(0)
-GRID_TIERS = ("regional", "national")
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +92,7 @@ def _steps(old: Line | None, new: Line | None, before: Inventory, after: Invento
     if _form(old) != _form(new):
         return _Steps(method=EXACT.subtract(new.tco2e, old.tco2e))
     activity = {one.symbol for one in (*old.activities, *new.activities)}
-    grid = {one.symbol for line in (old, new) for one in line.parameters if one.tier in GRID_TIERS}
+    grid = {one.symbol for line in (old, new) for one in line.parameters if one.grid}
     used = {**first, **{name: value for name, value in last.items() if name in activity}}
     alike = (old.gwp, old.sign) == (new.gwp, new.sign)
 
@@ -121,7 +120,7 @@ def _form(line: Line) -> tuple[str, str, Mapping[str, Dimension]]:
 
 
 def _vintage(line: Line) -> tuple[str, ...]:
-    return tuple(one.id for one in line.parameters if one.tier in GRID_TIERS)
+    return tuple(one.id for one in line.parameters if one.grid)
 
 
 def _sum(values: Iterable[Decimal]) -> Decimal:

@@ -12,6 +12,8 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from cloud.accounting import standing as words
+from cloud.accounting.standing import Quality, Standing, Status
 from drivers import toml
 from protocols.errors import ConfigError, FactorError
 
@@ -26,8 +28,10 @@ DRAFT = "factor.draft"
 class Factor:
     """One emission factor with the document it comes from. ``value`` is in ``unit`` (kgCO2/kWh, equal to tCO2/MWh).
 
-    ``status`` is TRANSCRIBED when public transcriptions of the notice agree, else DRAFT with the ``reason``.
-    ``file`` names the factor file that holds it.
+    ``status``: as in ``standing``, DRAFT with the ``reason``. ``row``: table or page. ``file`` names the factor file
+    that holds it, ``sha256`` is over that file. ``uncertainty``: half width of the 95 % range in percent, None where
+    no source gives one. ``imported``: it came in a bundle. ``over``: the id of the factor it stands in for,
+    ``adoption``: what raised its status.
     """
 
     id: str
@@ -36,7 +40,7 @@ class Factor:
     basis: Basis
     region: str
     data_year: int
-    status: Literal["TRANSCRIBED", "DRAFT"]
+    status: Status
     reason: str
     publisher: str
     notice: str
@@ -46,6 +50,31 @@ class Factor:
     zh: str
     en: str
     file: str
+    sha256: str = ""
+    standing: Standing = "confirmed"
+    row: str = ""
+    uncertainty: Decimal | None = None
+    valid_from: date | None = None
+    valid_until: date | None = None
+    replaced_by: str = ""
+    imported: bool = False
+    over: str = ""
+    adoption: str = ""
+
+    @property
+    def set(self) -> str:
+        """The id of the file that holds it, as an override and an adoption name it."""
+        return self.file.removesuffix(".toml")
+
+    @property
+    def tier(self) -> Quality:
+        """A factor of the whole country, or of a part of it."""
+        return "national" if self.region == NATIONAL else "regional"
+
+    @property
+    def place(self) -> tuple[Basis, str, int]:
+        """What exactly one factor is chosen by: basis, region and year."""
+        return self.basis, self.region, self.data_year
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,17 +110,21 @@ class Choice:
 def resolve(known: FactorSet, basis: Basis, region: str, year: int) -> Choice:
     """The factor of this basis and region for a year of activity: exactly one, or FactorError.
 
-    Where the year's own is not published, the newest earlier one, provisionally.
+    Where the year's own is not published, the newest earlier one, provisionally. One that is retired is refused with
+    what stands in its place, and never gives way to an earlier year.
     """
     fitting = [entry for entry in known.factors if (entry.basis, entry.region) == (basis, region)]
     newest = max((entry.data_year for entry in fitting if entry.data_year <= year), default=None)
     if newest is None:
         raise FactorError(f"{basis} factor of {region} for {year}: found none of {year} or before, expected one")
-    found = [entry for entry in fitting if entry.data_year == newest]
+    of_year = [entry for entry in fitting if entry.data_year == newest]
+    found = [entry for entry in of_year if entry.status != "RETIRED"]
+    if not found:
+        words.in_force(f"factor {of_year[0].id}", of_year[0].status, of_year[0].replaced_by)
     if len(found) > 1:
         names = " and ".join(entry.id for entry in found)
         raise FactorError(f"{basis} factor of {region} for {year}: found {names}, expected exactly one")
-    reasons = (EARLIER_YEAR,) * (newest < year) + (DRAFT,) * (found[0].status == "DRAFT")
+    reasons = (EARLIER_YEAR,) * (newest < year) + (DRAFT,) * words.provisional(found[0].status)
     return Choice(found[0], year, reasons)
 
 
@@ -111,6 +144,11 @@ def load(sources: Mapping[str, bytes]) -> FactorSet:
     return FactorSet(factors, hashlib.sha256(lines.encode()).hexdigest(), ordered)
 
 
+def over(name: str, source: bytes) -> str:
+    """The file that a file of grid factors stands in for where a subject says so, "" for one that stands for itself."""
+    return toml.load(source, _File, name).over or ""
+
+
 class _Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     id: Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9.-]+@[0-9]{4}$")]
     basis: Basis
@@ -118,8 +156,14 @@ class _Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     zh: str
     en: str
     value: str
-    status: Literal["TRANSCRIBED", "DRAFT"]
+    status: Status
     reason: str = ""
+    standing: Standing | None = None
+    row: str = ""
+    uncertainty: Annotated[str, msgspec.Meta(pattern=r"^[0-9]{1,4}(\.[0-9]{1,6})?$")] | None = None
+    valid_from: date | None = None
+    valid_until: date | None = None
+    replaced_by: str = ""
 
 
 class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -133,10 +177,12 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     url: str | None = None
     attachment_sha256: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}$")] | None = None
     absent: tuple[str, ...] = ()
+    over: Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9.-]*$")] | None = None
 
 
 def _read(name: str, source: bytes) -> Iterable[Factor]:
     document = toml.load(source, _File, name)
+    digest = hashlib.sha256(source).hexdigest()
     for index, entry in enumerate(document.factor):
         where = f"{name}: factor[{index}]"
         if not entry.id.endswith(f"@{document.data_year}"):
@@ -145,6 +191,9 @@ def _read(name: str, source: bytes) -> Iterable[Factor]:
             raise ConfigError(f"{where}.reason", repr(entry.reason), "a reason exactly when the status is DRAFT")
         if entry.region in document.absent:
             raise ConfigError(f"{where}.region", repr(entry.region), "a region that is not listed as absent")
+        standing: Standing = entry.standing or ("transcribed" if entry.status == "DRAFT" else "confirmed")
+        words.check(entry.status, standing, entry.replaced_by, where)
+        words.check_days(entry.valid_from, entry.valid_until, where)
         yield Factor(
             id=entry.id,
             value=_value(entry.value, f"{where}.value"),
@@ -162,6 +211,13 @@ def _read(name: str, source: bytes) -> Iterable[Factor]:
             zh=entry.zh,
             en=entry.en,
             file=name,
+            sha256=digest,
+            standing=standing,
+            row=entry.row,
+            uncertainty=None if entry.uncertainty is None else Decimal(entry.uncertainty),
+            valid_from=entry.valid_from,
+            valid_until=entry.valid_until,
+            replaced_by=entry.replaced_by,
         )
 
 

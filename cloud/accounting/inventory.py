@@ -77,8 +77,10 @@ class Filled(_Record, frozen=True):
 class Inventory(_Record, frozen=True):
     """What an account says and rests on. Equal inputs give equal bytes; the digest of a version is over them.
 
-    ``factor_set``: digest of the grid factors; ``parameter_sets``: of the method's sets, by id; ``subject_sha256``: of
-    the subject file. ``coverage``: readings held of those due at the meters that count. ``estimated``: share of the
+    ``factor_set``: digest of the grid factors; ``parameter_sets``: of the method's sets and those in their place, by
+    id; ``subject_sha256``: of the subject file. Only where it is so, and else not written: ``factor_files``, digest
+    of each file of grid factors by name, where they are not the built-in ones; ``adoptions``, of each that confirmed
+    something. ``coverage``: readings held of those due at the meters that count. ``estimated``: share of the
     emissions (by size, whatever their sign) that rests on filled gaps. ``reasons``: why it is provisional.
     """
 
@@ -105,6 +107,8 @@ class Inventory(_Record, frozen=True):
     filled: tuple[Filled, ...] = ()
     subject_sha256: str = ""
     engine: str = ENGINE
+    factor_files: dict[str, str] | msgspec.UnsetType = msgspec.UNSET
+    adoptions: dict[str, str] | msgspec.UnsetType = msgspec.UNSET
 
     @property
     def digest(self) -> str:

@@ -7,6 +7,7 @@ from typing import Literal
 import msgspec
 
 from cloud.accounting.method import Class
+from cloud.accounting.standing import Status
 
 ENGINE = "lines/1"
 """Changes whenever equal inputs would give another line."""
@@ -46,6 +47,9 @@ class Activity(_Record, frozen=True):
 class Used(_Record, frozen=True):
     """A parameter as it was used: a snapshot, not a reference. ``id`` names the set and symbol, or the document of a
     measured one; ``key`` is equal for lines whose parameter is the same thing (fully correlated).
+
+    Only where it is so, and else not written at all: ``set_sha256``, of an imported set the digest of its file;
+    ``over``, the id of the value that stepped back for it; ``adoption``, the one that raised its status.
     """
 
     symbol: str
@@ -54,9 +58,22 @@ class Used(_Record, frozen=True):
     tier: Tier
     id: str
     key: str
-    status: str
+    status: Status
     document: str
     uncertainty: Decimal | None = None
+    set_sha256: str | msgspec.UnsetType = msgspec.UNSET
+    over: str | msgspec.UnsetType = msgspec.UNSET
+    adoption: str | msgspec.UnsetType = msgspec.UNSET
+
+    @property
+    def grid(self) -> bool:
+        """Whether it is the electricity factor of a grid: chosen by basis, region and year."""
+        return self.tier in ("regional", "national") and ":" not in self.id
+
+    @property
+    def given(self) -> bool:
+        """Whether it came with the activity; every other one is looked up anew."""
+        return self.tier in ("measured", "supplier") and self.set_sha256 is msgspec.UNSET
 
 
 class Line(_Record, frozen=True):
@@ -64,7 +81,8 @@ class Line(_Record, frozen=True):
 
     ``start`` and ``end`` are days, half open, in the subject's zone. ``reasons``: message ids of what keeps it
     provisional. ``supplier``: who sold this heat or power, for elimination inside a boundary. ``proof``: the
-    certificate of green power, hydrogen or a reduction, used once in the whole city.
+    certificate of green power, hydrogen or a reduction, used once in the whole city. ``adoptions``: those that
+    confirmed the method or its row, not written where there is none.
     """
 
     id: str
@@ -94,6 +112,7 @@ class Line(_Record, frozen=True):
     engine: str = ENGINE
     supplier: str = ""
     proof: str = ""
+    adoptions: tuple[str, ...] | msgspec.UnsetType = msgspec.UNSET
 
     @property
     def meters(self) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ place in the report. Loading refuses a row whose units do not come out as a mass
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from functools import cache
 from importlib.resources import files
@@ -18,7 +18,8 @@ import msgspec
 from cloud.accounting import blocks, parameters
 from cloud.accounting.block import ITEM, Block
 from cloud.accounting.leaves import LEAVES
-from cloud.accounting.parameters import Item, ParameterSet, Status
+from cloud.accounting.parameters import Item, ParameterSet
+from cloud.accounting.standing import Status
 from cloud.accounting.units import unit
 from drivers import toml
 from protocols.errors import ConfigError, FactorError, MethodError, UnitError
@@ -113,7 +114,11 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 @dataclass(frozen=True, slots=True)
 class Method:
-    """A guideline in one edition. ``sha256`` is over its file; ``status`` is DRAFT unless its print was read."""
+    """A guideline in one edition. ``sha256`` is over its file; ``status`` is DRAFT unless its print was read.
+
+    What an account uses of it may differ from the file: ``adopted`` names the adoption that confirmed a row, or its
+    head under its own id, ``retired`` what stands in place of a row; ``under``: what it was put together under.
+    """
 
     id: str
     edition: str
@@ -133,6 +138,9 @@ class Method:
     sets: tuple[ParameterSet, ...]
     rows: Mapping[str, Row]
     sha256: str
+    adopted: Mapping[str, str] = field(default_factory=dict)
+    retired: Mapping[str, str] = field(default_factory=dict)
+    under: str = ""
 
     def why(self, language: str) -> str:
         """Why it stands as it stands, in a language where it is said in it, else in English."""
@@ -210,9 +218,14 @@ def load(name: str, source: bytes, sets: Mapping[str, ParameterSet]) -> Method:
         rows[row.row] = row
     held = tuple(sets[one] for one in document.parameters)
     method = _method(document, held, rows, hashlib.sha256(source).hexdigest())
-    for index, row in enumerate(document.row):
-        _check(method, row, f"{name}: row[{index}]")
+    check(method, name)
     return method
+
+
+def check(method: Method, name: str) -> None:
+    """ConfigError unless every row holds with the method's sets as they are; ``name``: of what is checked."""
+    for index, row in enumerate(method.rows.values()):
+        _check(method, row, f"{name}: row[{index}]")
 
 
 @cache

@@ -16,14 +16,12 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from cloud.accounting import standing as words
+from cloud.accounting.standing import Quality, Standing, Status
 from cloud.accounting.units import Quantity, unit
 from drivers import toml
 from protocols.errors import ConfigError, FactorError, UnitError
 
-Status = Literal["DRAFT", "REVIEWED", "RETIRED"]
-Standing = Literal["confirmed", "transcribed", "code-only", "memory"]
-"""confirmed: two sources agree. transcribed: one that names table or page. code-only: one program. memory: nothing
-seen."""
 Phase = Literal["solid", "liquid", "gas"]
 
 
@@ -31,6 +29,9 @@ Phase = Literal["solid", "liquid", "gas"]
 class Parameter:
     """One value of a set. ``id`` is ``<set>:<symbol>``; ``uncertainty`` is the half width of its 95 % range in percent,
     None where no source gives one.
+
+    ``row``: table or page of the document. ``imported``: it came in a bundle. ``sha256``: over the file of its set.
+    ``over``: the id of the value it stands in for, ``adoption``: what raised its status; both "" as a rule.
     """
 
     id: str
@@ -45,6 +46,22 @@ class Parameter:
     uncertainty: Decimal | None
     document: str
     edition: str
+    sha256: str = ""
+    publisher: str = ""
+    published: date | None = None
+    url: str | None = None
+    attachment_sha256: str | None = None
+    tier: Quality = "default"
+    basis: str = ""
+    region: str = ""
+    data_year: int | None = None
+    valid_from: date | None = None
+    valid_until: date | None = None
+    reason: str = ""
+    replaced_by: str = ""
+    imported: bool = False
+    over: str = ""
+    adoption: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +90,7 @@ class ParameterSet:
         found = self.values.get(symbol)
         if found is None:
             raise FactorError(f"parameter {symbol}: found none in set {self.id}, expected one")
-        if found.status == "RETIRED":
-            raise FactorError(f"parameter {found.id}: found it retired, expected one in force")
+        words.in_force(f"parameter {found.id}", found.status, found.replaced_by)
         return found
 
 
@@ -96,7 +112,15 @@ class _Value(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     en: str
     condition: str = ""
     sources: tuple[str, ...] = ()
-    uncertainty: str | None = None
+    uncertainty: Annotated[str, msgspec.Meta(pattern=r"^[0-9]{1,4}(\.[0-9]{1,6})?$")] | None = None
+    tier: Quality = "default"
+    basis: str = ""
+    region: str = ""
+    data_year: Annotated[int, msgspec.Meta(ge=1990, le=2100)] | None = None
+    valid_from: date | None = None
+    valid_until: date | None = None
+    reason: str = ""
+    replaced_by: str = ""
 
 
 class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -106,6 +130,11 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     document: str
     parameter: tuple[_Value, ...]
     item: tuple[_Item, ...] = ()
+    publisher: str = ""
+    published: date | None = None
+    url: str | None = None
+    attachment_sha256: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}$")] | None = None
+    data_year: Annotated[int, msgspec.Meta(ge=1990, le=2100)] | None = None
     valid_from: date | None = None
     valid_until: date | None = None
 
@@ -115,17 +144,16 @@ def load(name: str, source: bytes) -> ParameterSet:
     document = toml.load(source, _File, name)
     if name != f"{document.id}.toml":
         raise ConfigError(f"{name}: id", repr(document.id), f"the name of the file, {name.removesuffix('.toml')!r}")
+    digest = hashlib.sha256(source).hexdigest()
     values: dict[str, Parameter] = {}
     for index, entry in enumerate(document.parameter):
         where = f"{name}: parameter[{index}]"
         if entry.symbol in values:
             raise ConfigError(f"{where}.symbol", repr(entry.symbol), "each symbol once")
-        if entry.status == "REVIEWED" and entry.standing != "confirmed":
-            raise ConfigError(f"{where}.status", "REVIEWED", f"DRAFT, for what is {entry.standing}")
-        values[entry.symbol] = _parameter(document, entry, where)
+        words.check(entry.status, entry.standing, entry.replaced_by, where)
+        values[entry.symbol] = _parameter(document, entry, digest, where)
     _no_copies(values, name)
     items = {entry.id: Item(entry.id, entry.zh, entry.en, entry.phase) for entry in document.item}
-    digest = hashlib.sha256(source).hexdigest()
     return ParameterSet(document.id, document.edition, document.document, items, values, digest)
 
 
@@ -137,12 +165,14 @@ def builtin() -> Mapping[str, ParameterSet]:
     return {entry.id: entry for entry in sorted(found, key=lambda one: one.id)}
 
 
-def _parameter(document: _File, entry: _Value, where: str) -> Parameter:
+def _parameter(document: _File, entry: _Value, digest: str, where: str) -> Parameter:
     try:
         quantity = Quantity(Decimal(entry.value), unit(entry.unit))
     except UnitError as error:
         raise ConfigError(f"{where}.unit", repr(entry.unit), str(error)) from error
     _plausible(entry, quantity, where)
+    first, until = entry.valid_from or document.valid_from, entry.valid_until or document.valid_until
+    words.check_days(first, until, where)
     return Parameter(
         id=f"{document.id}:{entry.symbol}",
         quantity=quantity,
@@ -156,6 +186,19 @@ def _parameter(document: _File, entry: _Value, where: str) -> Parameter:
         uncertainty=None if entry.uncertainty is None else Decimal(entry.uncertainty),
         document=document.document,
         edition=document.edition,
+        sha256=digest,
+        publisher=document.publisher,
+        published=document.published,
+        url=document.url,
+        attachment_sha256=document.attachment_sha256,
+        tier=entry.tier,
+        basis=entry.basis,
+        region=entry.region,
+        data_year=entry.data_year or document.data_year,
+        valid_from=first,
+        valid_until=until,
+        reason=entry.reason,
+        replaced_by=entry.replaced_by,
     )
 
 

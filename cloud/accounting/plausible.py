@@ -9,7 +9,7 @@ from importlib.resources import files
 import msgspec
 
 from cloud.accounting.line import Line
-from cloud.accounting.parameters import Standing
+from cloud.accounting.standing import Standing
 from cloud.accounting.units import Quantity, unit
 from drivers import toml
 

@@ -81,7 +81,7 @@ def _maker(above: Decimal, below: Decimal, template: Line, reasons_estimated: tu
     method, edition, sha256 = template.method, template.edition, template.method_sha256
     row, item, block, formula, gas = template.row, template.item, template.block, template.formula, template.gas
     class_, leaf, report, parameters = template.class_, template.leaf, template.report, template.parameters
-    gwp_set, reasons, engine = template.gwp_set, template.reasons, template.engine
+    gwp_set, reasons, engine, adoptions = template.gwp_set, template.reasons, template.engine, template.adoptions
 
     def make(  # noqa: PLR0917 - what differs from line to line, in the order of a line
         subject: str, label: str, days: tuple[str, str], activity: Activity, supplier: str, proof: str
@@ -120,6 +120,7 @@ def _maker(above: Decimal, below: Decimal, template: Line, reasons_estimated: tu
             engine,
             supplier,
             proof,
+            adoptions,
         )
 
     return make

@@ -8,20 +8,17 @@ from cloud.accounting import blocks
 from cloud.accounting import period as periods
 from cloud.accounting.calculate import Entry, Given, Known
 from cloud.accounting.draw import Drawn, draw
-from cloud.accounting.factors import FactorSet
 from cloud.accounting.inventory import Inventory
+from cloud.accounting.library import Library
 from cloud.accounting.line import Activity, Line, Used
 from cloud.accounting.method import Method, Row
 from cloud.accounting.subject import ZONE, Subject
 from cloud.accounting.units import Quantity, unit
 from protocols.errors import MethodError
 
-MEASURED = ("measured", "supplier")
-"""Tiers of a parameter that came with the activity; every other one is looked up anew."""
-
 
 def redrawn(
-    content: Inventory, subject: Subject, method: Method, factors: FactorSet, shared: Known | None = None
+    content: Inventory, subject: Subject, method: Method, library: Library, shared: Known | None = None
 ) -> Inventory:
     """The inventory drawn up anew from the activity of its own lines: what changed is factor or method, never activity.
 
@@ -36,13 +33,13 @@ def redrawn(
         reasons=tuple(reason for reason in content.reasons if reason not in of_lines),
     )
     period = periods.parse(content.period.id, ZONE)
-    return draw(subject, method, period, factors, drawn, subject_sha256=content.subject_sha256, shared=shared)
+    return draw(subject, method, period, library, drawn, subject_sha256=content.subject_sha256, shared=shared)
 
 
 def entry(line: Line) -> Entry:
     """What a line was made from: its activity, and the parameters that were measured for it."""
     given = {one.symbol: _activity(one) for one in line.activities}
-    given |= {one.symbol: _measured(one) for one in line.parameters if one.tier in MEASURED}
+    given |= {one.symbol: _measured(one) for one in line.parameters if one.given}
     first, last = date.fromisoformat(line.start), date.fromisoformat(line.end)
     return Entry(line.row, first, last, given, line.item, line.label, line.supplier, line.proof)
 

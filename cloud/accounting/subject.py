@@ -31,6 +31,12 @@
     of = "P-01"
     from = 2025-01-01
 
+    [[subject.factors]]              # or [[factors]] at the head of the file, for everybody in it
+    set = "city-lab-2026"            # imported and signed: its values stand in place of
+    over = "ndrc-24-2015-fuels"      # those of this set; left out: beside those of the method
+    programme = ""                   # of a method; "" for any
+    from = 2026-01-01
+
 A file is kept as it was written and named by its digest; a later file with the same subject is a later version of it.
 Numbers are decimal strings, days are half open: ``from`` is in, ``until`` is out. ConfigError names the place.
 """
@@ -78,7 +84,9 @@ ZONE = ZoneInfo("Asia/Shanghai")
 """Whose midnights begin a subject's days."""
 
 
-class _Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"since": "from", "class_": "class"}):
+class _Part(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"since": "from", "class_": "class", "set_": "set"}
+):
     """Every value of a quantity is a text with its unit."""
 
 
@@ -175,6 +183,16 @@ class Metering(_Part, frozen=True):
     mode: Mode
 
 
+class Override(_Part, frozen=True):
+    """An imported set that counts for a subject from a day on, ``over`` another one or beside those of the method."""
+
+    set_: Id
+    since: date
+    over: str = ""
+    programme: str = ""
+    until: date | None = None
+
+
 class Denominator(_Part, frozen=True):
     """What an intensity is per: so much over a period, as a document says; ``uncertainty`` is U95 in percent."""
 
@@ -233,6 +251,7 @@ class Subject(_Part, frozen=True):
     denominator: tuple[Denominator, ...] = ()
     target: tuple[Target, ...] = ()
     baseline: tuple[Baseline, ...] = ()
+    factors: tuple[Override, ...] = ()
 
     def members_of(self, day: date) -> Mapping[str, Decimal]:
         """What it belongs to on a day, with its share."""
@@ -246,6 +265,7 @@ class Subject(_Part, frozen=True):
 class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     schema: Literal[1]
     subject: tuple[Subject, ...]
+    factors: tuple[Override, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,8 +284,9 @@ def read(name: str, source: bytes) -> SubjectFile:
     """
     document = toml.load(source, _File, name)
     found: dict[str, Subject] = {}
-    for index, one in enumerate(document.subject):
+    for index, own in enumerate(document.subject):
         where = f"{name}: subject[{index}]"
+        one = msgspec.structs.replace(own, factors=(*document.factors, *own.factors)) if document.factors else own
         if one.id in found:
             raise ConfigError(f"{where}.id", repr(one.id), "each subject once")
         found[one.id] = one
@@ -345,6 +366,7 @@ def _periods(one: Subject, where: str) -> Iterator[tuple[str, str]]:
 def _check_days(one: Subject, where: str) -> None:
     """Days in order; in one whole at a time never more than all of it."""
     parts = [(f"membership[{index}]", part.since, part.until) for index, part in enumerate(one.membership)]
+    parts += [(f"factors[{index}]", part.since, part.until) for index, part in enumerate(one.factors)]
     parts += [(f"meter[{index}]", meter.since or date.min, meter.until) for index, meter in enumerate(one.meter)]
     parts += [(f"monitor[{index}]", held.since or date.min, held.until) for index, held in enumerate(one.monitor)]
     for name, since, until in parts:

@@ -3,21 +3,25 @@
 - The manifest is signed, every file is the one it lists, the account is written in its one form, its digest is right.
 - Every line comes out of its own symbols, every total out of the lines.
 - Method, parameters, grid factors and subject are the files whose digests the account names; drawn up again from
-  them, with the activity of the lines, the whole account is the same, byte for byte.
+  them, with the activity of the lines, the whole account is the same, byte for byte. What stands in place of a set of
+  the method, what confirms a value, and grid factors that this edition does not have are in bundles of the pack, each
+  under a signature that holds.
 - Every metered amount comes out of the intervals whose digest its line names.
 - Every other amount stands in an activity file of the pack, whose signature holds where it has one.
 """
 
 import hashlib
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import date
+from importlib import resources
 from typing import Any
 
 import msgspec
 
 from cloud.accounting import (
     activity_file,
+    bundle,
     factors,
     feeds,
     interval_text,
@@ -27,11 +31,14 @@ from cloud.accounting import (
     restated,
     signed_activity,
 )
+from cloud.accounting import library as libraries
 from cloud.accounting import method as methods
 from cloud.accounting import period as periods
 from cloud.accounting import subject as subject_files
+from cloud.accounting.bundle import Bundle
 from cloud.accounting.calculate import Entry, Given
 from cloud.accounting.inventory import Version
+from cloud.accounting.library import Library, Signed
 from cloud.accounting.line import Line
 from cloud.accounting.metered import metered
 from cloud.accounting.method import Method
@@ -45,18 +52,24 @@ from protocols.record.cose import PublicKey
 
 ACCOUNT, README, SUBJECT = "account.json", "README.txt", "subject.toml"
 METHOD, PARAMETERS, FACTORS = "methods/", "parameters/", "factors/"
-INTERVALS, ACTIVITY, KEYS = "intervals/", "activity/", "keys/"
+INTERVALS, ACTIVITY, KEYS, BUNDLES = "intervals/", "activity/", "keys/", "bundles/"
 Files = Mapping[str, bytes]
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """A pack that holds: the version it proves, what was checked, the gateways it rests on, who put it together."""
+    """A pack that holds: the version it proves, what was checked, the gateways it rests on, who put it together.
+
+    ``signed``: who published or adopted which file. ``foreign``: files of the method and its sets that differ from
+    those of this edition, and that nobody signed: to be held against the print by whoever reads the report.
+    """
 
     version: Version
     checks: tuple[Check, ...]
     gateways: tuple[str, ...]
     collector: str
+    signed: tuple[tuple[str, Signed], ...]
+    foreign: tuple[str, ...]
 
     def to_json(self) -> dict[str, Any]:
         """The report for a machine."""
@@ -73,6 +86,8 @@ class Report:
             "checks": [{"name": check.name, "count": check.count} for check in self.checks],
             "gateways": list(self.gateways),
             "collector": self.collector,
+            "signed": [{"file": name, **asdict(one)} for name, one in self.signed],
+            "foreign": list(self.foreign),
         }
 
 
@@ -93,8 +108,9 @@ def verify(source: bytes, gateways: Collection[str] = ()) -> Report:
     faults = list(replayed.faults(content))
     if faults:
         raise EvidenceError(ACCOUNT, "lines", faults[0])
-    subject, method = _subject(files, version), _method(files, version)
-    _redrawn(files, version, subject, method)
+    subject, known = _subject(files, version), _library(files, version)
+    method = _method(files, version, known)
+    _redrawn(version, subject, method, known)
     measured = [_measured(files, version, subject, line) for line in content.lines]
     rests = tuple(sorted({gateway for found in measured for gateway in found}))
     if gateways and set(gateways) != set(rests):
@@ -106,8 +122,11 @@ def verify(source: bytes, gateways: Collection[str] = ()) -> Report:
         Check("drawn", 1),
         Check("intervals", sum(map(len, measured))),
         Check("documents", documents),
+        *([Check("bundles", len(known.bundles))] if known.bundles else []),
     )
-    return Report(version, checks, rests, manifest.key.id.hex())
+    signed = tuple((name, one) for name, sha256 in _chosen(files) for one in known.signed(sha256))
+    foreign = tuple(_foreign(files, {name for name, _ in signed}))
+    return Report(version, checks, rests, manifest.key.id.hex(), signed, foreign)
 
 
 def _version(files: Files, digest: str) -> Version:
@@ -130,37 +149,99 @@ def _subject(files: Files, version: Version) -> Subject:
         raise EvidenceError(SUBJECT, "subject", str(error)) from error
 
 
-def _method(files: Files, version: Version) -> Method:
+def _library(files: Files, version: Version) -> Library:
+    """All that the account was chosen from, out of the pack: its files, its bundles, and the adoptions it names."""
     content = version.content
-    name = f"{content.method}.toml"
-    source = _named(files, f"{METHOD}{name}", content.method_sha256)
+    bundles = [_bundle(files, name) for name in files if name.startswith(BUNDLES) and name.endswith(".cose")]
+    signed = {_sha256(source) for one in bundles for source in one.files.values()}
+    grid = {name.removeprefix(FACTORS): source for name, source in files.items() if name.startswith(FACTORS)}
+    built = factors.builtin().files
+    own = {name: one for name, one in grid.items() if one == built.get(name) or _sha256(one) not in signed}
+    adopted = content.adoptions or {}
     try:
+        total = factors.load(grid).sha256
+        if total != content.factor_set:
+            raise EvidenceError(FACTORS, "factors", f"found the set {total}, expected {content.factor_set}")
+        for name, source in own.items():
+            if built.get(name) != source:
+                raise EvidenceError(
+                    f"{FACTORS}{name}", "factors", "found a file that nobody signed and this edition lacks"
+                )
         sets = {
             one: parameters.load(f"{one}.toml", _named(files, f"{PARAMETERS}{one}.toml", sha256))
             for one, sha256 in content.parameter_sets.items()
         }
-        return methods.load(name, source, sets)
+        used = [_only(one, {*grid, *(f"{name}.toml" for name in sets)}) for one in bundles]
+        held = {name: one.sha256 for name, one in parameters.builtin().items()}
+        own_sets = {name: one for name, one in sets.items() if held.get(name) == one.sha256 or one.sha256 not in signed}
+        found = libraries.build(used, grid=own, sets=own_sets, adopted=set(adopted.values()))
     except EvidenceError:
         raise
+    except TanmeterError as error:
+        raise EvidenceError(FACTORS, "factors", str(error)) from error
+    if missing := set(adopted) - {one.id for one in found.adoptions}:
+        raise EvidenceError(BUNDLES, "bundles", f"found no adoption {min(missing)}, expected it signed in the pack")
+    return found
+
+
+def _bundle(files: Files, name: str) -> Bundle:
+    """A bundle of the pack under its digest and its signature."""
+    key = _file(files, f"{name.removesuffix('.cose')}.pem")
+    try:
+        found = bundle.open_bundle(files[name], PublicKey.from_pem(key))
+    except TanmeterError as error:
+        raise EvidenceError(name, "bundles", str(error)) from error
+    if name != f"{BUNDLES}{found.digest}.cose":
+        raise EvidenceError(name, "bundles", f"found the digest {found.digest}, expected that in its name")
+    return found
+
+
+def _only(held: Bundle, names: Collection[str]) -> Bundle:
+    """A bundle without what the account does not use: it may publish sets that are of no concern here."""
+    return replace(
+        held,
+        grid={name: source for name, source in held.grid.items() if name in names},
+        sets={name: one for name, one in held.sets.items() if f"{name}.toml" in names},
+    )
+
+
+def _chosen(files: Files) -> Iterator[tuple[str, str]]:
+    """Name and digest of every file that was chosen: method, sets, grid factors."""
+    for name, source in files.items():
+        if name.startswith((METHOD, PARAMETERS, FACTORS)):
+            yield name, _sha256(source)
+
+
+def _foreign(files: Files, signed: Collection[str]) -> Iterator[str]:
+    for name in files:
+        if name.startswith((METHOD, PARAMETERS)) and name not in signed:
+            own = resources.files("cloud.accounting").joinpath(name)
+            if not own.is_file() or own.read_bytes() != files[name]:
+                yield name
+
+
+def _method(files: Files, version: Version, known: Library) -> Method:
+    content = version.content
+    name = f"{content.method}.toml"
+    source = _named(files, f"{METHOD}{name}", content.method_sha256)
+    try:
+        return methods.load(name, source, known.sets)
     except TanmeterError as error:
         raise EvidenceError(f"{METHOD}{name}", "method", str(error)) from error
 
 
-def _redrawn(files: Files, version: Version, subject: Subject, method: Method) -> None:
+def _redrawn(version: Version, subject: Subject, method: Method, known: Library) -> None:
     """EvidenceError unless the account drawn up again from the pack is this one."""
-    content = version.content
-    grid = {name.removeprefix(FACTORS): source for name, source in files.items() if name.startswith(FACTORS)}
     try:
-        known = factors.load(grid)
-        if known.sha256 != content.factor_set:
-            raise EvidenceError(FACTORS, "factors", f"found the set {known.sha256}, expected {content.factor_set}")
-        found = restated.redrawn(content, subject, method, known)
-    except EvidenceError:
-        raise
+        found = restated.redrawn(version.content, subject, method, known)
     except TanmeterError as error:
         raise EvidenceError(ACCOUNT, "drawn", str(error)) from error
     if found.digest != version.digest:
         raise EvidenceError(ACCOUNT, "drawn", f"found {found.digest} when drawn up again, expected {version.digest}")
+
+
+def _sha256(source: bytes) -> str:
+    return hashlib.sha256(source).hexdigest()
 
 
 def _measured(files: Files, version: Version, subject: Subject, line: Line) -> list[str]:

@@ -1,14 +1,17 @@
 """Makes the pack of an account: everything its lines rest on, in a file that is checked without server or network."""
 
-from importlib.resources import files
+import hashlib
+from collections.abc import Mapping
+from importlib.resources import files as files_of
 
 from cloud import account_proof, activities, factor_shelf, subjects
-from cloud.accounting import feeds, interval_text, inventory
+from cloud.accounting import factors, feeds, interval_text, inventory
 from cloud.accounting.inventory import Version
 from cloud.evidence import archive
 from cloud.evidence.account_check import (
     ACCOUNT,
     ACTIVITY,
+    BUNDLES,
     FACTORS,
     INTERVALS,
     KEYS,
@@ -28,11 +31,10 @@ def pack_bytes(store: Store, signer: Signer, version: Version) -> bytes:
     content = version.content
     found = {
         ACCOUNT: inventory.to_json(version),
-        README: files("cloud.evidence").joinpath("ACCOUNT.txt").read_bytes(),
+        README: files_of("cloud.evidence").joinpath("ACCOUNT.txt").read_bytes(),
         SUBJECT: subjects.source(store, content.subject_sha256),
         f"{METHOD}{content.method}.toml": _builtin(f"methods/{content.method}.toml"),
-        **{f"{PARAMETERS}{name}.toml": _builtin(f"parameters/{name}.toml") for name in content.parameter_sets},
-        **{f"{FACTORS}{name}": source for name, source in _factors(store, version).items()},
+        **_sets(store, version),
         **_intervals(store, version),
         **_documents(store, version),
     }
@@ -43,17 +45,42 @@ def pack_bytes(store: Store, signer: Signer, version: Version) -> bytes:
 
 
 def _builtin(name: str) -> bytes:
-    return files("cloud.accounting").joinpath(name).read_bytes()
+    return files_of("cloud.accounting").joinpath(name).read_bytes()
 
 
-def _factors(store: Store, version: Version) -> dict[str, bytes]:
-    known = factor_shelf.library(store.path.parent).factors
-    if known.sha256 != version.content.factor_set:
-        raise AccountError(
-            f"account {version.reference}: found the factors {known.sha256[:16]} here, expected"
-            f" {version.content.factor_set[:16]}: pack the version that was drawn up with these"
-        )
-    return dict(known.files)
+def _sets(store: Store, version: Version) -> dict[str, bytes]:
+    """Parameter sets and grid factors, and every bundle that publishes or adopts one of these files or the method.
+
+    AccountError for a file that is no longer here.
+    """
+    content, data = version.content, store.path.parent
+    held = factor_shelf.library(data)
+    files = {name: source for one in held.bundles for name, source in one.files.items()}
+    grid = content.factor_files or {name: _sha256(source) for name, source in factors.builtin().files.items()}
+    found = {f"{PARAMETERS}{name}.toml": _set(f"{name}.toml", files) for name in content.parameter_sets}
+    found |= {f"{FACTORS}{name}": files.get(name) or factors.builtin().files.get(name, b"") for name in grid}
+    wanted = {f"{PARAMETERS}{name}.toml": sha256 for name, sha256 in content.parameter_sets.items()}
+    wanted |= {f"{FACTORS}{name}": sha256 for name, sha256 in grid.items()}
+    for name, sha256 in wanted.items():
+        if _sha256(found[name]) != sha256:
+            raise AccountError(
+                f"account {version.reference}: found another {name} here or none, expected the one with the SHA-256"
+                f" {sha256[:16]} that it was drawn up with"
+            )
+    digests = {content.method_sha256, *wanted.values(), *(content.adoptions or {}).values()}
+    for bundle in held.holding(digests):
+        envelope, key = factor_shelf.envelope(data, bundle.digest)
+        found |= {f"{BUNDLES}{bundle.digest}.cose": envelope, f"{BUNDLES}{bundle.digest}.pem": key}
+    return found
+
+
+def _set(name: str, files: Mapping[str, bytes]) -> bytes:
+    own = files_of("cloud.accounting").joinpath(f"parameters/{name}")
+    return files.get(name) or (own.read_bytes() if own.is_file() else b"")
+
+
+def _sha256(source: bytes) -> str:
+    return hashlib.sha256(source).hexdigest()
 
 
 def _intervals(store: Store, version: Version) -> dict[str, bytes]:

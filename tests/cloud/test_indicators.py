@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from cloud import accounts, activities, early_warning, factor_shelf, subjects
 from cloud.account_commands import account as commands
-from cloud.accounting.bundle import Library
+from cloud.accounting.library import Library
 from cloud.city import City
 from cloud.config import create_key, open_store
 from protocols.errors import LockedError, UnknownNameError

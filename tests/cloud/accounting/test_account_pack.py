@@ -11,7 +11,8 @@ import pytest
 from typer.testing import CliRunner
 
 from cloud import accounts, activities, evidence_commands, subjects
-from cloud.accounting import bundle, inventory, signed_activity
+from cloud.accounting import inventory, signed_activity
+from cloud.accounting import library as libraries
 from cloud.evidence import account_check, account_pack, archive
 from cloud.store import Store
 from protocols.errors import AccountError, EvidenceError
@@ -63,7 +64,7 @@ def made(full: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[bytes, An
         gas = FILE.format(item="natural_gas", unit="1e4Nm3").encode()
         activities.take_signed(store, "a.cose", signed_activity.sign(gas, signer), now=now)
         activities.declare(store, "b.toml", FILE.format(item="diesel", unit="t").encode(), by="w", now=now)
-        version = accounts.close(store, bundle.library(), "S-DEMO", accounts.period_of("2026-10-03"), now)
+        version = accounts.close(store, libraries.build(), "S-DEMO", accounts.period_of("2026-10-03"), now)
         content = account_pack.pack_bytes(store, key, version)
         with store.writing() as db:
             db.execute("UPDATE closed_intervals SET readings = readings + 1 WHERE device = 'M-01'")

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cloud.accounting import blocks, calculate, factors, inventory, method
+from cloud.accounting import library as libraries
 from cloud.accounting import period as periods
 from cloud.accounting.block import ITEM, Slot
 from cloud.accounting.calculate import Entry, Given, Programme
@@ -171,7 +172,7 @@ def test_the_digest_is_of_what_was_put_in_and_of_nothing_else(sizes: dict[str, l
     who = Subject("S-1", "示例", "Example", "enterprise", "industry", FALLBACK.id)
     march = periods.parse("2023-03", ZoneInfo("Asia/Shanghai"))
     given = entries(sizes)
-    first = draw(who, FALLBACK, march, factors.builtin(), Drawn(tuple(given), march.end))
-    again = draw(who, FALLBACK, march, factors.builtin(), Drawn(tuple(reversed(given)), march.end))
+    first = draw(who, FALLBACK, march, libraries.build(), Drawn(tuple(given), march.end))
+    again = draw(who, FALLBACK, march, libraries.build(), Drawn(tuple(reversed(given)), march.end))
     assert first.digest == again.digest
     assert inventory.inventory_from(msgspec.json.encode(first)).digest == first.digest

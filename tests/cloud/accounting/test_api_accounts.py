@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from cloud import accounts, activities, subjects
-from cloud.accounting import bundle
+from cloud.accounting import library as libraries
 from cloud.accounting.inventory import inventory_from
 from cloud.evidence import account_check
 
@@ -63,7 +63,7 @@ def house(full: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     folder: Path = tmp_path_factory.mktemp("accounts")
     full[0].store.back_up(folder / "collector.db")
     found = type(full[0])(folder, full[0].now)
-    store, library, period = found.store, bundle.library(), accounts.period_of(DAY)
+    store, library, period = found.store, libraries.build(), accounts.period_of(DAY)
     subjects.take(store, "s.toml", SUBJECTS, by="周", now=found.now)
     first = accounts.close(store, library, "S-DEMO", period, found.now)
     accounts.lock(store, first.reference, ["王", "李"], found.now + 1, closure="exceptions")

@@ -12,11 +12,13 @@ from hypothesis import strategies as st
 
 from cloud.accounting import draw as drawing
 from cloud.accounting import effects, factors, inventory
+from cloud.accounting import library as libraries
 from cloud.accounting import method as methods
 from cloud.accounting import period as periods
 from cloud.accounting.calculate import Entry, Given
 from cloud.accounting.draw import Drawn, draw
 from cloud.accounting.inventory import Difference, Inventory
+from cloud.accounting.library import Library
 from cloud.accounting.subject import Subject
 from cloud.accounting.units import quantity
 from protocols.errors import AccountError, MethodError
@@ -33,7 +35,14 @@ def entry(row: str, item: str = "", label: str = "", **values: str) -> Entry:
 
 
 def account(*entries: Entry, subject: Subject = SUBJECT, known: factors.FactorSet | None = None) -> Inventory:
-    return draw(subject, METHOD, JUNE, known or factors.builtin(), Drawn(entries, JUNE.end), subject_sha256="00" * 32)
+    return draw(
+        subject,
+        METHOD,
+        JUNE,
+        Library(known or factors.builtin(), {}),
+        Drawn(entries, JUNE.end),
+        subject_sha256="00" * 32,
+    )
 
 
 def changed_grid(value: str, identity: str) -> factors.FactorSet:
@@ -75,7 +84,7 @@ def test_activity_outside_the_period_and_a_method_not_in_force_are_refused() -> 
     with pytest.raises(AccountError, match="within 2023-06-01"):
         account(late)
     with pytest.raises(MethodError, match="in force"):
-        draw(SUBJECT, METHOD, periods.parse("2014", ZONE), factors.builtin(), Drawn((entry("24-08", AD="1 MWh"),), 0))
+        draw(SUBJECT, METHOD, periods.parse("2014", ZONE), libraries.build(), Drawn((entry("24-08", AD="1 MWh"),), 0))
     with pytest.raises(AccountError, match="no activity"):
         account()
 

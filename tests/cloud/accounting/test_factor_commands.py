@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 import tanmeter
 from cloud import factor_shelf
 from cloud.accounting import bundle, parameters
+from cloud.accounting import library as libraries
 from protocols.errors import ConfigError, EncodingError, FactorError, SignatureError
 from protocols.record.cose import PrivateKey
 
@@ -124,6 +125,6 @@ def test_what_contradicts_what_is_held_is_refused(tmp_path: Path, signer: Privat
     with pytest.raises(FactorError, match="same basis, region and year"):
         rival = GRID.replace(b"2024", b"2023").replace(b"cn.grid", b"my.grid")
         factor_shelf.keep(tmp_path, bundle.sign("P", {"rival.toml": rival}, signer), signer.public)
-    assert factor_shelf.library(tmp_path).factors == bundle.library().factors
+    assert factor_shelf.library(tmp_path).factors == libraries.build().factors
     with pytest.raises(ConfigError):
         bundle.sign("P", {"city-lab-2025.toml": SET.replace(b"GJ", b"GX")}, signer)

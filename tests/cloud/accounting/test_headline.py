@@ -9,7 +9,8 @@ import msgspec
 import pytest
 
 from cloud.accounting import draw as drawing
-from cloud.accounting import factors, headline
+from cloud.accounting import headline
+from cloud.accounting import library as libraries
 from cloud.accounting import method as methods
 from cloud.accounting import period as periods
 from cloud.accounting.calculate import Entry, Given
@@ -34,7 +35,7 @@ def account(month: str, mwh: str, *, meter: str = "M-1", subject: Subject = SUBJ
     start, end = period.days()
     reference = f"meter:aa/{meter}/energy/{start}T00:00:00+08:00/{end}T00:00:00+08:00"
     entry = Entry("24-08", start, end, {"AD": Given(quantity(f"{mwh} MWh"), "metered", reference)})
-    return drawing.draw(subject, METHOD, period, factors.builtin(), Drawn((entry,), through or period.end))
+    return drawing.draw(subject, METHOD, period, libraries.build(), Drawn((entry,), through or period.end))
 
 
 def test_months_make_a_quarter_and_a_missing_month_makes_none() -> None:

@@ -22,6 +22,7 @@ from cloud.accounting.calculate import Entry, Given
 from cloud.accounting.draw import Drawn, draw
 from cloud.accounting.expression import Expression, Symbol, constant
 from cloud.accounting.inventory import Inventory
+from cloud.accounting.library import Library
 from cloud.accounting.method import Method
 from cloud.accounting.parameters import ParameterSet
 from cloud.accounting.units import quantity
@@ -70,7 +71,7 @@ def account(
 ) -> Inventory:
     known = grid or factors.builtin()
     drawn = Drawn(entries or ENTRIES, JUNE.end)
-    return draw(who, method or methods.get(NAME), JUNE, known, drawn, subject_sha256=subjects)
+    return draw(who, method or methods.get(NAME), JUNE, Library(known, {}), drawn, subject_sha256=subjects)
 
 
 def named(after: Inventory, *lines: str, kind: str) -> None:

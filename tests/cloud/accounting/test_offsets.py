@@ -7,7 +7,8 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from cloud.accounting import draw as drawing
-from cloud.accounting import factors, method, offsets
+from cloud.accounting import library as libraries
+from cloud.accounting import method, offsets
 from cloud.accounting import period as periods
 from cloud.accounting.calculate import Entry, Given
 from cloud.accounting.draw import Drawn, draw
@@ -28,7 +29,7 @@ def entry(row: str, days: tuple[date, date], label: str = "", **given: str) -> E
 
 def account(*entries: Entry) -> Inventory:
     spring = periods.parse("2023-03-01--2023-05-01", ZoneInfo("Asia/Shanghai"))
-    return draw(SUBJECT, METHOD, spring, factors.builtin(), Drawn(entries, spring.end))
+    return draw(SUBJECT, METHOD, spring, libraries.build(), Drawn(entries, spring.end))
 
 
 def green(days: tuple[date, date], proved: str, label: str = "") -> Entry:

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from cloud import account_closing, account_proof, accounts, activities, reaccounting, statements, subjects
-from cloud.accounting import bundle, signed_activity
+from cloud.accounting import library as libraries
+from cloud.accounting import signed_activity
 from cloud.copied import gather
 from cloud.rows import JournalRow
 from cloud.store import Store
@@ -29,7 +30,7 @@ from protocols.errors import (
 )
 from protocols.record.cose import ES256, PrivateKey
 
-LIBRARY = bundle.library()
+LIBRARY = libraries.build()
 DAY = accounts.period_of("2026-10-03")
 SUBJECTS = """
 schema = 1

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from cloud import accounts, metering, subjects
-from cloud.accounting import bundle, feeds
+from cloud.accounting import feeds
+from cloud.accounting import library as libraries
 from cloud.accounting import period as periods
 from cloud.accounting.conditions import Conditions
 from cloud.accounting.subject import ZONE
@@ -92,7 +93,7 @@ def drawn(store: Store, gas: Any, how: str) -> Any:
     subjects.take(store, "s.toml", SUBJECT.format(how=how).encode(), by="x", now=gas.utc)
     first, after = periods.day_of(gas.utc - 8 * QUARTER, ZONE), periods.day_of(gas.utc + 96 * QUARTER, ZONE)
     period = accounts.period_of(f"{first.id}--{after.id}")
-    return accounts.live(store, bundle.library(), "S-GAS", period, gas.utc).content
+    return accounts.live(store, libraries.build(), "S-GAS", period, gas.utc).content
 
 
 def held(store: Store, gas: Any) -> Any:
