@@ -232,7 +232,12 @@ def _activity(one: Activity, language: Language) -> str:
 
 def _used(one: Used, language: Language) -> str:
     tier = _text(f"account.tier.{one.tier}", language)
-    return f"{one.symbol} = {_number(one)}  {tier}  {one.status}  {one.id}  {one.document}".rstrip()
+    chosen = [_text("factor.over", language).format(over=one.over)] if one.over else []
+    chosen += [f"SHA-256 {one.set_sha256[:16]}"] if one.set_sha256 else []
+    chosen += [_text("factor.adopted", language).format(adoption=one.adoption)] if one.adoption else []
+    return "  ".join(
+        part for part in (f"{one.symbol} = {_number(one)}", tier, one.status, one.id, one.document, *chosen) if part
+    )
 
 
 def _number(one: Activity | Used) -> str:

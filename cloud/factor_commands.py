@@ -1,9 +1,9 @@
-"""tanmeter factor: list, show, sign, import, verify. Every value with its unit, document and how well it is known."""
+"""tanmeter factor: list, show, sign, adopt, import, verify. Each value with its document and how well it is known."""
 
 import json
 import os
 import sys
-from collections.abc import Iterator
+import time
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,14 +11,13 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from cloud import factor_shelf
+from cloud import adopting, factor_rows, factor_shelf
 from cloud.accounting import bundle
+from cloud.accounting.adoption import Of
 from cloud.accounting.bundle import Bundle
-from cloud.accounting.factors import Factor
-from cloud.accounting.library import Library
-from cloud.accounting.parameters import Parameter
+from cloud.accounting.standing import Status
 from protocols import messages
-from protocols.errors import ConfigError, FactorError
+from protocols.errors import ConfigError
 from protocols.record.cose import PrivateKey, PublicKey
 
 factor = typer.Typer(no_args_is_help=True, add_completion=False)
@@ -41,26 +40,27 @@ def about() -> None:
 @factor.command("list")
 def list_factors(
     data: Data = None,
-    set_: Annotated[str | None, typer.Option("--set", help="only this set; `grid` for electricity")] = None,
-    status: Annotated[str | None, typer.Option(help="only DRAFT, REVIEWED, RETIRED or TRANSCRIBED")] = None,
+    set_: Annotated[
+        str | None, typer.Option("--set", help="only this set; `grid` for electricity, or one file of it")
+    ] = None,
+    status: Annotated[Status | None, typer.Option(help="only what stands so")] = None,
     as_json: Json = False,
 ) -> None:
     """Every value; with --json one object a line."""
-    library = factor_shelf.library(data)
-    rows = [row for row in _rows(library) if set_ in (None, row["set"]) and status in (None, row["status"])]
-    if set_ is not None and not rows and set_ not in ("grid", *library.sets):
-        raise FactorError(f"set: found {set_!r}, expected grid or one of {', '.join(library.sets)}")
+    rows = factor_rows.select(factor_shelf.library(data), set_, status)
     if as_json:
         for row in rows:
             typer.echo(json.dumps(row, ensure_ascii=False))
         return
     language = _language()
     table = Table()
-    for column in ("id", "value", "unit", "name", "status", "standing"):
+    for column in ("id", "value", "unit", "name", "uncertainty", "tier", "status", "standing"):
         table.add_column(messages.text(f"factor.column.{column}", language), overflow="fold")
     for row in rows:
         standing = messages.text(f"factor.standing.{row['standing']}", language)
-        table.add_row(row["id"], row["value"], row["unit"], row[language], row["status"], standing)
+        tier = messages.text(f"account.tier.{row['tier']}", language)
+        known = (_spread(row, language), tier, row["status"], standing)
+        table.add_row(row["id"], row["value"], row["unit"], row[language], *known)
     _console().print(table)
 
 
@@ -70,16 +70,18 @@ def show(
     data: Data = None,
     as_json: Json = False,
 ) -> None:
-    """One value with all that is known of it."""
-    found = [row for row in _rows(factor_shelf.library(data)) if row["id"] == name]
-    if not found:
-        raise FactorError(f"factor {name}: found none, expected an id of `tanmeter factor list`")
+    """One value with all that is known of it: document, uncertainty, tier, status, and who signed for its file."""
+    found = factor_rows.one(factor_shelf.library(data), name)
     if as_json:
-        typer.echo(json.dumps(found[0], ensure_ascii=False))
+        typer.echo(json.dumps(found, ensure_ascii=False))
         return
-    for key, value in found[0].items():
+    language = _language()
+    told = {**found, "uncertainty": _spread(found, language)}
+    for key, value in told.items():
         for line in value if isinstance(value, list) else [value]:
-            if line not in ("", None):
+            if key == "signed":
+                typer.echo(f"{key:18} {_signature(line, language)}")
+            elif line not in ("", None):
                 typer.echo(f"{key:18} {line}")
 
 
@@ -97,10 +99,37 @@ def sign(
         raise ConfigError("files", "two of one name", "each name once")
     signer = PrivateKey.from_pem(_read(key))
     envelope = bundle.sign(publisher, sources, signer)
-    try:
-        out.write_bytes(envelope)
-    except OSError as error:
-        raise ConfigError(f"--out {out}", str(error.strerror), "a file that can be written") from error
+    _write(out, envelope)
+    _say("signed", bundle.open_bundle(envelope, signer.public), out, as_json)
+
+
+@factor.command()
+def adopt(
+    ids: Annotated[list[str], typer.Argument(metavar="ID...", help="parameter sets, files of grid factors, method:ID")],
+    name: Annotated[str, typer.Option("--id", help="what to call the adoption: city-2026-1")],
+    by: Annotated[str, typer.Option(help="who puts a name to it")],
+    key: Annotated[Path, typer.Option("--key", help="that person's or office's private key, PEM (PKCS #8)")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="the bundle to write: something.cose")],
+    *,
+    document: Annotated[str, typer.Option(help="the print that what is confirmed was held against")] = "",
+    confirm: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="a symbol, factor, row, or the id of a method for its head; `*` for all: it becomes REVIEWED"
+        ),
+    ] = None,
+    retire: Annotated[
+        list[str] | None, typer.Option(help="NAME=ID: it becomes RETIRED, and ID stands in its place")
+    ] = None,
+    data: Data = None,
+    as_json: Json = False,
+) -> None:
+    """Put a name to the very bytes of sets and methods, and confirm or retire what is in them. Import it to heed it."""
+    said = adopting.Said(name, by, time.strftime("%Y-%m-%d"), document, tuple(confirm or ()), tuple(retire or ()))
+    source = adopting.write(factor_shelf.library(data), ids, said)
+    signer = PrivateKey.from_pem(_read(key))
+    envelope = bundle.sign(by, {f"{name}.toml": source}, signer)
+    _write(out, envelope)
     _say("signed", bundle.open_bundle(envelope, signer.public), out, as_json)
 
 
@@ -123,60 +152,50 @@ def verify(file: Bundled, key: Key, as_json: Json = False) -> None:
     _say("verified", bundle.open_bundle(_read(file), PublicKey.from_pem(_read(key))), file, as_json)
 
 
-def _rows(library: Library) -> Iterator[dict[str, Any]]:
-    yield from (_grid(entry) for entry in library.factors.factors)
-    for held in library.sets.values():
-        yield from (_parameter(held.id, held.sha256, entry) for entry in held.values.values())
-
-
-def _grid(entry: Factor) -> dict[str, Any]:
-    return {
-        "id": entry.id,
-        "set": "grid",
-        "value": str(entry.value),
-        "unit": entry.unit,
-        "zh": entry.zh,
-        "en": entry.en,
-        "status": entry.status,
-        "standing": entry.status,
-        "basis": entry.basis,
-        "region": entry.region,
-        "data_year": entry.data_year,
-        "document": f"{entry.publisher} {entry.notice}",
-        "published": entry.published.isoformat(),
-        "url": entry.url,
-        "attachment_sha256": entry.attachment_sha256,
-        "reason": entry.reason,
-        "file": entry.file,
-    }
-
-
-def _parameter(set_id: str, sha256: str, entry: Parameter) -> dict[str, Any]:
-    return {
-        "id": entry.id,
-        "set": set_id,
-        "value": str(entry.quantity.value),
-        "unit": entry.quantity.unit.text,
-        "zh": entry.zh,
-        "en": entry.en,
-        "status": entry.status,
-        "standing": entry.standing,
-        "row": entry.row,
-        "condition": entry.condition,
-        "uncertainty": None if entry.uncertainty is None else str(entry.uncertainty),
-        "document": entry.document,
-        "edition": entry.edition,
-        "sources": list(entry.sources),
-        "set_sha256": sha256,
-    }
-
-
 def _say(message: str, found: Bundle, file: Path, as_json: bool) -> None:
     told = {"file": str(file), "publisher": found.publisher, "digest": found.digest, "count": len(found.files)}
+    adopted = [
+        {"adoption": word.id, "by": word.by, **_of(of)}
+        for word in found.adoptions.values()
+        for of in word.files.values()
+    ]
     if as_json:
-        typer.echo(json.dumps({**told, "files": list(found.files)}, ensure_ascii=False))
+        full = {**told, "kid": found.kid, "files": list(found.files), "adopted": adopted}
+        typer.echo(json.dumps(full, ensure_ascii=False))
         return
-    typer.echo(messages.text(f"factor.done.{message}", _language(), **told))
+    language = _language()
+    typer.echo(messages.text(f"factor.done.{message}", language, **told))
+    for name in found.files:
+        typer.echo(messages.text("factor.signed.published", language, file=name, by=found.publisher, kid=found.kid))
+    for one in adopted:
+        line = {**one, "confirmed": " ".join(one["confirmed"]) or "-", "retired": " ".join(one["retired"]) or "-"}
+        typer.echo(messages.text("factor.said", language, **line))
+
+
+def _of(of: Of) -> dict[str, Any]:
+    retired = {one.name: one.replaced_by for one in of.retired}
+    told = {"file": of.id, "sha256": of.sha256, "document": of.document, "confirmed": list(of.confirmed)}
+    return {**told, "retired": retired}
+
+
+def _signature(one: dict[str, Any], language: messages.Language) -> str:
+    told = {"file": one["adoption"] or one["bundle"][:16], "by": one["by"], "kid": one["kid"]}
+    parts = (one["at"], one["document"], " ".join(one["confirmed"]))
+    return "  ".join(
+        (messages.text(f"factor.signed.{one['how']}", language, **told), *(part for part in parts if part))
+    )
+
+
+def _spread(row: dict[str, Any], language: messages.Language) -> str:
+    """Half width of the 95 % range, or that nobody gives one: never 0 for what is not known."""
+    return messages.text("factor.unknown", language) if row["uncertainty"] is None else f"± {row['uncertainty']} %"
+
+
+def _write(out: Path, envelope: bytes) -> None:
+    try:
+        out.write_bytes(envelope)
+    except OSError as error:
+        raise ConfigError(f"--out {out}", str(error.strerror), "a file that can be written") from error
 
 
 def _read(path: Path) -> bytes:

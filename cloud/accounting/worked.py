@@ -71,4 +71,7 @@ def _used(one: Used) -> dict[str, Any]:
         "status": one.status,
         "document": one.document,
         "uncertainty_percent": None if one.uncertainty is None else f"{one.uncertainty:f}",
+        "set_sha256": one.set_sha256 or None,
+        "over": one.over or None,
+        "adoption": one.adoption or None,
     }

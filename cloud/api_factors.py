@@ -1,0 +1,44 @@
+"""/v1/factors: every value that accounts may be drawn up with, how well it is known, and who signed for it."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Query
+from pydantic import Field
+from starlette.responses import JSONResponse
+
+from cloud import factor_rows, factor_shelf, problem, query
+from cloud.accounting.standing import Status
+from cloud.api_record import Nothing
+from cloud.collector import Held
+from protocols.errors import FactorError
+
+router = APIRouter(prefix="/v1", tags=["factors"])
+
+FactorId = Annotated[str, Path(max_length=200, description="as in GET /v1/factors")]
+SetId = Annotated[str, Field(max_length=100, pattern=r"^[a-z0-9][a-z0-9.-]*$")]
+
+
+class FactorsQuery(query.Query):
+    """Of one set (``grid`` for electricity), and of one status."""
+
+    set: SetId | None = None
+    status: Status | None = None
+
+
+@router.get("/factors")
+def listing(held: Held, asked: Annotated[FactorsQuery, Query()]) -> JSONResponse:
+    """Grid factors and parameters: built in, and taken in under a signature, with status, tier and uncertainty."""
+    try:
+        found = factor_rows.select(factor_shelf.library(held.store.path.parent), asked.set, asked.status)
+    except FactorError as error:
+        raise problem.Problem(404, error.code, str(error)) from error
+    return JSONResponse({"data": found})
+
+
+@router.get("/factors/{factor:path}")
+def show(factor: FactorId, held: Held, asked: Annotated[Nothing, Query()]) -> JSONResponse:
+    """One value with its document, what it stands on, and everybody who published or adopted the file it is in."""
+    try:
+        return JSONResponse(factor_rows.one(factor_shelf.library(held.store.path.parent), factor))
+    except FactorError as error:
+        raise problem.Problem(404, error.code, str(error)) from error

@@ -1,0 +1,411 @@
+"""Which values an account is drawn up with: a set over another where a subject says so, adoptions, and their proof."""
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from typer.testing import CliRunner
+
+import tanmeter
+from cloud import account_closing, account_proof, accounts, activities, factor_shelf, reaccounting, subjects
+from cloud.accounting import bundle, parameters
+from cloud.accounting import factors as grids
+from cloud.accounting import method as methods
+from cloud.accounting.inventory import Version
+from cloud.accounting.line import Used
+from cloud.evidence import account_check, account_pack, archive
+from cloud.store import Store
+from protocols.errors import ConfigError, EvidenceError, FactorError, LockedError, MethodError, TanmeterError
+from protocols.record.cose import PrivateKey
+
+JUNE = "2023-06"
+NOW = 1_700_000_000_000
+FUELS, GUIDE = "ndrc-24-2015-fuels", "ndrc-24-2015"
+HEAD = """schema = 1
+[[subject]]
+id = "S-1"
+zh = "甲厂"
+en = "Works"
+kind = "enterprise"
+category = "industry"
+method = "ndrc-24-2015"
+region = "{region}"
+"""
+USES = """[[subject.factors]]
+set = "{name}"
+over = "{over}"
+from = {since}
+"""
+ACTIVITY = """schema = 1
+subject = "S-1"
+[[activity]]
+row = "24-01"
+item = "lignite"
+from = 2023-06-01
+until = 2023-07-01
+FC = { value = "100 t", document = "weighbridge" }
+"""
+POWER = """schema = 1
+subject = "S-1"
+[[activity]]
+row = "24-08"
+from = 2021-06-01
+until = 2021-07-01
+AD = { value = "100 MWh", document = "bill" }
+"""
+VALUES = (("NCV.lignite", "11.9", "GJ/t"), ("CC.lignite", "0.0281", "tC/GJ"), ("OF.lignite", "0.95", "1"))
+GRID = """schema = 1
+over = "cn-grid-2021"
+data_year = 2021
+unit = "kgCO2/kWh"
+publisher = "省生态环境厅"
+notice = "公报 2024 第 3 号"
+published = 2024-05-01
+[[factor]]
+id = "city.grid.hebei@2021"
+basis = "average"
+region = "hebei"
+zh = "河北"
+en = "Hebei"
+value = "0.7000"
+status = "REVIEWED"
+row = "表 2，第 4 页"
+uncertainty = "5"
+"""
+
+
+def lab(name: str = "city-lab-2023", ncv: str = "11.9", **more: str) -> bytes:
+    text = f'schema = 1\nid = "{name}"\nedition = "2023"\ndocument = "report 7"\npublisher = "City laboratory"\n'
+    for symbol, value, unit in VALUES:
+        number = ncv if symbol.startswith("NCV") else value
+        text += f'[[parameter]]\nsymbol = "{symbol}"\nvalue = "{number}"\nunit = "{unit}"\nrow = "table 2, page 4"\n'
+        text += 'status = "REVIEWED"\nstanding = "confirmed"\ntier = "supplier"\nuncertainty = "1.5"\n'
+        text += 'zh = "褐煤"\nen = "x"\n'
+        text += "".join(f"{key} = {word}\n" for key, word in more.items())
+    return text.encode()
+
+
+def adoption(name: str, *files: str, at: str = "2026-11-20") -> bytes:
+    return f'schema = 1\nadoption = "{name}"\nby = "王工"\nat = {at}\n{"".join(files)}'.encode()
+
+
+def of(name: str, sha256: str, confirmed: str = "", retired: str = "") -> str:
+    text = f'[[file]]\nid = "{name}"\nsha256 = "{sha256}"\ndocument = "print"\nconfirmed = [{confirmed}]\n'
+    if retired:
+        symbol, instead = retired.split("=")
+        text += f'[[file.retired]]\nname = "{symbol}"\nreplaced_by = "{instead}"\n'
+    return text
+
+
+METHOD = of(GUIDE, methods.get(GUIDE).sha256, f'"{GUIDE}", "24-01", "24-08"')
+
+
+@dataclass
+class House:
+    """A collector with one subject, whose figures are all declared."""
+
+    store: Store
+    key: PrivateKey
+    data: Path
+    signer: PrivateKey
+
+    def take(self, **files: bytes) -> bundle.Bundle:
+        sources = {f"{name.replace('_', '-')}.toml": source for name, source in files.items()}
+        return factor_shelf.keep(self.data, bundle.sign("市中心", sources, self.signer), self.signer.public)
+
+    def uses(self, *pairs: tuple[str, str], since: str = "2023-01-01", region: str = "national") -> None:
+        uses = "".join(USES.format(name=name, over=over, since=since) for name, over in pairs)
+        subjects.take(self.store, "s.toml", (HEAD.format(region=region) + uses).encode(), by="周", now=NOW)
+
+    def close(self, period: str = JUNE) -> Version:
+        library = factor_shelf.library(self.data)
+        return accounts.close(self.store, library, "S-1", accounts.period_of(period), NOW)
+
+    def lock(self, version: Version) -> Version:
+        return accounts.lock(self.store, version.reference, ["王", "李"], NOW)
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Iterator[House]:
+    key = PrivateKey.generate()
+    with Store(tmp_path / "collector.db", key) as store:
+        made = House(store, key, tmp_path, PrivateKey.generate())
+        made.uses()
+        activities.declare(store, "a.toml", ACTIVITY.encode(), by="周", now=NOW)
+        yield made
+
+
+def used(version: Version, symbol: str) -> Used:
+    return next(one for one in version.content.lines[0].parameters if one.symbol == symbol)
+
+
+def locked(house: House) -> Version:
+    """The account drawn up with the laboratory's table and a method that somebody has read in its print."""
+    house.take(city_lab_2023=lab(), city_2026_1=adoption("city-2026-1", METHOD))
+    house.uses(("city-lab-2023", FUELS))
+    return house.lock(house.close())
+
+
+def test_a_reviewed_set_and_a_method_that_was_read_make_an_account_lockable(house: House) -> None:
+    first = house.close()
+    with pytest.raises(LockedError, match="not confirmed"):
+        house.lock(first)
+    assert used(first, "NCV").set_sha256 is msgspec.UNSET and b"set_sha256" not in msgspec.json.encode(first.content)
+    second = locked(house)
+    assert (second.version, second.state, second.closure, second.content.reasons) == (2, "locked", "complete", ())
+    own = used(second, "NCV")
+    assert (own.id, own.over, str(own.value)) == ("city-lab-2023:NCV.lignite", f"{FUELS}:NCV.lignite", "11.9")
+    assert own.set_sha256 == second.content.parameter_sets["city-lab-2023"]
+    assert (own.tier, str(own.uncertainty), own.status) == ("supplier", "1.5", "REVIEWED")
+    assert second.content.lines[0].adoptions == ("city-2026-1",) and list(second.content.adoptions or {}) == [
+        "city-2026-1"
+    ]
+    again = reaccounting.again(house.store, factor_shelf.library(house.data), NOW)
+    assert (again.made, again.failed) == (0, [])
+    checks = account_proof.verify(house.store, factor_shelf.library(house.data), second.reference, NOW)
+    assert {check.outcome for check in checks} == {"held"}, checks
+
+
+def test_an_imported_set_changes_nothing_until_a_subject_names_it(house: House) -> None:
+    first = house.close()
+    house.take(city_lab_2023=lab(), word=adoption("word", of(GUIDE, methods.get(GUIDE).sha256)))
+    assert house.close() == first
+
+
+def test_a_retired_value_is_refused_and_its_replacement_named(house: House) -> None:
+    first = house.close()
+    held = parameters.builtin()[FUELS]
+    out = of(FUELS, held.sha256, retired="NCV.lignite=city-lab-2023:NCV.lignite")
+    house.take(city_lab_2023=lab(), out=adoption("out", out))
+    with pytest.raises(FactorError, match=r"retired, expected city-lab-2023:NCV\.lignite"):
+        house.close()
+    assert account_closing.close_due(house.store, factor_shelf.library(house.data), NOW) == []
+    found = account_proof.verify(house.store, factor_shelf.library(house.data), first.reference, NOW)
+    assert [check.outcome for check in found if check.name == "account"] == ["later"]
+    assert account_check.verify(account_pack.pack_bytes(house.store, house.key, first)).version == first
+    house.uses(("city-lab-2023", FUELS))
+    assert used(house.close(), "NCV").id == "city-lab-2023:NCV.lignite"
+    house.take(row=adoption("row", of(GUIDE, methods.get(GUIDE).sha256, retired="24-01=24-02")))
+    with pytest.raises(MethodError, match="24-01 retired, expected 24-02"):
+        house.close()
+
+
+def test_a_measured_value_needs_no_default(house: House) -> None:
+    held = parameters.builtin()[FUELS]
+    house.take(out=adoption("out", of(FUELS, held.sha256, retired="NCV.lignite=nothing")))
+    measured = ACTIVITY + 'NCV = { value = "12 GJ/t", document = "laboratory 9" }\n'
+    digest = activities.listing(house.store, "S-1")[0].sha256
+    replaced = measured.replace("[[", f'replaces = "{digest}"\n[[', 1)
+    activities.declare(house.store, "b.toml", replaced.encode(), by="周", now=NOW)
+    assert used(house.close(), "NCV").tier == "measured"
+
+
+def test_two_sets_that_give_the_same_value_are_refused(house: House) -> None:
+    house.take(city_lab_2023=lab(), other_lab=lab("other-lab"))
+    house.uses(("city-lab-2023", FUELS), ("other-lab", FUELS))
+    with pytest.raises(FactorError, match="city-lab-2023 and other-lab in its place, expected exactly one"):
+        house.close()
+    house.uses(("city-lab-2023", ""))
+    with pytest.raises(FactorError, match="found it in"):
+        house.close()
+    house.uses(("city-lab-2023", GUIDE))
+    with pytest.raises(FactorError, match="no symbol that both have"):
+        house.close()
+
+
+@pytest.mark.parametrize(("since", "told"), [("2023-06-15", "expected it over the whole period"), ("2023-07-01", "")])
+def test_a_set_counts_over_a_whole_period_or_not_at_all(house: House, since: str, told: str) -> None:
+    house.take(city_lab_2023=lab())
+    house.uses(("city-lab-2023", FUELS), since=since)
+    if told:
+        with pytest.raises(FactorError, match=told):
+            house.close()
+    else:
+        assert used(house.close(), "NCV").over is msgspec.UNSET
+
+
+def test_a_value_is_refused_outside_its_validity(house: House) -> None:
+    house.take(city_lab_2023=lab(valid_until="2023-06-20"))
+    house.uses(("city-lab-2023", FUELS))
+    with pytest.raises(FactorError, match="valid from ever until 2023-06-20"):
+        house.close()
+
+
+def test_a_subject_file_names_only_what_is_held(house: House) -> None:
+    with pytest.raises(ConfigError, match=r"factors\[0\]\.set"):
+        house.uses(("city-lab-2023", FUELS))
+    house.take(city_lab_2023=lab())
+    with pytest.raises(ConfigError, match=r"factors\[0\]\.over"):
+        house.uses(("city-lab-2023", "ndrc-99"))
+
+
+def test_grid_factors_stand_over_those_they_name(house: House) -> None:
+    activities.declare(house.store, "b.toml", POWER.encode(), by="周", now=NOW)
+    house.uses(region="hebei")
+    before = house.close("2021-06")
+    assert used(before, "EF").status == "DRAFT"
+    house.take(city_grid_2021=GRID.encode())
+    assert house.close("2021-06") == before
+    house.uses(("city-grid-2021", "cn-grid-2021"), since="2021-01-01", region="hebei")
+    after = house.close("2021-06")
+    own = used(after, "EF")
+    assert (own.id, own.over, own.status, str(own.uncertainty)) == (
+        *("city.grid.hebei@2021", "cn.grid.hebei@2021", "REVIEWED", "5"),
+    )
+    assert str(after.content.totals.total) == "70" and "city-grid-2021.toml" in (after.content.factor_files or {})
+    source = account_pack.pack_bytes(house.store, house.key, after)
+    assert account_check.verify(source).version == after
+    assert account_check.verify(account_pack.pack_bytes(house.store, house.key, before)).version == before
+    unsigned = without(source, "bundles/")
+    with pytest.raises(EvidenceError, match="nobody signed"):
+        account_check.verify(unsigned)
+    with pytest.raises(ConfigError, match="cn-grid-2021"):
+        house.uses(("city-grid-2021", "cn-grid-2022"), region="hebei")
+
+
+def test_a_retired_grid_factor_never_gives_way_to_an_earlier_year() -> None:
+    held = grids.builtin().files["cn-grid-2022.toml"].decode()
+    text = held.replace('status = "TRANSCRIBED"', 'status = "RETIRED"\nreplaced_by = "cn.x@2022"', 1)
+    known = grids.load({**grids.builtin().files, "cn-grid-2022.toml": text.encode()})
+    with pytest.raises(FactorError, match=r"retired, expected cn\.x@2022"):
+        grids.resolve(known, "average", "national", 2022)
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        (of(FUELS, "ab" * 32), f"{FUELS} of abab"),
+        (of(FUELS, parameters.builtin()[FUELS].sha256, '"NCV.nothing"'), "NCV.nothing"),
+    ],
+)
+def test_an_adoption_of_what_is_not_held_is_not_taken(house: House, said: str, told: str) -> None:
+    with pytest.raises(FactorError, match=told):
+        house.take(word=adoption("word", said))
+    assert factor_shelf.held(house.data) == []
+
+
+def test_an_adoption_says_against_what_it_was_held(house: House) -> None:
+    nothing = of(FUELS, parameters.builtin()[FUELS].sha256, '"*"').replace('document = "print"', 'document = ""')
+    with pytest.raises(ConfigError, match="the print"):
+        house.take(word=adoption("word", nothing))
+
+
+def test_a_later_adoption_of_the_same_changes_no_account(house: House) -> None:
+    first = locked(house)
+    house.take(a_later=adoption("a-later", METHOD, at="2026-11-25"))
+    assert house.close().digest == first.digest
+
+
+def test_what_is_adopted_makes_newer_versions_by_itself(house: House) -> None:
+    house.close()
+    known = accounts.get(house.store, f"A-S-1-{JUNE}")
+    month = accounts.period_of(JUNE)
+
+    def due(looked: dict[str, str]) -> list[Version]:
+        later = month.end + 10 * 86_400_000
+        return account_closing.close_due(house.store, factor_shelf.library(house.data), later, looked)
+
+    looked: dict[str, str] = {}
+    assert due(looked) == []
+    everything = of(FUELS, parameters.builtin()[FUELS].sha256, '"*"')
+    house.take(city_2026_1=adoption("city-2026-1", METHOD, everything))
+    assert [version.reference for version in due(looked)] == [f"{known.id}@2"]
+    assert due(looked) == [] and list(looked) == [known.id]
+    assert house.lock(accounts.get(house.store, known.id)).exceptions == ()
+
+
+def without(source: bytes, prefix: str) -> bytes:
+    return resealed(source, lambda files: [files.pop(name) for name in list(files) if name.startswith(prefix)])
+
+
+def resealed(source: bytes, change: Callable[[dict[str, bytes]], Any]) -> bytes:
+    """The pack after somebody changed it and signed the manifest anew, with a key of his own."""
+    files = archive.read(source)
+    manifest = archive.check(files)
+    for name in (archive.MANIFEST, archive.SIGNATURE):
+        del files[name]
+    change(files)
+    return archive.write(archive.seal(files, manifest.statement, manifest.digest, PrivateKey.generate()))
+
+
+def put(prefix: str, before: bytes, after: bytes) -> Callable[[dict[str, bytes]], None]:
+    def change(files: dict[str, bytes]) -> None:
+        (name,) = [name for name in files if name.startswith(prefix) and before in files[name]]
+        files[name] = files[name].replace(before, after)
+
+    return change
+
+
+def test_a_pack_with_imported_sets_is_proved_without_us(house: House) -> None:
+    version = locked(house)
+    source = account_pack.pack_bytes(house.store, house.key, version)
+    report = account_check.verify(source)
+    assert report.version == version and report.foreign == ()
+    assert {(name, one.how, one.by) for name, one in report.signed} == {
+        ("parameters/city-lab-2023.toml", "published", "市中心"),
+        (f"methods/{GUIDE}.toml", "adopted", "王工"),
+    }
+    for change, rule in (
+        (put("parameters/city-lab", b"11.9", b"11.8"), "digest"),
+        (put("bundles/", b"11.9", b"11.8"), "bundles"),
+        (put("subject", b"2023-01-01", b"2023-07-01"), "digest"),
+    ):
+        with pytest.raises(EvidenceError) as raised:
+            account_check.verify(resealed(source, change))
+        assert raised.value.rule == rule, raised.value
+    with pytest.raises(EvidenceError) as raised:
+        account_check.verify(without(source, "bundles/"))
+    assert raised.value.rule == "bundles", raised.value
+
+
+def test_a_set_that_was_tampered_with_on_the_shelf_stops_everything(house: House) -> None:
+    kept = house.take(city_lab_2023=lab())
+    file = house.data / factor_shelf.FOLDER / f"{kept.digest}.cose"
+    file.write_bytes(file.read_bytes().replace(b"11.9", b"11.8"))
+    with pytest.raises(TanmeterError):
+        factor_shelf.library(house.data)
+
+
+def test_who_signed_is_shown_and_can_be_read(house: House, tmp_path: Path) -> None:
+    (tmp_path / "private.pem").write_bytes(house.signer.pem())
+    (tmp_path / "public.pem").write_bytes(house.signer.public.pem())
+    out, data = str(tmp_path / "a.cose"), ["--data", str(house.data)]
+
+    def run(*words: str, code: int = 0) -> str:
+        done = CliRunner().invoke(tanmeter.app, list(words), catch_exceptions=True)
+        assert done.exit_code == code or (code and done.exception), (done.output, done.exception)
+        return done.output
+
+    signed = ["--id", "city-2", "--by", "王工", "--key", str(tmp_path / "private.pem"), "-o", out]
+    run(
+        "factor",
+        "adopt",
+        f"method:{GUIDE}",
+        FUELS,
+        *signed,
+        "--document",
+        "印刷本",
+        "--confirm",
+        "24-01",
+        "--confirm",
+        "NCV.lignite",
+    )
+    verified = json.loads(run("factor", "verify", out, "--key", str(tmp_path / "public.pem"), "--json"))
+    assert [(one["file"], one["confirmed"]) for one in verified["adopted"]] == [
+        (GUIDE, ["24-01"]),
+        (FUELS, ["NCV.lignite"]),
+    ]
+    run("factor", "import", out, "--key", str(tmp_path / "public.pem"), *data)
+    house.take(city_lab_2023=lab())
+    for language, unknown in (("zh", "未知"), ("en", "unknown")):
+        shown = run("--lang", language, "factor", "show", f"{FUELS}:NCV.lignite", *data)
+        assert all(word in shown for word in ("REVIEWED", unknown, "default", "王工", "印刷本", "city-2")), shown
+        shown = run("--lang", language, "factor", "show", "city-lab-2023:NCV.lignite", *data)
+        assert all(word in shown for word in ("± 1.5 %", "supplier", "table 2, page 4", "市中心")), shown
+    rows = [json.loads(line) for line in run("factor", "list", "--json", *data, "--set", FUELS).splitlines()]
+    assert [row["id"] for row in rows if row["adoption"] == "city-2"] == [f"{FUELS}:NCV.lignite"]
+    run("factor", "adopt", f"method:{GUIDE}", *signed, "--document", "x", "--confirm", "nothing", code=8)
