@@ -105,6 +105,17 @@ def test_an_account_that_nobody_closed_is_shown_as_it_stands(house: Any) -> None
     assert get(house, "/v1/accounts/A-S-DEMO-2026-10-04/lines")["data"][0]["row"] == "24-08"
 
 
+def test_factors_are_told_with_their_standing_and_who_signed(house: Any) -> None:
+    drafts = get(house, "/v1/factors", set="ndrc-24-2015-fuels", status="DRAFT")["data"]
+    assert drafts and {row["status"] for row in drafts} == {"DRAFT"} and {row["tier"] for row in drafts} == {"default"}
+    assert {row["uncertainty"] for row in drafts} == {None}
+    grid = get(house, "/v1/factors/cn.grid.national@2023")
+    assert (grid["value"], grid["status"], grid["gas"], grid["signed"]) == ("0.5306", "TRANSCRIBED", "CO2", [])
+    for path in ("/v1/factors?set=nothing", "/v1/factors/nothing:at-all"):
+        refused = house.client.get(path)
+        assert (refused.status_code, refused.json()["code"]) == (404, "FAC-701")
+
+
 def test_lines_are_worked_and_can_be_chosen(house: Any) -> None:
     whole = get(house, f"/v1/accounts/{NAME}/lines")["data"]
     assert [line["row"] for line in whole] == ["24-01", "24-08"]
