@@ -16,6 +16,7 @@ from edge.blocks import Blocks, Closing
 from edge.clock import Alarm, Clock
 from edge.config import COLLECTOR, LEARNED, OUTBOX, Collector, EdgeConfig, load_collector
 from edge.disk import Disk, spare
+from edge.drifting import Drift
 from edge.learned import Learned
 from edge.ledger import Ledger
 from edge.listening import ears
@@ -74,7 +75,7 @@ class Agent:
         self._waits_why = self._no_way = ""
         self._started = clock.mono_ms()
         self._outbox: Outbox | None = None
-        self._begun = asyncio.Event()
+        self._begun, self._drift = asyncio.Event(), Drift(log)
         self.vigil = Vigil(clock)
 
     async def run(self, stop: asyncio.Event, until_utc_ms: int | None = None) -> None:
@@ -289,6 +290,7 @@ class Agent:
             if self.paused or stop.is_set() or self._over(until):
                 continue
             found = blocks.look(self._sync.standing.receipt if self._sync is not None else None)
+            self._drift.look(blocks.off_by(), blocks.belief.state(self._clock.mono_ms()))
             if isinstance(found, Doubt):
                 self._turning.doubt(found)
             if isinstance(found, Change):

@@ -17,7 +17,7 @@ from edge.daemon import Daemon
 from edge.finding import Check
 from edge.vouched import Vouched, vouch
 from protocols import messages
-from protocols.errors import ChainError, PortGone
+from protocols.errors import ChainError, DriftError, PortGone
 
 app = typer.Typer(no_args_is_help=True, help=messages.text("cli.edge", messages.spoken(os.environ)))
 
@@ -179,9 +179,15 @@ def _lines(held: dict[str, Any]) -> list[str]:
         "  " + _say("sync", state=_say(f"sync.{sync['state']}"), error=sync.get("error") or "").rstrip(),
         *([f"    → {messages.remedy(sync['code'], _language())}"] if sync.get("code") else []),
     ]
-    lines[3:3] = ["  " + line for line in _store(held)]
+    lines[3:3] = ["  " + line for line in [*_clock_alarm(held), *_store(held)]]
     lines += [line for port in held["ports"] for line in _port(port)]
     return lines + [line for device in held["devices"] for line in _device(device)]
+
+
+def _clock_alarm(held: dict[str, Any]) -> list[str]:
+    """That the clock is off, and what to do."""
+    why = held.get("clock", {}).get("alarm", "")
+    return [_say("clock", why=why, **_remedied(DriftError.code))] if why else []
 
 
 def _store(held: dict[str, Any]) -> list[str]:

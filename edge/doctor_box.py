@@ -16,7 +16,7 @@ from edge.archive import Archive, Bad
 from edge.finding import Check, bad, doubt, tried
 from edge.software import installed
 from edge.watermark import Watermark
-from protocols.errors import ChainError, StoreError, TanmeterError
+from protocols.errors import ChainError, DriftError, StoreError, TanmeterError
 from protocols.record.receipt import open_receipt
 
 FSYNC_MS, FSYNC_BYTES, FSYNCS = 1000, 4096, 3
@@ -41,6 +41,8 @@ def box_checks(held: config.EdgeConfig, told: Status | None, now: int) -> Iterat
     if told is not None and "outbox" in told:
         yield _days(told["outbox"]["days_left"])
         yield _software(told["software"]["sha256"])
+        if (clock := told.get("clock")) is not None:
+            yield _drift(clock)
     yield _service()
     if held.collector is not None:
         yield _receipt(held, now)
@@ -113,6 +115,13 @@ def _days(days: float | None) -> Check:
     if days is None:
         return Check("days", "", True, "not known before the first block")
     return Check("days", "", True, f"{days:.0f}") if days >= LEAST_DAYS else doubt("days", f"{days:.0f}")
+
+
+def _drift(clock: Mapping[str, Any]) -> Check:
+    """Whether the running agent, which has watched it, finds the clock within a second."""
+    if clock["alarm"]:
+        return bad("drift", "", DriftError(clock["alarm"]))
+    return Check("drift", "", True, f"{clock['offset_ms']} ms, known within {clock['error_ms']} ms")
 
 
 def _software(running: str) -> Check:

@@ -131,6 +131,7 @@ def _clock(held: Status) -> Iterator[Metric]:
     offset = clock["offset_ms"] / 1000
     yield _gauge("clock_offset_seconds", "UTC against what the open block counts from its start", [((), offset)])
     yield _gauge("clock_error_seconds", "The largest error UTC may have", [((), clock["error_ms"] / 1000)])
+    yield _gauge("clock_alarm", "1 while the clock is more than a second off, or may be", [((), bool(clock["alarm"]))])
     yield _gauge("clock_synchronised", "1 while somebody keeps the clock", [((), clock["state"] == SYNCHRONISED)])
 
 

@@ -8,6 +8,7 @@ from edge.blocks import Blocks
 from edge.clock import Clock
 from edge.config import EdgeConfig
 from edge.disk import Disk
+from edge.drifting import drifted
 from edge.ledger import Ledger
 from edge.outbox import Outbox
 from edge.ports import Owner, told
@@ -40,7 +41,7 @@ class Running:
         chain = await self.recorder.call(self.outbox.chain)
         counts = await self.recorder.call(self.outbox.counts)
         site, belief = self.config.installation.site, self.blocks.belief
-        clock = belief.state(self.clock.mono_ms())
+        clock, off = belief.state(self.clock.mono_ms()), self.blocks.off_by()
         number, digest = self.config.in_force.name
         version, software = installed()
         return {
@@ -61,8 +62,9 @@ class Running:
                 "state": clock.state,
                 "error_ms": clock.error_ms,
                 "last_sync": clock.last_sync_s,
-                "offset_ms": self.blocks.off_by(),
+                "offset_ms": off,
                 "doubted": belief.doubt_ms != 0,
+                "alarm": drifted(off, clock),
             },
             "outbox": {name: getattr(counts, name) for name in counts.__slots__},
             "store": await self.recorder.call(self.disk.status),

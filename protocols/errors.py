@@ -26,6 +26,7 @@ TanmeterError
 │   ├── BusyError        STO-102  another process holds the store
 │   └── DamagedError     STO-103  the store is not what was written
 ├── ClockError           CLK-401  UTC is not known, or a clock is not believed
+│   └── DriftError       CLK-402  the clock is more than a second off, or may be
 ├── UnreachableError     SYN-501  the collector cannot be reached
 │   ├── NotRunningError  SYN-502  no agent runs on this box
 │   ├── TrustError       SYN-503  TLS: a certificate does not hold, ours or theirs
@@ -235,6 +236,12 @@ class ClockError(TanmeterError):
 
     code: ClassVar[str] = "CLK-401"
     exit_code = 8
+
+
+class DriftError(ClockError):
+    """The box's clock is more than a second off, or nobody has told the time for so long that it may be."""
+
+    code = "CLK-402"
 
 
 class UnreachableError(TanmeterError):
