@@ -46,6 +46,7 @@ class _Place(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     zh: str
     en: str
     district: str = ""
+    outline: tuple[tuple[str, str], ...] = ()
 
 
 class _Enterprise(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -97,7 +98,8 @@ def _subjects(plan: _File, random: Random, months: tuple[str, ...]) -> Iterator[
     yield f"# {plan.zh}: invented.\nschema = 1\n"
     yield _subject(plan, "city", "park")
     for place in plan.district:
-        yield _subject(place, "district", "park", plan.id)
+        corners = ", ".join(f'["{lon}", "{lat}"]' for lon, lat in place.outline)
+        yield _subject(place, "district", "park", plan.id) + f"outline = [{corners}]\n"
     for place in plan.park:
         yield _subject(place, "park", "park", place.district)
     for one in plan.enterprise:
@@ -114,8 +116,8 @@ def _subject(place: "_Place | _File | _Enterprise", kind: str, category: str, of
 
 def _place(plan: _File, one: _Enterprise, random: Random) -> str:
     district = [place.id for place in plan.district].index(one.district)
-    lon = Decimal("118.2") + Decimal(district % 2) * Decimal("0.3") + Decimal(random.randrange(220)).scaleb(-3)
-    lat = Decimal("33.1") + Decimal(district // 2) * Decimal("0.25") + Decimal(random.randrange(190)).scaleb(-3)
+    lon = Decimal("118.2") + Decimal(district // 2) * Decimal("0.3") + Decimal(random.randrange(220)).scaleb(-3)
+    lat = Decimal("33.1") + Decimal(1 - district % 2) * Decimal("0.25") + Decimal(random.randrange(190)).scaleb(-3)
     return f'place = {{ lon = "{lon}", lat = "{lat}" }}\n'
 
 

@@ -28,7 +28,7 @@ category = "industry"
 method = "ndrc-18-2015"
 site = "S-DEMO"
 membership = [{ of = "D-03", from = 2020-01-01 }]
-place = { lon = "118.36", lat = "33.44" }
+place = { lon = "118.62", lat = "33.44" }
 meter = [
     { device = "M-01", point = "energy_import", row = "18-05", symbol = "AD", class = "0.5" },
     { device = "M-04", point = "energy_import", row = "18-05", symbol = "AD", class = "0.5" },

@@ -47,6 +47,9 @@ def quality(lines: Iterable[Line]) -> Quality | None:
     if not whole:
         return None
     shares = {name: ARITHMETIC.divide(value, whole).quantize(SHARE, "ROUND_FLOOR") for name, value in sums.items()}
-    measured = shares["metered"] + shares["imported"]
-    letter: Letter = next((name for name, least in LETTERS if measured >= least), "D")
-    return Quality(**shares, letter=letter)
+    return Quality(**shares, letter=letter(shares["metered"] + shares["imported"]))
+
+
+def letter(measured: Decimal) -> Letter:
+    """The letter of a share that was measured."""
+    return next((name for name, least in LETTERS if measured >= least), "D")

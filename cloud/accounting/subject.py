@@ -231,7 +231,10 @@ class Baseline(_Part, frozen=True):
 
 
 class Subject(_Part, frozen=True):
-    """Whom an account is drawn up for. ``method`` "" where only its members have one (a park that only sums)."""
+    """Whom an account is drawn up for. ``method`` "" where only its members have one (a park that only sums).
+
+    ``outline``: the corners of a district or a park on the map, longitude and latitude in degrees (WGS 84), in order.
+    """
 
     id: Id
     zh: str
@@ -244,6 +247,7 @@ class Subject(_Part, frozen=True):
     gwp: GwpSet | None = None
     site: str = ""
     place: Place | None = None
+    outline: tuple[tuple[str, str], ...] = ()
     membership: tuple[Membership, ...] = ()
     meter: tuple[Meter, ...] = ()
     monitor: tuple[Monitor, ...] = ()
@@ -316,6 +320,8 @@ def bind(subject: Subject, method: Method) -> None:
 def _check(one: Subject, where: str) -> None:
     for path, text, low, high in _numbers(one, where):
         number(text, path, low, high)
+    if 0 < len(one.outline) < 3:
+        raise ConfigError(f"{where}.outline", f"{len(one.outline)} corners", "three or more")
     _check_days(one, where)
     _check_meters(one, where)
     _check_monitors(one, where)
@@ -336,6 +342,9 @@ def _numbers(one: Subject, where: str) -> Iterator[tuple[str, str, str, str | No
     if one.place is not None:
         yield f"{where}.place.lon", one.place.lon, "-180", "180"
         yield f"{where}.place.lat", one.place.lat, "-90", "90"
+    for index, (lon, lat) in enumerate(one.outline):
+        yield f"{where}.outline[{index}][0]", lon, "-180", "180"
+        yield f"{where}.outline[{index}][1]", lat, "-90", "90"
     for index, membership in enumerate(one.membership):
         yield f"{where}.membership[{index}].share", membership.share, "0", "1"
     for index, target in enumerate(one.target):

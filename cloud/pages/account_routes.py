@@ -13,6 +13,7 @@ from cloud.pages import account as account_pages
 from cloud.pages import city as city_pages
 from cloud.pages import flow as flow_pages
 from cloud.pages import render
+from cloud.pages.areas import areas as areas_of
 from cloud.pages.download import csv_file
 
 router = APIRouter(include_in_schema=False)
@@ -153,7 +154,8 @@ def city(
     inside = {one.subject for one in view.rows} | {view.boundary}
     found = [one for one in early_warning.listing(held.store, standing=True) if one.subject in inside]
     warnings = account_pages.warned(found, render.language(request))
-    return render.page(request, "city.html", view=view, warnings=warnings)
+    areas = areas_of(request.app.state.city, view.boundary, view.period, render.language(request))
+    return render.page(request, "city.html", view=view, warnings=warnings, areas=areas)
 
 
 @router.get("/city.csv")

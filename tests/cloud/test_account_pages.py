@@ -1,8 +1,11 @@
 """Pages, reports and lists of the accounts: an invented city in a real store, seen in both languages."""
 
 import csv
+import html
 import io
+import re
 from collections.abc import Iterator
+from decimal import Decimal
 from html.parser import HTMLParser
 from typing import Any
 from urllib.parse import urljoin, urlsplit
@@ -144,6 +147,17 @@ def test_a_boundary_has_its_members_its_bridge_and_its_tree(town: Any) -> None:
     assert "示例医院" in district and "示例钢铁" not in district
     assert "工业生产过程碳排放总量指标" in whole and "工业生产过程碳排放总量指标" not in district
     assert town.client.get("/city?boundary=NOBODY", headers=HTML).status_code == 404
+
+
+def test_the_districts_on_the_map_sum_to_the_city_and_open_their_own_page(town: Any) -> None:
+    found = re.findall(
+        r'data-v="([0-9.]+)" data-grade="([A-D])" data-href="([^"]+)" data-outline="([^"]+)"',
+        see(town, "/city?period=2026-10"),
+    )
+    assert len(found) > 1 and all(len(outline.split()) >= 3 for *_, outline in found)
+    net = City(town.store).look("C-01", accounts.period_of("2026-10")).bridge.net
+    assert sum(Decimal(total) for total, *_ in found) == net
+    assert town.client.get(html.unescape(found[0][2]), headers=HTML).status_code == 200
 
 
 def test_what_is_declared_is_graded_d_and_left_out_of_the_ranking_by_intensity(town: Any) -> None:

@@ -108,23 +108,52 @@
     };
   };
 
+  // Pale to dark red: how much of the greatest.
+  const shade = (part) => {
+    const [low, high] = [[240, 243, 228], [228, 142, 112]];
+    return "rgb(" + low.map((from, index) => Math.round(from + (high[index] - from) * Math.sqrt(part))).join(",") + ")";
+  };
+
+  // Districts and parks as areas, shaded by emission.
+  const areas = (box) => {
+    const table = document.getElementById(box.dataset.areas || "");
+    const rows = table ? [...table.tBodies[0].rows].map((row) => row.dataset) : [];
+    const most = Math.max(1, ...rows.map((row) => Number(row.v)));
+    const corners = rows.map((row) => row.outline.trim().split(" ").map((pair) => pair.split(",").map(Number)));
+    const layer = (z, item, more) => ({
+      type: "custom", z, encode: { x: 0, y: 1 }, ...more,
+      data: rows.map((row, index) => ({ name: row.x, value: [...corners[index][0], Number(row.v)], grade: row.grade, href: row.href })),
+      renderItem: (params, api) => item(rows[params.dataIndex], corners[params.dataIndex].map((corner) => api.coord(corner))),
+    });
+    const shape = (row, points) => {
+      const poor = row.grade === "D";
+      return { type: "polygon", shape: { points }, style: { fill: shade(Math.max(0, Number(row.v)) / most), stroke: poor ? "#a8200d" : "#8796a5", lineWidth: poor ? 3 : 1, lineDash: poor ? [8, 5] : null } };
+    };
+    const words = (row, points) => {
+      const [x, y] = [0, 1].map((axis) => (Math.min(...points.map((point) => point[axis])) + Math.max(...points.map((point) => point[axis]))) / 2);
+      return { type: "text", x, y, style: { text: row.x + "\n" + shown(Math.round(Number(row.v) / 1000)) + " kt · " + row.grade, align: "center", verticalAlign: "middle", fontSize: 13, fontWeight: 600, lineHeight: 18, fill: "#16222e" } };
+    };
+    return rows.length ? [layer(1, shape, { cursor: "pointer" }), layer(4, words, { silent: true })] : [];
+  };
+
   // Where the subjects are: area of the circle by emission, colour by what it rests on.
   const map = (box, table) => {
     const tones = { A: "#0a6b35", B: "#6b9a1f", C: "#c07a00", D: "#a8200d" };
     const rows = [...table.tBodies[0].rows].map((row) => row.dataset).filter((row) => row.lon && row.lat);
-    const most = Math.max(1, ...rows.map((row) => Math.abs(Number(row.v))));
+    const most = Math.max(1, ...rows.map((row) => Math.abs(Number(row.v)))), below = areas(box);
+    const axis = (sign) => ({ type: "value", scale: true, boundaryGap: ["6%", "6%"], splitNumber: narrow(box) ? 3 : 5, axisLabel: { color: "#4d5c6b", formatter: "{value}" + sign, hideOverlap: true }, splitLine: { lineStyle: { color: "#e8edf2" } } });
     return {
       animation: false,
       grid: { left: 8, right: 16, top: 16, bottom: 8, containLabel: true },
       tooltip: { trigger: "item", renderMode: "richText", confine: true, formatter: (point) => point.name + " " + shown(point.value[2]) + " " + box.dataset.unit + " · " + point.data.grade },
-      xAxis: { type: "value", scale: true, boundaryGap: ["6%", "6%"], splitNumber: narrow(box) ? 3 : 5, axisLabel: { color: "#4d5c6b", formatter: "{value}°E", hideOverlap: true }, splitLine: { lineStyle: { color: "#e8edf2" } } },
-      yAxis: { type: "value", scale: true, boundaryGap: ["6%", "6%"], axisLabel: { color: "#4d5c6b", formatter: "{value}°N" }, splitLine: { lineStyle: { color: "#e8edf2" } } },
-      series: [{
-        type: "scatter", cursor: "pointer",
-        symbolSize: (value) => 10 + 46 * Math.sqrt(Math.abs(value[2]) / most),
+      xAxis: axis("°E"),
+      yAxis: axis("°N"),
+      series: [...below, {
+        type: "scatter", z: 3, cursor: "pointer",
+        symbolSize: (value) => (below.length ? 7 + 20 * Math.sqrt(Math.abs(value[2]) / most) : 10 + 46 * Math.sqrt(Math.abs(value[2]) / most)),
         label: { formatter: (point) => point.name + " " + point.data.grade, position: "bottom", fontSize: 12, color: "#16222e" },
         labelLayout: { hideOverlap: true },
-        data: rows.map((row) => ({ name: row.x, value: [Number(row.lon), Number(row.lat), Number(row.v)], grade: row.grade, href: row.href, label: { show: box.clientWidth > 500 && Number(row.v) > most / 12 },
+        data: rows.map((row) => ({ name: row.x, value: [Number(row.lon), Number(row.lat), Number(row.v)], grade: row.grade, href: row.href, label: { show: !below.length && !narrow(box) && Number(row.v) > most / 12 },
           itemStyle: { color: tones[row.grade] || "#4d5c6b", opacity: 0.75, borderColor: "#fff" } })),
       }],
     };

@@ -94,6 +94,12 @@ def test_a_subject_file_says_who_belongs_where_and_what_feeds_what() -> None:
         ('period = "2025-06"', 'period = "June"', "denominator[0].period"),
         ('tco2e = "98000"', 'tco2e = "NaN"', "target[0].tco2e"),
         ('lat = "23.13"', 'lat = "123.13"', "place.lat"),
+        ('kind = "enterprise"', 'kind = "enterprise"\noutline = [["113", "23"], ["114", "23"]]', "outline"),
+        (
+            'kind = "enterprise"',
+            'kind = "enterprise"\noutline = [["1", "2"], ["3", "4"], ["5", "95"]]',
+            "outline[2][1]",
+        ),
         ('normal = { value = "0.93 Nm3/m3"', 'pressure = "pressure"\nnormal = { value = "0.93 Nm3/m3"', "pressure"),
         ('class = "0.5"', 'semantics = "instantaneous"', "meter[0].ceiling"),
         ('class = "0.5"', 'class = "0.5"\naccuracy = "1"', "accuracy"),
