@@ -45,7 +45,8 @@ class Kept:
 def take_signed(store: Store, name: str, envelope: bytes, *, now: int) -> Kept:
     """Keep a signed activity file, once its signature is of a registered key and everything in it fits its subject.
 
-    EncodingError, SignatureError, EnrolmentError, ActivityError, ConfigError.
+    Bytes that were declared before are imported from now on: a version of the file beside the declared one, which
+    stays. EncodingError, SignatureError, EnrolmentError, ActivityError, ConfigError.
     """
     kid = cose.kid_of(envelope)
     key, by = subjects.signer(store, kid)
@@ -54,7 +55,10 @@ def take_signed(store: Store, name: str, envelope: bytes, *, now: int) -> Kept:
 
 
 def declare(store: Store, name: str, source: bytes, *, by: str, now: int) -> Kept:
-    """Keep an activity file that somebody declares in his name; ActivityError, ConfigError."""
+    """Keep an activity file that somebody declares in his name; ActivityError, ConfigError.
+
+    The same bytes under a signature stay what they are: signed.
+    """
     if not by.strip():
         raise ConfigError("--by", repr(by), "the name of whoever declares it")
     return _take(store, name, source, source, "declared", by=by, kid="", now=now)
@@ -110,14 +114,20 @@ def _take(store: Store, name: str, source: bytes, body: bytes, grade: Grade, *, 
         if replaced is None or replaced.subject != subject.id:
             raise ActivityError(f"{name}: replaces: found {file.replaces!r}, expected the digest of a file held of it")
         _may_replace(store, name, file, replaced, grade)
-    detail = {"grade": grade, "kid": kid, "replaces": file.replaces, "count": count}
-    row = JournalRow(
-        0, "activity", file.sha256, 1, subject.id, "", file.sha256, now, by, json.dumps(detail), pack(body)
-    )
-    store.keep([row])
+    held = store.entry("activity", file.sha256)
+    if held is None or _raises(held, kid):
+        version = 1 if held is None else held.version + 1
+        detail = {"grade": grade, "kid": kid, "replaces": file.replaces, "count": count}
+        place = ("activity", file.sha256, version, subject.id, "", file.sha256)
+        store.keep([JournalRow(0, *place, now, by, json.dumps(detail), pack(body))])
     found = store.entry("activity", file.sha256)
     assert found is not None, "it has just been kept"
     return _kept(found, "")
+
+
+def _raises(held: JournalRow, kid: str) -> bool:
+    """Whether these bytes come under a signature and were only declared before; a signature never becomes a word."""
+    return bool(kid) and not json.loads(held.detail)["kid"]
 
 
 def _may_replace(store: Store, name: str, file: ActivityFile, replaced: JournalRow, grade: Grade) -> None:

@@ -10,11 +10,14 @@
     NCV = { value = "21.9 GJ/t", document = "化验报告 2025-06", uncertainty = "1.5" }
 
 A value is a quantity, or a table of it and what it rests on. ``replaces`` in the head names, by its digest, a file
-that this one stands instead of. In JSON days are texts. ActivityError names the place that does not fit.
+that this one stands instead of. ``beside = true`` in an entry says that it is a source of its own beside what a meter
+or another file counts of its row and item on these days. In JSON days are texts. ActivityError names the place that
+does not fit.
 """
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
@@ -32,7 +35,8 @@ from protocols.errors import ActivityError, UnitError
 MOST_BYTES = 4 << 20
 """Some twenty thousand entries; more of one subject in one file is a mistake, or somebody who wears the reader out."""
 _HEAD = {"schema", "subject", "method", "region", "basis", "replaces", "activity"}
-_ABOUT = {"row", "item", "label", "document", "sha256", "by", "supplier", "proof", "from", "until"}
+_ABOUT = {"row", "item", "label", "document", "sha256", "by", "supplier", "proof", "from", "until", "beside"}
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 _VALUE = {"value", "document", "sha256", "by", "uncertainty", "estimated"}
 
 
@@ -82,7 +86,7 @@ def entries(
     """
     for index, table in enumerate(file.activity):
         where = f"{name}: activity[{index}]"
-        about = {key: _text(table.get(key, ""), f"{where}.{key}") for key in _ABOUT - {"from", "until"}}
+        about = {key: _text(table.get(key, ""), f"{where}.{key}") for key in _ABOUT - {"from", "until", "beside"}}
         if not about["row"]:
             raise ActivityError(f"{where}: found no row, expected one of {', '.join(method.rows)}")
         block = blocks.block(method.row(about["row"]).block)
@@ -101,6 +105,8 @@ def entries(
             label=about["label"],
             supplier=about["supplier"],
             proof=about["proof"],
+            file=file.sha256,
+            beside=_flag(table.get("beside", False), f"{where}.beside"),
         )
 
 
@@ -114,14 +120,16 @@ def _given(value: Any, about: Mapping[str, str], file: ActivityFile, grade: Grad
     except UnitError as error:
         raise ActivityError(f"{where}: {error}") from error
     document = _text(table.get("document", about["document"]), f"{where}.document")
+    sha256 = _digest(table.get("sha256", about["sha256"]), f"{where}.sha256")
     return Given(
         quantity=amount,
         grade=grade,
         reference=document,
-        sha256=_text(table.get("sha256", about["sha256"]), f"{where}.sha256") or file.sha256,
+        sha256=sha256 or file.sha256,
         by=_text(table.get("by", about["by"]), f"{where}.by"),
         uncertainty=_number(table.get("uncertainty"), f"{where}.uncertainty", Decimal(1000)),
         estimated=_number(table.get("estimated"), f"{where}.estimated", Decimal(1)) or Decimal(0),
+        proved=grade == "imported" or bool(sha256),
     )
 
 
@@ -134,6 +142,19 @@ def _known(table: Mapping[str, Any], keys: set[str], where: str) -> None:
 def _text(value: Any, where: str) -> str:
     if not isinstance(value, str):
         raise ActivityError(f"{where}: found {value!r}, expected a text")
+    return value
+
+
+def _digest(value: Any, where: str) -> str:
+    text = _text(value, where)
+    if text and _SHA256.fullmatch(text) is None:
+        raise ActivityError(f"{where}: found {value!r}, expected the SHA-256 of the document in 64 hex digits")
+    return text
+
+
+def _flag(value: Any, where: str) -> bool:
+    if not isinstance(value, bool):
+        raise ActivityError(f"{where}: found {value!r}, expected true or false")
     return value
 
 

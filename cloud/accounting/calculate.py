@@ -22,6 +22,8 @@ from protocols.errors import ActivityError, FactorError, MethodError
 DRAFT_METHOD = "method.draft"
 DRAFT_FACTOR = "factor.draft"
 ESTIMATED = "activity.estimated"
+UNPROVED = "parameter.unproved"
+"""A measured parameter of which only a document's name is known."""
 WORLD = Decimal("1e18")
 """t of a gas: more than the atmosphere holds of any but nitrogen. What comes to it is a slip or an attack."""
 BALANCES = frozenset({"STOCK", "GRID-LOSS"})
@@ -35,7 +37,8 @@ class Given:
     """A value that somebody or something gives for a symbol: activity, or a measured parameter.
 
     ``reference``, ``sha256``: the increments, file or document it rests on; ``by``: who declared it; ``uncertainty``:
-    half width of the 95 % range in percent; ``estimated``: share that fills gaps by a named rule.
+    half width of the 95 % range in percent; ``estimated``: share that fills gaps by a named rule. ``proved``: a meter,
+    a signature or the digest of the document itself stands behind it, not a document's name alone.
     """
 
     quantity: Quantity
@@ -45,11 +48,16 @@ class Given:
     by: str = ""
     uncertainty: Decimal | None = None
     estimated: Decimal = Decimal(0)
+    proved: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What was used or made at one source over days, half open. ``label`` tells entries of one row and item apart."""
+    """What was used or made at one source over days, half open. ``label`` tells entries of one row and item apart.
+
+    ``file``: digest of the activity file it comes from, "" for a meter; ``beside``: the file says that it is not what
+    a meter or another file counts of this row and item.
+    """
 
     row: str
     start: date
@@ -59,6 +67,8 @@ class Entry:
     label: str = ""
     supplier: str = ""
     proof: str = ""
+    file: str = ""
+    beside: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -360,6 +370,7 @@ def _inputs(source: _Source, entry: Entry) -> Inputs:
                 activities.append(_activity(slot.name, own))
             else:
                 used.append(_measured(slot.name, own))
+                reasons |= {} if own.proved else {UNPROVED: None}
         elif slot.name in source.bound:
             one, known, why = source.bound[slot.name]
             values[slot.name] = known.coherent(one.value)
@@ -383,7 +394,7 @@ def _activity(name: str, own: Given) -> Activity:
 
 
 def _measured(name: str, own: Given) -> Used:
-    """A parameter that the subject measured itself: it stands on its own document."""
+    """A parameter that the subject measured itself: it stands on its own document, and is a draft on its name alone."""
     if not own.reference:
         raise ActivityError(f"{name}: found a measured value without a document, expected the report it comes from")
     reference = own.reference
@@ -394,7 +405,7 @@ def _measured(name: str, own: Given) -> Used:
         tier="measured",
         id=reference,
         key=f"{reference}#{own.sha256}:{name}",
-        status="REVIEWED",
+        status="REVIEWED" if own.proved else "DRAFT",
         document=reference,
         uncertainty=own.uncertainty,
     )

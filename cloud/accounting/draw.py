@@ -7,7 +7,7 @@ from datetime import date
 
 from msgspec import UNSET, UnsetType
 
-from cloud.accounting import calculate, factors, inventory, offsets, overrides, standing
+from cloud.accounting import beside, calculate, factors, inventory, offsets, overrides, standing
 from cloud.accounting.calculate import Entry, Known, Programme
 from cloud.accounting.factors import FactorSet
 from cloud.accounting.inventory import Filled, Inventory
@@ -61,6 +61,8 @@ def draw(
     programme = Programme(subject.id, used.factors, subject.region, subject.basis, subject.gwp or "")
     found = tuple(calculate.lines(used.method, sorted(drawn.entries, key=_order(method)), programme, shared))
     reasons = dict.fromkeys((*drawn.reasons, *(reason for line in found for reason in line.reasons)))
+    if beside.untold(drawn.entries):
+        reasons[beside.BESIDE] = None
     if offsets.beyond(found):
         reasons[offsets.BEYOND] = None
     return Inventory(
@@ -121,14 +123,18 @@ def _of_lines(lines: Iterable[Line]) -> Iterator[str]:
             elif reason == calculate.ESTIMATED:
                 yield f"{reason}: {line.id} {line.start}"
         for used in line.parameters:
-            if standing.provisional(used.status):
+            if used.status == "DRAFT" and used.tier == "measured":
+                yield f"{calculate.UNPROVED}: {line.id}.{used.symbol} ({used.document})"
+            elif standing.provisional(used.status):
                 yield f"{calculate.DRAFT_FACTOR}: {used.id}"
 
 
 def _of_the_whole(content: Inventory) -> Iterator[str]:
-    told = {calculate.DRAFT_METHOD, calculate.DRAFT_FACTOR, calculate.ESTIMATED}
+    told = {calculate.DRAFT_METHOD, calculate.DRAFT_FACTOR, calculate.ESTIMATED, calculate.UNPROVED}
     for reason in content.reasons:
-        if reason not in told:
+        if reason == beside.BESIDE:
+            yield from (f"{reason}: {pair}" for pair in beside.pairs(content.lines))
+        elif reason not in told:
             yield reason
 
 

@@ -158,6 +158,7 @@ def _metered(one: Fed) -> Given:
         sha256=one.found.sha256,
         uncertainty=uncertainty(one.meter.class_),
         estimated=one.found.estimated,
+        proved=True,
     )
 
 
@@ -171,7 +172,9 @@ def uncertainty(accuracy: str) -> Decimal | None:
 
 def _fixed(fixed: Fixed) -> Given:
     spread = None if fixed.uncertainty is None else Decimal(fixed.uncertainty)
-    return Given(quantity(fixed.value), "declared", fixed.document, fixed.sha256, uncertainty=spread)
+    return Given(
+        quantity(fixed.value), "declared", fixed.document, fixed.sha256, uncertainty=spread, proved=bool(fixed.sha256)
+    )
 
 
 def _day(at: int) -> date:

@@ -52,7 +52,8 @@ def _activity(one: Activity) -> Given:
 def _measured(one: Used) -> Given:
     sha256 = one.key.removeprefix(f"{one.document}#").removesuffix(f":{one.symbol}")
     quantity = Quantity(one.value, unit(one.unit))
-    return Given(quantity, "declared", one.document, sha256, uncertainty=one.uncertainty)
+    proved = one.status == "REVIEWED"
+    return Given(quantity, "declared", one.document, sha256, uncertainty=one.uncertainty, proved=proved)
 
 
 def entries(found: Iterable[Entry], before: Method, after: Method) -> list[Entry]:

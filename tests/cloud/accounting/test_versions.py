@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from cloud import account_closing, account_proof, accounts, activities, reaccounting, statements, subjects
+from cloud.accounting import beside, draw, replayed, signed_activity
 from cloud.accounting import library as libraries
-from cloud.accounting import signed_activity
 from cloud.copied import gather
 from cloud.rows import JournalRow
 from cloud.store import Store
@@ -185,6 +185,78 @@ def test_two_files_for_one_source_are_never_added_up_silently(city: City) -> Non
     city.declare(gas("1.6"))
     with pytest.raises(ActivityError, match="twice"):
         city.close()
+
+
+def bill(label: str, more: str = "") -> bytes:
+    head = f'schema = 1\nsubject = "S-DEMO"\n[[activity]]\nrow = "24-08"\nlabel = "{label}"\n{more}\n'
+    return f'{head}from = 2026-10-03\nuntil = 2026-10-04\nAD = {{ value = "1 MWh", document = "bill" }}\n'.encode()
+
+
+def test_a_bill_beside_the_meter_of_its_row_is_not_complete_until_it_is_told_apart(city: City) -> None:
+    metered = next(line.id for line in city.close().content.lines if line.row == "24-08")
+    kept = city.declare(bill("bill"))
+    doubled = city.close().content
+    assert beside.BESIDE in doubled.reasons
+    named = [one for one in draw.unconfirmed(doubled) if one.startswith(beside.BESIDE)]
+    assert any(metered in one and "24-08/bill" in one for one in named), named
+    city.declare(bill("bill", "beside = true").replace(b"[[", f'replaces = "{kept.sha256}"\n[['.encode(), 1))
+    told = city.close().content
+    assert beside.BESIDE not in told.reasons and told.totals.total == doubled.totals.total
+    city.declare(bill("second bill"))
+    assert beside.BESIDE in city.close().content.reasons, "the third is told apart from neither"
+
+
+def test_two_bills_that_overlap_are_named_and_two_labels_of_one_file_are_not(city: City) -> None:
+    one = gas("1.5").replace(b"item", b'label = "A"\nitem')
+    other = gas("1.6").replace(b"item", b'label = "B"\nitem')
+    kept = city.declare(one + b"[[activity]]" + other.partition(b"[[activity]]")[2])
+    assert beside.BESIDE not in city.close().content.reasons
+    city.declare(gas("1.7").replace(b"item", b'label = "C"\nitem'))
+    found = [one for one in draw.unconfirmed(city.close().content) if one.startswith(beside.BESIDE)]
+    assert any("natural_gas/A + 24-01/natural_gas/C" in one for one in found), found
+    assert kept.count == 2
+
+
+def test_a_declared_file_that_comes_signed_rises_and_never_falls(city: City) -> None:
+    def grade() -> str:
+        return next(line for line in city.close().content.lines if line.row == "24-01").activities[0].grade
+
+    key = PrivateKey.generate()
+    subjects.trust(city.store, "计量科", key.public, now=city.now)
+    source = gas("1.5")
+    assert city.declare(source).grade == "declared" and grade() == "declared"
+    signed = activities.take_signed(city.store, "a.cose", signed_activity.sign(source, key), now=city.now)
+    assert (signed.grade, signed.by, grade()) == ("imported", "计量科", "imported")
+    assert city.declare(source).grade == "imported" and grade() == "imported"
+    held = city.store.entry_versions("activity", signed.sha256)
+    assert [(row.version, row.by) for row in held] == [(1, "王工"), (2, "计量科")], "the declared one is kept"
+    assert len(activities.listing(city.store, "S-DEMO")) == 1
+
+
+@pytest.mark.parametrize(
+    ("report", "signed", "status"),
+    [("", False, "DRAFT"), ("5" * 64, False, "REVIEWED"), ("", True, "REVIEWED")],
+)
+def test_a_measured_value_on_a_name_alone_stays_a_draft(city: City, report: str, signed: bool, status: str) -> None:
+    lab = f'NCV = {{ value = "389 GJ/1e4Nm3", document = "report 7", sha256 = "{report}" }}\n'
+    source = gas("1.5") + lab.encode()
+    if signed:
+        key = PrivateKey.generate()
+        subjects.trust(city.store, "化验室", key.public, now=city.now)
+        activities.take_signed(city.store, "a.cose", signed_activity.sign(source, key), now=city.now)
+    else:
+        city.declare(source)
+    version = city.close()
+    line = next(line for line in version.content.lines if line.row == "24-01")
+    used = next(one for one in line.parameters if one.symbol == "NCV")
+    named = "parameter.unproved: 24-01/natural_gas.NCV (report 7)"
+    assert (used.status, named in draw.unconfirmed(version.content)) == (status, status == "DRAFT")
+    assert list(replayed.faults(version.content)) == []
+
+
+def test_a_digest_that_is_none_is_refused(city: City) -> None:
+    with pytest.raises(ActivityError, match="64 hex digits"):
+        city.declare(gas("1.5").replace(b'tainty = "1"', b'tainty = "1", sha256 = "ab"'))
 
 
 def test_a_signed_file_is_taken_from_a_registered_key_only_and_kept_byte_for_byte(city: City) -> None:
