@@ -118,7 +118,7 @@ def close(
             made = statements.close(store, subject, period, _now())
             told, tree = show.summary(made), show.tree(made, _language())
         else:
-            library = factor_shelf.library(data)
+            library = factor_shelf.library(store)
             version = issued.close(store, library, subject, issued.period_of(period), _now())
             told, tree = account_show.summary(version), account_show.tree(version, _language())
     if as_json:
@@ -170,7 +170,7 @@ def refresh(
     from cloud import factor_shelf, reaccounting
 
     with _store(data) as store:
-        done = reaccounting.again(store, factor_shelf.library(data), _now(), subject=subject, period=period)
+        done = reaccounting.again(store, factor_shelf.library(store), _now(), subject=subject, period=period)
     if as_json:
         _print({"seen": done.seen, "made": done.made, "failed": dict(done.failed)})
     else:
@@ -189,7 +189,7 @@ def verify(reference: Reference, data: Data = DATA, as_json: Json = False) -> No
 
     parse_reference(reference)
     with _store(data) as store:
-        found = account_proof.verify(store, factor_shelf.library(data), reference, _now())
+        found = account_proof.verify(store, factor_shelf.library(store), reference, _now())
     failed = any(check.outcome == "failed" for check in found)
     if as_json:
         checks = [{"name": check.name, "outcome": check.outcome, "detail": check.detail} for check in found]

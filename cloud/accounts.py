@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 import msgspec
 
-from cloud import activities, cross_checks, metering, subjects
+from cloud import activities, cross_checks, factor_shelf, metering, subjects
 from cloud.accounting import draw as drawing
-from cloud.accounting import effects, feeds, inventory
+from cloud.accounting import effects, feeds, inventory, overrides
 from cloud.accounting import method as methods
 from cloud.accounting import period as periods
 from cloud.accounting.checks import Finding, blocking
@@ -106,6 +106,8 @@ def lock(store: Store, reference: str, by: Sequence[str], now: int, *, closure: 
     version = get(store, reference)
     if version.state != "provisional":
         raise LockedError(f"{version.reference}: found it {version.state}, expected one that is provisional")
+    for used, instead in overrides.retired(factor_shelf.library(store), version.content.lines):
+        raise LockedError(f"{version.reference}: found {used}, which is retired, expected {instead}: close it again")
     exceptions = _admitted(version, closure, cross_checks.findings(store, version.content))
     names = [*version.locked_by, *(name.strip() for name in by)]
     people = {named(name) for name in names}

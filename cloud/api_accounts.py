@@ -29,7 +29,7 @@ router = APIRouter(prefix="/v1", tags=["accounts"])
 ZIP = "application/zip"
 BOM = "\ufeff"
 """Before a CSV, so that Excel takes it for UTF-8."""
-CORRECTIONS = ("subject", "signer", "activity", "account", "mark")
+CORRECTIONS = ("subject", "signer", "activity", "account", "mark", "bundle")
 
 AccountId = Annotated[
     str,
@@ -267,7 +267,7 @@ def split(held: Collector, reference: str) -> tuple[str, str]:
 
 def library(held: Collector) -> Library:
     """The factors of this collector: built in, and the bundles it has taken in."""
-    return factor_shelf.library(held.store.path.parent)
+    return factor_shelf.library(held.store)
 
 
 def name(version: Version) -> str:
@@ -327,6 +327,8 @@ def _correction(held: Collector, row: JournalRow) -> dict[str, Any]:
             told |= {"grade": detail["grade"], "replaces": detail["replaces"] or None, "entries": detail["count"]}
         case "signer":
             told |= {"trusted": detail["trusted"]}
+        case "bundle":
+            told |= {"files": detail["files"]}
     return told
 
 

@@ -29,7 +29,7 @@ class FactorsQuery(query.Query):
 def listing(held: Held, asked: Annotated[FactorsQuery, Query()]) -> JSONResponse:
     """Grid factors and parameters: built in, and taken in under a signature, with status, tier and uncertainty."""
     try:
-        found = factor_rows.select(factor_shelf.library(held.store.path.parent), asked.set, asked.status)
+        found = factor_rows.select(factor_shelf.library(held.store), asked.set, asked.status)
     except FactorError as error:
         raise problem.Problem(404, error.code, str(error)) from error
     return JSONResponse({"data": found})
@@ -39,6 +39,6 @@ def listing(held: Held, asked: Annotated[FactorsQuery, Query()]) -> JSONResponse
 def show(factor: FactorId, held: Held, asked: Annotated[Nothing, Query()]) -> JSONResponse:
     """One value with its document, what it stands on, and everybody who published or adopted the file it is in."""
     try:
-        return JSONResponse(factor_rows.one(factor_shelf.library(held.store.path.parent), factor))
+        return JSONResponse(factor_rows.one(factor_shelf.library(held.store), factor))
     except FactorError as error:
         raise problem.Problem(404, error.code, str(error)) from error

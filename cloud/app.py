@@ -118,7 +118,7 @@ async def _close_accounts(collector: Collector) -> None:
     looked: dict[str, str] = {}
     while True:
         try:
-            library = factor_shelf.library(collector.store.path.parent)
+            library = factor_shelf.library(collector.store)
             due = account_closing.close_due
             for version in await asyncio.to_thread(due, collector.store, library, collector.now(), looked):
                 log.info("closed %s", version.reference)

@@ -11,10 +11,11 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from cloud import adopting, factor_rows, factor_shelf
+from cloud import adopting, config, factor_rows, factor_shelf
 from cloud.accounting import bundle
 from cloud.accounting.adoption import Of
 from cloud.accounting.bundle import Bundle
+from cloud.accounting.library import Library
 from cloud.accounting.standing import Status
 from protocols import messages
 from protocols.errors import ConfigError
@@ -47,7 +48,7 @@ def list_factors(
     as_json: Json = False,
 ) -> None:
     """Every value; with --json one object a line."""
-    rows = factor_rows.select(factor_shelf.library(data), set_, status)
+    rows = factor_rows.select(_library(data), set_, status)
     if as_json:
         for row in rows:
             typer.echo(json.dumps(row, ensure_ascii=False))
@@ -71,7 +72,7 @@ def show(
     as_json: Json = False,
 ) -> None:
     """One value with all that is known of it: document, uncertainty, tier, status, and who signed for its file."""
-    found = factor_rows.one(factor_shelf.library(data), name)
+    found = factor_rows.one(_library(data), name)
     if as_json:
         typer.echo(json.dumps(found, ensure_ascii=False))
         return
@@ -126,7 +127,7 @@ def adopt(
 ) -> None:
     """Put a name to the very bytes of sets and methods, and confirm or retire what is in them. Import it to heed it."""
     said = adopting.Said(name, by, time.strftime("%Y-%m-%d"), document, tuple(confirm or ()), tuple(retire or ()))
-    source = adopting.write(factor_shelf.library(data), ids, said)
+    source = adopting.write(_library(data), ids, said)
     signer = PrivateKey.from_pem(_read(key))
     envelope = bundle.sign(by, {f"{name}.toml": source}, signer)
     _write(out, envelope)
@@ -141,15 +142,23 @@ def import_bundle(
     as_json: Json = False,
 ) -> None:
     """Take a bundle in, once its signature holds and nothing in it contradicts what is held. Nothing is overwritten."""
-    if not data.is_dir():
-        raise ConfigError(f"--data {data}", "no folder", "the folder of a collector")
-    _say("kept", factor_shelf.keep(data, _read(file), PublicKey.from_pem(_read(key))), file, as_json)
+    envelope, public = _read(file), PublicKey.from_pem(_read(key))
+    with config.open_store(data, config.open_key(data)) as store:
+        found = factor_shelf.keep(store, envelope, public, now=time.time_ns() // 1_000_000)
+    _say("kept", found, file, as_json)
 
 
 @factor.command()
 def verify(file: Bundled, key: Key, as_json: Json = False) -> None:
     """Check a bundle's signature and every value in it, without a collector."""
     _say("verified", bundle.open_bundle(_read(file), PublicKey.from_pem(_read(key))), file, as_json)
+
+
+def _library(data: Path | None) -> Library:
+    if data is None:
+        return factor_shelf.library(None)
+    with config.open_store(data, config.open_key(data)) as store:
+        return factor_shelf.library(store)
 
 
 def _say(message: str, found: Bundle, file: Path, as_json: bool) -> None:

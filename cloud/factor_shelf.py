@@ -1,61 +1,56 @@
-"""The bundles of factors a collector holds: files named by their digest, with the key each was checked with."""
+"""The bundles of factors a collector holds: in the journal by their digest, each with the key it was checked with."""
 
-from pathlib import Path
+import json
 
 from cloud.accounting import bundle
 from cloud.accounting import library as libraries
 from cloud.accounting import method as methods
 from cloud.accounting.bundle import Bundle
 from cloud.accounting.library import Library
-from protocols.errors import ConfigError, StoreError
+from cloud.journal import pack, unpack
+from cloud.rows import JournalRow
+from cloud.store import Store
+from protocols.errors import ConfigError, UnknownNameError
 from protocols.record.cose import PublicKey
 
-FOLDER = "factors"
+KIND = "bundle"
 
 
-def keep(data: Path, envelope: bytes, key: PublicKey) -> Bundle:
+def keep(store: Store, envelope: bytes, key: PublicKey, *, now: int) -> Bundle:
     """Check the bundle against its publisher's key and all that is held, and keep it; the same one again is no error.
 
     What it adopts must be held here, to the byte. SignatureError, ConfigError, FactorError say why it is not taken.
     """
     found = bundle.open_bundle(envelope, key)
-    others = [one for one in held(data) if one.digest != found.digest]
+    others = [one for one in held(store) if one.digest != found.digest]
     beside = libraries.build((*others, found))
     libraries.check(beside, methods.builtin(), found.adoptions)
-    folder = data / FOLDER
-    try:
-        folder.mkdir(exist_ok=True)
-        _write(folder / f"{found.digest}.key", key.pem())
-        _write(folder / f"{found.digest}.cose", envelope)
-    except OSError as error:
-        raise StoreError(f"{folder}: {error}") from error
+    detail = json.dumps({"key": key.pem().decode(), "files": list(found.files)}, ensure_ascii=False)
+    place = (found.digest, 1, "", "", found.digest)
+    store.keep([JournalRow(0, KIND, *place, now, found.publisher, detail, pack(envelope))])
     return found
 
 
-def held(data: Path) -> list[Bundle]:
-    """Every bundle held, each checked again; SignatureError for one that was changed."""
+def held(store: Store) -> list[Bundle]:
+    """Every bundle held, each checked again; SignatureError or ConfigError for one that was changed."""
     found = []
-    for file in sorted((data / FOLDER).glob("*.cose")):
-        key = PublicKey.from_pem(file.with_suffix(".key").read_bytes())
-        one = bundle.open_bundle(file.read_bytes(), key)
-        if one.digest != file.stem:
-            raise ConfigError(str(file), f"the digest {one.digest}", "the digest in its name")
+    for row in store.entries(KIND, heads=False):
+        key = PublicKey.from_pem(json.loads(row.detail)["key"].encode())
+        one = bundle.open_bundle(unpack(row.body), key)
+        if one.digest != row.id:
+            raise ConfigError(f"bundle {row.id}", f"the digest {one.digest}", "the digest in its name")
         found.append(one)
     return found
 
 
-def library(data: Path | None) -> Library:
-    """The built-in library, and beside it what the collector in ``data`` holds."""
-    return libraries.build(held(data) if data is not None and (data / FOLDER).is_dir() else ())
+def library(store: Store | None) -> Library:
+    """The built-in library, and beside it what a collector's store holds."""
+    return libraries.build(() if store is None else held(store))
 
 
-def envelope(data: Path, digest: str) -> tuple[bytes, bytes]:
-    """A bundle that is held, as it came, and its publisher's public key (PEM)."""
-    file = data / FOLDER / f"{digest}.cose"
-    return file.read_bytes(), file.with_suffix(".key").read_bytes()
-
-
-def _write(path: Path, content: bytes) -> None:
-    aside = path.with_suffix(path.suffix + ".new")
-    aside.write_bytes(content)
-    aside.replace(path)
+def envelope(store: Store, digest: str) -> tuple[bytes, bytes]:
+    """A bundle that is held, as it came, and its publisher's public key (PEM); UnknownNameError."""
+    row = store.entry(KIND, digest)
+    if row is None:
+        raise UnknownNameError(f"bundle: found none with the digest {digest}, expected one that was taken in")
+    return unpack(row.body), json.loads(row.detail)["key"].encode()

@@ -38,7 +38,7 @@ def take(store: Store, name: str, source: bytes, *, by: str, now: int) -> list[H
     membership.of(
         [*(one.subject for one in listing(store) if one.subject.id not in file.subjects), *file.subjects.values()]
     ).check()
-    library = factor_shelf.library(store.path.parent)
+    library = factor_shelf.library(store)
     for subject in file.subjects.values():
         _frozen(store, subject)
         for index, override in enumerate(subject.factors):

@@ -53,8 +53,8 @@ def fill(data: Path, seed: int, now: int) -> Town:
     months = city.months(this, MONTHS + 1)[:-1]
     made = city.city(seed, months)
     key, signer = config.open_key(data), PrivateKey.generate()
-    library = factor_shelf.library(data)
     with config.open_store(data, key) as store:
+        library = factor_shelf.library(store)
         subjects.take(store, "city.toml", made.subjects + WORKS.encode(), by="demo", now=now)
         subjects.trust(store, "demo", signer.public, now=now)
         for name, files in made.activity.items():

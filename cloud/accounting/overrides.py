@@ -6,7 +6,7 @@ newer, and what only the former has is not taken: with `over` left out the set s
 what two of them have is refused. As an edition, an override is of a whole period: over a part of it, it is refused.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import date
 
@@ -14,6 +14,7 @@ from cloud.accounting import adoption, factors
 from cloud.accounting import method as methods
 from cloud.accounting.factors import FactorSet
 from cloud.accounting.library import Library
+from cloud.accounting.line import Line
 from cloud.accounting.method import Method
 from cloud.accounting.parameters import ParameterSet
 from cloud.accounting.subject import Override, Subject
@@ -39,6 +40,17 @@ def in_use(library: Library, subject: Subject, method: Method, first: date, last
         library.known[key] = _put_together(library, method, named)
     found: InUse = library.known[key]
     return found
+
+
+def retired(library: Library, lines: Iterable[Line]) -> Iterator[tuple[str, str]]:
+    """What lines were drawn up with that has been retired since: its id, and what stands in its place."""
+    grid = (*library.factors.factors, *(one for name in library.aside for one in library.grid(name).factors))
+    out = {one.id: one.replaced_by for one in grid if one.status == "RETIRED"}
+    for held in library.sets.values():
+        out |= {one.id: one.replaced_by for one in held.values.values() if one.status == "RETIRED"}
+    for used in (used for line in lines for used in line.parameters) if out else ():
+        if used.id in out:
+            yield used.id, out[used.id]
 
 
 def known(library: Library, one: Override, where: str) -> None:

@@ -53,8 +53,8 @@ def _sets(store: Store, version: Version) -> dict[str, bytes]:
 
     AccountError for a file that is no longer here.
     """
-    content, data = version.content, store.path.parent
-    held = factor_shelf.library(data)
+    content = version.content
+    held = factor_shelf.library(store)
     files = {name: source for one in held.bundles for name, source in one.files.items()}
     grid = content.factor_files or {name: _sha256(source) for name, source in factors.builtin().files.items()}
     found = {f"{PARAMETERS}{name}.toml": _set(f"{name}.toml", files) for name in content.parameter_sets}
@@ -69,7 +69,7 @@ def _sets(store: Store, version: Version) -> dict[str, bytes]:
             )
     digests = {content.method_sha256, *wanted.values(), *(content.adoptions or {}).values()}
     for bundle in held.holding(digests):
-        envelope, key = factor_shelf.envelope(data, bundle.digest)
+        envelope, key = factor_shelf.envelope(store, bundle.digest)
         found |= {f"{BUNDLES}{bundle.digest}.cose": envelope, f"{BUNDLES}{bundle.digest}.pem": key}
     return found
 

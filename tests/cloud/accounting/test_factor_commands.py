@@ -7,9 +7,11 @@ import pytest
 from typer.testing import CliRunner
 
 import tanmeter
-from cloud import factor_shelf
+from cloud import config, factor_shelf
 from cloud.accounting import bundle, parameters
 from cloud.accounting import library as libraries
+from cloud.journal import pack
+from cloud.store import Store
 from protocols.errors import ConfigError, EncodingError, FactorError, SignatureError
 from protocols.record.cose import PrivateKey
 
@@ -91,10 +93,12 @@ def test_sign_verify_import_and_choose(tmp_path: Path, signer: PrivateKey) -> No
     files = [str(tmp_path / name) for name in ("city-lab-2025.toml", "cn-grid-2024.toml")]
     run("factor", "sign", *files, "--publisher", "市中心", "--key", str(tmp_path / "private.pem"), "-o", out)
     assert "市中心" in run("factor", "verify", out, "--key", key)
-    (tmp_path / "data").mkdir()
+    collector = config.create_key(tmp_path / "data")
     for _ in range(2):
         run("factor", "import", out, "--key", key, "--data", data)
-    library = factor_shelf.library(tmp_path / "data")
+    with Store(tmp_path / "data" / config.STORE, collector) as store:
+        library = factor_shelf.library(store)
+        assert [(row.kind, row.by) for row in store.journal(0, 9)] == [("bundle", "市中心")]
     assert library.factors.get("cn.grid.national@2024").data_year == 2024
     assert "city-lab-2025:NCV.biogas" in run("factor", "list", "--data", data, "--set", "city-lab-2025")
 
@@ -108,23 +112,28 @@ def test_a_changed_bundle_or_another_key_is_refused(tmp_path: Path, signer: Priv
         changed[index] ^= 1
         with pytest.raises((SignatureError, EncodingError)):
             bundle.open_bundle(bytes(changed), signer.public)
-    kept = factor_shelf.keep(tmp_path, envelope, signer.public)
-    (tmp_path / "factors" / f"{kept.digest}.cose").write_bytes(bundle.sign("P", {"cn.toml": GRID}, signer))
-    with pytest.raises(ConfigError, match="digest"):
-        factor_shelf.library(tmp_path)
+    with Store(tmp_path / config.STORE, PrivateKey.generate()) as store:
+        factor_shelf.keep(store, envelope, signer.public, now=1)
+        other = bundle.sign("P", {"cn.toml": GRID}, signer)
+        with store.writing() as db:
+            db.execute("UPDATE journal SET body = ?", (pack(other),))
+        with pytest.raises(ConfigError, match="digest"):
+            factor_shelf.library(store)
 
 
 def test_what_contradicts_what_is_held_is_refused(tmp_path: Path, signer: PrivateKey) -> None:
-    factor_shelf.keep(tmp_path, bundle.sign("P", {"city-lab-2025.toml": SET}, signer), signer.public)
-    other = SET.replace(b"215.4", b"216.4")
-    with pytest.raises(FactorError, match="other bytes"):
-        factor_shelf.keep(tmp_path, bundle.sign("P", {"city-lab-2025.toml": other}, signer), signer.public)
-    with pytest.raises(FactorError, match="each once"):
-        twice = GRID.replace(b"2024", b"2023").replace(b'"N"', b'"M"')
-        factor_shelf.keep(tmp_path, bundle.sign("P", {"mine.toml": twice}, signer), signer.public)
-    with pytest.raises(FactorError, match="same basis, region and year"):
-        rival = GRID.replace(b"2024", b"2023").replace(b"cn.grid", b"my.grid")
-        factor_shelf.keep(tmp_path, bundle.sign("P", {"rival.toml": rival}, signer), signer.public)
-    assert factor_shelf.library(tmp_path).factors == libraries.build().factors
+    with Store(tmp_path / config.STORE, PrivateKey.generate()) as store:
+
+        def take(name: str, source: bytes) -> None:
+            factor_shelf.keep(store, bundle.sign("P", {name: source}, signer), signer.public, now=1)
+
+        take("city-lab-2025.toml", SET)
+        with pytest.raises(FactorError, match="other bytes"):
+            take("city-lab-2025.toml", SET.replace(b"215.4", b"216.4"))
+        with pytest.raises(FactorError, match="each once"):
+            take("mine.toml", GRID.replace(b"2024", b"2023").replace(b'"N"', b'"M"'))
+        with pytest.raises(FactorError, match="same basis, region and year"):
+            take("rival.toml", GRID.replace(b"2024", b"2023").replace(b"cn.grid", b"my.grid"))
+        assert factor_shelf.library(store).factors == libraries.build().factors
     with pytest.raises(ConfigError):
         bundle.sign("P", {"city-lab-2025.toml": SET.replace(b"GJ", b"GX")}, signer)

@@ -11,13 +11,14 @@ import pytest
 from typer.testing import CliRunner
 
 import tanmeter
-from cloud import account_closing, account_proof, accounts, activities, factor_shelf, reaccounting, subjects
+from cloud import account_closing, account_proof, accounts, activities, config, factor_shelf, reaccounting, subjects
 from cloud.accounting import bundle, parameters
 from cloud.accounting import factors as grids
 from cloud.accounting import method as methods
 from cloud.accounting.inventory import Version
 from cloud.accounting.line import Used
 from cloud.evidence import account_check, account_pack, archive
+from cloud.journal import pack
 from cloud.store import Store
 from protocols.errors import ConfigError, EvidenceError, FactorError, LockedError, MethodError, TanmeterError
 from protocols.record.cose import PrivateKey
@@ -115,14 +116,14 @@ class House:
 
     def take(self, **files: bytes) -> bundle.Bundle:
         sources = {f"{name.replace('_', '-')}.toml": source for name, source in files.items()}
-        return factor_shelf.keep(self.data, bundle.sign("市中心", sources, self.signer), self.signer.public)
+        return factor_shelf.keep(self.store, bundle.sign("市中心", sources, self.signer), self.signer.public, now=NOW)
 
     def uses(self, *pairs: tuple[str, str], since: str = "2023-01-01", region: str = "national") -> None:
         uses = "".join(USES.format(name=name, over=over, since=since) for name, over in pairs)
         subjects.take(self.store, "s.toml", (HEAD.format(region=region) + uses).encode(), by="周", now=NOW)
 
     def close(self, period: str = JUNE) -> Version:
-        library = factor_shelf.library(self.data)
+        library = factor_shelf.library(self.store)
         return accounts.close(self.store, library, "S-1", accounts.period_of(period), NOW)
 
     def lock(self, version: Version) -> Version:
@@ -131,8 +132,8 @@ class House:
 
 @pytest.fixture
 def house(tmp_path: Path) -> Iterator[House]:
-    key = PrivateKey.generate()
-    with Store(tmp_path / "collector.db", key) as store:
+    key = config.create_key(tmp_path)
+    with Store(tmp_path / config.STORE, key) as store:
         made = House(store, key, tmp_path, PrivateKey.generate())
         made.uses()
         activities.declare(store, "a.toml", ACTIVITY.encode(), by="周", now=NOW)
@@ -164,9 +165,9 @@ def test_a_reviewed_set_and_a_method_that_was_read_make_an_account_lockable(hous
     assert second.content.lines[0].adoptions == ("city-2026-1",) and list(second.content.adoptions or {}) == [
         "city-2026-1"
     ]
-    again = reaccounting.again(house.store, factor_shelf.library(house.data), NOW)
+    again = reaccounting.again(house.store, factor_shelf.library(house.store), NOW)
     assert (again.made, again.failed) == (0, [])
-    checks = account_proof.verify(house.store, factor_shelf.library(house.data), second.reference, NOW)
+    checks = account_proof.verify(house.store, factor_shelf.library(house.store), second.reference, NOW)
     assert {check.outcome for check in checks} == {"held"}, checks
 
 
@@ -183,8 +184,10 @@ def test_a_retired_value_is_refused_and_its_replacement_named(house: House) -> N
     house.take(city_lab_2023=lab(), out=adoption("out", out))
     with pytest.raises(FactorError, match=r"retired, expected city-lab-2023:NCV\.lignite"):
         house.close()
-    assert account_closing.close_due(house.store, factor_shelf.library(house.data), NOW) == []
-    found = account_proof.verify(house.store, factor_shelf.library(house.data), first.reference, NOW)
+    with pytest.raises(LockedError, match=r"retired, expected city-lab-2023:NCV\.lignite"):
+        accounts.lock(house.store, first.reference, ["王", "李"], NOW, closure="exceptions")
+    assert account_closing.close_due(house.store, factor_shelf.library(house.store), NOW) == []
+    found = account_proof.verify(house.store, factor_shelf.library(house.store), first.reference, NOW)
     assert [check.outcome for check in found if check.name == "account"] == ["later"]
     assert account_check.verify(account_pack.pack_bytes(house.store, house.key, first)).version == first
     house.uses(("city-lab-2023", FUELS))
@@ -285,7 +288,7 @@ def test_a_retired_grid_factor_never_gives_way_to_an_earlier_year() -> None:
 def test_an_adoption_of_what_is_not_held_is_not_taken(house: House, said: str, told: str) -> None:
     with pytest.raises(FactorError, match=told):
         house.take(word=adoption("word", said))
-    assert factor_shelf.held(house.data) == []
+    assert factor_shelf.held(house.store) == []
 
 
 def test_an_adoption_says_against_what_it_was_held(house: House) -> None:
@@ -307,7 +310,7 @@ def test_what_is_adopted_makes_newer_versions_by_itself(house: House) -> None:
 
     def due(looked: dict[str, str]) -> list[Version]:
         later = month.end + 10 * 86_400_000
-        return account_closing.close_due(house.store, factor_shelf.library(house.data), later, looked)
+        return account_closing.close_due(house.store, factor_shelf.library(house.store), later, looked)
 
     looked: dict[str, str] = {}
     assert due(looked) == []
@@ -364,10 +367,11 @@ def test_a_pack_with_imported_sets_is_proved_without_us(house: House) -> None:
 
 def test_a_set_that_was_tampered_with_on_the_shelf_stops_everything(house: House) -> None:
     kept = house.take(city_lab_2023=lab())
-    file = house.data / factor_shelf.FOLDER / f"{kept.digest}.cose"
-    file.write_bytes(file.read_bytes().replace(b"11.9", b"11.8"))
+    envelope, _ = factor_shelf.envelope(house.store, kept.digest)
+    with house.store.writing() as db:
+        db.execute("UPDATE journal SET body = ? WHERE kind = 'bundle'", (pack(envelope.replace(b"11.9", b"11.8")),))
     with pytest.raises(TanmeterError):
-        factor_shelf.library(house.data)
+        factor_shelf.library(house.store)
 
 
 def test_who_signed_is_shown_and_can_be_read(house: House, tmp_path: Path) -> None:
