@@ -12,6 +12,8 @@ WORKERS ?= $(shell expr $$(nproc) + 1)
 DEPTH ?= everyday
 
 TIER ?= pull
+# Some hundreds of processes are started here: each would compile the whole tree anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help setup packages demo test check bench prove docs wheel clean
