@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
+from functools import cache
 
 from drivers import builtin
 from drivers.driver import Driver, driver
@@ -88,6 +89,7 @@ def told(name: str) -> Parser:
     return tell
 
 
+@cache
 def seeds() -> dict[str, list[Seed]]:
     """The proof frames of every profile, by protocol; those of Modbus on a serial line and on TCP."""
     found: dict[str, list[Seed]] = {}
