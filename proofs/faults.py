@@ -50,14 +50,22 @@ def prove(tier: Tier, seed: int) -> Iterator[Line]:
 
 
 def deep() -> tuple[str, ...]:
-    """Every test that goes less deep on other days: it has ``deep`` of ``tests/conftest.py``."""
+    """Every test that goes less deep on other days: it has ``deep`` of ``tests/conftest.py``, or it is a property that
+    Hypothesis tries examples of.
+    """
     found = []
     for path in sorted((ROOT / "tests").rglob("test_*.py")):
-        if "deep" in (text := path.read_text("utf-8")):
+        text = path.read_text("utf-8")
+        if "deep" in text or "given(" in text:
             nodes = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.FunctionDef)]
-            named = [node.name for node in nodes if "deep" in [argument.arg for argument in node.args.args]]
+            named = [node.name for node in nodes if _cut_short(node)]
             found += [f"{path.relative_to(ROOT)}::{name}" for name in named if name.startswith("test_")]
     return tuple(found)
+
+
+def _cut_short(test: ast.FunctionDef) -> bool:
+    drawn = [node.func.id for node in ast.walk(test) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)]
+    return "given" in drawn or "deep" in [argument.arg for argument in test.args.args]
 
 
 def line(fault: Fault, outcomes: Mapping[str, list[str]], seed: int) -> Line:

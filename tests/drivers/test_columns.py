@@ -24,6 +24,9 @@ ORDERS = ["ABCD", "CDAB", "BADC", "DCBA"]
 SCALES = [Decimal(1), Decimal("0.01"), Decimal("0.1"), Decimal(10), Decimal("0.003"), Decimal(3)]
 SPECIAL = [0, 1, 0x7F, 0x80, 0xFF, 0xFFFF, 0x8000, 0x7FFF, 0x7FC00000, 0x7F800000, 0xFFFFFFFF, 0x80000000]
 
+EXAMPLES = settings.default.max_examples
+"""A hundred in the proof, fewer every day (``tests/conftest.py``)."""
+
 
 def model(protocol: str, points: list[Point]) -> Profile:
     source, link = Source("", "doc-only"), Link(readable_gaps=True)
@@ -146,7 +149,7 @@ words = (
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=3 * EXAMPLES, deadline=None)
 @given(registers(), st.booleans(), st.integers(1, 5), st.data())
 def test_registers_of_every_type_are_the_same_both_ways(
     points: list[Point], tcp: bool, count: int, data: st.DataObject
@@ -164,7 +167,7 @@ def test_registers_of_every_type_are_the_same_both_ways(
     assert same(held, track, layouts) == same(held, track, layouts)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=3 * EXAMPLES, deadline=None)
 @given(multiplied(), st.integers(1, 4), st.data())
 def test_numbers_with_a_factor_are_the_same_both_ways(points: list[Point], count: int, data: st.DataObject) -> None:
     held = device(model("modbus", points))
@@ -175,7 +178,7 @@ def test_numbers_with_a_factor_are_the_same_both_ways(points: list[Point], count
     same(held, Track.of(asked.rtu(), range(count), replies), Layouts())
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=2 * EXAMPLES, deadline=None)
 @given(st.sampled_from(WHOLE), st.sampled_from(ORDERS), st.lists(st.integers(0, 9999), min_size=4, max_size=4))
 def test_plain_numbers_of_every_coding_are_taken_at_once(kind: str, order: str, parts: list[int]) -> None:
     """Decimal digits and words that every coding can hold: the fast way takes them, and to the same values."""
@@ -225,7 +228,7 @@ def test_a_limit_between_two_floats_is_kept_exactly() -> None:
             assert len(set(replay_track(held, track, Layouts())[0].suspect().tolist())) == 2
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=EXAMPLES, deadline=None)
 @given(st.lists(st.binary(min_size=3, max_size=3), min_size=1, max_size=4), st.integers(1, 2), st.integers(0, 7))
 def test_coils_are_the_same_both_ways(bodies: list[bytes], function: int, first: int) -> None:
     points = [
@@ -243,7 +246,7 @@ items = st.sampled_from(["FF", "00", "80", "99", "79", "EE", "7F", "12"]).map(by
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=3 * EXAMPLES, deadline=None)
 @given(st.sampled_from(FORMATS), st.booleans(), st.booleans(), st.integers(1, 3), st.integers(0, 12), st.data())
 def test_bcd_items_are_the_same_both_ways(
     digits: str, signed: bool, block: bool, count: int, size: int, data: st.DataObject
@@ -283,7 +286,7 @@ MODELS = [
 NAMED = {held.id: held for held in MODELS}
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=3 * EXAMPLES, deadline=None)
 @given(st.sampled_from(MODELS), st.integers(0, 9), st.integers(0, 2), st.data())
 def test_tampered_replies_are_the_same_both_ways(held: Profile, query: int, at: int, data: st.DataObject) -> None:
     """Any bytes set to anything, with the checksum made right again or not."""

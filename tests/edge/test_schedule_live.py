@@ -17,18 +17,18 @@ def test_thirty_meters_ten_of_them_dead():
     assert all(lived.answered[number] == 0 for number in DEAD)
 
 
-def test_one_of_four_silent_at_9600_baud_every_second():
-    lived = live(modbus_bus(4, "1s", 600, dead=[2]))
+def test_one_of_four_silent_at_9600_baud_every_second(deep):
+    lived = live(modbus_bus(4, "1s", deep(600, 250), dead=[2]))
     assert lived.kept([0, 1, 3]) >= 0.99
 
 
-def test_three_of_ten_silent_over_tcp_cost_the_others_nothing():
-    lived = live(endpoints(10, 300, silent=(2, 5, 8)))
+def test_three_of_ten_silent_over_tcp_cost_the_others_nothing(deep):
+    lived = live(endpoints(10, deep(300, 100), silent=(2, 5, 8)))
     assert lived.kept([0, 1, 3, 4, 6, 7, 9]) == 1
 
 
-def test_modbus_and_dlt645_share_a_pair_each_in_its_mode():
-    lived = live(mixed(1200))
+def test_modbus_and_dlt645_share_a_pair_each_in_its_mode(deep):
+    lived = live(mixed(deep(1200, 400)))
     assert lived.kept(range(8)) == 1
 
 
