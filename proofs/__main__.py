@@ -18,14 +18,14 @@ from pathlib import Path
 from proofs.line import Line, Tier
 
 RUNS = (
-    *("simulation:prove", "power_cuts:prove_gateway", "faults:prove", "kills:prove_gateway", "power_cuts:prove_prunes"),
-    *("kills:prove_random", "bytes:prove", "kills:prove_collector", "power_cuts:prove_collector"),
-    "power_cuts:prove_controls",
+    *("simulation:prove_lives", "faults:prove", "kills:prove_gateway", "simulation:prove_bugs"),
+    *("power_cuts:prove_gateway", "bytes:prove", "kills:prove_random", "kills:prove_collector"),
+    *("power_cuts:prove_collector", "power_cuts:prove_prunes", "power_cuts:prove_controls"),
 )
 """What runs in a process of its own, the longest first: the parts' modules and functions."""
 PARTS = ("simulation", "power_cuts", "kills", "bytes", "faults")
 """In the order of the table."""
-WORKERS = len(os.sched_getaffinity(0)) + 1
+WORKERS = len(os.sched_getaffinity(0)) + 2
 """Much of the proof waits: for a disk, a meter, the end of a process."""
 ROOT = Path(__file__).parent.parent
 SEED = 20260101
