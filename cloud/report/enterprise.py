@@ -192,7 +192,7 @@ class _Sheets:
                     text(used.unit),
                     text(self._say(f"tier.{used.tier}")),
                     text(used.status),
-                    text(f"{used.id} · {used.document}" if used.document else used.id),
+                    text(" · ".join(part for part in (used.id, used.document, used.over, used.adoption) if part)),
                 )
                 seen.setdefault((used.id, used.symbol, str(used.value)), row)
         head = ("source", "item", "symbol", "value", "unit", "tier", "status", "document")

@@ -413,3 +413,17 @@ def test_who_signed_is_shown_and_can_be_read(house: House, tmp_path: Path) -> No
     rows = [json.loads(line) for line in run("factor", "list", "--json", *data, "--set", FUELS).splitlines()]
     assert [row["id"] for row in rows if row["adoption"] == "city-2"] == [f"{FUELS}:NCV.lignite"]
     run("factor", "adopt", f"method:{GUIDE}", *signed, "--document", "x", "--confirm", "nothing", code=8)
+
+
+@pytest.mark.parametrize(("lang", "words"), [("zh", "代替"), ("en", "in place of")])
+def test_the_page_of_a_line_says_what_stepped_back(full: Any, tmp_path: Path, lang: str, words: str) -> None:
+    found = type(full[0])(tmp_path, NOW)
+    house = House(found.store, found.key, tmp_path, PrivateKey.generate())
+    house.uses()
+    activities.declare(house.store, "a.toml", ACTIVITY.encode(), by="周", now=NOW)
+    version = locked(house)
+    path = f"/accounts/{version.reference}/lines/{version.content.lines[0].digest[:16]}?lang={lang}"
+    shown = found.client.get(path, headers={"accept": "text/html"}).text
+    own = used(version, "NCV")
+    assert f"{words} {own.over}" in shown and str(own.set_sha256)[:16] in shown, shown
+    found.close()
