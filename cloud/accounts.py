@@ -201,7 +201,15 @@ def _admitted(version: Version, closure: Closure, findings: Sequence[Finding]) -
             f"{version.reference}: found {len(found)} things that are not confirmed ({first}), expected none, or"
             " --with-exceptions"
         )
-    return found
+    return (*found, *_accepted(findings))
+
+
+def _accepted(findings: Sequence[Finding]) -> Iterator[str]:
+    """What looks like a slip and was accepted, by whom and why: kept with the version."""
+    for one in findings:
+        if one.id == cross_checks.ACCEPTED:
+            told = one.figures
+            yield f"check.slip: {one.about}.{told['symbol']} = {told['found']} ({told['by']}: {told['reason']})"
 
 
 def _same_closure(marks: Sequence[JournalRow], closure: Closure) -> None:

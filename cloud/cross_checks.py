@@ -8,13 +8,15 @@ account is checked by what is known already.
 import hashlib
 from collections.abc import Iterator
 
+import msgspec
+
 from cloud import metering, subjects
-from cloud.accounting import bounds, check_file, checks
+from cloud.accounting import bounds, check_file, checks, slips
 from cloud.accounting import period as periods
 from cloud.accounting.check_file import CheckFile
 from cloud.accounting.checks import Finding, Stack
 from cloud.accounting.electricity import OPEN
-from cloud.accounting.inventory import Inventory
+from cloud.accounting.inventory import Inventory, Version
 from cloud.accounting.monitored import mass
 from cloud.accounting.subject import ZONE
 from cloud.journal import pack, unpack
@@ -23,6 +25,9 @@ from cloud.store import Store
 from protocols.errors import ActivityError, ConfigError
 
 KIND = "check"
+ACCEPTED = "slip-accepted"
+NEAREST = 13
+"""Periods that an amount is held against: of months, the same one of another year is among them."""
 
 
 def take(store: Store, name: str, source: bytes, *, by: str, now: int) -> CheckFile:
@@ -52,7 +57,34 @@ def findings(store: Store, account: Inventory) -> list[Finding]:
         found += [] if file is None else check_file.findings(file, account)
     except ActivityError as error:
         found.append(Finding("unmatched", "block", account.subject, {"text": str(error)}))
-    return [*found, *checks.composites(account.lines, known), *checks.ranges(account.lines)]
+    return [*found, *checks.composites(account.lines, known), *checks.ranges(account.lines), *_slips(store, account)]
+
+
+def _slips(store: Store, account: Inventory) -> Iterator[Finding]:
+    """Amounts that only a slip explains beside the account's other periods; accepted ones say by whom and why."""
+    file, row = _held(store, account), store.entry_head(KIND, f"{account.subject}-{account.period.id}")
+    accepted = {} if file is None else {(one.line, one.symbol, one.value): one.reason for one in file.held.accepted}
+    for one in slips.doubts(account.lines, [slips.rates(other.lines) for other in _others(store, account)]):
+        reason = accepted.get((one.about, one.figures["symbol"], one.figures["found"]))
+        if reason is None or row is None:
+            yield one
+        else:
+            yield Finding(ACCEPTED, "warn", one.about, {**one.figures, "by": row.by, "reason": reason})
+
+
+def _others(store: Store, account: Inventory) -> Iterator[Inventory]:
+    """The newest versions of the periods of the same kind nearest to an account's: a month beside months."""
+    own = account.period
+    rows = [
+        row
+        for row in store.entries("account", subject=account.subject)
+        if len(row.period) == len(own.id) and row.period != own.id
+    ]
+    start = periods.parse(own.id, ZONE).start
+    for row in sorted(rows, key=lambda row: abs(periods.parse(row.period, ZONE).start - start))[:NEAREST]:
+        held = store.entry("account", row.id, row.version)
+        if held is not None:
+            yield msgspec.json.decode(unpack(held.body), type=Version).content
 
 
 def stacks(store: Store, account: Inventory) -> list[Stack]:

@@ -20,6 +20,12 @@
     bought = "2000 t"
     closing = "650 t"
 
+    [[accepted]]                     # an amount that looks like a slip and is none
+    line = "01-01/bituminous"
+    symbol = "FC"
+    value = "1250 t"                 # as the line has it: another amount is another question
+    reason = "second boiler since 3 June"
+
 and ``[[carbon]]``, ``[[heat-rate]]``, ``[[steam]]``, ``[[flue]]``, ``[[consumption]]``. A line is named by its id, or
 by the beginning of it. ConfigError names the place; ActivityError a line that the account does not have.
 """
@@ -28,7 +34,7 @@ import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -101,6 +107,15 @@ class _Consumption(_Part, frozen=True):
     made: str
 
 
+class Accepted(_Part, frozen=True):
+    """Why an amount stands although it looks like a slip; ``value`` is as the finding tells it."""
+
+    line: str
+    symbol: str
+    value: Annotated[str, msgspec.Meta(pattern=r"\S")]
+    reason: Annotated[str, msgspec.Meta(pattern=r"\S")]
+
+
 class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"heat_rate": "heat-rate"}):
     schema: Literal[1]
     subject: Id
@@ -113,6 +128,7 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"he
     steam: tuple[_Steam, ...] = ()
     flue: tuple[_Flue, ...] = ()
     consumption: tuple[_Consumption, ...] = ()
+    accepted: tuple[Accepted, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -86,6 +86,10 @@ made = "11000 t"
 """
 )
 APART = HEAD + '[[stack]]\nid = "DA001"\nlines = ["24-01"]\nmeasured = "4000 tCO2"\nuncertainty = "5"\n'
+ACCEPTED = (
+    HEAD.replace("06", "07")
+    + '[[accepted]]\nline = "24-01/anthracite"\nsymbol = "FC"\nvalue = "1000000 t"\nreason = "a new furnace"\n'
+)
 
 
 @pytest.fixture
@@ -171,3 +175,22 @@ def test_a_baseline_that_was_set_cannot_be_changed_by_a_later_file(house: Any) -
         take(frozen.format(900))
     again = take(frozen.format(700)).subject.baseline
     assert again == (Baseline("B", "2020", "700", "ndrc-24-2015", "d"),)
+
+
+def test_a_slip_blocks_the_lock_until_somebody_says_why(house: Any, issued: Version) -> None:
+    assert issued.content.lines
+    july = ACTIVITY.replace("2023-07-01", "2023-08-01").replace("2023-06-01", "2023-07-01")
+    july = july.replace("1000 t", "1000000 t")
+    activities.declare(house.store, "b.toml", july.encode(), by="demo", now=house.now)
+    version = accounts.close(house.store, factor_shelf.library(None), "S-1", accounts.period_of("2023-07"), house.now)
+    (found,) = [one for one in cross_checks.findings(house.store, version.content) if one.id == "slip"]
+    assert (found.about, found.figures["times"]) == ("24-01/anthracite", "× 1000")
+    with pytest.raises(LockedError, match="check\\.slip: 24-01/anthracite"):
+        accounts.lock(house.store, version.reference, ["Li", "Wang"], house.now, closure="exceptions")
+    other = ACCEPTED.replace("1000000 t", "999 t")
+    cross_checks.take(house.store, "o.toml", other.encode(), by="Li", now=house.now)
+    with pytest.raises(LockedError, match="slip"):
+        accounts.lock(house.store, version.reference, ["Li", "Wang"], house.now, closure="exceptions")
+    cross_checks.take(house.store, "a.toml", ACCEPTED.encode(), by="Li", now=house.now)
+    locked = accounts.lock(house.store, version.reference, ["Li", "Wang"], house.now, closure="exceptions")
+    assert "check.slip: 24-01/anthracite.FC = 1000000 t (Li: a new furnace)" in locked.exceptions
