@@ -21,9 +21,10 @@ RUNS = (
     *("simulation:prove_lives", "faults:prove", "kills:prove_gateway", "simulation:prove_bugs"),
     *("power_cuts:prove_gateway", "bytes:prove", "kills:prove_random", "kills:prove_collector"),
     *("power_cuts:prove_collector", "power_cuts:prove_prunes", "power_cuts:prove_controls"),
+    "link:prove",
 )
 """What runs in a process of its own, the longest first: the parts' modules and functions."""
-PARTS = ("simulation", "power_cuts", "kills", "bytes", "faults")
+PARTS = ("simulation", "power_cuts", "kills", "link", "bytes", "faults")
 """In the order of the table."""
 WORKERS = len(os.sched_getaffinity(0)) + 2
 """Much of the proof waits: for a disk, a meter, the end of a process."""

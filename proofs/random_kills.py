@@ -81,7 +81,7 @@ def random_kills(folder: Path, kills: int, seed: int) -> Line:
         agent = Child(agents, [str(box.state)], folder / "agent.log")
         collector = Child(collectors, [str(box.data), str(port)], folder / "collector.log")
         _live(agent, collector, kills, Random(seed))
-        found = [*agent.failed, *collector.failed, *_look(box, held, agent.told)]
+        found = [*agent.failed, *collector.failed, *look(box, held, agent.told)]
     fired = {"agent killed": agent.kills, "collector killed": collector.kills, "exchanges acknowledged": agent.told}
     figures = f"slowest start {max(agent.slowest_s, collector.slowest_s):.1f} s"
     tried = agent.kills + collector.kills
@@ -123,7 +123,7 @@ def _live(agent: Child, collector: Child, kills: int, random: Random) -> None:
     collector.end(boxes.STOP)
 
 
-def _look(box: Box, held: Meter, told: int) -> list[str]:
+def look(box: Box, held: Meter, told: int) -> list[str]:
     """What is wrong with what the two hold in the end."""
     gateway = config.load(box.state)
     reader = Reader(gateway.key.public)
