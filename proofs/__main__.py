@@ -19,9 +19,9 @@ from proofs.line import Line, Tier
 
 RUNS = (
     *("simulation:prove_lives", "faults:prove", "kills:prove_gateway", "simulation:prove_bugs"),
+    "link:prove",
     *("power_cuts:prove_gateway", "bytes:prove", "kills:prove_random", "kills:prove_collector"),
     *("power_cuts:prove_collector", "power_cuts:prove_prunes", "power_cuts:prove_controls"),
-    "link:prove",
 )
 """What runs in a process of its own, the longest first: the parts' modules and functions."""
 PARTS = ("simulation", "power_cuts", "kills", "link", "bytes", "faults")
