@@ -10,6 +10,7 @@ from pathlib import Path
 
 from cloud import receipts
 from cloud.database import Database
+from cloud.receipts import Issued
 from cloud.rows import Configuration, Gateway
 from drivers.installation import Installation, install
 from protocols.errors import ChainError, ConfigError, ConflictError, EnrolmentError
@@ -257,12 +258,14 @@ class Enrolments(Database):
             raise ConfigError(str(self.path), "a store opened without the collector's key", "one opened with it")
         return PublicKey(self.key.algorithm, self.key.spki)
 
-    def issue(self, db: sqlite3.Connection, receipt: Receipt) -> bytes:
-        """Sign a receipt and keep it in this transaction: it may leave only after the commit."""
+    def issue(self, db: sqlite3.Connection, receipt: Receipt, before: Issued | None = None) -> bytes:
+        """Sign a receipt and keep it in this transaction: it may leave only after the commit. ``before``: what was
+        issued of its gateway and level, where that is known; it moves on.
+        """
         if self.key is None:
             raise ConfigError(str(self.path), "a store opened without the collector's key", "one opened with it")
         envelope = sign_receipt(receipt, self.key)
-        receipts.issue(db, receipt, envelope)
+        receipts.issue(db, receipt, envelope, before or receipts.issued(db, receipt.gateway, receipt.level))
         return envelope
 
     def _try(self, invite: invites.Invite, now: int) -> None:

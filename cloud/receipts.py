@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from cloud.ingest import Beginning
 from protocols.record.receipt import SETTLED, Receipt
 
-PASSING = 64
-"""Receipts of a gateway and a level that stay for a while: an hour's, at a block a minute."""
+PASSING, AT_ONCE = 64, 16
+"""Receipts of a gateway and a level that stay for a while: an hour's, at a block a minute. So many go at a time."""
 DAY_MS = 86_400_000
 Place = tuple[int, int]
 """Epoch and next seq."""
@@ -23,6 +23,14 @@ class Watermark:
     found_at: int
 
 
+@dataclass(slots=True)
+class Issued:
+    """Of a gateway and a level: the UTC day of the newest receipt, and how many came since some were let go."""
+
+    day: int | None
+    since: int = AT_ONCE
+
+
 def bring(db: sqlite3.Connection, receipt: Receipt, envelope: bytes) -> bool:
     """Keep a receipt that its gateway brings back, for good: an epoch may begin with it. False when it is known."""
     if _insert(db, receipt, envelope, posted=True, kept=True):
@@ -31,15 +39,23 @@ def bring(db: sqlite3.Connection, receipt: Receipt, envelope: bytes) -> bool:
     return False
 
 
-def issue(db: sqlite3.Connection, receipt: Receipt, envelope: bytes) -> None:
-    """Keep a receipt that is given out: the first of a UTC day for good, of the others the newest ``PASSING``.
+def issued(db: sqlite3.Connection, gateway: bytes, level: int) -> Issued:
+    """What has been issued so far."""
+    before = db.execute(_BEFORE, (gateway, level)).fetchone()
+    return Issued(None if before is None else before[0] // DAY_MS)
+
+
+def issue(db: sqlite3.Connection, receipt: Receipt, envelope: bytes, before: Issued) -> None:
+    """Keep a receipt that is given out: the first of a UTC day for good, of the others at least the newest ``PASSING``.
 
     A gateway whose newest one is older shows it when it starts, before any block of an epoch that begins with it.
     """
-    before = db.execute(_BEFORE, (receipt.gateway, receipt.level)).fetchone()
-    first = before is None or before[0] // DAY_MS != receipt.at // DAY_MS
-    _insert(db, receipt, envelope, posted=False, kept=first)
-    db.execute(_PRUNE, (receipt.gateway, receipt.level, PASSING))
+    day = receipt.at // DAY_MS
+    _insert(db, receipt, envelope, posted=False, kept=before.day != day)
+    before.day, before.since = day, before.since + 1
+    if before.since >= AT_ONCE:
+        db.execute(_PRUNE, (receipt.gateway, receipt.level, PASSING))
+        before.since = 0
 
 
 def hold(db: sqlite3.Connection, gateway: bytes, sha256: bytes) -> None:

@@ -2,7 +2,8 @@
 
 import sqlite3
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from math import inf
 from pathlib import Path
 from typing import NamedTuple
@@ -21,6 +22,9 @@ from protocols.errors import EnrolmentError
 from protocols.record.answer import Answer, Verdict
 from protocols.record.cose import Signer
 from protocols.record.receipt import RECEIVED, SETTLED, Receipt, open_receipt
+
+KID_BYTES = 8
+"""So much of a gateway's id is its key's kid, which its blocks name."""
 
 
 class Answered(NamedTuple):
@@ -50,7 +54,8 @@ class Store(Journal):
         self._batch_s, self._processor = batch_s, processor
         self._examiner = Examiner()
         self._desks: dict[bytes, Desk] = {}
-        self._copied = 0
+        self._copied = self._as_of = 0
+        self._seen: tuple[int, int] | None = None
 
     def append(self, frames: Sequence[bytes], now: int) -> Answered:
         """Take in a batch of one gateway, received at ``now`` (UTC ms); StoreError: then nothing of it is kept."""
@@ -61,29 +66,19 @@ class Store(Journal):
 
         A block that is refused has been found out before anything of it was written, so it holds up none of the others.
         """
-        with self.guard:
-            try:
-                with self.writing() as db:
-                    ledger = Ledger(db, now)
-                    answers = [self._take_in(db, ledger, frames, now) for frames in batches]
-                    ledger.close()
-                return answers
-            except BaseException:
-                self._desks.clear()
-                raise
+        with self._moving() as db:
+            ledger = Ledger(db, now)
+            answers = [self._take_in(db, ledger, frames, now) for frames in batches]
+            ledger.close()
+        return answers
 
     def retake(self, batches: Sequence[tuple[int, Sequence[bytes]]]) -> None:
         """Take in batches of single gateways, each as received at its own instant (UTC ms), in one transaction."""
-        with self.guard:
-            try:
-                with self.writing() as db:
-                    for at, frames in batches:
-                        ledger = Ledger(db, at)
-                        self._take_in(db, ledger, frames, at)
-                        ledger.close()
-            except BaseException:
-                self._desks.clear()
-                raise
+        with self._moving() as db:
+            for at, frames in batches:
+                ledger = Ledger(db, at)
+                self._take_in(db, ledger, frames, at)
+                ledger.close()
 
     def remember(self, envelopes: Sequence[bytes], now: int) -> Answered:
         """Take receipts of ours that a gateway brings back; the newest of what is held, from where it goes on.
@@ -91,10 +86,19 @@ class Store(Journal):
         SignatureError, EncodingError unless we signed them all, EnrolmentError for a gateway that is not enrolled here.
         """
         brought = [(open_receipt(envelope, self.ours), envelope) for envelope in envelopes]
+        with self._moving() as db:
+            return self._remember(db, brought, now)
+
+    @contextmanager
+    def _moving(self) -> Iterator[sqlite3.Connection]:
+        """A transaction in which desks move. While nobody else writes they are what the file says: it is not asked."""
         with self.guard:
             try:
                 with self.writing() as db:
-                    return self._remember(db, brought, now)
+                    if _written(db) != self._seen:
+                        self._as_of += 1
+                    yield db
+                    self._seen = _written(db)
             except BaseException:
                 self._desks.clear()
                 raise
@@ -108,7 +112,7 @@ class Store(Journal):
             if receipts.bring(db, receipt, envelope):
                 self._compare(db, ledger, desk, receipt, now)
         ledger.close()
-        return self._answered(db, gateway, desk, (), now)
+        return self._answered(db, desk, (), now)
 
     def _compare(self, db: sqlite3.Connection, ledger: Ledger, desk: Desk, receipt: Receipt, now: int) -> None:
         """What a receipt that this file does not know says of it: it is an older one, or of another chain."""
@@ -131,7 +135,7 @@ class Store(Journal):
         """A second copy holds the blocks up to this ingest_seq: receipts of level 2 for these gateways, or all."""
         issued: dict[bytes, bytes] = {}
         with self.guard:
-            with self.writing() as db:
+            with self._moving() as db:
                 if gateways is None:
                     gateways = [row[0] for row in db.execute("SELECT gateway FROM gateways")]
                 for gateway in gateways:
@@ -143,7 +147,7 @@ class Store(Journal):
                         issued[gateway] = held
             self._copied = copied
             for gateway, envelope in issued.items():
-                if (desk := self._desks.get(gateway)) is not None:
+                if (desk := self._desks.get(gateway[:KID_BYTES])) is not None and desk.gateway == gateway:
                     desk.settled = envelope
 
     def _says(self, envelope: bytes, epoch: int, next_seq: int) -> bool:
@@ -151,43 +155,61 @@ class Store(Journal):
         return (receipt.epoch, receipt.next_seq) == (epoch, next_seq)
 
     def _take_in(self, db: sqlite3.Connection, ledger: Ledger, frames: Sequence[bytes], now: int) -> Answered:
-        gateway = _gateway_of(db, frames)
-        if gateway is None:
+        desk = self._desk_of(db, frames)
+        if desk is None:
             return Answered(tuple([_stranger(ledger, frame) for frame in frames]))
-        desk = self._desk(db, gateway)
-        taking = Taking(ledger, self._examiner, gateway, desk, _Held(self, db, gateway.id))
         before = desk.head
-        verdicts = taking.take(frames, Patience(self._batch_s, self._processor))
-        if gateway.revoked:
+        verdicts = Taking(ledger, self._examiner, desk).take(frames, Patience(self._batch_s, self._processor))
+        if desk.revoked:
             return Answered(verdicts)
         if desk.head == before:
-            return self._answered(db, gateway, desk, verdicts, now)
-        return Answered(verdicts, self._receipt(db, gateway.id, desk.head, now), desk.settled)
+            return self._answered(db, desk, verdicts, now)
+        return Answered(verdicts, self._receipt(db, desk, now), desk.settled)
 
-    def _answered(
-        self, db: sqlite3.Connection, gateway: Gateway, desk: Desk, verdicts: tuple[Verdict, ...], now: int
-    ) -> Answered:
+    def _answered(self, db: sqlite3.Connection, desk: Desk, verdicts: tuple[Verdict, ...], now: int) -> Answered:
         """The verdicts with the newest receipt; one is made for a file that came without its receipts."""
-        envelope = receipts.newest(db, gateway.id) or self._receipt(db, gateway.id, desk.head, now)
+        envelope = receipts.newest(db, desk.gateway) or self._receipt(db, desk, now)
         return Answered(verdicts, envelope, desk.settled)
 
-    def _receipt(self, db: sqlite3.Connection, gateway: bytes, head: Head, now: int) -> bytes:
-        return self.issue(db, Receipt(gateway, head.epoch, head.next_seq, head.hash, RECEIVED, now))
+    def _receipt(self, db: sqlite3.Connection, desk: Desk, now: int) -> bytes:
+        head = desk.head
+        receipt = Receipt(desk.gateway, head.epoch, head.next_seq, head.hash, RECEIVED, now)
+        return self.issue(db, receipt, desk.issued)
+
+    def _desk_of(self, db: sqlite3.Connection, frames: Sequence[bytes]) -> Desk | None:
+        """The desk of a batch: of the gateway whose known key its first frame names that names one."""
+        for frame in frames:
+            if (kid := ingest.kid(frame)) is not None:
+                desk = self._desks.get(kid)
+                if desk is not None and desk.as_of == self._as_of:
+                    return desk
+                gateway = _gateway(db, "gateway BETWEEN ? AND ?", (kid + bytes(8), kid + b"\xff" * 8))
+                if gateway is not None:
+                    return self._desk(db, gateway)
+        return None
 
     def _desk(self, db: sqlite3.Connection, gateway: Gateway) -> Desk:
-        """The running accounts of a gateway, read again when another process has moved its chain."""
-        head = _head(db, gateway)
-        desk = self._desks.get(gateway.id)
-        if desk is None or desk.head != head:
+        """The running accounts of a gateway, read again when somebody else has moved its chain."""
+        head, kid = _head(db, gateway), gateway.id[:KID_BYTES]
+        desk = self._desks.get(kid)
+        if desk is None or desk.gateway != gateway.id or desk.head != head:
             book = Book(memory_rows.load(db, gateway.id))
             if (config := self.config(db, gateway.id, gateway.config_number)) is not None:
                 book.configure(self.installed(db, config))
-            waiting, mark = ahead.any_of(db, gateway.id), receipts.watermark(db, gateway.id)
-            settled = receipts.settled(db, gateway.id, self._copied)
-            opened = OpenRows(open_rows.load(db, gateway.id))
-            desk = self._desks[gateway.id] = Desk(
-                gateway.key, head, book, opened, dated_rows.last(db, gateway.id), waiting, mark, settled
+            desk = self._desks[kid] = Desk(
+                gateway.id,
+                gateway.key,
+                head,
+                book,
+                OpenRows(open_rows.load(db, gateway.id)),
+                dated_rows.last(db, gateway.id),
+                ahead.any_of(db, gateway.id),
+                receipts.watermark(db, gateway.id),
+                receipts.settled(db, gateway.id, self._copied),
             )
+        if desk.as_of != self._as_of:
+            desk.revoked, desk.holdings = gateway.revoked, _Held(self, db, gateway.id)
+            desk.issued, desk.as_of = receipts.issued(db, gateway.id, RECEIVED), self._as_of
         return desk
 
 
@@ -229,14 +251,10 @@ def _head(db: sqlite3.Connection, gateway: Gateway) -> Head:
     return Head(gateway.epoch, gateway.next_seq, gateway.head, *clocks)
 
 
-def _gateway_of(db: sqlite3.Connection, frames: Sequence[bytes]) -> Gateway | None:
-    """The gateway of a batch: that of its first frame which names a known key."""
-    for frame in frames:
-        if (kid := ingest.kid(frame)) is not None:
-            found = _gateway(db, "gateway BETWEEN ? AND ?", (kid + bytes(8), kid + b"\xff" * 8))
-            if found is not None:
-                return found
-    return None
+def _written(db: sqlite3.Connection) -> tuple[int, int]:
+    """What moves when another connection, or this one, has written to the file."""
+    (version,) = db.execute("PRAGMA data_version").fetchone()
+    return version, db.total_changes
 
 
 def _gateway(db: sqlite3.Connection, where: str, values: tuple[bytes, ...]) -> Gateway | None:

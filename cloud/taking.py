@@ -1,7 +1,7 @@
 """One batch of one gateway, taken in within a transaction: block after block, then what was kept ahead of it."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from cloud import ahead, dated_rows, dating, receipts
@@ -10,8 +10,7 @@ from cloud.dating import Line
 from cloud.ingest import UNKNOWN_CONFIGURATION, Content, Examiner, Finding, Head, Holdings, Notice, Trust
 from cloud.ledger import Ledger, Tally
 from cloud.open_rows import OpenRows
-from cloud.receipts import Watermark
-from cloud.rows import Gateway
+from cloud.receipts import Issued, Watermark
 from protocols.errors import TanmeterError
 from protocols.record.answer import Answer, Verdict
 from protocols.record.block import Header
@@ -38,9 +37,10 @@ class Desk:
     """What is remembered of a gateway between batches; all of it can be read again from the file.
 
     ``last``: the end of the last dated block. ``ahead``: whether blocks are kept ahead of the chain. ``settled``: the
-    newest receipt of level 2.
+    newest receipt of level 2; ``issued``: of those of level 1. ``as_of``: the write of others that it knows of.
     """
 
+    gateway: bytes
     key: PublicKey
     head: Head
     book: Book
@@ -49,6 +49,10 @@ class Desk:
     ahead: bool
     watermark: Watermark | None
     settled: bytes | None
+    revoked: bool = field(init=False)
+    holdings: "Held" = field(init=False)
+    issued: Issued = field(init=False)
+    as_of: int = 0
 
 
 class Held(Holdings, Protocol):
@@ -61,9 +65,9 @@ class Held(Holdings, Protocol):
 class Taking:
     """Takes the blocks of a batch. The desk's accounts move with them; ``head`` is where the chain then stands."""
 
-    def __init__(self, ledger: Ledger, examiner: Examiner, gateway: Gateway, desk: Desk, holdings: Held) -> None:
-        self._ledger, self._examiner = ledger, examiner
-        self._gateway, self._desk, self._holdings = gateway, desk, holdings
+    def __init__(self, ledger: Ledger, examiner: Examiner, desk: Desk) -> None:
+        self._ledger, self._examiner, self._desk = ledger, examiner, desk
+        self._gateway, self._holdings = desk.gateway, desk.holdings
         self.head, self._tally = desk.head, Tally()
 
     def take(self, frames: Sequence[bytes], patience: Patience) -> tuple[Verdict, ...]:
@@ -75,17 +79,17 @@ class Taking:
         if self._desk.ahead and self.head != self._desk.head:
             self._catch_up()
         if self.head != self._desk.head:
-            self._ledger.book(self._gateway.id, self._desk.book.take(), self._desk.open)
-            self._ledger.move(self._gateway.id, self.head, self._tally)
+            self._ledger.book(self._gateway, self._desk.book.take(), self._desk.open)
+            self._ledger.move(self._gateway, self.head, self._tally)
             if self._desk.last is not None:
-                dated_rows.keep_last(self._ledger.db, self._gateway.id, self._desk.last)
+                dated_rows.keep_last(self._ledger.db, self._gateway, self._desk.last)
             self._desk.head = self.head
         return tuple(verdicts)
 
     def _take(self, frame: bytes) -> Finding:
-        trust = Trust(self._gateway.id, self._desk.key, self._gateway.revoked, self.head)
+        trust = Trust(self._gateway, self._desk.key, self._desk.revoked, self.head)
         finding = self._examiner.examine(trust, self._holdings, frame, self._ledger.now)
-        self._ledger.keep(self._gateway.id, finding, frame)
+        self._ledger.keep(self._gateway, finding, frame)
         if finding.opened is None:
             return finding
         if finding.ahead:
@@ -136,11 +140,11 @@ class Taking:
     def _catch_up(self) -> None:
         """Take what was kept ahead and whose turn has come, in order, up to a gap."""
         for _ in range(ahead.MOST_AT_ONCE):
-            found = ahead.next_of(self._ledger.db, self._gateway.id, self.head)
+            found = ahead.next_of(self._ledger.db, self._gateway, self.head)
             if found is None or self._take(found[1]).verdict.code == UNKNOWN_CONFIGURATION:
                 break
             ahead.let_go(self._ledger.db, found[0])
-        self._desk.ahead = ahead.any_of(self._ledger.db, self._gateway.id)
+        self._desk.ahead = ahead.any_of(self._ledger.db, self._gateway)
 
     def _pass(self, mark: Watermark, notices: Sequence[Notice]) -> None:
         """Somebody is told when the chain comes to where it was once and is another one, or has gone past it."""
@@ -149,10 +153,10 @@ class Taking:
             return
         found, expected = f"{place[0]}/{place[1]} {self.head.hash.hex()}", f"{mark.place[0]}/{mark.place[1]}"
         if place > mark.place and "missing" not in {notice.kind for notice in notices}:
-            self._ledger.tell(self._gateway.id, "missing", place, f"found {found}, expected {expected}: once receipted")
+            self._ledger.tell(self._gateway, "missing", place, f"found {found}, expected {expected}: once receipted")
         elif place == mark.place and self.head.hash != mark.head:
             self._ledger.tell(
-                self._gateway.id, "fork", place, f"found {found}, expected {mark.head.hex()}: once receipted"
+                self._gateway, "fork", place, f"found {found}, expected {mark.head.hex()}: once receipted"
             )
-        receipts.drop_watermark(self._ledger.db, self._gateway.id)
+        receipts.drop_watermark(self._ledger.db, self._gateway)
         self._desk.watermark = None

@@ -132,6 +132,18 @@ def test_a_revoked_gateway_is_refused(enrolled: Any, store: Store) -> None:
     assert store.block_row(enrolled.id, 0, 1) is None
 
 
+def test_what_another_process_writes_is_known_with_the_next_batch(enrolled: Any, store: Store) -> None:
+    frames = [enrolled.block() for _ in range(4)]
+    assert say(store, frames[0]) == [Answer.STORED]
+    with Store(store.path, store.key) as other:
+        assert say(other, frames[1]) == [Answer.STORED]
+        assert say(store, frames[1], frames[2]) == [Answer.HELD, Answer.STORED]
+        assert say(other, frames[2], frames[3]) == [Answer.HELD, Answer.STORED]
+        other.revoke(enrolled.id, "stolen", LATER)
+    assert say(store, enrolled.block()) == [Answer.REFUSED]
+    assert store.counts().blocks == 4 and receipt(store, store.receipt(enrolled.id)).next_seq == 4
+
+
 @pytest.mark.parametrize(
     "spoil",
     [

@@ -591,6 +591,7 @@ def test_receipts_are_let_go_but_for_the_first_of_a_day_and_the_newest(
     store: Store, box: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(receipts, "PASSING", 3)
+    monkeypatch.setattr(receipts, "AT_ONCE", 1)
     asked = (box.invited(store), box.enrolment, box.config, box.profiles, NOON)
     opened = store.enrol(*asked)
     for day in range(3):
@@ -606,6 +607,7 @@ def test_an_epoch_begins_with_a_receipt_that_was_shown_however_old_it_is(
     store: Store, box: Any, monkeypatch: pytest.MonkeyPatch, shown: int
 ) -> None:
     monkeypatch.setattr(receipts, "PASSING", 3)
+    monkeypatch.setattr(receipts, "AT_ONCE", 1)
     box.enrol(store)
     given = [store.append([box.block()], LATER).receipt for _ in range(8)]
     began = given[shown]
@@ -623,6 +625,7 @@ def test_an_epoch_begins_with_a_receipt_that_was_shown_however_old_it_is(
 
 def test_the_receipt_an_epoch_began_with_stays_unshown(store: Store, box: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(receipts, "PASSING", 3)
+    monkeypatch.setattr(receipts, "AT_ONCE", 1)
     box.enrol(store)
     began = [store.append([box.block()], LATER).receipt for _ in range(5)][-1]
     assert began is not None
