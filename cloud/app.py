@@ -27,12 +27,11 @@ from cloud import (
     closing,
     early_warning,
     factor_shelf,
-    ingest_route,
 )
 from cloud.city import City
 from cloud.collector import Collector
 from cloud.guard import Guard
-from cloud.ingest_route import described
+from cloud.ingest_route import Intake, described
 from cloud.pages import account_routes, routes
 from cloud.problem import Problem
 from cloud.ways import WAYS
@@ -62,8 +61,9 @@ def create_app(collector: Collector) -> ASGIApp:
     )
     app.state.collector = collector
     app.state.city = City(collector.store)
-    for path in WAYS:
-        app.router.routes.append(Route(path, ingest_route.Intake(path), methods=["POST"]))
+    intake = Intake(collector, app)
+    for path in WAYS:  # whoever does not post is told so
+        app.router.routes.append(Route(path, intake, methods=["POST"]))
     app.openapi = lambda: _described(app)  # type: ignore[method-assign]
     for router in (
         api_record.router,
@@ -80,7 +80,7 @@ def create_app(collector: Collector) -> ASGIApp:
     app.mount("/static", StaticFiles(packages=[("cloud.pages", "static")]))
     for kind in (Problem, TanmeterError, HTTPException, RequestValidationError):
         app.add_exception_handler(kind, routes.failed)
-    return Guard(app)
+    return Guard(intake)
 
 
 def _described(app: FastAPI) -> dict[str, Any]:

@@ -1,40 +1,46 @@
-"""The ways in over HTTP: plain ASGI routes over raw bytes, under the cap and the time limit of a body."""
+"""The ways in over HTTP: plain ASGI over raw bytes, under the cap and the time limit of a body, and before all else.
+
+A fleet sends a block a minute each: a post to one of these paths meets no router, no middleware and no model.
+"""
 
 from typing import Any
 
-from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from cloud import body, problem, ways
+from cloud.collector import Collector
 from cloud.problem import Problem
 from cloud.ways import CBOR, WAYS, Sent
 
 
 class Intake:
-    """An ASGI endpoint that takes a POST of raw bytes under the cap and gives them to the way of its path."""
+    """An ASGI application: posts to a way in are read, worked on and answered here, all else goes to the other one."""
 
-    def __init__(self, path: str) -> None:
-        self._path = path
+    def __init__(self, collector: Collector, other: ASGIApp) -> None:
+        self._collector, self._other = collector, other
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Read, work, answer; any error of ours becomes its problem document."""
-        told = (self._path, problem.language(scope), problem.request_id(scope))
+        """Any error of ours becomes its problem document."""
+        if scope["type"] != "http" or scope["path"] not in WAYS or scope["method"] != "POST":
+            await self._other(scope, receive, send)
+            return
+        told = (scope["path"], problem.language(scope), problem.request_id(scope))
         try:
-            if scope["method"] != "POST":
-                raise Problem(405, "API-405", f"found {scope['method']}, expected POST", headers={"allow": "POST"})
             data = await body.read(scope, receive)
         except Problem as found:
             sent = ways.refusal(found, *told)
         else:
-            sent = await ways.serve(scope["app"].state.collector, self._path, data, *told[1:])
-        await _response(sent, told[1])(scope, receive, send)
+            sent = await ways.serve(self._collector, scope["path"], data, *told[1:])
+        await send({"type": "http.response.start", "status": sent.status, "headers": _headers(sent, told[1])})
+        await send({"type": "http.response.body", "body": sent.body})
 
 
-def _response(sent: Sent, language: str) -> Response:
-    headers = dict(sent.headers)
+def _headers(sent: Sent, language: str) -> list[tuple[bytes, bytes]]:
+    told = dict(sent.headers)
     if sent.media == problem.MEDIA_TYPE:
-        headers["content-language"] = problem.TAGS[language]
-    return Response(sent.body, sent.status, headers, sent.media)
+        told["content-language"] = problem.TAGS[language]
+    told |= {"content-length": str(len(sent.body)), "content-type": sent.media}
+    return [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in told.items()]
 
 
 def described(path: str) -> dict[str, Any]:
