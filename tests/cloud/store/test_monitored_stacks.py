@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from cloud import accounts, activities, cross_checks, subjects
-from cloud.accounting import bundle
+from cloud.accounting import library
 from cloud.store import Store
 from protocols import modbus
 from protocols.errors import ConfigError, LockedError
@@ -103,7 +103,7 @@ def closed(store: Store, box: Any, lines: str = '["24-01"]', spread: str = "5", 
     now = accounts.period_of(DAY).end + 24 * HOUR
     subjects.take(store, "s.toml", source.encode(), by="x", now=now)
     activities.declare(store, "a.toml", COAL.encode(), by="x", now=now)
-    return accounts.close(store, bundle.library(), "S-1", accounts.period_of(DAY), now)
+    return accounts.close(store, library.build(), "S-1", accounts.period_of(DAY), now)
 
 
 def ids(store: Store, version: Any) -> list[tuple[str, str]]:
