@@ -23,7 +23,7 @@ from edge.recorder import Recorder
 from edge.retry import Retry
 from edge.session import Reply, understand
 from edge.transport import Response, Transport
-from protocols.errors import RecordError, UnreachableError
+from protocols.errors import AdmissionError, RecordError, TrustError, UnreachableError
 from protocols.record import cbor
 from protocols.record.answer import BATCH_TYPE, MOST_BLOCKS, encode_batch
 from protocols.record.cose import PublicKey
@@ -138,7 +138,8 @@ class Sync:
         except UnreachableError as error:
             self._lost()
             self._say("unreachable", str(error), error.code)
-            return self._retry.unreachable()
+            refused = isinstance(error, TrustError | AdmissionError)  # each try is a whole TLS, and a person has to act
+            return self._retry.busy() if refused else self._retry.unreachable()
         except DiskFull as error:
             self._say("disk full", str(error))
             return self._retry.busy()

@@ -9,7 +9,7 @@ from edge.outbox import Stored
 from edge.retry import LONGEST_S, LOOK_S, Retry
 from edge.session import understand
 from edge.transport import Response
-from protocols.errors import UnreachableError
+from protocols.errors import TrustError, UnreachableError
 from protocols.record import transport
 from protocols.record.answer import Answer, Answers, Verdict, decode_answers, encode_answers
 from protocols.record.block import EventKind, open_header
@@ -63,6 +63,20 @@ def test_the_newest_block_goes_first_then_the_backlog_in_batches_and_nothing_twi
     at_once, live = [at for at in back if at - back[0] < 2], [at for at in back if at - back[0] >= 2]
     assert len(at_once) <= 4, "the backlog goes in a few batches at once"
     assert [round(at) for at in live] == [6060, 6120, 6179], "and blocks are as short as ever again"
+
+
+@pytest.mark.parametrize(("error", "most"), [(TrustError("expired"), 600), (UnreachableError("no route"), 8000)])
+def test_a_certificate_that_is_refused_is_tried_seldom_and_a_link_that_is_gone_often(site, error, most):
+    _made, world, collector = site
+    tries = []
+
+    async def refused(path, body, content_type):
+        tries.append(asyncio.get_running_loop().time())
+        raise error
+
+    collector.post = refused
+    world.run(4 * 3600)
+    assert most / 3 < len(tries) <= most
 
 
 def test_while_the_collector_is_away_for_long_blocks_are_longer_and_nothing_of_them_is_less(site):
