@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from itertools import compress, groupby, repeat
+from operator import add
 from typing import cast
 
 import numpy as np
@@ -13,15 +14,15 @@ from numpy.typing import NDArray
 from cloud.glide import Place, exact
 from cloud.ingest import Content
 from cloud.intervals import INTERVAL_MS
-from cloud.reader import Replayed
 from cloud.running import Memory, Moved, Running, Samples, Seat
+from cloud.strips import Replayed, Row
 from drivers.columns import Table, joined
 from drivers.families import Numbers
 from drivers.installation import Installation
 from drivers.profile import Point
 from drivers.quantity import limited, scaled
 from drivers.site import multiplier
-from protocols.record.block import Header, Track
+from protocols.record.block import Header
 
 POWER = "power"
 """What every profile calls the total active power."""
@@ -48,6 +49,8 @@ class Answered:
 
 Kind = tuple[str, bytes, str]
 """What an answer is of: the device, its request, and where there is none the points."""
+Newest = tuple[Replayed, int, Header]
+"""The chunk that holds the newest answer, the track, and the block."""
 
 
 @dataclass(slots=True)
@@ -155,17 +158,16 @@ class Run:
     counted: Lane
     power: Lane
     tables: list[Table]
-    headers: list[Header]
+    times: list[int]
+    places: list[Place]
 
-    def times(self) -> list[int]:
-        """When each reply came (UTC ms)."""
-        starts = [header.utc[0] for header in self.headers]
-        return [start + at for start, table in zip(starts, self.tables, strict=True) for at in table.times]
-
-    def places(self) -> list[Place]:
-        """The block of each reply."""
-        found = [(header.epoch, header.seq) for header in self.headers]
-        return [place for place, table in zip(found, self.tables, strict=True) for _ in table.times]
+    def add(self, table: Table, headers: Sequence[Header]) -> None:
+        """The replies to as many questions in each of these blocks: when each came (UTC ms), and the block of each."""
+        count = len(table.times) // len(headers)
+        starts = [header.utc[0] for header in headers for _ in range(count)]
+        self.tables.append(table)
+        self.times += map(add, starts, table.times)
+        self.places += [(header.epoch, header.seq) for header in headers for _ in range(count)]
 
 
 Said = tuple[Header, Replayed]
@@ -180,11 +182,11 @@ class Desk:
         self._lanes: dict[tuple[bytes, int], tuple[Lane, Lane]] = {}
         self._multipliers: dict[int, float] = {}
 
-    def lanes(self, track: Track, table: Table) -> tuple[Lane, Lane]:
-        """What of a track is counted, and its power."""
+    def lanes(self, request: bytes, table: Table) -> tuple[Lane, Lane]:
+        """What of a track that answers this request is counted, and its power."""
         if not table.layout.fixed:
             return self._lanes_of(table)
-        key = (track.request, track.reply_length)
+        key = (request, table.layout.length)
         lanes = self._lanes.get(key)
         if lanes is None:
             lanes = self._lanes[key] = self._lanes_of(table)
@@ -195,25 +197,23 @@ class Desk:
 
     def even(self, replayed: Replayed) -> bool:
         """Whether nothing is booked of a chunk but plain readings of counters."""
-        pairs = zip(replayed.chunk.tracks, replayed.tables, strict=True)
-        return all(self._plain(track, table) for track, table in pairs)
+        return all(map(self._plain, replayed.requests, replayed.tables))
 
-    def _plain(self, track: Track, table: Table) -> bool:
-        return table.layout.fixed and table.stamps is None and self.lanes(track, table)[0].even
+    def _plain(self, request: bytes, table: Table) -> bool:
+        return table.layout.fixed and table.stamps is None and self.lanes(request, table)[0].even
 
     def runs(self, parts: Sequence[Said]) -> list[Run] | None:
         """The tracks of even chunks kind by kind; None where one is not even, or a counter is in several of them."""
         found: dict[int, Run] = {}
-        for header, replayed in parts:
-            for at, table in enumerate(replayed.tables):
+        for requests, tables, headers in _together(parts):
+            for request, table in zip(requests, tables, strict=True):
                 if (run := found.get(id(table.layout))) is None:
-                    if not self._plain(track := replayed.chunk.tracks[at], table):
+                    if not self._plain(request, table):
                         return None
-                    run = found[id(table.layout)] = Run(*self.lanes(track, table), [], [])
+                    run = found[id(table.layout)] = Run(*self.lanes(request, table), [], [], [])
                 elif table.stamps is not None:
                     return None
-                run.tables.append(table)
-                run.headers.append(header)
+                run.add(table, headers)
         points = [point for run in found.values() for point in run.counted.points]
         return list(found.values()) if len(points) == len(set(points)) else None
 
@@ -226,13 +226,29 @@ class Desk:
         return KILOWATTS[point.unit] * (1.0 if point.primary else factor)
 
 
+def _together(parts: Sequence[Said]) -> Iterator[tuple[tuple[bytes, ...], tuple[Table, ...], list[Header]]]:
+    """Requests, values and blocks of what a device said; rows of a strip that follow one another are taken together."""
+    at = 0
+    while at < len(parts):
+        _, one = parts[at]
+        end = at + 1
+        if not isinstance(one, Row):
+            yield one.requests, one.tables, [parts[at][0]]
+        else:
+            while end < len(parts) and one.is_followed(parts[end][1], end - at):
+                end += 1
+            tables = one.strip.tables(one.index, one.index + end - at)
+            yield one.requests, tables, [header for header, _ in parts[at:end]]
+        at = end
+
+
 class Book:
     """Books blocks in chain order. They wait to be entered together, until the rows are asked for."""
 
     def __init__(self, memory: Memory) -> None:
         self._running = Running(memory)
         self._desks: dict[int, Desk] = {}
-        self._answered: dict[Kind, tuple[Track, Header]] = {}
+        self._answered: dict[Kind, Newest] = {}
         self._power: dict[tuple[str, str, int], Heap] = {}
         self._waiting: list[tuple[Header, Content]] = []
         self._readings = 0
@@ -253,7 +269,7 @@ class Book:
     def show(self, header: Header, content: Content) -> None:
         """The newest replies of a block, and no more: of one that is undated nothing is booked."""
         for replayed in content.chunks:
-            device = content.installation.site.device[replayed.chunk.device].id
+            device = content.installation.site.device[replayed.device].id
             _newest(self._answered, device, header, replayed)
 
     def take(self) -> Changes:
@@ -273,7 +289,7 @@ class Book:
             said: dict[int, list[Said]] = {}
             for header, content in blocks:
                 for replayed in content.chunks:
-                    said.setdefault(replayed.chunk.device, []).append((header, replayed))
+                    said.setdefault(replayed.device, []).append((header, replayed))
             for number, parts in said.items():
                 self._device(self._desks[number], number, parts)
 
@@ -283,8 +299,8 @@ class Book:
         """
         if len(parts) == 1:
             self._count(desk, *parts[0])
-        elif (runs := desk.runs(parts)) is not None and _rise(times := [run.times() for run in runs]):
-            self._follow(desk, number, runs, times)
+        elif (runs := desk.runs(parts)) is not None and _rise([run.times for run in runs]):
+            self._follow(desk, number, runs)
         else:
             stretches = [list(group) for _, group in groupby(parts, key=lambda said: desk.even(said[1]))]
             if len(stretches) == 1:
@@ -295,20 +311,20 @@ class Book:
     def _count(self, desk: Desk, header: Header, replayed: Replayed) -> None:
         """Hand over what is counted in one block; heap the power."""
         heard: list[tuple[Point, Samples]] = []
-        for track, table in zip(replayed.chunk.tracks, replayed.tables, strict=True):
-            counted, power = desk.lanes(track, table)
-            times = [header.utc[0] + at for at in track.times] if table.stamps is None else list(table.stamps)
+        for request, table in zip(replayed.requests, replayed.tables, strict=True):
+            counted, power = desk.lanes(request, table)
+            times = [header.utc[0] + at for at in table.times] if table.stamps is None else list(table.stamps)
             heard += counted.samples(table, times)
             for point, samples in power.samples(table, times):
                 self._heap(desk, point, samples)
-        self._running.hear(replayed.chunk.device, heard, header)
+        self._running.hear(replayed.device, heard, header)
 
-    def _follow(self, desk: Desk, number: int, runs: Sequence[Run], times: Sequence[list[int]]) -> None:
-        """The same over several blocks; ``times``: of the replies of each run."""
-        for run, at in zip(runs, times, strict=True):
+    def _follow(self, desk: Desk, number: int, runs: Sequence[Run]) -> None:
+        """The same over several blocks."""
+        for run in runs:
             table = joined(run.tables)
-            self._running.follow(number, list(run.counted.stretches(table, at, run.places())))
-            for point, samples in run.power.samples(table, at):
+            self._running.follow(number, list(run.counted.stretches(table, run.times, run.places)))
+            for point, samples in run.power.samples(table, run.times):
                 self._heap(desk, point, samples)
 
     def _heap(self, desk: Desk, point: Point, samples: Samples) -> None:
@@ -377,28 +393,28 @@ def _is_power(point: Point) -> bool:
 
 def heard(header: Header, content: Content) -> list[Answered]:
     """The newest answer to each request of a block by itself, as ``Book`` would find it: for the eye."""
-    newest: dict[Kind, tuple[Track, Header]] = {}
+    newest: dict[Kind, Newest] = {}
     for replayed in content.chunks:
-        _newest(newest, content.installation.site.device[replayed.chunk.device].id, header, replayed)
+        _newest(newest, content.installation.site.device[replayed.device].id, header, replayed)
     return [_answered(key, *found) for key, found in newest.items()]
 
 
-def _newest(known: dict[Kind, tuple[Track, Header]], device: str, header: Header, replayed: Replayed) -> None:
+def _newest(known: dict[Kind, Newest], device: str, header: Header, replayed: Replayed) -> None:
     """Put the newest answer of each kind in its place; one of a later block is newer whatever its time."""
-    tracks = replayed.chunk.tracks
-    if len(tracks) == 1 and tracks[0].request:
-        known[device, tracks[0].request, ""] = (tracks[0], header)
+    requests = replayed.requests
+    if all(requests) and len(set(requests)) == len(requests):
+        for at, request in enumerate(requests):
+            known[device, request, ""] = (replayed, at, header)
         return
-    for track, table in zip(tracks, replayed.tables, strict=True):
-        key = (device, track.request, "" if track.request else " ".join([point.id for point in table.points]))
+    for at, (request, table) in enumerate(zip(requests, replayed.tables, strict=True)):
+        key = (device, request, "" if request else " ".join([point.id for point in table.points]))
         held = known.get(key)
-        if held is None or held[1] is not header or max(track.times) >= max(held[0].times):
-            known[key] = (track, header)
+        if held is None or held[2] is not header or max(table.times) >= max(held[0].tables[held[1]].times):
+            known[key] = (replayed, at, header)
 
 
-def _answered(key: Kind, track: Track, header: Header) -> Answered:
-    at = max(track.times)
-    index = track.times.index(at)
-    reply = track.columns[index :: len(track.times)]
-    number = header.configuration[0]
-    return Answered(*key, number, header.utc[0] + at, reply, header.epoch, header.seq)
+def _answered(key: Kind, replayed: Replayed, track: int, header: Header) -> Answered:
+    found = replayed.chunk.tracks[track]
+    at = max(found.times)
+    reply = found.columns[found.times.index(at) :: len(found.times)]
+    return Answered(*key, header.configuration[0], header.utc[0] + at, reply, header.epoch, header.seq)

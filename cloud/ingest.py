@@ -32,15 +32,19 @@ from typing import Any, Protocol
 
 from cloud import course
 from cloud.course import Course
-from cloud.reader import Reader, Replayed, Signed
+from cloud.reader import Reader, Signed
+from cloud.strips import Replayed
 from drivers.installation import Installation
 from protocols.errors import ChainError, ConflictError, EnrolmentError, ProtocolError, RecordError, TanmeterError
 from protocols.record import block, cose, transport
 from protocols.record.answer import Answer, Verdict
 from protocols.record.block import Header
+from protocols.record.stacks import Form
 
 UNKNOWN_CONFIGURATION = "CFG-102"
 FUTURE_MS = 86_400_000
+MOST_KEPT = 1024
+"""Ways to keep to a plan that are remembered, of whole blocks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,8 +113,7 @@ class Content:
     """How many readings the block holds."""
 
     def __post_init__(self) -> None:
-        counts = [len(table.times) * len(table.layout.points) for held in self.chunks for table in held.tables]
-        object.__setattr__(self, "readings", sum(counts))
+        object.__setattr__(self, "readings", sum([held.readings for held in self.chunks]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +163,7 @@ class Examiner:
 
     def __init__(self) -> None:
         self._reader = Reader()
+        self._kept: set[tuple[Installation, int, tuple[Form | None, ...]]] = set()
 
     def expect(self, frames: Sequence[bytes]) -> None:
         """These frames, all of one gateway, are examined next in this order: they may be read together."""
@@ -176,7 +180,7 @@ class Examiner:
         if elsewhere is not None and not elsewhere.ahead:
             return elsewhere
         try:
-            items = signed.items() if signed.chunks is None else []
+            items = signed.items() if signed.replayed is None else []
         except RecordError as error:
             return Finding(_refused(error), opened)
         if elsewhere is not None:
@@ -196,9 +200,7 @@ class Examiner:
             if digest != config[0]:
                 raise ChainError(f"configuration {number}: found {digest.hex()}, expected {config[0].hex()}")
             course.check(trust.head.course, header)
-            chunks = block.open_items(header, items) if signed.chunks is None else signed.chunks
-            course.check_plan(header, chunks, config[1])
-            content = Content(config[1], signed.replayed or self._reader.replay(config[1], chunks))
+            content = self._content(header, config[1], signed.replayed, items)
         except (RecordError, ProtocolError) as error:
             head = _after(trust.head, opened, booked=False)
             notices = _notices(trust.head, holdings, header, now)
@@ -207,6 +209,35 @@ class Examiner:
         head = _after(trust.head, opened, booked=True)
         notices = _notices(trust.head, holdings, header, now)
         return Finding(stored, Opened(opened.hash, header, content), head, notices)
+
+    def _content(
+        self,
+        header: Header,
+        installation: Installation,
+        replayed: tuple[Replayed, ...] | None,
+        items: Sequence[tuple[bytes, Any]],
+    ) -> Content:
+        """What chunks say, read ahead or not, once they are known to keep to the plan; RecordError, ProtocolError."""
+        if replayed is not None:
+            self._check_plan(header, installation, replayed)
+            return Content(installation, replayed)
+        chunks = block.open_items(header, items)
+        course.check_plan(header, chunks, installation)
+        return Content(installation, self._reader.replay(installation, chunks))
+
+    def _check_plan(self, header: Header, installation: Installation, replayed: Sequence[Replayed]) -> None:
+        """As ``course.check_plan``. Of a block without events it asks only for what the forms of its chunks tell, and
+        how long it lasts: what was found to keep to the plan is remembered.
+        """
+        forms = tuple([held.form for held in replayed])
+        known = (installation, header.mono[1] - header.mono[0], forms)
+        if known in self._kept:
+            return
+        course.check_plan(header, [held.chunk for held in replayed], installation)
+        if not header.events and None not in forms:
+            if len(self._kept) >= MOST_KEPT:
+                self._kept.clear()
+            self._kept.add(known)
 
     def again(self, key: cose.PublicKey, holdings: Holdings, frame: bytes) -> Opened:
         """A block that was taken before, opened and replayed anew; RecordError, ProtocolError when it is damaged."""
@@ -223,8 +254,9 @@ class Examiner:
         if config is None or config[0] != digest:
             return None
         try:
-            chunks = block.open_items(signed.header, items) if signed.chunks is None else signed.chunks
-            return Content(config[1], signed.replayed or self._reader.replay(config[1], chunks))
+            if signed.replayed is not None:
+                return Content(config[1], signed.replayed)
+            return Content(config[1], self._reader.replay(config[1], block.open_items(signed.header, items)))
         except (RecordError, ProtocolError):
             return None
 

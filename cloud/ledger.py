@@ -42,7 +42,7 @@ class Tally:
         self.gaps += sum([event.kind in GAPS for event in opened.header.events])
         due, asked, answered, silent, damaged, refused = self.counters
         for replayed in opened.content.chunks:
-            it = replayed.chunk.counters
+            it = replayed.counters
             due, asked, answered = due + it.due, asked + it.asked, answered + it.answered
             silent, damaged, refused = silent + it.silent, damaged + it.damaged, refused + it.refused
         self.counters = [due, asked, answered, silent, damaged, refused]

@@ -4,19 +4,23 @@ What is read of a block depends on nothing but the block, the key and the config
 and whether the block is taken is found out one by one (``cloud/ingest.py``). What cannot be read ahead is read when it
 is examined, and then it is found out why. Nothing is looked into before the signature over it, or the root above it,
 has been checked.
+
+Chunks that look like ones read before are not taken apart one by one: those of one skeleton, of all blocks and all
+devices, are held to their forms and replayed as rows of one matrix.
 """
 
 import hashlib
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import islice
+from itertools import groupby
 from typing import Any
 
+from cloud.piles import Cut, Piles
 from cloud.signatures import verifier
-from drivers.columns import Layouts, Table, replay_tracks
+from cloud.strips import Replayed
 from drivers.installation import Installation
-from protocols.errors import ProtocolError, RecordError
+from protocols.errors import RecordError
 from protocols.record import block, transport
 from protocols.record.block import Chunk, Header
 from protocols.record.cose import PublicKey
@@ -33,26 +37,17 @@ Configurations = Callable[[int], tuple[bytes, Installation] | None]
 """The digest of the configuration of a number, and what it means; None when it is not held."""
 
 
-@dataclass(frozen=True, slots=True)
-class Replayed:
-    """One chunk with its tracks as tables, in the same order."""
-
-    chunk: Chunk
-    tables: tuple[Table, ...]
-
-
 @dataclass(slots=True)
 class Signed:
     """A block whose envelope is signed. ``leaves``: the bytes behind it, which may be anything.
 
-    ``chunks``: what they say, once they are known to be under the root; ``replayed``: that with its values, by the
-    configuration which the header names. None: not read ahead.
+    ``replayed``: what they say, with its values by the configuration which the header names, once they are known to be
+    under the root. None: not read ahead.
     """
 
     hash: bytes
     header: Header
     leaves: bytes
-    chunks: tuple[Chunk, ...] | None = None
     replayed: tuple[Replayed, ...] | None = None
 
     def items(self) -> list[tuple[bytes, Any]]:
@@ -66,7 +61,7 @@ class Reader:
     """Reads blocks. It remembers where points lie in replies: one for a thread."""
 
     def __init__(self) -> None:
-        self._layouts, self._moulds = Layouts(), Moulds()
+        self._moulds, self._piles = Moulds(), Piles()
         self._coming: list[bytes] = []
         self._ahead: dict[bytes, Signed] = {}
 
@@ -88,35 +83,23 @@ class Reader:
 
     def replay(self, installation: Installation, chunks: Sequence[Chunk]) -> tuple[Replayed, ...]:
         """The values of the chunks of a block; ChainError for a device that is not there, ProtocolError."""
-        return self._replay([(installation, chunks)])[0]
+        return self._piles.replay(installation, chunks)
 
     def _read_ahead(self, key: PublicKey, configurations: Configurations) -> None:
         """Read the next frames as far as it goes. What does not read is opened by itself, and then says why."""
-        size, known = 0, list[tuple[Signed, Installation, tuple[Chunk, ...]]]()
+        size, known = 0, list[tuple[Installation, Signed, Cut]]()
         while self._coming and size < AHEAD_BYTES:
             frame = self._coming.pop()
             with suppress(RecordError):
                 signed = self._ahead[frame] = self.read(frame, key)
                 size += len(signed.leaves) + ITEM_BYTES * signed.header.chunks[0]
-                signed.chunks = self._moulds.chunks(signed.header, signed.leaves)
-                size += ITEM_BYTES * sum([len(chunk.tracks) for chunk in signed.chunks])
                 number, digest = signed.header.configuration
                 if (config := configurations(number)) is not None and config[0] == digest:
-                    known.append((signed, config[1], signed.chunks))
-        with suppress(RecordError, ProtocolError):
-            for (signed, *_), replayed in zip(known, self._replay([part[1:] for part in known]), strict=True):
-                signed.replayed = replayed
-
-    def _replay(self, parts: Sequence[tuple[Installation, Sequence[Chunk]]]) -> list[tuple[Replayed, ...]]:
-        """The values of the chunks of several blocks; ChainError, ProtocolError."""
-        tracks = [
-            (installation.driver(chunk.device, chunk.device_digest), track)
-            for installation, chunks in parts
-            for chunk in chunks
-            for track in chunk.tracks
-        ]
-        tables = iter(replay_tracks(tracks, self._layouts))
-        return [
-            tuple([Replayed(chunk, tuple(islice(tables, len(chunk.tracks)))) for chunk in chunks])
-            for _, chunks in parts
-        ]
+                    cut = self._piles.cut(signed.header, signed.leaves)
+                    size += ITEM_BYTES * cut.tracks
+                    known.append((config[1], signed, cut))
+        for _, group in groupby(known, key=lambda held: id(held[0])):
+            held = list(group)
+            self._piles.say(held[0][0], [cut for _, _, cut in held])
+            for _, signed, cut in held:
+                signed.replayed = cut.whole

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
-from itertools import chain
+from itertools import accumulate, chain, pairwise
 from math import ceil, floor, inf, nextafter
 from typing import overload
 
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from drivers import layouts as laid
 from drivers import replay
 from drivers.driver import Driver
-from drivers.families import Mask, Matrix, Numbers
+from drivers.families import Bytes, Mask, Matrix, Numbers
 from drivers.layouts import Layout, Layouts
 from drivers.profile import Point
 from drivers.quantity import EXACT, limited, scaled
@@ -27,7 +27,7 @@ from drivers.query import Values
 from drivers.reading import Quality
 from protocols.record.block import Track
 
-__all__ = ["Column", "Layouts", "Table", "joined", "replay_track", "replay_tracks"]
+__all__ = ["Column", "Layouts", "Stretch", "Table", "joined", "read_stacked", "replay_track", "replay_tracks"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +139,19 @@ class Table(Sequence[Column]):
         return (self[index] for index in self.layout.counters)
 
 
+Part = tuple[Layout | None, int]
+"""So many tracks of one layout; of none that is known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """Where the numbers of some tracks of one layout lie: from the row ``first`` of these matrices on."""
+
+    layout: Layout
+    whole: Sequence[Matrix]
+    first: int
+
+
 def replay_track(driver: Driver, track: Track, layouts: Layouts) -> Table:
     """Every value of a track; ProtocolError, the same that replay raises, when a reply is not what a driver records."""
     return replay_tracks([(driver, track)], layouts)[0]
@@ -152,7 +165,7 @@ def replay_tracks(tracks: Sequence[tuple[Driver, Track]], layouts: Layouts) -> l
     tables: list[Table | None] = [None] * len(tracks)
     for (driver, request, length, count), held in alike.items():
         layout = layouts.of(driver, request, length)
-        matrices = layout.read([tracks[index][1].columns for index in held], count)
+        matrices = layout.read(_laid([tracks[index][1] for index in held], length, count))
         if matrices is None:
             for index in held:
                 tables[index] = _read(driver, tracks[index][1], layout)
@@ -160,6 +173,48 @@ def replay_tracks(tracks: Sequence[tuple[Driver, Track]], layouts: Layouts) -> l
             for first, index in enumerate(held):
                 tables[index] = Table(tracks[index][1].times, layout, matrices, None, first * count)
     return [table for table in tables if table is not None]
+
+
+def read_stacked(parts: Sequence[Part], laid: Bytes) -> list[Stretch | None]:
+    """The numbers of tracks that are stacked, so many of each layout, laid as tracks by bytes of a reply by replies:
+    where those of each part lie. None: it has no layout, or one of its replies is no plain answer.
+    """
+    groups = list[list[Part]]()
+    for part in parts:
+        if groups and _are_alike(groups[-1][-1], part):
+            groups[-1].append(part)
+        else:
+            groups.append([part])
+    found, at = list[Stretch | None](), 0
+    for group in groups:
+        rows = sum([count for _, count in group])
+        found += _read_alike(group, laid[at : at + rows])
+        at += rows
+    return found
+
+
+def _are_alike(one: Part, other: Part) -> bool:
+    return one[0] is not None and other[0] is not None and one[0].is_like(other[0])
+
+
+def _read_alike(parts: Sequence[Part], laid: Bytes) -> list[Stretch | None]:
+    """As ``read_stacked``, for parts that are alike; where one is not plain, each by itself."""
+    layouts = [layout for layout, _ in parts if layout is not None]
+    if len(layouts) < len(parts):
+        return [None] * len(parts)
+    counts = [count for _, count in parts]
+    heads = np.frombuffer(b"".join([layout.head for layout in layouts]), np.uint8).reshape(len(parts), -1)
+    starts = [0, *accumulate(counts)]
+    if (matrices := layouts[0].read(laid, heads.repeat(counts, axis=0))) is not None:
+        replies = laid.shape[2]
+        return [Stretch(layout, matrices, start * replies) for layout, start in zip(layouts, starts, strict=False)]
+    if len(parts) == 1:
+        return [None]
+    return [
+        stretch
+        for part, (start, end) in zip(parts, pairwise(starts), strict=True)
+        for stretch in _read_alike([part], laid[start:end])
+    ]
 
 
 def joined(tables: Sequence[Table]) -> Table:
@@ -197,9 +252,15 @@ def _rows(matrices: Sequence[Matrix], rows: slice) -> list[Matrix]:
     return [(numbers[rows], None if valid is None else valid[rows]) for numbers, valid in matrices]
 
 
+def _laid(tracks: Sequence[Track], length: int, count: int) -> Bytes:
+    """The replies of tracks of so many replies each: tracks by bytes of a reply by replies."""
+    joint = b"".join([track.columns for track in tracks])
+    return np.frombuffer(joint, np.uint8).reshape(len(tracks), length, count)
+
+
 def _read(driver: Driver, track: Track, layout: Layout) -> Table:
     """A track by itself: one that is not plain keeps none of those like it from being read at once."""
-    if (matrices := layout.read([track.columns], len(track.times))) is not None:
+    if (matrices := layout.read(_laid([track], track.reply_length, len(track.times)))) is not None:
         return Table(track.times, layout, matrices)
     replies = track.replies()
     rows = [replay.values(driver, track.request, reply) for reply in replies]

@@ -32,13 +32,14 @@ KEPT = 8192
 class Layout:
     """Where the points of a request lie in replies of one length.
 
-    ``places``: family and column in its matrix, for each point. A plain answer begins with ``head`` and passes
-    ``check``; ``plain`` is false when none has this length.
+    ``places``: family and column in its matrix, for each point; ``spots``: where it begins in what is behind the head.
+    A plain answer begins with ``head`` and passes ``check``; ``plain`` is false when none has this length.
     """
 
     points: tuple[Point, ...]
     scales: tuple[Decimal, ...]
     places: tuple[tuple[int, int], ...]
+    spots: tuple[int, ...]
     families: tuple[Family, ...]
     length: int
     plain: bool
@@ -48,16 +49,20 @@ class Layout:
     fixed: bool = True
     """Whether the request alone tells the points; else the replies do."""
 
-    def read(self, tracks: Sequence[bytes], count: int) -> list[Matrix] | None:
-        """The numbers of every reply of these tracks, each of ``count`` replies column by column; None when one of the
-        replies is no plain answer.
+    def read(self, laid: Bytes, heads: Bytes | None = None) -> list[Matrix] | None:
+        """The numbers of every reply of some tracks, which are laid as tracks by bytes of a reply by replies; None when
+        one of the replies is no plain answer. ``heads``: how those of each track begin, where that is not ``head``.
         """
         if not self.plain:
             return None
-        rows = np.zeros((len(tracks) * count, self.length + 1), np.uint8)
-        laid = np.frombuffer(b"".join(tracks), np.uint8).reshape(len(tracks), self.length, count)
-        rows.reshape(len(tracks), count, -1)[:, :, :-1] = laid.transpose(0, 2, 1)
-        if not self._sound(rows[:, :-1]):
+        if heads is None:
+            heads = np.frombuffer(self.head, np.uint8)[np.newaxis]
+        if not (laid[:, : len(self.head)] == heads[:, :, np.newaxis]).all():
+            return None
+        tracks, length, count = laid.shape
+        rows = np.zeros((tracks * count, length + 1), np.uint8)
+        rows.reshape(tracks, count, -1)[:, :, :-1] = laid.transpose(0, 2, 1)
+        if not self.check(rows[:, :-1]):
             return None
         matrices = []
         for family in self.families:
@@ -66,10 +71,11 @@ class Layout:
             matrices.append(matrix)
         return matrices
 
-    def _sound(self, frames: Bytes) -> bool:
-        """Whether every reply begins as a plain answer does, and passes its check."""
-        head = np.frombuffer(self.head, np.uint8)
-        return bool((frames[:, : len(head)] == head).all()) and self.check(frames)
+    def is_like(self, other: "Layout") -> bool:
+        """Whether the replies of both are read the same way, but for how they begin."""
+        mine, others = (self.length, len(self.head), self.spots), (other.length, len(other.head), other.spots)
+        both = self.plain and other.plain and self.check is other.check
+        return both and mine == others and self.points == other.points
 
 
 class Layouts:
@@ -107,7 +113,7 @@ def found(driver: Driver, rows: Sequence[Values], length: int) -> Layout:
     read = [Read(np.float64 if real else np.int64) for real, _ in groups]
     counters = tuple(index for index, point in enumerate(points) if point.kind == "counter")
     scales = tuple(_step(point) for point in points)
-    return Layout(points, scales, places, tuple(read), length, False, b"", _always, counters, fixed=False)
+    return Layout(points, scales, places, (), tuple(read), length, False, b"", _always, counters, fixed=False)
 
 
 def _step(point: Point) -> Decimal:
@@ -120,7 +126,7 @@ def _layout(driver: Driver, request: bytes, length: int) -> Layout:
         return _modbus_layout(driver, request, length)
     if isinstance(driver, Dlt645Driver):
         return _dlt645_layout(driver, request, length)
-    return Layout((), (), (), (), length, False, b"", _always, (), fixed=False)
+    return Layout((), (), (), (), (), length, False, b"", _always, (), fixed=False)
 
 
 def _modbus_layout(driver: ModbusDriver, request: bytes, length: int) -> Layout:
@@ -138,6 +144,7 @@ def _modbus_layout(driver: ModbusDriver, request: bytes, length: int) -> Layout:
         tuple(point for point, _ in parts),
         tuple(driver.steps[point.id] for point, _ in parts),
         places,
+        tuple(at for _, at in parts),
         tuple(found),
         length,
         length == plain,
@@ -181,6 +188,7 @@ def _dlt645_layout(driver: Dlt645Driver, request: bytes, length: int) -> Layout:
         tuple(point for point, _ in asked.parts),
         tuple(EXACT.multiply(unit, point.scale) for point, _ in asked.parts),
         places,
+        tuple(at for _, at in asked.parts),
         tuple(found),
         length,
         size <= 0xFF - 4 and asked.fits(size),

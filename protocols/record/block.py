@@ -23,12 +23,12 @@ __all__ = [
     "Sealed",
     "Track",
     "check_root",
+    "check_together",
     "open_block",
     "open_chunks",
     "open_header",
     "open_items",
     "open_payload",
-    "open_read",
     "read_header",
     "seal",
 ]
@@ -134,7 +134,7 @@ def seal(header: Header, chunks: Sequence[Chunk], signer: cose.Signer) -> Sealed
     read_header(payload)
     for leaf in leaves:
         Chunk.from_bytes(leaf)
-    _check_together(complete, ordered)
+    check_together(complete, ordered)
     return Sealed(cose.sign1(payload, signer, BLOCK_TYPE, BLOCK_AAD), leaves)
 
 
@@ -161,23 +161,15 @@ def check_root(header: Header, leaves: Sequence[bytes]) -> None:
 def open_chunks(header: Header, leaves: Sequence[bytes]) -> tuple[Chunk, ...]:
     """What the leaves say, once they are known to be under the root; EncodingError, ChainError."""
     chunks = _bounded(Chunk.from_bytes(leaf) for leaf in leaves)
-    _check_together(header, chunks)
+    check_together(header, chunks)
     return chunks
 
 
 def open_items(header: Header, items: Sequence[tuple[bytes, Any]]) -> tuple[Chunk, ...]:
     """As ``open_chunks``, for leaves that ``cbor.cut`` has decoded; EncodingError, ChainError."""
     chunks = _bounded(Chunk.of_item(leaf, value) for leaf, value in items)
-    _check_together(header, chunks)
+    check_together(header, chunks)
     return chunks
-
-
-def open_read(header: Header, leaves: Sequence[bytes], chunks: Sequence[Chunk]) -> tuple[Chunk, ...]:
-    """As ``open_chunks``, root and all, for leaves of which it is known what they say; ChainError."""
-    check_root(header, leaves)
-    held = tuple(chunks) if sum([len(chunk.tracks) for chunk in chunks]) <= MOST_TRACKS else _bounded(chunks)
-    _check_together(header, held)
-    return held
 
 
 def open_header(envelope: bytes, key: cose.Verifier) -> Header:
@@ -201,8 +193,8 @@ def _bounded(chunks: Iterable[Chunk]) -> tuple[Chunk, ...]:
     return tuple(read)
 
 
-def _check_together(header: Header, chunks: Sequence[Chunk]) -> None:
-    """What header and chunks must agree on: order, times within the block, gaps declared; ChainError."""
+def check_together(header: Header, chunks: Sequence[Chunk]) -> None:
+    """What a header and some of its chunks must agree on: order, times within the block, gaps declared; ChainError."""
     span = header.mono[1] - header.mono[0]
     declared = any(_explains(event, header.utc) for event in header.events)
     last = -1

@@ -65,9 +65,7 @@ def split(data: bytes, most: int | None = None) -> list[bytes]:
 def cut(data: bytes, most: int | None = None) -> list[tuple[bytes, Any]]:
     """As ``split``, each with what it says; that, too, is not held to the rules."""
     stream = io.BytesIO(data)
-    decoder = cbor2.CBORDecoder(
-        stream, allow_indefinite=False, max_depth=DEEPEST, tag_hook=_refuse_tag, semantic_decoders=_TAGS
-    )
+    decoder = _decoder(stream)
     items: list[tuple[bytes, Any]] = []
     start = 0
     while start < len(data):
@@ -81,6 +79,16 @@ def cut(data: bytes, most: int | None = None) -> list[tuple[bytes, Any]]:
         items.append((data[start:end], value))
         start = end
     return items
+
+
+def item(data: bytes, start: int) -> tuple[Any, int]:
+    """What the item that begins at ``start`` says, which is not held to the rules, and where it ends; EncodingError."""
+    stream = io.BytesIO(data)
+    stream.seek(start)
+    try:
+        return _decoder(stream).decode(), stream.tell()
+    except (cbor2.CBORError, TypeError) as error:
+        raise EncodingError(f"item at byte {start}: {_reason(error)}") from error
 
 
 def byte_string(data: bytes, start: int) -> tuple[bytes, int]:
@@ -98,6 +106,12 @@ def byte_string(data: bytes, start: int) -> tuple[bytes, int]:
     if width and (length < 24 or (width > 1 and length < 1 << (4 * width))):
         raise EncodingError(f"found a length of {length} written in {width} bytes, expected the shortest way")
     return data[first : first + length], first + length
+
+
+def _decoder(stream: io.BytesIO) -> cbor2.CBORDecoder:
+    return cbor2.CBORDecoder(
+        stream, allow_indefinite=False, max_depth=DEEPEST, tag_hook=_refuse_tag, semantic_decoders=_TAGS
+    )
 
 
 def _loads(data: bytes) -> Any:

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import accumulate, pairwise
 from typing import Any, Self
 
@@ -102,10 +101,8 @@ class Chunk:
         return cls._of(cbor.decode_to_shape(data))
 
     @classmethod
-    def of_item(cls, data: bytes, value: Any) -> "Chunk":
+    def of_item(cls, data: bytes, value: Any) -> Self:
         """The chunk in a leaf that ``cbor.cut`` has found to say ``value``; EncodingError, ChainError."""
-        if (usual := _usual(data, value)) is not None:
-            return usual
         cbor.check_written(value, data)
         return cls._of(value)
 
@@ -152,6 +149,11 @@ def undeclared(chunk: Chunk) -> int:
     return chunk.counters.due - chunk.counters.asked - not_asked
 
 
+def differences(times: Sequence[int]) -> list[int]:
+    """The first time, and how much later each of the others is than the one before."""
+    return [*times[:1], *(later - earlier for earlier, later in pairwise(times))]
+
+
 def _outcomes(counters: Counters) -> tuple[int, int, int, int]:
     return counters.answered, counters.silent, counters.damaged, counters.refused
 
@@ -162,7 +164,7 @@ def _written(chunk: Chunk) -> dict[int, Any]:
         0: chunk.device,
         1: chunk.device_digest,
         2: [
-            {0: track.request, 1: track.reply_length, 2: _differences(track.times), 3: track.columns}
+            {0: track.request, 1: track.reply_length, 2: differences(track.times), 3: track.columns}
             for track in chunk.tracks
         ],
         3: [[fault.at, fault.query, fault.code] for fault in chunk.faults],
@@ -170,54 +172,6 @@ def _written(chunk: Chunk) -> dict[int, Any]:
         5: None if chunk.clock is None else list(chunk.clock),
         6: chunk.salt,
     }
-
-
-def _differences(times: Sequence[int]) -> list[int]:
-    return [*times[:1], *(later - earlier for earlier, later in pairwise(times))]
-
-
-def _usual(data: bytes, value: Any) -> Chunk | None:
-    """The chunk of a device that answered all it was asked; None for any other, and for what is no chunk.
-
-    Its parts are held to their types and sizes, and written again as such a chunk they must give these very bytes: that
-    is all that ``_of`` finds out of it, keys and counts included.
-    """
-    if type(value) is not dict or len(value) != 7:
-        return None
-    device, digest, laid, _, _, _, salt = value.values()
-    if (parts := _laid(laid)) is None or type(device) is not int or not 0 <= device <= shape.HIGHEST:
-        return None
-    if type(digest) is not bytes or type(salt) is not bytes or len(digest) != 16 or len(salt) != 16:
-        return None
-    tracks = tuple([Track(request, length, tuple(accumulate(times)), raw) for request, length, times, raw in parts])
-    written = [{0: request, 1: length, 2: times, 3: raw} for request, length, times, raw in parts]
-    counters = _all_answered(sum([len(track.times) for track in tracks]))
-    counts = [counters.due, counters.asked, counters.answered, 0, 0, 0]
-    if cbor.written({0: device, 1: digest, 2: written, 3: [], 4: counts, 5: None, 6: salt}) != data:
-        return None
-    if len(tracks) > 1 and len({(track.request, track.reply_length) for track in tracks}) != len(tracks):
-        return None
-    return Chunk(device, digest, tracks, (), counters, None, salt)
-
-
-def _laid(value: Any) -> list[tuple[bytes, int, list[int], bytes]] | None:
-    """Request, reply length, time differences and columns of each track; None unless all is of its type and size."""
-    if type(value) is not list or set(map(type, value)) != {dict} or set(map(len, value)) != {4}:
-        return None
-    parts = [tuple(track.values()) for track in value]
-    for request, length, times, raw in parts:
-        if type(request) is not bytes or type(raw) is not bytes or type(length) is not int or type(times) is not list:
-            return None
-        if set(map(type, times)) != {int} or min(times) < -shape.HIGHEST or max(times) > shape.HIGHEST:
-            return None
-        if length <= 0 or len(raw) != length * len(times):
-            return None
-    return parts
-
-
-@lru_cache(maxsize=1024)
-def _all_answered(count: int) -> Counters:
-    return Counters(count, count, count, 0, 0, 0)
 
 
 def _track(value: Any) -> Track:

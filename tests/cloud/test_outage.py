@@ -9,8 +9,8 @@ from cloud.booking import Book
 from cloud.evidence.chain import replayed
 from cloud.ingest import Content
 from cloud.intervals import Interval
-from cloud.reader import Replayed
 from cloud.running import Memory, Running
+from cloud.strips import Single
 from drivers.columns import Layouts, replay_track
 from drivers.driver import Driver
 from drivers.replay import values
@@ -82,7 +82,7 @@ def booked(rig: Any, blocks: Sequence[tuple[Header, Chunk]]) -> list[Interval]:
     book, running = Book(Memory()), Running(Memory())
     for header, chunk in blocks:
         tables = tuple(replay_track(rig.installation.drivers[0], track, Layouts()) for track in chunk.tracks)
-        book.book(header, Content(rig.installation, (Replayed(chunk, tables),)))
+        book.book(header, Content(rig.installation, (Single(chunk, tables),)))
         running.configure(rig.installation, header.utc[0])
         running.hear(0, replayed(rig.installation, header, chunk)[1], header)
     collector, verifier = book.take().moved.intervals, running.take().intervals

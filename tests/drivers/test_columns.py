@@ -191,7 +191,10 @@ def test_plain_numbers_of_every_coding_are_taken_at_once(kind: str, order: str, 
     track = Track.of(asked.rtu(), [0], [modbus.frame_rtu(9, bytes([3, size]) + field)])
     held, layouts = device(model("modbus", [point])), Layouts()
     assert same(held, track, layouts)
-    assert layouts.of(held, asked.rtu(), track.reply_length).read([track.columns], 1) is not None
+    assert (
+        layouts.of(held, asked.rtu(), track.reply_length).read(np.frombuffer(track.columns, np.uint8).reshape(1, -1, 1))
+        is not None
+    )
 
 
 @pytest.mark.parametrize("kind", TYPES)
@@ -395,7 +398,12 @@ def test_a_factor_register_is_taken_at_once(mode: str, factor: int, raw: int, va
     held, track = scaling(mode, factor, raw)
     layouts = Layouts()
     assert same(held, track, layouts)
-    assert layouts.of(held, track.request, track.reply_length).read([track.columns], 1) is not None
+    assert (
+        layouts.of(held, track.request, track.reply_length).read(
+            np.frombuffer(track.columns, np.uint8).reshape(1, -1, 1)
+        )
+        is not None
+    )
     found = replay_track(held, track, layouts)[1].decimal(0)
     assert (None if found is None else str(found)) == value
 

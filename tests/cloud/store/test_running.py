@@ -17,8 +17,8 @@ from cloud.evidence.chain import replayed
 from cloud.ingest import Content
 from cloud.intervals import INTERVAL_MS, Interval
 from cloud.open_rows import OpenRows
-from cloud.reader import Replayed
 from cloud.running import Memory, Running
+from cloud.strips import Single
 from drivers.columns import Layouts, replay_track
 from drivers.installation import Installation, install
 from drivers.profile import Profile
@@ -162,7 +162,7 @@ def walk(blocks: list[tuple[Header, Chunk, Installation, bool]]) -> tuple[Table,
     table, running = Table(), Running(Memory())
     for head, one, installation, anew in blocks:
         tables = tuple(replay_track(installation.drivers[0], track, Layouts()) for track in one.tracks)
-        table.add(head, Content(installation, (Replayed(one, tables),)), anew)
+        table.add(head, Content(installation, (Single(one, tables),)), anew)
         _, samples = replayed(installation, head, one)
         running.configure(installation, head.utc[0])
         running.hear(0, samples, head)

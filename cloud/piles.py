@@ -1,0 +1,192 @@
+"""Cuts blocks into chunks and reads like ones together: of all blocks, and all devices, as rows of one matrix. Pure.
+
+A chunk that looks like one read before is not taken apart: it is held to its form, and replayed, with all that have its
+skeleton. A chunk that has no form is read by the rules, by itself; a block of which a chunk has not the form that it
+looks like is read by the rules altogether.
+"""
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from itertools import islice
+from operator import ge
+from typing import Any
+
+import numpy as np
+
+from cloud.strips import Replayed, Row, Single, Strip
+from drivers.columns import Layouts, read_stacked, replay_tracks
+from drivers.installation import Installation
+from drivers.layouts import Layout
+from protocols.errors import ChainError, EncodingError, ProtocolError, RecordError
+from protocols.record import block, cbor, transport
+from protocols.record.block import Chunk, Header
+from protocols.record.chunk import MOST_TRACKS
+from protocols.record.stacks import Form, Forms, Skeleton, Stack, stack
+
+
+@dataclass(slots=True, eq=False)
+class Cut:
+    """A block cut into chunks: of each what it says, or the form that it looks like. ``said``: that with its values."""
+
+    header: Header
+    data: bytes
+    leaves: list[bytes]
+    parts: list[Form | Chunk]
+    said: dict[int, Replayed] = field(default_factory=dict)
+
+    @property
+    def tracks(self) -> int:
+        """How many tracks there are in all of its chunks."""
+        return sum([len(part.requests if isinstance(part, Form) else part.tracks) for part in self.parts])
+
+    @property
+    def whole(self) -> tuple[Replayed, ...] | None:
+        """Every chunk with its values; None when one of them has none."""
+        if len(self.said) < len(self.parts):
+            return None
+        return tuple([self.said[place] for place in range(len(self.parts))])
+
+
+Place = tuple[Cut, int]
+"""A block, and which of its chunks."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pile:
+    """Chunks of one skeleton: those of one form after those of another, as rows of a stack."""
+
+    places: dict[Form, list[Place]]
+    stack: Stack
+
+
+class Piles:
+    """Reads the chunks of blocks. It remembers forms, and where points lie in replies: one for a thread."""
+
+    def __init__(self) -> None:
+        self._layouts, self._forms = Layouts(), Forms()
+
+    def cut(self, header: Header, data: bytes, forms: Forms | None = None) -> Cut:
+        """The chunks behind an envelope, once they are known to be under its root; RecordError, for some reason."""
+        forms = self._forms if forms is None else forms
+        leaves, parts, items, at = list[bytes](), list[Any](), dict[int, Any](), 0
+        if header.chunks[0] > transport.MOST_CHUNKS:
+            raise EncodingError(f"found {header.chunks[0]} chunks, expected at most {transport.MOST_CHUNKS}")
+        for place in range(header.chunks[0]):
+            form = forms.of(data, at)
+            if form is not None:
+                end = at + form.skeleton.size
+            else:
+                items[place], end = cbor.item(data, at)
+            leaves.append(data[at:end])
+            parts.append(form)
+            at = end
+        if at != len(data):
+            raise EncodingError(f"found {len(data) - at} bytes behind the last chunk, expected none")
+        block.check_root(header, leaves)
+        for place, value in items.items():
+            parts[place] = Chunk.of_item(leaves[place], value)
+            self._forms.learn(parts[place], leaves[place])
+        cut = Cut(header, data, leaves, parts)
+        _check_together(cut, [parts[place] for place in items])
+        return cut
+
+    def say(self, installation: Installation, cuts: Sequence[Cut]) -> None:
+        """Put values to the chunks of blocks; of a block that is not in order some are left without."""
+        piles, misfits = _piled(cuts)
+        if misfits:
+            cuts = [cut for cut in cuts if cut not in misfits or self._recut(cut)]
+            piles, _ = _piled(cuts)
+        alone = [(cut, at, part) for cut in cuts for at, part in enumerate(cut.parts) if isinstance(part, Chunk)]
+        for pile in piles:
+            alone += self._say_alike(installation, pile)
+        self._say_alone(installation, alone)
+
+    def replay(self, installation: Installation, chunks: Sequence[Chunk]) -> tuple[Replayed, ...]:
+        """The values of chunks; ChainError for a device that is not there, ProtocolError."""
+        tracks = [
+            (installation.driver(chunk.device, chunk.device_digest), track)
+            for chunk in chunks
+            for track in chunk.tracks
+        ]
+        tables = iter(replay_tracks(tracks, self._layouts))
+        return tuple([Single(chunk, tuple(islice(tables, len(chunk.tracks)))) for chunk in chunks])
+
+    def _recut(self, cut: Cut) -> bool:
+        """Read a block by the rules: one of its chunks only looks like its form. Whether it can be read."""
+        try:
+            cut.parts = self.cut(cut.header, cut.data, Forms()).parts
+        except RecordError:
+            return False
+        return True
+
+    def _say_alike(self, installation: Installation, pile: Pile) -> list[tuple[Cut, int, Chunk]]:
+        """Put values to the chunks of a pile; those that must be replayed by themselves are returned."""
+        stacked, counts = pile.stack, [len(places) for places in pile.places.values()]
+        layouts = [self._layouts_of(installation, form) for form in pile.places]
+        read = [
+            read_stacked(list(zip([own[track] for own in layouts], counts, strict=True)), stacked.columns(track))
+            for track in range(len(stacked.times))
+        ]
+        alone, first = list[tuple[Cut, int, Chunk]](), 0
+        for (form, places), *stretches in zip(pile.places.items(), *read, strict=True):
+            leaves = [cut.leaves[at] for cut, at in places]
+            times = [own[first : first + len(places)] for own in stacked.times]
+            first += len(places)
+            found = [stretch for stretch in stretches if stretch is not None]
+            if len(found) == len(stretches):
+                strip = Strip(form, leaves, times, found)
+                for index, (cut, at) in enumerate(places):
+                    cut.said[at] = Row(strip, index)
+            else:
+                for index, (cut, at) in enumerate(places):
+                    alone.append((cut, at, form.chunk(leaves[index], [own[index].tolist() for own in times])))
+        return alone
+
+    def _layouts_of(self, installation: Installation, form: Form) -> Sequence[Layout | None]:
+        """The layout of each track of a form; None where its replies are read one by one, or nobody asks so."""
+        try:
+            driver = installation.driver(form.device, form.digest)
+            pairs = zip(form.requests, form.skeleton.places, strict=True)
+            return [self._layouts.of(driver, request, place.reply_length) for request, place in pairs]
+        except (RecordError, ProtocolError):
+            return [None] * len(form.requests)
+
+    def _say_alone(self, installation: Installation, alone: Sequence[tuple[Cut, int, Chunk]]) -> None:
+        """Put values to these chunks: together, or where that cannot be, to those that have some."""
+        with suppress(RecordError, ProtocolError):
+            said = self.replay(installation, [chunk for _, _, chunk in alone])
+            for (cut, at, _), one in zip(alone, said, strict=True):
+                cut.said[at] = one
+            return
+        for cut, at, chunk in alone:
+            with suppress(RecordError, ProtocolError):
+                (cut.said[at],) = self.replay(installation, [chunk])
+
+
+def _piled(cuts: Sequence[Cut]) -> tuple[list[Pile], set[Cut]]:
+    """The chunks that look like a form, skeleton by skeleton; and the blocks of those that have not that form."""
+    found: dict[Skeleton, dict[Form, list[Place]]] = {}
+    for cut in cuts:
+        for at, part in enumerate(cut.parts):
+            if isinstance(part, Form):
+                found.setdefault(part.skeleton, {}).setdefault(part, []).append((cut, at))
+    piles, misfits = list[Pile](), set[Cut]()
+    for skeleton, places in found.items():
+        rows = [place for held in places.values() for place in held]
+        forms = [form for form, held in places.items() for _ in held]
+        spans = [cut.header.mono[1] - cut.header.mono[0] for cut, _ in rows]
+        stacked = stack(skeleton, forms, [cut.leaves[at] for cut, at in rows], spans)
+        if not stacked.fits.all():
+            misfits.update(rows[row][0] for row in np.flatnonzero(~stacked.fits).tolist())
+        piles.append(Pile(places, stacked))
+    return piles, misfits
+
+
+def _check_together(cut: Cut, read: Sequence[Chunk]) -> None:
+    """What header and chunks must agree on, as far as it is not found out of a stack; ChainError."""
+    devices = [part.device for part in cut.parts]
+    if any(map(ge, devices, devices[1:])) or cut.tracks > MOST_TRACKS:
+        raise ChainError("found too many tracks, or a device out of its place")
+    if read:
+        block.check_together(cut.header, read)

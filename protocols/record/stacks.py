@@ -1,0 +1,264 @@
+"""Like chunks of many blocks read at once, as rows of one matrix of bytes: with numpy, for whoever reads in bulk.
+
+A gateway says the same things minute after minute: a chunk of a device that answered all it was asked differs from the
+one before in its times, its replies and its salt, and in nothing else. A ``Form`` is all the rest, byte for byte;
+``Forms`` finds chunks that may have one, and ``stack`` holds them to it: what then stands in them is what ``cbor`` and
+the rules of the record come to (``tests/record/test_stacks.py``). All else is read by these, which also say what is
+wrong with it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from protocols.record import cbor
+from protocols.record.chunk import Chunk, Counters, Track, differences
+
+Bytes: TypeAlias = NDArray[np.uint8]
+Mask: TypeAlias = NDArray[np.bool_]
+
+FORMS = 4
+"""Kept of one device: it may answer five times in one minute and six times in the next."""
+KEPT_BYTES = 16 << 20
+"""Of forms, before all are dropped: enough for some thousand meters."""
+FORM_BYTES = 2048
+"""What a form counts for beside its arrays."""
+MOST_FIXED, MOST_EXCHANGES = 4096, 1024
+"""In a form: bytes that stand still, and exchanges. What is larger is read fast enough by itself."""
+SALT_BYTES = 16
+_KEY = 22
+"""So many bytes of a chunk tell the device: its number and the digest of its entry."""
+_LEAST = {1: 0, 2: 0x18, 3: 0x100, 5: 0x1_0000}
+_MOST = {1: 0x17, 2: 0xFF, 3: 0xFFFF, 5: 0xFFFF_FFFF}
+"""Of an unsigned integer that is written in so many bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a track lies: which of the times are its own, and where its replies begin."""
+
+    first: int
+    count: int
+    reply_length: int
+    start: int
+
+    @property
+    def end(self) -> int:
+        """Behind its replies."""
+        return self.start + self.count * self.reply_length
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Skeleton:
+    """What is where in a chunk of ``size`` bytes; it may be that of many devices.
+
+    ``fixed``: the bytes that stand still. ``numbers``: four bytes for each difference between times, high byte first,
+    of which those that are not there are the zero byte behind the chunk; each is ``least`` to ``most``.
+    """
+
+    size: int
+    fixed: NDArray[np.intp]
+    numbers: NDArray[np.intp]
+    least: NDArray[np.uint32]
+    most: NDArray[np.uint32]
+    places: tuple[Place, ...]
+    counters: Counters
+
+    @property
+    def nbytes(self) -> int:
+        """How much memory it takes."""
+        return self.fixed.nbytes + self.numbers.nbytes + self.least.nbytes + self.most.nbytes
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Form:
+    """What chunks of a device have in common. ``expected``: the bytes that stand still; ``lead``: those before the
+    first time; ``tail``: those before the salt.
+    """
+
+    device: int
+    digest: bytes
+    requests: tuple[bytes, ...]
+    skeleton: Skeleton
+    expected: bytes
+    lead: bytes
+    tail: bytes
+
+    def may_begin(self, data: bytes, at: int) -> bool:
+        """Whether a chunk that begins at ``at`` can have this form; ``stack`` finds out whether it has."""
+        salt = at + self.skeleton.size - SALT_BYTES
+        return (
+            data.startswith(self.lead, at)
+            and data.startswith(self.tail, salt - len(self.tail))
+            and salt + SALT_BYTES <= len(data)
+        )
+
+    def chunk(self, leaf: bytes, times: Sequence[Sequence[int]]) -> Chunk:
+        """The chunk in a leaf of this form, with the times of its tracks."""
+        laid = zip(self.requests, times, self.skeleton.places, strict=True)
+        tracks = tuple(
+            [
+                Track(request, place.reply_length, tuple(own), leaf[place.start : place.end])
+                for request, own, place in laid
+            ]
+        )
+        return Chunk(self.device, self.digest, tracks, (), self.skeleton.counters, None, leaf[-SALT_BYTES:])
+
+
+class Forms:
+    """The forms seen so far; hold one for a thread."""
+
+    def __init__(self) -> None:
+        self._known: dict[bytes, list[Form]] = {}
+        self._skeletons: dict[tuple[object, ...], Skeleton] = {}
+        self._bytes = 0
+
+    def of(self, data: bytes, at: int) -> Form | None:
+        """The form that the chunk which begins at ``at`` may have; None: none that is known."""
+        for form in self._known.get(data[at : at + _KEY], ()):
+            if form.may_begin(data, at):
+                return form
+        return None
+
+    def learn(self, chunk: Chunk, leaf: bytes) -> None:
+        """Remember the form of a chunk, read by the rules, in which every question was answered."""
+        if (mould := _mould(chunk)) is None:
+            return
+        if self._bytes > KEPT_BYTES:
+            self._known, self._skeletons, self._bytes = {}, {}, 0
+        skeleton = self._skeleton(mould, chunk)
+        key, expected = leaf[:_KEY], bytes(mould.expected)
+        held = self._known.get(key, [])
+        if any(form.skeleton is skeleton and form.expected == expected for form in held):
+            return
+        requests = tuple([track.request for track in chunk.tracks])
+        form = Form(chunk.device, chunk.device_digest, requests, skeleton, expected, *mould.ends)
+        self._known[key] = [form, *held[: FORMS - 1]]
+        self._bytes += FORM_BYTES + len(expected)
+
+    def _skeleton(self, mould: "_Mould", chunk: Chunk) -> Skeleton:
+        """The skeleton of a mould; one that others have is theirs."""
+        key = (mould.size, tuple(mould.fixed), tuple(mould.widths), tuple(mould.places))
+        if (known := self._skeletons.get(key)) is None:
+            known = self._skeletons[key] = mould.skeleton(chunk.counters)
+            self._bytes += FORM_BYTES + 2 * known.nbytes
+        return known
+
+
+@dataclass(frozen=True, slots=True)
+class Stack:
+    """Chunks of one skeleton, one a row. ``times``: of each track, rows by replies. ``fits``: which are what they look
+    like, with every reply inside their block; of the others nothing is known.
+    """
+
+    skeleton: Skeleton
+    matrix: Bytes
+    times: tuple[NDArray[np.int64], ...]
+    fits: Mask
+
+    def columns(self, track: int) -> Bytes:
+        """The replies of a track: rows by bytes of a reply by replies."""
+        place = self.skeleton.places[track]
+        laid = self.matrix[:, place.start : place.end]
+        return laid.reshape(len(laid), place.reply_length, place.count)
+
+
+def stack(skeleton: Skeleton, forms: Sequence[Form], leaves: Sequence[bytes], spans: Sequence[int]) -> Stack:
+    """The chunks in these leaves, each of the form that it may have by ``Forms.of``; ``spans``: how long the block of
+    each lasts (ms).
+    """
+    matrix = np.frombuffer(b"\0".join([*leaves, b""]), np.uint8).reshape(len(leaves), skeleton.size + 1)
+    expected = np.frombuffer(b"".join([form.expected for form in forms]), np.uint8).reshape(len(leaves), -1)
+    fits = (matrix.take(skeleton.fixed, axis=1) == expected).all(axis=1)
+    numbers = matrix.take(skeleton.numbers, axis=1).view(">u4")
+    fits &= ((numbers >= skeleton.least) & (numbers <= skeleton.most)).all(axis=1)
+    ends, times = np.array(spans, np.int64), []
+    for place in skeleton.places:
+        own = numbers[:, place.first : place.first + place.count].cumsum(axis=1, dtype=np.int64)
+        fits &= own[:, -1] <= ends
+        times.append(own)
+    return Stack(skeleton, matrix, tuple(times), fits)
+
+
+class _Mould:
+    """A form in the making: the bytes of a chunk written one part after another."""
+
+    def __init__(self) -> None:
+        self.size = 0
+        self.expected = bytearray()
+        self.fixed: list[int] = []
+        self.numbers: list[list[int]] = []
+        self.widths: list[int] = []
+        self.places: list[Place] = []
+        self.ends = (b"", b"")
+
+    def put(self, data: bytes) -> None:
+        """Bytes that stand still."""
+        self.fixed += range(self.size, self.size + len(data))
+        self.expected += data
+        self.size += len(data)
+
+    def number(self, value: int) -> None:
+        """An unsigned integer that may be any other of its width."""
+        written = cbor.encode(value)
+        self.put(written[:-1][:1])
+        held = range(self.size, self.size + max(1, len(written) - 1))
+        self.numbers.append(list(held))
+        self.widths.append(len(written))
+        self.size = held.stop
+
+    def track(self, track: Track, steps: Sequence[int]) -> None:
+        """A track with these differences between its times."""
+        self.put(b"\xa4\x00" + cbor.encode(track.request) + b"\x01" + cbor.encode(track.reply_length))
+        self.put(b"\x02" + _head([0] * len(steps), len(steps)))
+        if not self.places:
+            self.ends = (bytes(self.expected), b"")
+        first = len(self.numbers)
+        for step in steps:
+            self.number(step)
+        self.put(b"\x03" + _head(bytes(len(track.columns)), len(track.columns)))
+        self.places.append(Place(first, len(steps), track.reply_length, self.size))
+        self.size += len(track.columns)
+
+    def skeleton(self, counters: Counters) -> Skeleton:
+        """What is where in it."""
+        padded = [[self.size] * (4 - len(held)) + held for held in self.numbers]
+        return Skeleton(
+            self.size,
+            np.array(self.fixed, np.intp),
+            np.array(padded, np.intp).ravel(),
+            np.array([_LEAST[width] for width in self.widths], np.uint32),
+            np.array([_MOST[width] for width in self.widths], np.uint32),
+            tuple(self.places),
+            counters,
+        )
+
+
+def _mould(chunk: Chunk) -> _Mould | None:
+    """The form of a chunk; None for one that has none: where a question was not answered, where the device said its
+    clock, where time goes back or far, or what is too large.
+    """
+    it, answered = chunk.counters, sum([len(track.times) for track in chunk.tracks])
+    if chunk.faults or chunk.clock is not None or not 0 < answered <= MOST_EXCHANGES or it.due != answered:
+        return None
+    steps = [differences(track.times) for track in chunk.tracks]
+    if min(map(min, steps)) < 0 or max(map(max, steps)) > _MOST[5]:
+        return None
+    mould, count = _Mould(), len(chunk.tracks)
+    head = b"\xa7\x00" + cbor.encode(chunk.device) + b"\x01" + cbor.encode(chunk.device_digest)
+    mould.put(head + b"\x02" + _head([0] * count, count))
+    for track, own in zip(chunk.tracks, steps, strict=True):
+        mould.track(track, own)
+    tail = b"\x03\x80\x04" + cbor.encode([it.due, it.asked, it.answered, 0, 0, 0]) + b"\x05\xf6\x06\x50"
+    mould.put(tail)
+    mould.size += SALT_BYTES
+    mould.ends = (mould.ends[0], tail)
+    return mould if len(mould.fixed) <= MOST_FIXED else None
+
+
+def _head(value: list[int] | bytes, size: int) -> bytes:
+    """What stands before so many zeros, of one byte each."""
+    return cbor.encode(value)[:-size]
