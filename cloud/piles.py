@@ -76,8 +76,10 @@ class Piles:
             form = forms.of(data, at)
             if form is not None:
                 end = at + form.skeleton.size
-            else:
+            elif data.startswith(transport.CHUNK_HEAD, at):
                 items[place], end = cbor.item(data, at)
+            else:
+                raise EncodingError(f"found {data[at : at + 1].hex()} at byte {at}, expected a7: a chunk")
             leaves.append(data[at:end])
             parts.append(form)
             at = end

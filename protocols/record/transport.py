@@ -14,7 +14,7 @@ LEVEL = 19
 WIDEST_WINDOW = 1 << 23
 """What RFC 8878 asks every decoder to bear."""
 MOST_CHUNKS = 1024
-_CHUNK_HEAD = b"\xa7"
+CHUNK_HEAD = b"\xa7"
 """A chunk is a map of seven."""
 
 
@@ -43,7 +43,7 @@ def cut(chunks: bytes, count: int) -> list[tuple[bytes, Any]]:
     """The ``count`` chunks that follow a signed envelope, each with what it says, which is not yet held to the rules;
     EncodingError, as soon as they are something else.
     """
-    if chunks and not chunks.startswith(_CHUNK_HEAD):
+    if chunks and not chunks.startswith(CHUNK_HEAD):
         raise EncodingError(f"found {chunks[:1].hex()} after the envelope, expected a7: a chunk")
     return cbor.cut(chunks, min(count, MOST_CHUNKS))
 
