@@ -1,11 +1,13 @@
 """Entries in, emission lines out: a pure function of method, activity, parameters and factors."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import date, timedelta
 from decimal import Decimal
 
+import msgspec
 from msgspec import UNSET
+from msgspec.structs import replace
 
 from cloud.accounting import blocks, gwp, prepared, standing
 from cloud.accounting.block import ITEM, Block, Slot
@@ -32,8 +34,7 @@ OFTEN = 4
 """A source that is met more often than this is worth preparing: it costs what three lines do."""
 
 
-@dataclass(frozen=True, slots=True)
-class Given:
+class Given(msgspec.Struct, frozen=True):
     """A value that somebody or something gives for a symbol: activity, or a measured parameter.
 
     ``reference``, ``sha256``: the increments, file or document it rests on; ``by``: who declared it; ``uncertainty``:
@@ -51,8 +52,7 @@ class Given:
     proved: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(msgspec.Struct, frozen=True):
     """What was used or made at one source over days, half open. ``label`` tells entries of one row and item apart.
 
     ``file``: digest of the activity file it comes from, "" for a meter; ``beside``: the file says that it is not what

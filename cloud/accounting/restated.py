@@ -1,8 +1,9 @@
 """The same activity again: under another method, or taken back out of the lines that were made from it. Pure."""
 
 from collections.abc import Iterable
-from dataclasses import replace
 from datetime import date
+
+from msgspec.structs import replace
 
 from cloud.accounting import blocks
 from cloud.accounting import period as periods

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from decimal import Context, Decimal
 from functools import cache
 
+import msgspec
+
 from drivers.quantity import EXACT
 from protocols.errors import UnitError
 
@@ -91,8 +93,7 @@ class Unit:
         return ARITHMETIC.divide(ARITHMETIC.multiply(coherent, self.denominator), self.numerator)
 
 
-@dataclass(frozen=True, slots=True)
-class Quantity:
+class Quantity(msgspec.Struct, frozen=True):
     """A number and its unit, as it was given."""
 
     value: Decimal

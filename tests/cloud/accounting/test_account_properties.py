@@ -1,7 +1,6 @@
 """What holds of every account: periods add up, more is never less, signs stand, nothing is nothing, sums are sums."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 from zoneinfo import ZoneInfo
@@ -10,6 +9,7 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from cloud.accounting import blocks, calculate, factors, inventory, method
 from cloud.accounting import library as libraries

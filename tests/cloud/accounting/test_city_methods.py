@@ -1,11 +1,11 @@
 """Buildings after GB/T 51366, parks, communities and the ledger of reductions, worked by hand row by row."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 
 import pytest
+from msgspec.structs import replace
 
 from cloud.accounting import calculate, factors, indicators, inventory, leaves, method
 from cloud.accounting.calculate import Entry, Given, Programme

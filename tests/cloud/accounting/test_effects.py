@@ -80,7 +80,7 @@ def test_what_is_not_confirmed_is_listed_by_name() -> None:
 
 
 def test_activity_outside_the_period_and_a_method_not_in_force_are_refused() -> None:
-    late = replace(entry("24-08", AD="1 MWh"), end=date(2023, 7, 2))
+    late = msgspec.structs.replace(entry("24-08", AD="1 MWh"), end=date(2023, 7, 2))
     with pytest.raises(AccountError, match="within 2023-06-01"):
         account(late)
     with pytest.raises(MethodError, match="in force"):

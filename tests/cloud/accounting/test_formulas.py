@@ -1,13 +1,13 @@
 """Units, formulas, blocks and the shape of the methods: what must never load, and what a line is."""
 
 from contextlib import suppress
-from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from cloud.accounting import blocks, calculate, factors, method, parameters
 from cloud.accounting.block import ITEM, Block

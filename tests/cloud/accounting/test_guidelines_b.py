@@ -2,11 +2,11 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 
 import pytest
+from msgspec.structs import replace
 
 from cloud.accounting import calculate, factors, method
 from cloud.accounting.calculate import Entry, Given, Programme

@@ -335,7 +335,9 @@ def test_a_changed_potential_is_named_by_the_difference(monkeypatch: pytest.Monk
 def changed(row: str, **values: str) -> tuple[Entry, ...]:
     """The entries, with other values for one row."""
     given = {name: Given(quantity(text), "declared", "bill", "ab" * 32) for name, text in values.items()}
-    return tuple(replace(one, given={**one.given, **given}) if one.row == row else one for one in ENTRIES)
+    return tuple(
+        msgspec.structs.replace(one, given={**one.given, **given}) if one.row == row else one for one in ENTRIES
+    )
 
 
 @pytest.mark.parametrize(

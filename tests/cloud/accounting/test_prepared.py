@@ -1,12 +1,12 @@
 """Lines in bulk: the same, digest by digest, as each made by itself."""
 
-from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from cloud.accounting import blocks, calculate, factors, prepared
 from cloud.accounting import method as methods
