@@ -27,6 +27,7 @@ from cloud import (
     closing,
     early_warning,
     factor_shelf,
+    statements,
 )
 from cloud.city import City
 from cloud.collector import Collector
@@ -105,9 +106,10 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
 
 
 async def _close_periods(collector: Collector) -> None:
+    tried: statements.Tried = {}
     while True:
         try:
-            for statement in await asyncio.to_thread(closing.close_all, collector.store, collector.now()):
+            for statement in await asyncio.to_thread(closing.close_all, collector.store, collector.now(), tried):
                 log.info("closed %s", statement.reference)
         except Exception:
             log.exception("closing failed")

@@ -6,28 +6,25 @@ from cloud import statements
 from cloud.accounting import period as periods
 from cloud.accounting.period import Period
 from cloud.accounting.statement import Statement
+from cloud.statements import Tried
 from cloud.store import Store
-from protocols.errors import AccountError
 
 BACK_MS = 62 * 86_400_000
 """How far back a day without a version is still closed."""
 
 
-def close_all(store: Store, now: int) -> list[Statement]:
+def close_all(store: Store, now: int, tried: Tried) -> list[Statement]:
     """The new versions: what is due, and the days that a back-filled history brought."""
-    found = statements.close_due(store, now)
+    found = statements.close_due(store, now, tried)
     for site in statements.sites(store):
-        for day in _open_days(store, site, now):
-            try:
-                found.append(statements.close(store, site, day, now))
-            except AccountError:
-                continue
+        days = [statements.attempt(store, site, day, now, tried) for day in _open_days(store, site, now)]
+        found += [statement for statement in days if statement is not None]
     return found
 
 
 def _open_days(store: Store, site: str, now: int) -> Iterator[Period]:
     """Days without a version that every gateway of the site has delivered past, oldest first."""
-    gateways = [gateway for gateway in store.gateways() if gateway.site == site and gateway.block_end is not None]
+    gateways = [gateway for gateway in store.gateways_of(site) if gateway.block_end is not None]
     firsts = [block.utc_start for gateway in gateways for block in store.blocks(gateway.id, 0, 1)]
     if not firsts:
         return

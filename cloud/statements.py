@@ -26,6 +26,8 @@ LATE_MS = 3_600_000
 REOPEN_MS = 62 * 86_400_000
 """How far back a version is looked at again when data came late."""
 TRIES = 5
+Tried = dict[str, int]
+"""Statements that could not be made, by name, and the ingest seq up to which the record went in."""
 
 
 def live(store: Store, site: str, period: Period | str, now: int) -> Statement:
@@ -59,24 +61,37 @@ def close(store: Store, site: str, period: Period | str, now: int, factors: Fact
     raise AccountError(f"{site}, {chosen.id}: found another writer {TRIES} times, expected to be let through")
 
 
-def close_due(store: Store, now: int) -> list[Statement]:
+def close_due(store: Store, now: int, tried: Tried) -> list[Statement]:
     """The new versions that are due: of yesterday, last month, and older periods whose data or factors changed.
 
-    A period that cannot be accounted (nothing measured, no factor) is left for whoever asks for it to be told why.
+    A period that cannot be accounted (nothing measured, no factor) is left for whoever asks for it to be told why, and
+    is tried again when something of it has come.
     """
     found = []
-    for site in sorted({gateway.site for gateway in store.gateways()}):
+    for site in sites(store):
         for period in _due(store, site, now):
             known = _newest(store, made.statement_id(site, period.id))
             if known is not None and not _stale(store, site, period, known):
                 continue
-            try:
-                statement = close(store, site, period, now)
-            except (AccountError, FactorError):
-                continue
-            if known is None or statement.version != known.version:
+            statement = attempt(store, site, period, now, tried)
+            if statement is not None and (known is None or statement.version != known.version):
                 found.append(statement)
     return found
+
+
+def attempt(store: Store, site: str, period: Period, now: int, tried: Tried) -> Statement | None:
+    """The version of a period that says what is held; None where it cannot be accounted, as it could not before."""
+    name = made.statement_id(site, period.id)
+    if name in tried and not _came(store, site, period, tried[name]):
+        return None
+    as_of = store.as_of()
+    try:
+        statement = close(store, site, period, now)
+    except (AccountError, FactorError):
+        tried[name] = as_of
+        return None
+    tried.pop(name, None)
+    return statement
 
 
 def get(store: Store, reference: str, version: int | None = None) -> Statement:
@@ -225,7 +240,7 @@ def installation(store: Store, gateway: bytes, number: int) -> Installation:
 
 
 def _gateways(store: Store, site: str) -> list[Gateway]:
-    return sorted((gateway for gateway in store.gateways() if gateway.site == site), key=lambda gateway: gateway.id)
+    return sorted(store.gateways_of(site), key=lambda gateway: gateway.id)
 
 
 def _heads(store: Store, site: str) -> list[tuple[int, int]]:
@@ -262,8 +277,13 @@ def _stale(store: Store, site: str, period: Period, known: Statement) -> bool:
     """Whether something that went into a version, or should have, has changed since."""
     if known.content.factor_set != builtin().sha256 or "account.open" in known.content.reasons:
         return True
+    return _came(store, site, period, known.as_of)
+
+
+def _came(store: Store, site: str, period: Period, after: int) -> bool:
+    """Whether anything of a period was booked behind this ingest seq."""
     return any(
-        store.intervals(after=known.as_of, limit=1, gateway=gateway.id, start=period.start, end=period.end)
+        store.intervals(after=after, limit=1, gateway=gateway.id, start=period.start, end=period.end)
         for gateway in _gateways(store, site)
     )
 

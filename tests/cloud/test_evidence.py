@@ -773,22 +773,34 @@ def packed(store: Store, statement: Statement) -> bytes:
     return pack_bytes(store, store.key, statement)
 
 
+def test_a_day_of_which_nothing_is_known_is_tried_again_when_something_of_it_comes(collector: Store) -> None:
+    box = Box()
+    box.enrol(collector)
+    tried: statements.Tried = {}
+    assert statements.close_due(collector, DAY.end + 2 * 60 * MINUTE, tried) == []
+    assert "E-plant-7-2026-09-22" in tried
+    box.deliver(collector, 110, span=15 * MINUTE)
+    found = statements.close_due(collector, DAY.end + 8 * 60 * MINUTE, tried)
+    assert [one.id for one in found] == ["E-plant-7-2026-09-22"] and "E-plant-7-2026-09-22" not in tried
+
+
 def test_a_day_is_closed_by_itself_and_again_when_late_data_changes_it(collector: Store) -> None:
     box = Box()
     box.enrol(collector)
     box.deliver(collector, 80, span=15 * MINUTE)
-    assert statements.close_due(collector, DAY.end + MINUTE) == []
-    (first,) = statements.close_due(collector, DAY.end + 2 * 60 * MINUTE)
+    tried: statements.Tried = {}
+    assert statements.close_due(collector, DAY.end + MINUTE, tried) == []
+    (first,) = statements.close_due(collector, DAY.end + 2 * 60 * MINUTE, tried)
     assert (first.id, first.version) == ("E-plant-7-2026-09-22", 1)
     assert "account.missing" in first.content.reasons
     box.deliver(collector, 30, span=15 * MINUTE)
-    (second,) = statements.close_due(collector, DAY.end + 8 * 60 * MINUTE)
+    (second,) = statements.close_due(collector, DAY.end + 8 * 60 * MINUTE, tried)
     assert (second.version, second.supersedes) == (2, 1)
     assert second.content.reasons == ("factor.earlier-year",)
     assert second.difference is not None
     assert second.difference.tco2 == second.content.tco2 - first.content.tco2 > 0
     assert second.difference.tco2_by_factor == 0
-    assert statements.close_due(collector, DAY.end + 8 * 60 * MINUTE) == []
+    assert statements.close_due(collector, DAY.end + 8 * 60 * MINUTE, tried) == []
     assert [entry.version for entry in statements.versions(collector, first.id)] == [1, 2]
     for version in (first, second):
         assert verify(packed(collector, version)).statement == version
