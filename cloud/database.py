@@ -16,7 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from protocols.errors import BusyError, StoreError
+from protocols.errors import BusyError, ForeignError, StoreError
 
 SCHEMA = 6
 FOLD_AFTER, FOLD_AT_ONCE = 4096, 16_384
@@ -183,12 +183,12 @@ class Database:
     def _create(self) -> None:
         found = self._writer.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
         if found and ("meta",) not in found:
-            raise StoreError(f"{self.path}: found a database that is not a collector's")
+            raise ForeignError(f"{self.path}: found a database that is not a collector's")
         steps = ["schema.sql"]
         if found:
             (version,) = self._writer.execute("SELECT value FROM meta WHERE name = 'schema'").fetchone()
             if not OLDEST_SCHEMA <= version <= SCHEMA:
-                raise StoreError(f"{self.path}: found schema {version}, expected {OLDEST_SCHEMA} to {SCHEMA}")
+                raise ForeignError(f"{self.path}: found schema {version}, expected {OLDEST_SCHEMA} to {SCHEMA}")
             steps[:0] = [f"schema_from_{number}.sql" for number in range(version, SCHEMA)]
         script = "".join([files("cloud").joinpath(name).read_text("utf-8") for name in steps])
         try:

@@ -8,7 +8,7 @@ from edge import rows
 from edge.database import Database
 from edge.frames import check as check_frame
 from edge.frames import checksum
-from protocols.errors import DamagedError, StoreError
+from protocols.errors import DamagedError, ForeignError
 
 CHAINED = 32
 COUNTED = 4096
@@ -31,13 +31,13 @@ def check_structure(db: Database) -> None:
 
 
 def check_owner(db: Database, gateway: bytes) -> None:
-    """It is this gateway's and of our schema; StoreError when it is another's."""
+    """It is this gateway's and of our schema; ForeignError when it is another's."""
     schema, owner = db.one("SELECT schema, gateway FROM chain")
     if schema == rows.SCHEMA:
         owner = rows.chain(db)["gateway"]
     if schema != rows.SCHEMA or owner != gateway:
         found = f"schema {schema} of gateway {owner.hex() if isinstance(owner, bytes) else owner!r}"
-        raise StoreError(f"{db.path}: found {found}, expected schema {rows.SCHEMA} of gateway {gateway.hex()}")
+        raise ForeignError(f"{db.path}: found {found}, expected schema {rows.SCHEMA} of gateway {gateway.hex()}")
 
 
 def check(db: Database) -> list[tuple[int, int]]:

@@ -24,7 +24,8 @@ TanmeterError
 │   └── OverloadError    CFG-103  a port is asked for more of its time than it may be
 ├── StoreError           STO-101  the disk is full or failing
 │   ├── BusyError        STO-102  another process holds the store
-│   └── DamagedError     STO-103  the store is not what was written
+│   ├── DamagedError     STO-103  the store is not what was written
+│   └── ForeignError     STO-104  the store is another's, or of another edition of the software
 ├── ClockError           CLK-401  UTC is not known, or a clock is not believed
 │   └── DriftError       CLK-402  the clock is more than a second off, or may be
 ├── UnreachableError     SYN-501  the collector cannot be reached
@@ -214,7 +215,7 @@ class OverloadError(ConfigError):
 
 
 class StoreError(TanmeterError):
-    """The disk is full or failing, or the store is not ours."""
+    """The disk is full or failing."""
 
     code: ClassVar[str] = "STO-101"
 
@@ -229,6 +230,12 @@ class DamagedError(StoreError):
     """The store cannot be read, or holds something else than was written."""
 
     code = "STO-103"
+
+
+class ForeignError(StoreError):
+    """The store is another box's or another program's, or of a schema that this edition does not read."""
+
+    code = "STO-104"
 
 
 class ClockError(TanmeterError):

@@ -10,7 +10,7 @@ import pytest
 from drivers.reading import Exchange
 from edge.outbox import DiskFull, Outbox
 from edge.sealer import End, Link, OpenBlock, Planned, Record, close, recover
-from protocols.errors import StoreError
+from protocols.errors import ForeignError, StoreError
 from protocols.record import transport
 from protocols.record.block import ClockState, Event, EventKind, open_block
 from protocols.record.chunk import OVERRUN
@@ -102,7 +102,7 @@ def test_a_second_process_is_kept_out(outbox):
 
 def test_the_store_of_another_gateway_is_refused(tmp_path):
     Outbox(tmp_path / "o.db", GATEWAY, ENROLMENT).close()
-    with pytest.raises(StoreError, match="expected schema 2 of gateway"):
+    with pytest.raises(ForeignError, match="expected schema 2 of gateway"):
         Outbox(tmp_path / "o.db", bytes(16), ENROLMENT)
 
 
