@@ -61,7 +61,7 @@ class Reader:
     """Reads blocks. It remembers where points lie in replies: one for a thread."""
 
     def __init__(self) -> None:
-        self._moulds, self._piles = Moulds(), Piles()
+        self._moulds, self._piles, self._decompressor = Moulds(), Piles(), transport.decompressor()
         self._coming: list[bytes] = []
         self._ahead: dict[bytes, Signed] = {}
 
@@ -77,7 +77,7 @@ class Reader:
 
     def read(self, frame: bytes, key: PublicKey) -> Signed:
         """The block in a frame, its chunks not looked into; RecordError."""
-        envelope, leaves = transport.unwrap(frame)
+        envelope, leaves = transport.unwrap(frame, by=self._decompressor)
         header = self._moulds.header(block.open_payload(envelope, verifier(key)))
         return Signed(hashlib.sha256(envelope).digest(), header, leaves)
 

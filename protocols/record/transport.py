@@ -32,11 +32,19 @@ def unpack(frame: bytes, limit: int = LIMIT) -> Sealed:
     return Sealed(envelope, tuple(cbor.split(chunks, MOST_CHUNKS)))
 
 
-def unwrap(frame: bytes, limit: int = LIMIT) -> tuple[bytes, bytes]:
-    """The envelope, and the bytes after it; EncodingError. So little is looked at that it costs nothing to be asked."""
-    data = _decompress(frame, limit)
+def unwrap(frame: bytes, limit: int = LIMIT, by: zstandard.ZstdDecompressor | None = None) -> tuple[bytes, bytes]:
+    """The envelope, and the bytes after it; EncodingError. So little is looked at that it costs nothing to be asked.
+
+    ``by``: who reads many frames has one decompressor for them, and for a thread (``decompressor``).
+    """
+    data = _decompress(frame, limit, decompressor() if by is None else by)
     end = cose.end_of(data)
     return data[:end], data[end:]
+
+
+def decompressor() -> zstandard.ZstdDecompressor:
+    """What reads one frame after another: each from its beginning, whatever became of the one before."""
+    return zstandard.ZstdDecompressor(max_window_size=WIDEST_WINDOW)
 
 
 def cut(chunks: bytes, count: int) -> list[tuple[bytes, Any]]:
@@ -57,7 +65,7 @@ def stated(frame: bytes, limit: int = LIMIT) -> int:
     return limit if size == zstandard.CONTENTSIZE_UNKNOWN else min(int(size), limit)
 
 
-def _decompress(frame: bytes, limit: int) -> bytes:
+def _decompress(frame: bytes, limit: int, by: zstandard.ZstdDecompressor) -> bytes:
     """The content of the frame, written into a buffer that no frame can make larger than ``limit``.
 
     zstandard takes the size a frame states for its buffer and ignores ``max_output_size`` then, so a stated size is
@@ -67,8 +75,7 @@ def _decompress(frame: bytes, limit: int) -> bytes:
         stated = zstandard.get_frame_parameters(frame).content_size
         if stated == 0 or (stated != zstandard.CONTENTSIZE_UNKNOWN and stated > limit):
             raise EncodingError(f"found a frame of {stated} bytes, expected 1 to {limit}")
-        reader = zstandard.ZstdDecompressor(max_window_size=WIDEST_WINDOW)
-        return reader.decompress(frame, max_output_size=limit, allow_extra_data=False)
+        return by.decompress(frame, max_output_size=limit, allow_extra_data=False)
     except zstandard.ZstdError as error:
         raise EncodingError(
             f"found {len(frame)} bytes ({error}), expected exactly one zstd frame of at most {limit}"

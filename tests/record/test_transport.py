@@ -97,6 +97,25 @@ def test_refused(frame: bytes) -> None:
         transport.unpack(frame)
 
 
+def test_one_decompressor_reads_every_frame_as_a_new_one_does() -> None:
+    stream = compressed(b"".join((ENVELOPE, *SEALED.chunks)), stated=False)
+    lying = compressed(bytes(500_000)).replace((500_000).to_bytes(4, "little"), (100).to_bytes(4, "little"), 1)
+    bombs = [lying, *[compressed(bytes(5_000_000), stated) for stated in (True, False)]]
+    flipped = [GOOD[:at] + bytes([GOOD[at] ^ 1 << at % 8]) + GOOD[at + 1 :] for at in range(len(GOOD))]
+    by = transport.decompressor()
+    for frame in [*WRONG.values(), *bombs, *[GOOD[:end] for end in range(len(GOOD))], *flipped]:
+        assert read(frame, by) == read(frame, transport.decompressor())
+        for good in (GOOD, stream):
+            assert transport.unwrap(good, by=by) == (ENVELOPE, b"".join(SEALED.chunks))
+
+
+def read(frame: bytes, by: zstandard.ZstdDecompressor) -> tuple[bytes, bytes] | str:
+    try:
+        return transport.unwrap(frame, by=by)
+    except EncodingError as error:
+        return str(error)
+
+
 def test_the_size_is_capped_to_the_byte() -> None:
     filler = Sealed(ENVELOPE, (cbor.encode(bytes(1000)),))
     size = len(ENVELOPE) + len(filler.chunks[0])
