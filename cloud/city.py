@@ -16,7 +16,7 @@ from cloud import accounts, subjects
 from cloud.accounting import boundary as boundaries
 from cloud.accounting import headline
 from cloud.accounting.boundary import Bridge, Condensed
-from cloud.accounting.headline import Total, tiled
+from cloud.accounting.headline import Extent, Total, tiled
 from cloud.accounting.inventory import Inventory, Totals
 from cloud.accounting.membership import Membership
 from cloud.accounting.period import Period
@@ -38,14 +38,14 @@ _ZERO = Decimal(0)
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """What a roll-up and a ranking need of a version. ``days``: half open."""
+    """What a roll-up and a ranking need of a version."""
 
     subject: str
     period: str
-    days: tuple[date, date]
     method: str
     digest: str
     totals: Totals
+    extent: Extent
     lines: tuple[Condensed, ...]
     count: int
     coverage: Coverage
@@ -74,11 +74,44 @@ class Sums:
 
 
 @dataclass(frozen=True, slots=True)
+class Brief:
+    """What a ranking needs of a subject or a boundary over a period: ``net`` and ``reduction`` (signed), tCO2e.
+
+    ``incomplete``: who is inside and has a method, and no accounts that cover all of the period.
+    """
+
+    boundary: str
+    net: Decimal
+    reduction: Decimal
+    standings: tuple[Standing, ...]
+    incomplete: tuple[str, ...]
+
+    @property
+    def total(self) -> Total:
+        """The net as a total; none where something is missing, with the reason."""
+        periods = tuple(one.reference for one in self.standings)
+        if self.incomplete or not self.standings:
+            return Total(None, periods, (headline.INCOMPLETE,))
+        return Total(self.net, periods)
+
+    @property
+    def own(self) -> tuple[Standing, ...]:
+        """The accounts of the subject itself."""
+        return tuple(one for one in self.standings if one.tally.subject == self.boundary)
+
+    @property
+    def members(self) -> frozenset[str]:
+        """Whose accounts it rests on."""
+        return frozenset(one.tally.subject for one in self.standings)
+
+
+@dataclass(frozen=True, slots=True)
 class Look:
     """A boundary over a period as the newest versions say it.
 
-    ``incomplete``: who is inside and has a method, and no accounts that cover all of the period. ``locked``: share of
-    the gross, by size, that rests on locked versions; None of nothing. ``by_kind``, ``by_category``: gross.
+    ``incomplete`` as in a brief. ``locked``: share of the gross, by size, that rests on locked versions; ``measured``:
+    share of the emissions of all lines, by size, that was measured; None of nothing. ``by_kind``, ``by_category``:
+    gross.
     """
 
     boundary: str
@@ -87,29 +120,32 @@ class Look:
     standings: tuple[Standing, ...]
     incomplete: tuple[str, ...]
     locked: Decimal | None
+    measured: Decimal | None
     estimated: Decimal | None
     coverage: Coverage
     by_kind: Mapping[str, Sums]
     by_category: Mapping[str, Sums]
 
     @property
-    def total(self) -> Total:
-        """The net as a total; none where something is missing, with the reason."""
-        periods = tuple(one.reference for one in self.standings)
-        if self.incomplete or not self.standings:
-            return Total(None, periods, (headline.INCOMPLETE,))
-        return Total(self.bridge.net, periods)
+    def brief(self) -> Brief:
+        """It without its roll-up."""
+        net, reduction = self.bridge.net, self.bridge.parts["reduction"]
+        return Brief(self.boundary, net, reduction, self.standings, self.incomplete)
 
 
 @dataclass(frozen=True, slots=True)
 class _Index:
-    """The journal up to one end of it: subjects, who belongs to whom, newest accounts by subject, locked versions."""
+    """The journal up to one end of it: subjects, who belongs to whom, newest accounts by subject, locked versions.
+
+    ``periods``: of which there are accounts, with their days.
+    """
 
     end: int
     known: Mapping[str, Subject]
     shares: Membership
     heads: Mapping[str, Sequence[tuple[tuple[date, date], JournalRow]]]
     locked: frozenset[str]
+    periods: Mapping[str, tuple[date, date]]
 
 
 class City:
@@ -134,7 +170,19 @@ class City:
 
     def look(self, boundary: str, period: Period) -> Look:
         """A boundary, which may be a single subject, over a period; UnknownNameError, AccountError."""
-        index, key = self._indexed(), (boundary, period.id)
+        return self._look_at(self._indexed(), boundary, period)
+
+    def briefs(self, names: Iterable[str], period: Period) -> dict[str, Brief]:
+        """Known subjects over a period, each as ``look`` says it, all at one end of the journal."""
+        index = self._indexed()
+        return {name: self._brief(index, name, period) for name in names}
+
+    def periods(self) -> list[str]:
+        """Every period that somebody has an account of, by id."""
+        return sorted(self._indexed().periods)
+
+    def _look_at(self, index: _Index, boundary: str, period: Period) -> Look:
+        key = (boundary, period.id)
         with self._lock:
             held = self._looks.get(key)
         if held is not None and held[0] == index.end:
@@ -151,7 +199,23 @@ class City:
         """The accounts of a subject that are of one calendar month, oldest first."""
         index = self._indexed()
         heads = [row for _, row in index.heads.get(subject, ()) if len(row.period) == len("2026-06")]
-        return sorted(self._read(index, heads), key=lambda one: one.tally.days)
+        return sorted(self._read(index, heads), key=lambda one: one.tally.extent.days)
+
+    def _brief(self, index: _Index, name: str, period: Period) -> Brief:
+        """Where nobody is inside nothing is traded inside or metered twice: the net is the accounts' own total."""
+        if index.shares.members(name, *period.days()):
+            return self._look_at(index, name, period).brief
+        own, lacks = self._own(index, name, period)
+        net = plain(_sum(one.tally.totals.total for one in own))
+        reduction = plain(_sum(one.tally.totals.reduction for one in own))
+        return Brief(name, net, reduction, tuple(own), (name,) if lacks else ())
+
+    def _own(self, index: _Index, name: str, period: Period) -> tuple[list[Standing], bool]:
+        """A subject's accounts that lie in a period, and whether it should have some of the rest of it."""
+        first, last = period.days()
+        heads = [row for (start, end), row in index.heads.get(name, ()) if first <= start and end <= last]
+        own, whole = tiled(self._read(index, heads), lambda one: one.tally.extent.days, period)
+        return own, bool(index.known[name].method) and not whole
 
     def _looked(self, index: _Index, boundary: str, period: Period) -> Look:
         self.subject(boundary)
@@ -160,13 +224,9 @@ class City:
         standings: list[Standing] = []
         lacking: list[str] = []
         for name in sorted(inside):
-            heads = [
-                row for (start, end), row in index.heads.get(name, ()) if first <= start and end <= last
-            ]  # fmt: skip
-            own, whole = tiled(self._read(index, heads), lambda one: one.tally.days, period)
+            own, lacks = self._own(index, name, period)
             standings += own
-            if index.known[name].method and not whole:
-                lacking.append(name)
+            lacking += [name] if lacks else []
         bridge = boundaries.bridge(boundary, index.shares, [line for one in standings for line in one.tally.lines])
         return _look(bridge, period, standings, tuple(lacking), index.known)
 
@@ -178,11 +238,14 @@ class City:
         if index is None or self._seen != end:
             known = {held.subject.id: held.subject for held in subjects.listing(self.store)}
             heads: dict[str, list[tuple[tuple[date, date], JournalRow]]] = {}
+            periods: dict[str, tuple[date, date]] = {}
             for row in self.store.entries("account"):
-                heads.setdefault(row.subject, []).append((accounts.period_of(row.period).days(), row))
+                if row.period not in periods:
+                    periods[row.period] = accounts.period_of(row.period).days()
+                heads.setdefault(row.subject, []).append((periods[row.period], row))
             marks = self.store.entries("mark")
             locked = frozenset(row.id for row in marks if len(json.loads(row.detail)["by"]) > 1)
-            index = self._index = _Index(end, known, Membership(known), heads, locked)
+            index = self._index = _Index(end, known, Membership(known), heads, locked, periods)
             self._seen = end
         return index
 
@@ -209,10 +272,10 @@ def tally(content: Inventory) -> Tally:
     return Tally(
         subject=content.subject,
         period=content.period.id,
-        days=headline.span(content),
         method=content.method,
         digest=content.digest,
         totals=content.totals,
+        extent=headline.extent(content),
         lines=boundaries.condense(content.lines),
         count=len(content.lines),
         coverage=content.coverage,
@@ -236,6 +299,7 @@ def _look(
         standings=tuple(standings),
         incomplete=incomplete,
         locked=ARITHMETIC.divide(locked, whole) if whole else None,
+        measured=_measured(standings),
         estimated=ARITHMETIC.divide(filled, whole) if whole else None,
         coverage=Coverage(
             sum(one.tally.coverage.readings for one in standings), sum(one.tally.coverage.expected for one in standings)
@@ -243,6 +307,15 @@ def _look(
         by_kind=_grouped(standings, {name: one.kind for name, one in known.items()}),
         by_category=_grouped(standings, {name: one.category for name, one in known.items()}),
     )
+
+
+def _measured(standings: Iterable[Standing]) -> Decimal | None:
+    whole = measured = _ZERO
+    for tally in (one.tally for one in standings):
+        size = _sum(abs(line.tco2e) for line in tally.lines)
+        whole = EXACT.add(whole, size)
+        measured = EXACT.add(measured, EXACT.multiply(size, tally.quality.measured if tally.quality else _ZERO))
+    return ARITHMETIC.divide(measured, whole) if whole else None
 
 
 def _grouped(standings: Sequence[Standing], groups: Mapping[str, str]) -> dict[str, Sums]:

@@ -29,6 +29,7 @@ DIGITS = 9
 
 def card(found: Card) -> dict[str, Any]:
     """Table 1 and Table 2 of a boundary for a machine."""
+    total = found.look.brief.total
     return {
         "subject": found.subject.id,
         "zh": found.subject.zh,
@@ -36,7 +37,7 @@ def card(found: Card) -> dict[str, Any]:
         "kind": found.subject.kind,
         "category": found.subject.category,
         "period": found.look.period,
-        "total": {"tco2e": _text(found.look.total.tco2e), "reasons": list(found.look.total.reasons)},
+        "total": {"tco2e": _text(total.tco2e), "reasons": list(total.reasons)},
         "intensity": [_intensity(one) for one in found.intensities],
         "change": [_change(one) for one in found.changes],
         "reduction": _reduction(found.reduction),
@@ -176,7 +177,7 @@ def alarms(found: Iterable[Alarm], language: Language) -> Table:
 
 
 def _headlines(found: Card, language: Language) -> Iterable[str]:
-    total = found.look.total
+    total = found.look.brief.total
     reasons = "; ".join(messages.text(reason, language) for reason in total.reasons)
     shown = reasons if total.tco2e is None else f"{_short(total.tco2e)} tCO2e"
     yield f"{messages.text('indicator.total', language)}: {shown}"

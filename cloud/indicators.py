@@ -10,7 +10,7 @@ from typing import Literal
 from cloud import accounts
 from cloud.accounting import headline, uncertainty
 from cloud.accounting import indicators as table2
-from cloud.accounting.headline import Against, Change, Intensity, Reduction
+from cloud.accounting.headline import Against, Change, Extent, Intensity, Reduction, Total
 from cloud.accounting.indicators import Node, Rolled
 from cloud.accounting.inventory import Inventory
 from cloud.accounting.period import Period
@@ -19,7 +19,7 @@ from cloud.accounting.statement import plain
 from cloud.accounting.subject import Subject, Target
 from cloud.accounting.uncertainty import Uncertainty
 from cloud.accounting.units import ARITHMETIC
-from cloud.city import City, Look
+from cloud.city import Brief, City, Look
 from drivers.quantity import EXACT
 
 By = Literal["total", "intensity", "change", "reduction", "quality"]
@@ -27,6 +27,8 @@ OTHER_MEMBERS = "indicator.members"
 SEED = 231
 """Of the draws of an uncertainty: who asks again is told the same."""
 _ZERO = Decimal(0)
+_Value = tuple[Decimal | None, str, tuple[str, ...]]
+"""What somebody is ranked by, its unit, and why there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +56,14 @@ class Branch:
 
 @dataclass(frozen=True, slots=True)
 class Ranked:
-    """A subject's place; None for one that takes no part, which ``reasons`` tell, message ids."""
+    """A subject's place; None for one that takes no part, which ``reasons`` tell, message ids.
+
+    ``method``, ``reference``: of its own account, "" where it has none, and several have no one reference.
+    """
 
     place: int | None
     subject: Subject
+    method: str
     reference: str
     total: Decimal
     value: Decimal | None
@@ -89,7 +95,7 @@ def card(city: City, subject: str, period: Period, random: Random | None = None)
     return Card(
         subject=held,
         look=look,
-        intensities=tuple(_intensities(held, look, period)),
+        intensities=tuple(_intensities(held, look.brief.total, period)),
         changes=tuple(changes),
         reduction=_reduction(held, look, tiles, period),
         uncertainty=uncertainty.uncertainty((line for one in tiles for line in one.lines), random) if tiles else None,
@@ -116,16 +122,25 @@ def ranking(city: City, boundary: str, period: Period, by: By, *, kind: str = ""
 
     Who has no figure, or is of grade D in a ranking by intensity, stands at the end without a place.
     """
-    known = city.subjects()
-    look = city.look(boundary, period)
-    names = dict.fromkeys(one.tally.subject for one in look.standings)
-    chosen = [known[name] for name in names if known[name].kind in (kind or known[name].kind,)]
-    rows = [_ranked(city, one, period, by) for one in chosen if category in ("", one.category)]
-    placed = sorted(
-        (row for row in rows if row.value is not None), key=lambda row: (-(row.value or _ZERO), row.subject.id)
-    )
-    rest = sorted((row for row in rows if row.value is None), key=lambda row: row.subject.id)
-    return [replace(row, place=place) for place, row in enumerate(placed, 1)] + rest
+    look, known = city.look(boundary, period), city.subjects()
+    inside = (known[name] for name in look.brief.members)
+    chosen = [one for one in inside if kind in ("", one.kind) and category in ("", one.category)]
+    return rankings(city, chosen, period, (by,))[by]
+
+
+def rankings(city: City, chosen: Iterable[Subject], period: Period, wanted: Iterable[By]) -> dict[By, list[Ranked]]:
+    """These subjects in order, by each thing that is wanted: as ``ranking`` puts them."""
+    asked, order = {one.id: one for one in chosen}, tuple(wanted)
+    now, against = city.briefs(asked, period), _against(period)[-1:]
+    then = city.briefs(asked, headline.earlier(period, against[0])) if against and "change" in order else {}
+    found: dict[By, list[Ranked]] = {}
+    for by in order:
+        if by == "change":
+            values = {name: _moved(brief, then.get(name), against) for name, brief in now.items()}
+        else:
+            values = {name: _value(asked[name], brief, period, by) for name, brief in now.items()}
+        found[by] = _placed(_ranked(asked[name], brief, by, values[name]) for name, brief in now.items())
+    return found
 
 
 def aims(city: City, year: int, only: Iterable[str] | None = None) -> Iterator[Aim]:
@@ -142,7 +157,7 @@ def aim(city: City, subject: Subject, target: Target) -> Aim:
     """Emitted in the year up to the last day that accounts reach, against the even path to there."""
     year = accounts.period_of(str(target.year))
     look = city.look(subject.id, year)
-    days = [one.tally.days for one in look.standings]
+    days = [one.tally.extent.days for one in look.standings]
     reached = max((end for _, end in days), default=year.days()[0])
     reasons = () if _reaching(look, reached, year) else (headline.INCOMPLETE,)
     return Aim(subject, burn_down(target, look.bridge.net, reached), reasons)
@@ -153,7 +168,7 @@ def _reaching(look: Look, reached: date, year: Period) -> bool:
     first = year.days()[0]
     covered: dict[str, int] = {}
     for one in look.standings:
-        start, end = one.tally.days
+        start, end = one.tally.extent.days
         covered[one.tally.subject] = covered.get(one.tally.subject, 0) + (end - start).days
     named = set(covered) | set(look.incomplete)
     return bool(covered) and all(covered.get(name, 0) == (reached - first).days for name in named)
@@ -178,20 +193,19 @@ def _change(city: City, look: Look, tiles: list[Inventory], period: Period, agai
     before, subject = city.look(look.boundary, headline.earlier(period, against)), city.subject(look.boundary)
     if tiles and len(look.standings) == len(tiles):
         return headline.change(tiles, _accounts(city, subject, before), against)
-    return _of_boundary(look, before, against)
+    return _of_boundary(look.brief, before.brief, against)
 
 
-def _of_boundary(look: Look, before: Look, against: Against) -> Change:
+def _of_boundary(brief: Brief, before: Brief, against: Against) -> Change:
     """Of a whole: net against net, where the same members have accounts of all of both."""
-    now, then = look.total, before.total
+    now, then = brief.total, before.total
     reasons = list(now.reasons)
     if then.tco2e is None:
         reasons.append(headline.NO_PREVIOUS)
-    members = [{one.tally.subject for one in each.standings} for each in (look, before)]
-    if not reasons and members[0] != members[1]:
+    if not reasons and brief.members != before.members:
         reasons.append(OTHER_MEMBERS)
     if reasons or now.tco2e is None or then.tco2e is None:
-        apart = tuple(sorted(members[0] ^ members[1]))
+        apart = tuple(sorted(brief.members ^ before.members))
         return Change(against, then.tco2e, now.tco2e, None, None, None, apart, tuple(reasons))
     moved = EXACT.subtract(now.tco2e, then.tco2e)
     percent = ARITHMETIC.divide(moved * 100, then.tco2e) if then.tco2e > 0 else None
@@ -199,9 +213,9 @@ def _of_boundary(look: Look, before: Look, against: Against) -> Change:
     return Change(against, then.tco2e, now.tco2e, plain(moved), percent, None, (), zero)
 
 
-def _intensities(subject: Subject, look: Look, period: Period) -> Iterator[Intensity]:
+def _intensities(subject: Subject, total: Total, period: Period) -> Iterator[Intensity]:
     for kind, product in dict.fromkeys((one.kind, one.product) for one in subject.denominator):
-        yield headline.ratio(look.total, subject.denominator, period, kind, product)
+        yield headline.ratio(total, subject.denominator, period, kind, product)
 
 
 def _reduction(subject: Subject, look: Look, tiles: list[Inventory], period: Period) -> Reduction:
@@ -212,31 +226,46 @@ def _reduction(subject: Subject, look: Look, tiles: list[Inventory], period: Per
     return replace(found, ledger=plain(-look.bridge.parts["reduction"]))
 
 
-def _ranked(city: City, subject: Subject, period: Period, by: By) -> Ranked:
-    look = city.look(subject.id, period)
-    own = [one for one in look.standings if one.tally.subject == subject.id]
+def _placed(rows: Iterable[Ranked]) -> list[Ranked]:
+    """The greatest first, then by id; who has no figure at the end."""
+    ordered = sorted(rows, key=lambda row: (row.value is None, -(row.value or _ZERO), row.subject.id))
+    return [row if row.value is None else replace(row, place=place) for place, row in enumerate(ordered, 1)]
+
+
+def _ranked(subject: Subject, brief: Brief, by: By, found: _Value) -> Ranked:
+    own = brief.own
     letter = max((one.tally.quality.letter if one.tally.quality else "D" for one in own), default="D")
-    value, unit, reasons = _value(city, look, period, by)
+    value, unit, reasons = found
     if by == "intensity" and letter == "D":
         value, reasons = None, ("indicator.grade",)
-    reference = own[0].reference if len(own) == 1 else ""
-    return Ranked(None, subject, reference, look.bridge.net, value, unit, letter, reasons)
+    method, reference = own[0].tally.method if own else "", own[0].reference if len(own) == 1 else ""
+    return Ranked(None, subject, method, reference, brief.net, value, unit, letter, reasons)
 
 
-def _value(city: City, look: Look, period: Period, by: By) -> tuple[Decimal | None, str, tuple[str, ...]]:
-    """What somebody is ranked by, its unit, and why there is none."""
+def _value(subject: Subject, brief: Brief, period: Period, by: By) -> _Value:
     if by == "total":
-        return look.total.tco2e, "tCO2e", look.total.reasons
+        return brief.total.tco2e, "tCO2e", brief.total.reasons
     if by == "reduction":
-        return plain(-look.bridge.parts["reduction"]), "tCO2e", ()
+        return plain(-brief.reduction), "tCO2e", ()
     if by == "quality":
-        measured = [one.tally.quality.measured for one in look.standings if one.tally.quality]
+        measured = [one.tally.quality.measured for one in brief.standings if one.tally.quality]
         return (100 - min(measured) * 100, "%", ()) if measured else (None, "%", (headline.INCOMPLETE,))
-    if by == "intensity":
-        first = next(_intensities(city.subject(look.boundary), look, period), None)
-        return (None, "", (headline.NO_DENOMINATOR,)) if first is None else (first.value, first.unit, first.reasons)
-    against = _against(period)
-    if not against:
+    first = next(_intensities(subject, brief.total, period), None)
+    return (None, "", (headline.NO_DENOMINATOR,)) if first is None else (first.value, first.unit, first.reasons)
+
+
+def _moved(brief: Brief, before: Brief | None, against: tuple[Against, ...]) -> _Value:
+    """The change as a card tells it, in percent, from what is kept of the accounts."""
+    if before is None:
         return None, "%", (headline.OTHER_MONTHS,)
-    found = _change(city, look, _accounts(city, city.subject(look.boundary), look), period, against[-1])
+    after = _extents(brief)
+    if after and len(after) == len(brief.standings):
+        found = headline.compared(after, _extents(before), against[0])
+    else:
+        found = _of_boundary(brief, before, against[0])
     return found.percent, "%", found.reasons
+
+
+def _extents(brief: Brief) -> list[Extent]:
+    """Of a subject's own accounts; none where they do not cover the period, as ``_accounts`` has it."""
+    return [] if brief.boundary in brief.incomplete else [one.tally.extent for one in brief.own]

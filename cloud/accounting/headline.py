@@ -6,8 +6,8 @@ boundary; where they are not equal it is not comparable and says why. A reductio
 document proves, beside the ledger's own, and neither enters a total. ``reasons`` are message ids.
 """
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal
 from typing import Literal, TypeVar
@@ -54,6 +54,17 @@ class Total:
 
 
 @dataclass(frozen=True, slots=True)
+class Extent:
+    """What of an account says how it compares. ``days``: half open; ``unfinished``: it does not reach its end yet."""
+
+    days: tuple[date, date]
+    tco2e: Decimal
+    meters: frozenset[str]
+    basis: str
+    unfinished: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Intensity:
     """tCO2e for each ``unit`` of ``kind`` (and ``product``). ``documents``: what the denominator rests on."""
 
@@ -71,7 +82,8 @@ class Intensity:
 class Change:
     """After less before, tCO2e, and in percent of before; both None where it is not comparable, as ``reasons`` say.
 
-    ``percent`` alone is None where nothing was before. ``meters``: which are in one of them only.
+    ``percent`` alone is None where nothing was before. ``difference``: how it splits, where that was asked for.
+    ``meters``: which are in one of them only.
     """
 
     against: Against
@@ -148,16 +160,25 @@ def ratio(
 
 def change(after: Sequence[Inventory], before: Sequence[Inventory], against: Against) -> Change:
     """From one period's accounts to another's (each as ``over`` gives them), over equal coverage or not at all."""
-    now = _sum(one.totals.total for one in after) if after else None
-    then = _sum(one.totals.total for one in before) if before else None
-    meters = tuple(sorted(_meters(after) ^ _meters(before)))
+    found = compared([extent(one) for one in after], [extent(one) for one in before], against)
+    if found.tco2e is None:
+        return found
+    split = _together([effects.difference(_moved(old, new), new) for old, new in zip(before, after, strict=True)])
+    return replace(found, difference=split)
+
+
+def compared(after: Sequence[Extent], before: Sequence[Extent], against: Against) -> Change:
+    """The same change without its split, which alone needs the lines of the accounts."""
+    now = _sum(one.tco2e for one in after) if after else None
+    then = _sum(one.tco2e for one in before) if before else None
+    known = [frozenset[str]().union(*(one.meters for one in each)) for each in (after, before)]
+    meters = tuple(sorted(known[0] ^ known[1]))
     reasons = tuple(_unequal(after, before, against, meters))
     if reasons or now is None or then is None:
         return Change(against, then, now, None, None, None, meters, reasons)
     moved = EXACT.subtract(now, then)
-    split = _together([effects.difference(_moved(old, new), new) for old, new in zip(before, after, strict=True)])
     percent = ARITHMETIC.divide(moved * 100, then) if then > 0 else None
-    return Change(against, then, now, plain(moved), percent, split, (), () if then > 0 else (NOTHING_BEFORE,))
+    return Change(against, then, now, plain(moved), percent, None, (), () if then > 0 else (NOTHING_BEFORE,))
 
 
 def reduction(accounts: Sequence[Inventory], baselines: Iterable[Baseline], period: Period) -> Reduction:
@@ -192,6 +213,12 @@ def check_frozen(before: Iterable[Baseline], after: Iterable[Baseline]) -> None:
 def span(account: Inventory) -> tuple[date, date]:
     """The days of an account, half open."""
     return date.fromisoformat(account.period.start[:10]), date.fromisoformat(account.period.end[:10])
+
+
+def extent(account: Inventory) -> Extent:
+    """How an account compares with another."""
+    open_ = account.period.through < account.period.end
+    return Extent(span(account), account.totals.total, frozenset(_meters(account)), account.basis, open_)
 
 
 def earlier(period: Period, against: Against) -> Period:
@@ -242,7 +269,7 @@ def _spread(
 
 
 def _unequal(
-    after: Sequence[Inventory], before: Sequence[Inventory], against: Against, meters: Sequence[str]
+    after: Sequence[Extent], before: Sequence[Extent], against: Against, meters: Sequence[str]
 ) -> Iterable[str]:
     """Why two periods are not comparable."""
     if not after:
@@ -251,10 +278,10 @@ def _unequal(
         yield NO_PREVIOUS
     if not (after and before):
         return
-    if any(one.period.through < one.period.end for one in (*after, *before)):
+    if any(one.unfinished for one in (*after, *before)):
         yield STILL_OPEN
-    months = 12 if against == "yoy" else _months(span(before[0])[0], span(after[0])[0])
-    if [tuple(_shifted(day, months) for day in span(one)) for one in before] != [span(one) for one in after]:
+    months = 12 if against == "yoy" else _months(before[0].days[0], after[0].days[0])
+    if [tuple(_shifted(day, months) for day in one.days) for one in before] != [one.days for one in after]:
         yield OTHER_MONTHS
     if meters:
         yield OTHER_METERS
@@ -262,15 +289,12 @@ def _unequal(
         yield OTHER_BASIS
 
 
-def _meters(accounts: Iterable[Inventory]) -> set[str]:
-    """Every meter that accounts rest on: device and point, whichever gateway asks it."""
-    found: set[str] = set()
-    for line in (line for one in accounts for line in one.lines):
-        for activity in line.activities:
-            place = feeds.place(activity.reference) if activity.grade == "metered" else None
-            if place is not None:
-                found.add(f"{place.device}.{place.point}")
-    return found
+def _meters(account: Inventory) -> Iterator[str]:
+    """Every meter that an account rests on: device and point, whichever gateway asks it."""
+    for activity in (activity for line in account.lines for activity in line.activities):
+        place = feeds.place(activity.reference) if activity.grade == "metered" else None
+        if place is not None:
+            yield f"{place.device}.{place.point}"
 
 
 def _moved(old: Inventory, new: Inventory) -> Inventory:

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
+from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 from protocols.errors import AccountError
@@ -36,6 +37,7 @@ class Period:
             start = end
 
 
+@lru_cache(maxsize=4096)
 def parse(text: str, zone: ZoneInfo) -> Period:
     """``2026-11-22``, ``2026-11``, ``2026`` or ``2026-12-15--2027-01-15`` (ISO 8601, end excluded); AccountError."""
     try:

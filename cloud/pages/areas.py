@@ -6,8 +6,7 @@ from decimal import Decimal
 
 from cloud import accounts
 from cloud.accounting.quality import letter
-from cloud.accounting.units import ARITHMETIC
-from cloud.city import City, Look
+from cloud.city import City
 from protocols.errors import AccountError
 from protocols.messages import Language
 
@@ -41,15 +40,5 @@ def _found(city: City, boundary: str, period: str, lang: Language) -> Iterator[A
         except AccountError:
             continue
         if look.standings:
-            yield Area(one.id, one.zh if lang == "zh" else one.en, one.outline, look.bridge.net, _letter(look))
-
-
-def _letter(look: Look) -> str:
-    """By the share of the emissions of all accounts inside that was measured, by size."""
-    whole = measured = Decimal(0)
-    for standing in look.standings:
-        size = sum((abs(line.tco2e) for line in standing.tally.lines), Decimal(0))
-        whole += size
-        if standing.tally.quality is not None:
-            measured += size * standing.tally.quality.measured
-    return letter(ARITHMETIC.divide(measured, whole)) if whole else "–"
+            graded = "–" if look.measured is None else letter(look.measured)
+            yield Area(one.id, one.zh if lang == "zh" else one.en, one.outline, look.bridge.net, graded)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from cloud import accounts, activities, early_warning, factor_shelf, subjects
+from cloud import accounts, activities, early_warning, factor_shelf, indicators, subjects
 from cloud.account_commands import account as commands
 from cloud.accounting.library import Library
 from cloud.city import City
@@ -187,6 +187,55 @@ def test_rankings_put_who_has_no_figure_at_the_end_and_say_why(small: tuple[Path
     change = json.loads(run(folder, "rankings", "CITY", "2023-06", "--by", "change", "--json"))["data"]
     assert all(row["value"] == "0" for row in change)
     assert "grade D" in run(folder, "rankings", "CITY", "2023-06", "--by", "intensity")
+
+
+ALONE = """schema = 1
+
+[[subject]]
+id = "HALL"
+zh = "会展中心"
+en = "Hall"
+kind = "building"
+category = "building"
+method = "gbt-51366-2019"
+membership = [{ of = "P-01", from = 2020-01-01 }]
+metering = [{ class = "indirect_electricity", mode = "MAIN_WITH_BREAKDOWN" }]
+"""
+HALL = (
+    "row = '51366-02'\nlabel = 'a'\nAD = '100 MWh'",
+    "row = '51366-02'\nlabel = 'b'\nAD = '30 MWh'",
+    "row = '51366-09'\nAD = '20 t'\nEF = '0.9 tCO2/t'\nproof = 'sink 1'",
+)
+TRADER = ("row = '24-11'\nAD = '70 GJ'\nsupplier = 'BOILER'", "row = '24-14'\nAD = '900 GJ'")
+
+
+def test_who_has_no_members_is_told_without_a_roll_up_what_a_roll_up_says(house: Any, town: Any) -> None:
+    library = fill(house.store, house.now)
+    subjects.take(house.store, "more.toml", ALONE.encode(), by="demo", now=house.now)
+    for subject, rows in {"HALL": HALL, "BOILER": TRADER}.items():
+        activities.declare(house.store, "more", declared(subject, "2023-06", *rows), by="demo", now=house.now)
+        accounts.close(house.store, library, subject, accounts.period_of("2023-06"), house.now)
+    small, invented = City(house.store), City(town.store)
+    periods = (("2023-06", small), ("2023", small), ("2023-05-01--2023-07-01", small), ("2026-10", invented))
+    for period, city in ((accounts.period_of(text), city) for text, city in periods):
+        looks = {name: city.look(name, period).brief for name in city.subjects()}
+        assert city.briefs(looks, period) == looks
+    hall = small.briefs(["HALL"], accounts.period_of("2023-06"))["HALL"]
+    assert hall.reduction == -18 and hall.net > 0 and len(looks) > 34
+
+
+def test_a_ranking_says_of_everybody_what_the_card_says(town: Any) -> None:
+    city, period = City(town.store), accounts.period_of("2026-10")
+    found = {by: indicators.ranking(city, "C-01", period, by) for by in ("total", "change", "reduction")}
+    cards = {row.subject.id: indicators.card(city, row.subject.id, period) for row in found["total"]}
+    assert len(cards) == 4
+    for row in found["change"]:
+        change = cards[row.subject.id].changes[-1]
+        assert (change.against, change.percent, change.reasons) == ("mom", row.value, row.reasons)
+        assert change.percent and change.difference and change.difference.total == change.tco2e
+    assert all(row.value == cards[row.subject.id].look.brief.total.tco2e for row in found["total"])
+    assert all(row.value == cards[row.subject.id].reduction.ledger for row in found["reduction"])
+    assert [row.value for row in found["change"]] == sorted((row.value for row in found["change"]), reverse=True)
 
 
 def test_targets_burn_down_over_members_too(small: tuple[Path, City]) -> None:
