@@ -22,7 +22,7 @@ from cloud.accounting.inventory import Closure, Inventory, Version
 from cloud.accounting.library import Library
 from cloud.accounting.line import State
 from cloud.accounting.period import Period
-from cloud.accounting.sameness import named
+from cloud.accounting.sameness import each_named, named
 from cloud.accounting.subject import ZONE
 from cloud.journal import pack, unpack
 from cloud.rows import JournalRow
@@ -224,13 +224,12 @@ def _proofs(found: Inventory) -> dict[str, str]:
     """
     proofs: dict[str, str] = {}
     for line in found.lines:
-        if not line.proof:
-            continue
         what = line.leaf if line.class_ == "reduction" else line.id
-        use, proof = f"{what} {line.start}--{line.end}", named(line.proof)
-        if proof in proofs and (line.class_ != "reduction" or proofs[proof] != use):
-            raise ProofError(f"{use}: found {line.proof!r} in {proofs[proof]} too, expected each proof once")
-        proofs[proof] = use
+        use = f"{what} {line.start}--{line.end}"
+        for proof in sorted(each_named(line.proof)):
+            if proof in proofs and (line.class_ != "reduction" or proofs[proof] != use):
+                raise ProofError(f"{use}: found {proof!r} in {proofs[proof]} too, expected each proof once")
+            proofs[proof] = use
     return proofs
 
 

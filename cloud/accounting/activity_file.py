@@ -11,8 +11,9 @@
 
 A value is a quantity, or a table of it and what it rests on. ``replaces`` in the head names, by its digest, a file
 that this one stands instead of. ``beside = true`` in an entry says that it is a source of its own beside what a meter
-or another file counts of its row and item on these days. In JSON days are texts. ActivityError names the place that
-does not fit.
+or another file counts of its row and item on these days. ``proof`` is the name of a certificate, or a list of them,
+each of which counts once in the city, whatever stands beside it. In JSON days are texts. ActivityError names the place
+that does not fit.
 """
 
 import hashlib
@@ -28,6 +29,7 @@ from cloud.accounting import blocks
 from cloud.accounting.calculate import Entry, Given
 from cloud.accounting.line import Grade
 from cloud.accounting.method import Method
+from cloud.accounting.sameness import joined, named, several
 from cloud.accounting.units import quantity
 from drivers import toml
 from protocols.errors import ActivityError, UnitError
@@ -36,6 +38,7 @@ MOST_BYTES = 4 << 20
 """Some twenty thousand entries; more of one subject in one file is a mistake, or somebody who wears the reader out."""
 _HEAD = {"schema", "subject", "method", "region", "basis", "replaces", "activity"}
 _ABOUT = {"row", "item", "label", "document", "sha256", "by", "supplier", "proof", "from", "until", "beside"}
+_TEXTS = _ABOUT - {"proof", "from", "until", "beside"}
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _VALUE = {"value", "document", "sha256", "by", "uncertainty", "estimated"}
 
@@ -86,7 +89,7 @@ def entries(
     """
     for index, table in enumerate(file.activity):
         where = f"{name}: activity[{index}]"
-        about = {key: _text(table.get(key, ""), f"{where}.{key}") for key in _ABOUT - {"from", "until", "beside"}}
+        about = {key: _text(table.get(key, ""), f"{where}.{key}") for key in _TEXTS}
         if not about["row"]:
             raise ActivityError(f"{where}: found no row, expected one of {', '.join(method.rows)}")
         block = blocks.block(method.row(about["row"]).block)
@@ -104,7 +107,7 @@ def entries(
             item=about["item"],
             label=about["label"],
             supplier=about["supplier"],
-            proof=about["proof"],
+            proof=_proof(table.get("proof", ""), f"{where}.proof"),
             file=file.sha256,
             beside=_flag(table.get("beside", False), f"{where}.beside"),
         )
@@ -143,6 +146,23 @@ def _text(value: Any, where: str) -> str:
     if not isinstance(value, str):
         raise ActivityError(f"{where}: found {value!r}, expected a text")
     return value
+
+
+def _proof(value: Any, where: str) -> str:
+    """The certificates of an entry as a line has them; "" for none. Two names in one text would hide one of them."""
+    if isinstance(value, str) and not named(value):
+        return ""
+    found = [_text(one, where).strip() for one in (value if isinstance(value, list) else [value])]
+    known: set[str] = set()
+    for text in found:
+        if several(text):
+            raise ActivityError(f'{where}: found several names in {text!r}, expected a list: write ["…", "…"]')
+        if not named(text) or named(text) in known:
+            raise ActivityError(f"{where}: found {value!r}, expected names in it, each once")
+        known.add(named(text))
+    if not found:
+        raise ActivityError(f"{where}: found an empty list, expected a name in it, or no proof")
+    return joined(found)
 
 
 def _digest(value: Any, where: str) -> str:

@@ -10,6 +10,7 @@ from itertools import combinations, islice, product
 
 from cloud.accounting.calculate import Entry
 from cloud.accounting.line import Line
+from cloud.accounting.sameness import each_named
 
 BESIDE = "activity.beside"
 """Why an inventory stays provisional: a row and item over the same days from two sides that nobody told apart."""
@@ -47,6 +48,8 @@ def _double(one: Entry, other: Entry) -> bool:
 
 
 def _apart(one: Entry | Line, other: Entry | Line) -> bool:
-    """Whether each has its own supplier, or its own certificate."""
-    suppliers, proofs = {one.supplier, other.supplier}, {one.proof, other.proof}
-    return any(len(marks) == 2 and "" not in marks for marks in (suppliers, proofs))
+    """Whether each has its own supplier, or certificates of its own."""
+    suppliers = {one.supplier, other.supplier}
+    if len(suppliers) == 2 and "" not in suppliers:
+        return True
+    return bool(one.proof and other.proof) and each_named(one.proof).isdisjoint(each_named(other.proof))

@@ -24,7 +24,7 @@ from cloud.accounting.inventory import Part, part
 from cloud.accounting.line import PLACES, Line
 from cloud.accounting.membership import Membership
 from cloud.accounting.method import Class
-from cloud.accounting.sameness import named
+from cloud.accounting.sameness import each_named
 from cloud.accounting.statement import plain
 from cloud.accounting.units import ARITHMETIC
 from drivers.quantity import EXACT
@@ -243,10 +243,13 @@ def ledger(lines: Iterable[Line]) -> dict[str, str]:
         use = f"{line.subject} {line.id} {line.start}"
         if line.class_ == "reduction":
             reductions.claim(claims, line)
-        elif line.proof and held.setdefault(named(line.proof), use) != use:
-            other = held[named(line.proof)]
-            raise ProofError(f"{use}: found the proof {line.proof!r} used for {other}, expected it once")
-    return held | {named(line.proof): line.id for lines in claims.values() for line in lines if line.proof}
+            continue
+        for proof in each_named(line.proof):
+            if (other := held.setdefault(proof, use)) != use:
+                raise ProofError(
+                    f"{use}: found {proof!r} of the proof {line.proof!r} used for {other}, expected it once"
+                )
+    return held | {proof: line.id for lines in claims.values() for line in lines for proof in each_named(line.proof)}
 
 
 def _inside(boundary: str, membership: Membership, lines: Iterable[Countable]) -> Iterator[_Item]:

@@ -81,7 +81,8 @@ class Line(_Record, frozen=True):
 
     ``start`` and ``end`` are days, half open, in the subject's zone. ``reasons``: message ids of what keeps it
     provisional. ``supplier``: who sold this heat or power, for elimination inside a boundary. ``proof``: the
-    certificate of green power, hydrogen or a reduction, used once in the whole city. ``adoptions``: those that
+    certificate of green power, hydrogen or a reduction, used once in the whole city; several of them sorted and parted
+    by "; ". ``adoptions``: those that
     confirmed the method or its row, not written where there is none.
     """
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from cloud.accounting.line import Line
-from cloud.accounting.sameness import named
+from cloud.accounting.sameness import each_named
 from protocols.errors import ActivityError
 
 Ledger = dict[str, list[Line]]
@@ -30,5 +30,5 @@ def _rests_on(line: Line) -> Iterator[tuple[str, bool]]:
     """What a line rests on, and whether that is a meter: ``meter:<gateway>/<device>/<point>``, whatever the hours."""
     for meter in line.meters:
         yield meter, True
-    if line.proof:
-        yield f"proof {named(line.proof)}", False
+    for proof in sorted(each_named(line.proof)):
+        yield f"proof {proof}", False

@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from datetime import date
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,9 @@ from typing import Any
 import pytest
 
 from cloud import account_closing, account_proof, accounts, activities, reaccounting, statements, subjects
-from cloud.accounting import beside, draw, replayed, signed_activity
+from cloud.accounting import activity_file, beside, draw, replayed, signed_activity
 from cloud.accounting import library as libraries
+from cloud.accounting import method as methods
 from cloud.copied import gather
 from cloud.rows import JournalRow
 from cloud.store import Store
@@ -332,6 +334,59 @@ def test_another_spelling_is_no_other_certificate(city: City, spelt: str) -> Non
     city.declare(green("S-OTHER").replace(b"GEC-2026-000042", spelt.encode()))
     with pytest.raises(ProofError, match="A-S-DEMO-2026-10-03"):
         city.close("S-OTHER")
+
+
+def certified(subject: str, proof: str) -> bytes:
+    return green(subject).replace(b'"GEC-2026-000042"', proof.encode())
+
+
+@pytest.mark.parametrize("first", ['"GEC-1"', '["GEC-1"]', '["GEC-3", "GEC-1"]'])
+@pytest.mark.parametrize("second", ['"gec-1"', '["GEC-2", "GEC‑1 "]'])
+def test_a_certificate_beside_others_is_used_once_as_well(city: City, first: str, second: str) -> None:
+    city.declare(certified("S-DEMO", first))
+    city.close()
+    city.declare(certified("S-OTHER", second))
+    with pytest.raises(ProofError, match=r"'GEC-1' used in A-S-DEMO-2026-10-03"):
+        city.close("S-OTHER")
+
+
+def test_a_certificate_beside_others_is_used_once_in_one_account(city: City) -> None:
+    city.declare(certified("S-DEMO", '["GEC-1", "GEC-2"]'))
+    city.declare(certified("S-DEMO", '["GEC-2", "GEC-3"]').replace(b'label = ""', b'label = "again"'))
+    with pytest.raises(ProofError, match="GEC-2"):
+        city.close()
+
+
+def test_certificates_come_in_any_order_and_one_in_a_list_is_the_same_as_alone(city: City) -> None:
+    def proof(written: str) -> str:
+        file = activity_file.read("green", certified("S-DEMO", written))
+        (entry,) = activity_file.entries("green", file, methods.get("ndrc-24-2015"), date.min, date.min)
+        return entry.proof
+
+    assert proof('[" GEC-1 "]') == proof('"GEC-1"') == "GEC-1"
+    assert proof('["GEC-2", "GEC-1"]') == proof('["GEC-1", "GEC-2"]') == "GEC-1; GEC-2"
+    city.declare(certified("S-DEMO", '["GEC-2", "GEC-1"]'))
+    city.declare(certified("S-OTHER", '["GEC-3", "GEC-4"]'))
+    assert city.close().content.totals.offset == city.close("S-OTHER").content.totals.offset < 0
+
+
+@pytest.mark.parametrize("between", [", ", ",", ";", "；", "，", "、", " and ", " AND ", " a\u200bnd ", "\\n"])
+@pytest.mark.parametrize("written", ['"GEC-1{}GEC-2"', '["GEC-1{}GEC-2"]'])
+def test_several_certificates_in_one_text_are_refused(city: City, between: str, written: str) -> None:
+    with pytest.raises(ActivityError, match=r"activity\[0\]\.proof: found several names.*expected a list"):
+        city.declare(certified("S-DEMO", written.format(between)))
+
+
+@pytest.mark.parametrize("written", ["[]", '[""]', '["GEC-1", "\u200b"]', '["GEC-1", "gec‑1 "]', '["GEC-1", 2]', "7"])
+def test_a_list_of_certificates_names_each_once(city: City, written: str) -> None:
+    with pytest.raises(ActivityError, match=r"activity\[0\]\.proof: found"):
+        city.declare(certified("S-DEMO", written))
+
+
+@pytest.mark.parametrize("name", ["Brandenburg-1", "P/2026/Rand 7", "合同 2026-01（绿电）"])
+def test_a_name_with_blanks_and_signs_in_it_is_one_name(city: City, name: str) -> None:
+    city.declare(certified("S-DEMO", f'"{name}"'))
+    assert [line.proof for line in city.close().content.lines if line.proof] == [name]
 
 
 @pytest.mark.parametrize("blank", [" ", "\u200b", "\u3000"])
