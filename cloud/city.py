@@ -177,6 +177,15 @@ class City:
         index = self._indexed()
         return {name: self._brief(index, name, period) for name in names}
 
+    def reporting(self, period: Period) -> list[str]:
+        """Who has accounts that lie in a period, by id."""
+        index, (first, last) = self._indexed(), period.days()
+        return sorted(
+            name
+            for name, heads in index.heads.items()
+            if any(first <= start and end <= last for (start, end), _ in heads)
+        )
+
     def periods(self) -> list[str]:
         """Every period that somebody has an account of, by id."""
         return sorted(self._indexed().periods)

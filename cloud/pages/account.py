@@ -224,13 +224,6 @@ def steps(before: Version, after: Version, lang: Language) -> tuple[Step, ...]:
     return (*found, Step(after.content.period.id, Decimal(0), after.content.totals.total, whole=True))
 
 
-def change(before: Decimal, after: Decimal) -> Decimal | None:
-    """Relative change; None against nothing, which no ratio describes."""
-    if not before:
-        return None
-    return ARITHMETIC.divide(ARITHMETIC.subtract(after, before), abs(before))
-
-
 @dataclass(frozen=True, slots=True)
 class Row:
     """A subject in the list, by its newest account."""

@@ -23,7 +23,7 @@ Digest = Annotated[str, Path(pattern=r"^[0-9a-f]{16}$")]
 Month = Annotated[str | None, Query(max_length=24, pattern=r"^[0-9-]+$")]
 Boundary = Annotated[str | None, Query(max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 Of = Annotated[flow_pages.Kind, Query()]
-By = Annotated[str, Query(pattern="^(total|intensity|change|quality)$")]
+By = Annotated[city_pages.By, Query()]
 
 
 @router.get("/accounts")
@@ -150,11 +150,12 @@ def city(
     *, request: Request, held: Held, boundary: Boundary = None, period: Month = None, by: By = "total"
 ) -> HTMLResponse:
     """Everybody's emissions of a period: map, ranking, indicators."""
-    view = city_pages.view(held.store, held.now(), city_pages.Ask(boundary, period, by), render.language(request))
+    ask, city = city_pages.Ask(boundary, period, by), request.app.state.city
+    view = city_pages.view(city, held.now(), ask, render.language(request))
     inside = {one.subject for one in view.rows} | {view.boundary}
     found = [one for one in early_warning.listing(held.store, standing=True) if one.subject in inside]
     warnings = account_pages.warned(found, render.language(request))
-    areas = areas_of(request.app.state.city, view.boundary, view.period, render.language(request))
+    areas = areas_of(city, view.boundary, view.period, render.language(request))
     return render.page(request, "city.html", view=view, warnings=warnings, areas=areas)
 
 
@@ -163,7 +164,8 @@ def city_csv(
     *, request: Request, held: Held, boundary: Boundary = None, period: Month = None, by: By = "total"
 ) -> Response:
     """The ranking as a table."""
-    view = city_pages.view(held.store, held.now(), city_pages.Ask(boundary, period, by), render.language(request))
+    ask, city = city_pages.Ask(boundary, period, by), request.app.state.city
+    view = city_pages.view(city, held.now(), ask, render.language(request))
     heads = [
         "rank",
         "subject",
@@ -179,14 +181,14 @@ def city_csv(
     ]
     rows = (
         [
-            one.rank,
+            one.place,
             one.subject,
             one.name,
             one.method,
             one.total,
-            one.change,
-            one.intensity,
-            one.unit,
+            one.change.value,
+            one.intensity.value,
+            one.intensity.unit,
             one.letter,
             one.measured,
             one.reference,

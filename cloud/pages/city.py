@@ -1,44 +1,56 @@
-"""What the city's page shows: everybody's newest account of a period, ranked, on a map, and by the tree of Table 2."""
+"""What the city's page shows: a boundary's newest accounts of a period, ranked, on a map, and by Table 2's tree."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import date
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from decimal import Decimal
+from typing import Literal
 
-from cloud import accounts, subjects
-from cloud.accounting import boundary as boundaries
-from cloud.accounting import indicators
-from cloud.accounting import membership as members
+from cloud import accounts, indicators
+from cloud.accounting import indicators as table2
 from cloud.accounting import method as methods
 from cloud.accounting.boundary import Bridge
-from cloud.accounting.inventory import Version
-from cloud.accounting.membership import Membership
-from cloud.accounting.quality import Quality, quality
+from cloud.accounting.period import Period
+from cloud.accounting.quality import letter
 from cloud.accounting.subject import Subject
+from cloud.city import City, Look
 from cloud.collector import health
-from cloud.pages import account as account_pages
-from cloud.store import Store
+from cloud.indicators import Ranked
+from protocols import messages
 from protocols.errors import UnknownNameError
 from protocols.messages import Language
 
+By = Literal["total", "intensity", "change", "quality"]
+COLUMNS: tuple[By, ...] = ("total", "intensity", "change", "quality")
 MOST_PERIODS = 6
 MONTH = len("2026-10")
 
 
 @dataclass(frozen=True, slots=True)
-class Ranked:
-    """One subject in the ranking; ``change`` relative to the period before, None where nothing is comparable."""
+class Cell:
+    """A figure of the ranking; where there is none, ``why``, in the reader's words."""
 
-    rank: int
+    value: Decimal | None
+    unit: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One subject in the ranking, ``place`` None where it takes no part.
+
+    ``change``: in parts of the period before; ``measured``: share of what it emits, of its weakest account.
+    ``reference``: "" where no one account is all of it.
+    """
+
+    place: int | None
     subject: str
     name: str
     industry: str
     method: str
     reference: str
     total: Decimal
-    change: Decimal | None
-    intensity: Decimal | None
-    unit: str
+    change: Cell
+    intensity: Cell
     letter: str
     measured: Decimal | None
     lon: str
@@ -70,45 +82,46 @@ class Ask:
 
     boundary: str | None
     period: str | None
-    by: str
+    by: By
 
 
 @dataclass(frozen=True, slots=True)
 class CityView:
-    """The page of a boundary. ``bridge``: from gross to net over its members' lines; ``tree``: Table 2 over the net."""
+    """The page of a boundary. ``bridge``: from gross to net over its members' lines; ``tree``: Table 2 over the net.
+
+    ``locked``, ``measured``: shares of the emissions, by size.
+    """
 
     boundary: str
     boundaries: tuple[Boundary, ...]
     name: str
     period: str
     periods: tuple[str, ...]
-    by: str
-    subjects: int
+    by: By
     gateways: int
     live: int
-    rows: tuple[Ranked, ...]
+    rows: tuple[Row, ...]
     bridge: Bridge | None
     tree: tuple[TreeRow, ...]
     locked: Decimal | None
-    quality: Quality | None
+    measured: Decimal | None
+    letter: str
 
 
-def view(store: Store, now: int, ask: Ask, lang: Language) -> CityView:
+def view(city: City, now: int, ask: Ask, lang: Language) -> CityView:
     """The page of a boundary and a period, the city and the newest period that has an account where none is asked for.
 
-    UnknownNameError for a boundary that is no subject.
+    UnknownNameError for a boundary that is no subject, AccountError for a period that is none.
     """
-    known = {held.subject.id: held.subject for held in subjects.listing(store)}
+    known = city.subjects()
     boundary = _boundary(known, ask.boundary)
-    periods = sorted({row.period for row in store.entries("account")}, reverse=True)
+    periods = city.periods()[::-1]
     months = tuple(one for one in periods if len(one) == MONTH)[:MOST_PERIODS] or tuple(periods[:MOST_PERIODS])
     chosen = ask.period or (months[0] if months else "")
-    held = members.of(known.values())
-    found = _inside(accounts.listing(store, period=chosen) if chosen else [], boundary, held)
-    before = {one.content.subject: one for one in accounts.listing(store, period=_before(chosen, months))}
-    gateways = store.gateways()
-    lines = [line for version in found for line in version.content.lines]
-    bridge = boundaries.bridge(boundary, held, lines) if boundary else None
+    period = accounts.period_of(chosen) if chosen else None
+    look = city.look(boundary, period) if boundary and period else None
+    gateways = city.store.gateways()
+    measured = look.measured if look else None
     return CityView(
         boundary=boundary,
         boundaries=tuple(_boundaries(known, lang)),
@@ -116,40 +129,24 @@ def view(store: Store, now: int, ask: Ask, lang: Language) -> CityView:
         period=chosen,
         periods=months,
         by=ask.by,
-        subjects=len(found),
         gateways=len(gateways),
         live=sum(health(one, now) == "live" for one in gateways),
-        rows=ranking(found, before, known, ask.by, lang),
-        bridge=bridge,
-        tree=tuple(tree_rows(bridge, lang)) if bridge else (),
-        locked=_share(sum(version.state == "locked" for version in found), len(found)),
-        quality=quality(lines),
+        rows=tuple(_rows(city, look, period, ask.by, lang)) if period else (),
+        bridge=look.bridge if look else None,
+        tree=tuple(tree_rows(look.bridge, lang)) if look else (),
+        locked=look.locked if look else None,
+        measured=measured,
+        letter="–" if measured is None else letter(measured),
     )
 
 
 def tree_rows(bridge: Bridge, lang: Language) -> Iterator[TreeRow]:
     """Table 2 in the order of the print, as far as anything stands in it; reductions from the ledger of their own."""
-    tree = indicators.tree()
-    for name, rolled in indicators.spread(bridge.by_leaf).items():
+    tree = table2.tree()
+    for name, rolled in table2.spread(bridge.by_leaf).items():
         node = tree.nodes[name]
         value = rolled.reduction if name.startswith("reduction") else rolled.tco2e
         yield TreeRow(node.level, node.zh if lang == "zh" else node.en, value, node.in_standard, name)
-
-
-def _inside(found: Sequence[Version], boundary: str, held: Membership) -> list[Version]:
-    """Whose accounts have a share in the boundary over the period; everybody's where there is no boundary at all."""
-    if not boundary:
-        return list(found)
-    return [
-        one
-        for one in found
-        if held.weight(
-            one.content.subject,
-            boundary,
-            date.fromisoformat(one.content.period.start[:10]),
-            date.fromisoformat(one.content.period.end[:10]),
-        )
-    ]
 
 
 def _boundary(known: Mapping[str, Subject], asked: str | None) -> str:
@@ -165,59 +162,39 @@ def _boundaries(known: Mapping[str, Subject], lang: Language) -> Iterator[Bounda
         yield from (Boundary(one.id, _called(one, lang)) for one in known.values() if one.kind == kind)
 
 
-def ranking(
-    found: Sequence[Version], before: Mapping[str, Version], known: Mapping[str, Subject], by: str, lang: Language
-) -> tuple[Ranked, ...]:
-    """Everybody in order; grade D and whoever has no intensity come last in the ranking by it."""
-    rows = [_ranked(version, before.get(version.content.subject), known, lang) for version in found]
-    nothing = Decimal("-Infinity")
-    if by == "intensity":
-        rows.sort(
-            key=lambda one: nothing if one.intensity is None or one.letter == "D" else one.intensity, reverse=True
-        )
-    elif by == "change":
-        rows.sort(key=lambda one: nothing if one.change is None else one.change, reverse=True)
-    elif by == "quality":
-        rows.sort(key=lambda one: Decimal(2) if one.measured is None else one.measured)
-    else:
-        rows.sort(key=lambda one: one.total, reverse=True)
-    return tuple(replace(one, rank=number) for number, one in enumerate(rows, 1))
+def _rows(city: City, look: Look | None, period: Period, by: By, lang: Language) -> Iterator[Row]:
+    """The boundary's ranking with its columns; over everybody with an account where there is no boundary at all."""
+    known = city.subjects()
+    names = city.reporting(period) if look is None else look.brief.members
+    ranked = indicators.rankings(city, [known[name] for name in names], period, COLUMNS)
+    columns = {column: {one.subject.id: one for one in ranked[column]} for column in COLUMNS}
+    for one in ranked[by]:
+        yield _row(one, {column: rows[one.subject.id] for column, rows in columns.items()}, lang)
 
 
-def _ranked(version: Version, before: Version | None, known: Mapping[str, Subject], lang: Language) -> Ranked:
-    content = version.content
-    subject = known.get(content.subject)
-    method = methods.builtin().get(content.method)
-    graded = quality(content.lines)
-    intensities = [] if subject is None else list(account_pages.intensities(version, subject, lang))
-    place = None if subject is None else subject.place
-    return Ranked(
-        rank=0,
-        subject=content.subject,
-        name=content.name_zh if lang == "zh" else content.name_en,
-        industry=content.method if method is None else method.zh if lang == "zh" else method.en,
-        method=content.method,
-        reference=version.reference,
-        total=content.totals.total,
-        change=None if before is None else account_pages.change(before.content.totals.total, content.totals.total),
-        intensity=intensities[0].value if intensities else None,
-        unit=intensities[0].unit if intensities else "",
-        letter=graded.letter if graded else "–",
-        measured=graded.measured if graded else None,
-        lon=place.lon if place else "",
-        lat=place.lat if place else "",
+def _row(one: Ranked, columns: Mapping[By, Ranked], lang: Language) -> Row:
+    subject, method = one.subject, methods.builtin().get(one.method)
+    change, quality = columns["change"].value, columns["quality"].value
+    return Row(
+        place=one.place,
+        subject=subject.id,
+        name=_called(subject, lang),
+        industry=one.method if method is None else method.zh if lang == "zh" else method.en,
+        method=one.method,
+        reference=one.reference,
+        total=one.total,
+        change=_cell(columns["change"], None if change is None else change.scaleb(-2), lang),
+        intensity=_cell(columns["intensity"], columns["intensity"].value, lang),
+        letter=one.letter,
+        measured=None if quality is None else 1 - quality.scaleb(-2),
+        lon=subject.place.lon if subject.place else "",
+        lat=subject.place.lat if subject.place else "",
     )
 
 
-def _before(period: str, months: Sequence[str]) -> str:
-    """The period before this one, "" for none that is known."""
-    earlier = [one for one in months if one < period and len(one) == len(period)]
-    return max(earlier, default="")
+def _cell(found: Ranked, value: Decimal | None, lang: Language) -> Cell:
+    return Cell(value, found.unit, "; ".join(messages.text(reason, lang) for reason in found.reasons))
 
 
 def _called(subject: Subject, lang: Language) -> str:
     return subject.zh if lang == "zh" else subject.en
-
-
-def _share(part: int, whole: int) -> Decimal | None:
-    return Decimal(part) / whole if whole else None

@@ -140,6 +140,36 @@ def test_the_city_ranks_everybody_and_its_csv_says_the_same(town: Any) -> None:
     assert [row.split(",")[1] for row in rows[1:]] == ["E-03", "E-08", "E-24", "E-21"]
 
 
+@pytest.mark.parametrize("by", ["total", "intensity", "change", "quality"])
+@pytest.mark.parametrize("boundary", ["C-01", "D-01"])
+def test_page_csv_and_api_rank_alike(town: Any, boundary: str, by: str) -> None:
+    asked = f"boundary={boundary}&period=2026-10&by={by}"
+    told = town.client.get(f"/v1/rankings?{asked}").json()["data"]
+    text = town.client.get(f"/city.csv?{asked}").text.removeprefix("\ufeff")
+    rows = list(csv.DictReader(io.StringIO(text)))
+    kept = [(row["rank"], row["subject"], Decimal(row["tCO2e"]), row["grade"], row["account"]) for row in rows]
+    assert kept == [
+        ("" if one["place"] is None else str(one["place"]), one["subject"], Decimal(one["tco2e"]), one["grade"],
+         one["account"])
+        for one in told
+    ]  # fmt: skip
+    shown = re.findall(
+        r'<td data-th="#">([^<]*)</td>\s*<td[^>]*><a href="/accounts/([^"]+)"', see(town, f"/city?{asked}")
+    )
+    assert shown == [(row["rank"] or "–", row["account"].replace("@", "%40")) for row in rows]
+    if by == "change":
+        moved = [Decimal(row["change"]) - Decimal(one["value"]) / 100 for row, one in zip(rows, told, strict=True)]
+        assert len(moved) > 1 and all(abs(one) < Decimal("1e-8") for one in moved)
+
+
+def test_a_change_is_against_the_month_before_and_says_why_there_is_none(town: Any) -> None:
+    first = see(town, "/city?period=2026-09", "en")
+    assert first.count('title="there is no account of the period before"') == 4
+    year = see(town, "/city?period=2026", "en")
+    assert "Example Steel" in year and 'href="/accounts/A-E-03' not in year, "two accounts are no one reference"
+    assert town.client.get("/city?period=2026-13", headers=HTML).status_code == 409
+
+
 def test_a_boundary_has_its_members_its_bridge_and_its_tree(town: Any) -> None:
     whole, district = see(town, "/city?period=2026-10"), see(town, "/city?boundary=D-04&period=2026-10")
     hospital = accounts.get(town.store, "A-E-21-2026-10").content.totals
