@@ -73,9 +73,10 @@ def live(store: Store, library: Library, subject: str, period: Period, now: int)
     """
     found, as_of = content(store, library, subject, period, now)
     newest = _newest(store, inventory.account_id(subject, period.id))
-    if newest is not None and newest.digest == found.digest:
+    digest = found.digest
+    if newest is not None and newest.digest == digest:
         return newest
-    return msgspec.structs.replace(minted(found, newest, as_of, now), version=newest.version if newest else 0)
+    return msgspec.structs.replace(minted(found, digest, newest, as_of, now), version=newest.version if newest else 0)
 
 
 def close(store: Store, library: Library, subject: str, period: Period, now: int) -> Version:
@@ -86,9 +87,10 @@ def close(store: Store, library: Library, subject: str, period: Period, now: int
     for _ in range(TRIES):
         found, as_of = content(store, library, subject, period, now)
         newest = _newest(store, inventory.account_id(subject, period.id))
-        if newest is not None and newest.digest == found.digest:
+        digest = found.digest
+        if newest is not None and newest.digest == digest:
             return newest
-        version = minted(found, newest, as_of, now)
+        version = minted(found, digest, newest, as_of, now)
         try:
             store.keep([row_of(version, now)])
         except ConflictError:
@@ -166,8 +168,8 @@ def row_of(version: Version, now: int) -> JournalRow:
     return JournalRow(0, "account", *place, now, "", detail, pack(inventory.to_json(version)))
 
 
-def minted(found: Inventory, newest: Version | None, as_of: int, now: int) -> Version:
-    """The version after ``newest``: numbered, and with what changed."""
+def minted(found: Inventory, digest: str, newest: Version | None, as_of: int, now: int) -> Version:
+    """The version after ``newest``, of the content with this digest: numbered, and with what changed."""
     return Version(
         id=inventory.account_id(found.subject, found.period.id),
         version=1 if newest is None else newest.version + 1,
@@ -175,7 +177,7 @@ def minted(found: Inventory, newest: Version | None, as_of: int, now: int) -> Ve
         minted_at=periods.stamp(now, ZONE),
         locked_by=(),
         as_of=as_of,
-        digest=found.digest,
+        digest=digest,
         supersedes=None if newest is None else newest.version,
         difference=None if newest is None else effects.difference(newest.content, found),
         content=found,
@@ -268,8 +270,7 @@ def _decode(row: JournalRow) -> Version:
         found = msgspec.json.decode(unpack(row.body), type=Version)
     except msgspec.DecodeError as error:
         raise AccountError(f"account {row.id}@{row.version}: {error}, expected the form it was kept in") from error
-    if found.content.digest != row.digest or found.digest != row.digest:
-        raise AccountError(
-            f"account {row.id}@{row.version}: found content {found.content.digest}, expected {row.digest}"
-        )
+    digest = found.content.digest
+    if digest != row.digest or found.digest != row.digest:
+        raise AccountError(f"account {row.id}@{row.version}: found content {digest}, expected {row.digest}")
     return found

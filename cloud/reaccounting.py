@@ -12,6 +12,7 @@ from cloud.accounting import restated
 from cloud.accounting.calculate import Known
 from cloud.accounting.inventory import Version
 from cloud.accounting.library import Library
+from cloud.accounting.subject import Subject
 from cloud.rows import JournalRow
 from cloud.store import Store
 from protocols.errors import AccountError, FactorError, MethodError, UnitError
@@ -34,10 +35,12 @@ def again(store: Store, library: Library, now: int, *, subject: str | None = Non
     done = Done(0, 0, [])
     rows: list[JournalRow] = []
     shared: Known = {}
+    opened: subjects.Opened = {}
     for version in accounts.walk(store, subject, period):
         done.seen += 1
         try:
-            newer = _again(store, library, version, now, shared)
+            held = subjects.file_subject(store, version.content.subject_sha256, version.content.subject, opened)
+            newer = _again(held, library, version, now, shared)
         except (AccountError, FactorError, MethodError, UnitError) as error:
             done.failed.append((version.id, str(error)))
             continue
@@ -50,9 +53,8 @@ def again(store: Store, library: Library, now: int, *, subject: str | None = Non
     return done
 
 
-def _again(store: Store, library: Library, version: Version, now: int, shared: Known) -> Version | None:
+def _again(held: Subject, library: Library, version: Version, now: int, shared: Known) -> Version | None:
     """The version after this one, None when it says the same."""
-    content = version.content
-    held = subjects.file_subject(store, content.subject_sha256, content.subject)
-    found = restated.redrawn(content, held, methods.get(content.method), library, shared)
-    return None if found.digest == version.digest else accounts.minted(found, version, version.as_of, now)
+    found = restated.redrawn(version.content, held, methods.get(version.content.method), library, shared)
+    digest = found.digest
+    return None if digest == version.digest else accounts.minted(found, digest, version, version.as_of, now)

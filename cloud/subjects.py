@@ -16,6 +16,9 @@ from cloud.store import Store
 from protocols.errors import ConfigError, EnrolmentError, UnknownNameError
 from protocols.record.cose import EDDSA, PublicKey
 
+Opened = dict[str, Mapping[str, Subject]]
+"""Digest of a subject file -> what is in it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Held:
@@ -74,12 +77,10 @@ def get(store: Store, subject: str, version: int | None = None) -> Held:
 
 def listing(store: Store) -> list[Held]:
     """Every subject as it stands, in the order of their ids; each file is opened once."""
-    known: dict[str, Mapping[str, Subject]] = {}
+    opened: Opened = {}
     found = []
     for row in sorted(store.entries("subject"), key=lambda row: row.id):
-        if row.digest not in known:
-            known[row.digest] = _file(store, row.digest)
-        found.append(Held(_of(known[row.digest], row.digest, row.id), row.version, row.digest, row.at, row.by))
+        found.append(Held(file_subject(store, row.digest, row.id, opened), row.version, row.digest, row.at, row.by))
     return found
 
 
@@ -96,9 +97,15 @@ def held(store: Store, row: JournalRow) -> Held:
     return Held(file_subject(store, row.digest, row.id), row.version, row.digest, row.at, row.by)
 
 
-def file_subject(store: Store, sha256: str, subject: str) -> Subject:
-    """A subject as the file of this digest has it; UnknownNameError, ConfigError for a file that was changed."""
-    return _of(_file(store, sha256), sha256, subject)
+def file_subject(store: Store, sha256: str, subject: str, opened: Opened | None = None) -> Subject:
+    """A subject as the file of this digest has it; UnknownNameError, ConfigError for a file that was changed.
+
+    ``opened``: where many are asked for in a row, the files they are in: a city's holds thousands, and is opened once.
+    """
+    known = {} if opened is None else opened
+    if sha256 not in known:
+        known[sha256] = _file(store, sha256)
+    return _of(known[sha256], sha256, subject)
 
 
 def _file(store: Store, sha256: str) -> Mapping[str, Subject]:
