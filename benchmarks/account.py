@@ -1,27 +1,33 @@
 """How fast accounts are reckoned: lines from intervals and entries, and a year drawn up again after a factor change.
 
-All by CPU time of one process, medians; the wall clock of a shared machine says little. Lines in bulk are made from
+All by CPU time, medians of the short ones; the wall clock of a shared machine says little. Lines in bulk are made from
 entries of sources that recur (meters by the quarter of an hour or the day); the long way is every line by itself, as
-the first of each source is made. A year again: enterprises with twelve monthly accounts of ten lines in a store on this
-disk; then the grid factor of the year appears, and every account gets its second version with the difference split.
-The work is the same for every account, which two sizes show; the figure for 10,000 enterprises is that rate times their
-accounts, and says so.
+the first of each source is made. A year again: enterprises of one subject file with twelve monthly accounts of ten
+lines in a store on this disk; then the grid factor of the year is published anew, and the way that a collector takes
+gives every account its second version with the difference split. That runs at several scales, each in a process of its
+own that did nothing else, whose greatest memory is told; larger ones: ``python -m benchmarks.account --enterprises
+1000 2500``. Filling the store is not measured.
 """
 
+import argparse
+import multiprocessing
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from datetime import date, timedelta
 from decimal import Decimal
 from pathlib import Path
+from typing import TypeVar
 
-from cloud import accounts, activities, reaccounting, subjects
-from cloud.accounting import calculate, factors
+from cloud import accounts, reaccounting, subjects
+from cloud.accounting import calculate, draw, factors
 from cloud.accounting import library as libraries
 from cloud.accounting import method as methods
-from cloud.accounting.calculate import Entry, Given, Programme
+from cloud.accounting.calculate import Entry, Given, Known, Programme
 from cloud.accounting.library import Library
 from cloud.accounting.metered import metered
 from cloud.accounting.units import Quantity, unit
@@ -34,13 +40,24 @@ METHOD = methods.get("ndrc-24-2015")
 FIRST = date(2023, 1, 1)
 NOW = 1_704_100_000_000
 """2024-01-01: the year of the accounts is over."""
-SIZES = (40, 80)
+SIZES = (100, 400)
+"""Enterprises; 400 take about ten seconds."""
+MONTHS = tuple(accounts.period_of(f"2023-{month:02}") for month in range(1, 13))
 TARGET = 100_000
-CITY = 10_000
+_Made = TypeVar("_Made")
 
 
-def main() -> None:
-    """Print the medians."""
+def main(arguments: Sequence[str] = ()) -> None:
+    """Print the figures; with ``--enterprises`` those of the year alone, at these scales."""
+    parser = argparse.ArgumentParser(prog="benchmarks.account")
+    parser.add_argument("--enterprises", type=int, nargs="+", help="scales of the year that is drawn up again")
+    options = parser.parse_args(arguments)
+    if not options.enterprises:
+        _pace_of_lines()
+    _years_again(options.enterprises or SIZES)
+
+
+def _pace_of_lines() -> None:
     intervals = list(_intervals(2_880))
     whole = _pace(lambda: metered("M", intervals, 0, 2_880 * INTERVAL_MS, through=2_880 * INTERVAL_MS), len(intervals))
     print(f"a meter's month, 2,880 intervals into one amount: {whole:,.0f} intervals/s")
@@ -52,69 +69,96 @@ def main() -> None:
     print(f"lines from intervals, one each, entries made on the way: {direct:,.0f} lines/s (aim: {TARGET:,})")
     alone = _pace(lambda: [_lines([entry]) for entry in made[:1_000]], 1_000)
     print(f"lines the long way, each by itself: {alone:,.0f} lines/s; in bulk {bulk / alone:.1f} times that")
-    for count in SIZES:
+
+
+def _years_again(sizes: Sequence[int]) -> None:
+    """A year at each scale, and what an account costs there beside the first scale."""
+    first = 0.0
+    for count in sizes:
         with tempfile.TemporaryDirectory() as folder:
-            _year_again(Path(folder), count)
+            path = Path(folder) / "collector.db"
+            _apart(fill, path, count)
+            seconds, peak = _apart(year_again, path, count)
+            size = sum(file.stat().st_size for file in Path(folder).rglob("*") if file.is_file())
+        each = seconds / count / len(MONTHS)
+        first = first or each
+        print(
+            f"{count:,} enterprises x 12 months x 10 lines again after a factor change: {seconds:,.1f} s of CPU,"
+            f" {1e6 * each:,.0f} us an account ({each / first:.2f} times that at {sizes[0]:,}), at most"
+            f" {peak:,.0f} MiB of memory; the store then {size / (1 << 20):,.0f} MiB",
+            flush=True,
+        )
 
 
-def _year_again(folder: Path, count: int) -> None:
-    with Store(folder / "collector.db", PrivateKey.generate()) as store:
-        library = libraries.build()
+def _apart(work: Callable[[Path, int], _Made], path: Path, count: int) -> _Made:
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(work, path, count).result()
+
+
+def year_again(path: Path, count: int) -> tuple[float, float]:
+    """Every account of a filled store again after a factor change; CPU seconds, and the greatest memory in MiB."""
+    library = _published(libraries.build())
+    with Store(path, PrivateKey.from_pem((path.parent / "key.pem").read_bytes())) as store:
         began = time.process_time()
-        _fill(store, library, count)
-        filled = time.process_time() - began
-        times = []
-        for number in range(ROUNDS):
-            began = time.process_time()
-            done = reaccounting.again(store, _published(library, number), NOW)
-            times.append(time.process_time() - began)
-            assert done.made == done.seen == count * 12 and not done.failed
-    each = statistics.median(times) / (count * 12)
-    print(
-        f"{count} enterprises x 12 months x 10 lines: first drawn and kept {1000 * filled / count / 12:.2f} ms an"
-        f" account, again after a factor change {1000 * each:.2f} ms; at that rate {CITY:,} enterprises x 12 take"
-        f" {each * CITY * 12 / 60:.1f} min of one core"
-    )
+        done = reaccounting.again(store, library, NOW)
+        seconds = time.process_time() - began
+        assert done.made == done.seen == count * len(MONTHS) and not done.failed, "every account moved"
+        last = accounts.get(store, f"A-{_name(count - 1)}-2023-12@2").difference
+        assert last and last.total == last.factor == Decimal("0.7125"), "712.5 MWh at 0.001 tCO2/MWh more"
+    status = Path("/proc/self/status").read_text()
+    return seconds, int(status.partition("VmHWM:")[2].split()[0]) / 1024
 
 
-def _fill(store: Store, library: Library, count: int) -> None:
-    names = [f"S-{number:05}" for number in range(count)]
+def fill(path: Path, count: int) -> None:
+    """A store with the year's accounts of so many enterprises, drawn and kept many at a time."""
+    key = PrivateKey.generate()
+    (path.parent / "key.pem").write_bytes(key.pem())
+    library = libraries.build()
+    shared: Known = {}
+    with Store(path, key) as store:
+        subjects.take(store, "city.toml", _city(count), by="benchmark", now=NOW)
+        for held in subjects.listing(store):
+            rows = []
+            for month in MONTHS:
+                drawn = draw.Drawn(tuple(_sources(*month.days())), month.end)
+                found = draw.draw(
+                    held.subject, METHOD, month, library, drawn, subject_sha256=held.sha256, shared=shared
+                )
+                rows.append(accounts.row_of(accounts.minted(found, found.digest, None, 0, NOW), NOW))
+            store.keep(rows)
+
+
+def _name(number: int) -> str:
+    return f"S-{number:05}"
+
+
+def _city(count: int) -> bytes:
     heads = "".join(
         f'[[subject]]\nid = "{name}"\nzh = "{name}"\nen = "{name}"\nkind = "enterprise"\ncategory = "industry"\n'
         f'method = "{METHOD.id}"\n'
-        for name in names
+        for name in map(_name, range(count))
     )
-    subjects.take(store, "city.toml", f"schema = 1\n{heads}".encode(), by="benchmark", now=NOW)
-    for name in names:
-        activities.declare(store, f"{name}.toml", _year(name).encode(), by="benchmark", now=NOW)
-        for month in range(1, 13):
-            accounts.close(store, library, name, accounts.period_of(f"2023-{month:02}"), NOW)
+    return f"schema = 1\n{heads}".encode()
 
 
-def _year(name: str) -> str:
-    """A year of ten sources, month by month."""
-    parts = [f'schema = 1\nsubject = "{name}"\n']
-    for month in range(1, 13):
-        start, end = date(2023, month, 1), date(2023 + month // 12, month % 12 + 1, 1)
-        for number in range(10):
-            row, item, symbol, text = (
-                ("24-01", "natural_gas", "FC", "1e4Nm3") if number < 4 else ("24-08", "", "AD", "MWh")
-            )
-            parts.append(
-                f'[[activity]]\nrow = "{row}"\nitem = "{item}"\nlabel = "{number}"\nfrom = {start}\nuntil = {end}\n'
-                f'{symbol} = "{100 + number + month}.25 {text}"\n'
-            )
-    return "".join(parts)
+def _sources(start: date, end: date) -> Iterator[Entry]:
+    """What ten sources used in a month: gas at four, electricity at six."""
+    for number in range(10):
+        row, item, symbol, text = ("24-01", "natural_gas", "FC", "1e4Nm3") if number < 4 else ("24-08", "", "AD", "MWh")
+        amount = Quantity(Decimal(f"{100 + number + start.month}.25"), unit(text))
+        yield Entry(
+            row, start, end, {symbol: Given(amount, "declared", "books", "ab" * 32, "a name")}, item, f"{number}"
+        )
 
 
-def _published(library: Library, number: int) -> Library:
+def _published(library: Library) -> Library:
     """The library after the national factor of the year has been published anew."""
     known = library.factors
     found = tuple(
-        replace(one, value=one.value + Decimal(number + 1) / 1000) if one.id == "cn.grid.national@2023" else one
+        replace(one, value=one.value + Decimal("0.001")) if one.id == "cn.grid.national@2023" else one
         for one in known.factors
     )
-    return replace(library, factors=replace(known, factors=found, sha256=f"{number:064}"))
+    return replace(library, factors=replace(known, factors=found, sha256=f"{1:064}"))
 
 
 def _lines(entries: Sequence[Entry]) -> int:
@@ -157,3 +201,7 @@ def _pace(work: Callable[[], object], count: int) -> float:
         work()
         times.append(time.process_time() - began)
     return count / statistics.median(times)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
