@@ -88,8 +88,8 @@ def run(tests: list[str]) -> dict[str, list[str]]:
         return {}
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.xml"
-        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--junitxml={report}", *tests]
-        ended = subprocess.run(command, cwd=ROOT, env={**os.environ, **DEEP}, capture_output=True, text=True)
+        command = [sys.executable, "-m", "pytest", *_BESIDE, "-q", "-p", "no:cacheprovider", f"--junitxml={report}"]
+        ended = subprocess.run([*command, *tests], cwd=ROOT, env={**os.environ, **DEEP}, capture_output=True, text=True)
         if not report.exists():
             raise SystemExit(ended.stdout[-2000:] + ended.stderr[-2000:])
         return _outcomes(ElementTree.parse(report).getroot())
@@ -105,5 +105,7 @@ def _outcomes(report: ElementTree.Element) -> dict[str, list[str]]:
     return found
 
 
+_BESIDE = ("-n", "2", "--dist", "loadfile")
+"""Two files of tests at a time: much of them waits. The tests of one file stay together, with what they share."""
 _TROUBLE = frozenset({"failure", "error", "skipped"})
 """A test that was skipped has injected nothing."""
