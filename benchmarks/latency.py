@@ -7,7 +7,9 @@ answer is there, which comes after the commit. Every fiftieth block is asked for
 machine has two cores and little else to do, the collector has the first and the load, another process, the second; on
 a busy one both go where there is room. How long this disk takes
 to sync is measured before and after, with as many bytes as a commit writes: no answer comes sooner. Beside the figures
-stands how long the collector waited for a core that other programs held: on a quiet machine that is next to nothing.
+stands how long the collector waited for a core that other programs held: on a quiet machine that is next to nothing;
+and how long a loop that is always the same took before and after (``benchmarks/pace.py``): a core that a neighbour
+shares can be half as fast, and the figures are those of such a core then.
 The collector's memory is read before and after.
 """
 
@@ -24,6 +26,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmarks.fleet import SMALL, Gateway
+from benchmarks.pace import STEPS, loop_s
 from cloud import config
 from protocols.record.answer import BATCH_TYPE, Answer, decode_answers, encode_batch
 
@@ -81,9 +84,11 @@ def main() -> None:
             for gateway in gateways:
                 gateway.enrol(store)
         frames = [list(gateway.frames(FIRST + LATER)) for gateway in gateways]
-        syncs = _syncs(Path(folder))
+        syncs, loops = _syncs(Path(folder)), [loop_s()]
         with _serving(data) as (process, port), _apart(process.pid):
             asyncio.run(_measure(gateways, frames, process.pid, port))
+        loops.append(loop_s())
+        print(f"a loop of {STEPS:,} steps took {loops[0] * 1e3:.1f} ms before and {loops[1] * 1e3:.1f} ms after")
         syncs += _syncs(Path(folder))
         print(f"a sync of this disk alone, {SYNCED >> 10} KiB, before and after: {_shown(syncs)}")
         with config.open_store(data, config.open_key(data)) as store:
