@@ -10,8 +10,9 @@ import msgspec
 import typer
 
 import tanmeter
-from cloud.accounting import blocks
+from cloud.accounting import blocks, indicators
 from cloud.accounting import method as methods
+from cloud.accounting.indicators import Node
 from cloud.accounting.method import Method, Row
 from drivers import builtin, cjt188_options, vocabulary
 from drivers.profile import Identify, Profile
@@ -93,6 +94,16 @@ come out as a mass of its gas (tC is not tCO2, Nm3 is not m3), so a lost 44/12 c
 | --- | --- | --- | --- |
 """
 
+LEAVES = """
+## The leaves of Table 2 · 表2的指标叶
+
+Where a line stands in the indicator tree of T/CI 231-2023 ([clause by clause](standard.md)): each leaf as printed, what decides its arithmetic, and the
+rows that come to it. Leaves that we added beside the print are marked +.
+
+| leaf | 位置 · place | class | rows |
+| --- | --- | --- | --- |
+"""
+
 CJT188 = """
 ## Options of CJ/T 188 meters
 
@@ -118,7 +129,9 @@ def pages() -> dict[str, str]:
         + "".join(_method_line(one) for one in methods.builtin().values())
         + BLOCKS
         + "".join(_blocks())
-        + "".join(_method(one) for one in methods.builtin().values()),
+        + "".join(_method(one) for one in methods.builtin().values())
+        + LEAVES
+        + "".join(_leaf(node) for node in indicators.tree().leaves),
     }
 
 
@@ -149,6 +162,23 @@ def _row(row: Row) -> str:
     said = (row.note, row.source, baseline, "needs a proof" if row.proof else "")
     note = _paragraph("; ".join(part for part in said if part))
     return f"| {row.row} | {row.zh}<br>{row.en} | {formula} | {row.gas} | {row.class_} | {leaf} | {note} |\n"
+
+
+def _leaf(node: Node) -> str:
+    """A leaf with the names above it, and every row of every method that comes to it."""
+    tree = indicators.tree()
+    place = " / ".join(tree.nodes[name].zh for name in reversed(list(tree.path(node.id))))
+    held = [
+        f"`{one.id}` {', '.join(rows)}"
+        for one in methods.builtin().values()
+        if (rows := [row.row for row in one.rows.values() if node.id in _at(row)])
+    ]
+    return f"| `{node.id}`{'' if node.in_standard else ' +'} | {place}<br>{node.en} | {node.class_} | {'; '.join(held)} |\n"
+
+
+def _at(row: Row) -> set[str]:
+    """The leaves that a row can come to."""
+    return {row.leaf} if isinstance(row.leaf, str) else set(row.leaf.values())
 
 
 def _names() -> Iterator[str]:
