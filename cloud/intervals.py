@@ -1,7 +1,8 @@
 """Fifteen-minute intervals (时段) of a counter, and what the signed configuration says of the counter.
 
 Pure, exact, and without numpy, so that a verifier books the very same rows from the readings it replays. How readings
-become intervals: ``cloud/series.py``.
+become intervals: ``cloud/series.py``. Registers and intervals are structs: of every series one is made for every block,
+and a frozen dataclass takes twenty times as long to make.
 """
 
 from bisect import bisect_right
@@ -9,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Literal, get_args
+
+import msgspec
 
 from drivers.installation import Installation
 from drivers.profile import Point
@@ -55,8 +58,7 @@ FLOAT_RESOLUTION = Decimal("0.001")
 ZERO = Decimal(0)
 
 
-@dataclass(frozen=True, slots=True)
-class Register:
+class Register(msgspec.Struct, frozen=True):
     """What a counter stood at, and the reading it is taken from: its time (UTC ms) and the block that holds it.
 
     Where the register is interpolated, the end of an interval names the reading after the boundary and the start of the
@@ -69,8 +71,7 @@ class Register:
     seq: int
 
 
-@dataclass(frozen=True, slots=True)
-class Interval:
+class Interval(msgspec.Struct, frozen=True):
     """One counter or rate of one device over [start, end) (UTC ms).
 
     ``consumption`` is (end - start + ``rolled``) x ``multiplier`` in ``unit``, None when suspect. ``meter`` names the

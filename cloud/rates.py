@@ -12,8 +12,9 @@ The rule is piecewise constant, and nothing is filled in:
 - Amounts are rounded half-even to ``PLACES`` decimals, each interval by itself; ``integral`` is exact.
 """
 
-from dataclasses import replace
 from decimal import ROUND_HALF_EVEN, Context, Decimal
+
+from msgspec.structs import replace
 
 from cloud.intervals import HOUR_MS, ZERO, Interval, Quality, Register, Rules
 from cloud.series import LONGEST_GAP_MS

@@ -28,6 +28,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from decimal import Decimal
 
+import msgspec
+
 from cloud.doubt import Candidate, Doubt, follow
 from cloud.glide import Place, Raw, Steps, breaks, even, exact
 from cloud.intervals import HOUR_MS, SLACK_MS, STATES, ZERO, Interval, Quality, Register, Rules, State
@@ -307,7 +309,7 @@ class Series:
         self._begin(start if position - start <= self.rules.reach_ms else position, register)
         if self._ended is not None:
             if self._ended.start < self.start:
-                self._closed.append(replace(self._ended, closed=True))
+                self._closed.append(msgspec.structs.replace(self._ended, closed=True))
             self.state, self.since, self._ended = self._ended.state, position, None
         self._advance(position, register)
 

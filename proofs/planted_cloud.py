@@ -4,6 +4,7 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
+import msgspec
 import zstandard
 
 from cloud import ahead, ingest, ledger, memory_rows, series
@@ -118,7 +119,7 @@ def _row(**changed: Any) -> Change:
     def change(original: Original) -> Original:
         def book(self: ledger.Ledger, gateway: bytes, changes: Any, *more: Any) -> None:
             made = changes.moved.intervals
-            rows = [replace(row, **{name: make(row) for name, make in changed.items()}) for row in made]
+            rows = [msgspec.structs.replace(row, **{name: make(row) for name, make in changed.items()}) for row in made]
             original(self, gateway, replace(changes, moved=replace(changes.moved, intervals=rows)), *more)
 
         return book
@@ -135,7 +136,7 @@ def _counted_more(original: Original) -> Original:
 
     def interval(self: Any, end: Any, rules: Any, closed: bool) -> Any:
         found = original(self, end, rules, closed)
-        return replace(found, consumption=_more(found))
+        return msgspec.structs.replace(found, consumption=_more(found))
 
     return interval
 
@@ -146,7 +147,7 @@ def _not_rolled(original: Original) -> Original:
     def interval(self: Any, end: Any, rules: Any, closed: bool) -> Any:
         found = original(self, end, rules, closed)
         lost = self.rolled * self.multiplier
-        return replace(
+        return msgspec.structs.replace(
             found, consumption=None if found.consumption is None else max(found.consumption - lost, 0 * lost)
         )
 

@@ -5,8 +5,10 @@ knows it counts Nm3 itself, and that register is then the one to bind.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from decimal import Decimal
+
+from msgspec.structs import replace
 
 from cloud.accounting.units import ARITHMETIC
 from cloud.intervals import Interval

@@ -1,11 +1,11 @@
 """Metered activity: anchors, steps back, gaps that never make a figure smaller, and volumes at 0 ℃."""
 
-from dataclasses import replace
 from decimal import Decimal
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from cloud.accounting.conditions import Conditions, by_factor, kelvin, kilopascals, normalised
 from cloud.accounting.interval_text import digest, line, read
@@ -84,7 +84,7 @@ def test_time_between_two_registers_of_one_count_is_bridged_by_them() -> None:
 )
 def test_a_count_that_steps_back_is_named_and_has_no_amount(state: str, cause: str) -> None:
     first, second, third = counter(["1", "2", "3"])
-    second = replace(second, consumption=None, quality="suspect", state=state)  # type: ignore[arg-type]
+    second = replace(second, consumption=None, quality="suspect", state=state)
     third = replace(third, since=second.start)
     found = of([first, second, third])
     assert [event.cause for event in found.events] == [cause]
