@@ -18,12 +18,13 @@ from pathlib import Path
 from proofs.line import Line, Tier
 
 RUNS = (
-    *("simulation:prove_lives", "faults:prove", "kills:prove_gateway", "simulation:prove_bugs"),
-    "link:prove",
-    *("power_cuts:prove_gateway", "bytes:prove", "kills:prove_random", "kills:prove_collector"),
-    *("power_cuts:prove_collector", "power_cuts:prove_prunes", "power_cuts:prove_controls"),
+    "faults:prove",
+    *("kills:prove_gateway", "kills:prove_random", "simulation:prove_days"),
+    *(f"simulation:prove_years:{share}" for share in range(3)),
+    *("power_cuts:prove_gateway", "link:prove", "bytes:prove", "kills:prove_collector", "power_cuts:prove_collector"),
+    *("simulation:prove_kinds", "simulation:prove_bugs", "power_cuts:prove_prunes", "power_cuts:prove_controls"),
 )
-"""What runs in a process of its own, the longest first: the parts' modules and functions."""
+"""What runs in a process of its own, the longest first: the parts' modules and functions, and which share of one."""
 PARTS = ("simulation", "power_cuts", "kills", "link", "bytes", "faults")
 """In the order of the table."""
 WORKERS = len(os.sched_getaffinity(0)) + 2
@@ -36,9 +37,10 @@ def main() -> int:
     """Run, print, and say by the exit code whether all of it holds."""
     asked = _arguments()
     if asked.only:
-        part, _, prove = asked.only.partition(":")
-        for line in getattr(import_module(f"proofs.{part}"), prove)(Tier(asked.tier), asked.seed):
+        part, prove, *share = asked.only.split(":")
+        for line in getattr(import_module(f"proofs.{part}"), prove)(Tier(asked.tier), asked.seed, *map(int, share)):
             print(line.to_json(), flush=True)
+        print(f"{_processor_s():.0f} s of processor", file=sys.stderr)
         return 0
     began, parts = time.monotonic(), asked.parts or PARTS
     runs = [run for run in RUNS if run.partition(":")[0] in parts]
@@ -79,15 +81,22 @@ def _lines(run: str, tier: str, seed: int) -> list[Line]:
     if ran.returncode or not lines:
         told = tuple(ran.stderr.splitlines()[-12:])
         lines.append(Line(run.partition(":")[0], f"{run} ended by itself", seed, 1, 1, found=told))
-    print(f"{run}: {len(lines)} lines in {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
+    *_, last = ("", *ran.stderr.splitlines())
+    print(f"{run}: {len(lines)} lines in {time.monotonic() - began:.0f} s, {last}", file=sys.stderr, flush=True)
     return lines
 
 
-def _head(tier: str, seed: int, took: float) -> str:
+def _head(tier: str, seed: int, took_s: float) -> str:
     commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True).stdout.strip()
     changed = subprocess.run(["git", "status", "--porcelain"], cwd=ROOT, capture_output=True, text=True).stdout.strip()
     where = f"Python {platform.python_version()}, {platform.machine()}, Linux {platform.release()}"
-    return f"tier {tier}, seed {seed}, commit {commit or '?'}{' (changed)' if changed else ''}, {where}, {took:.0f} s\n"
+    took = f"{took_s:.0f} s, {_processor_s():.0f} s of processor"
+    return f"tier {tier}, seed {seed}, commit {commit or '?'}{' (changed)' if changed else ''}, {where}, {took}\n"
+
+
+def _processor_s() -> float:
+    """What this process and those that it has waited for have used."""
+    return sum(os.times()[:4])
 
 
 def _arguments() -> argparse.Namespace:

@@ -20,7 +20,9 @@ CORPUS = Path(__file__).with_name("seeds.toml")
 FAST = Path("/dev/shm")
 """Files in memory: the disk's own faults are those of the seed. The parts power_cuts and kills use the real one."""
 WANTED = {Tier.PULL: 20.0, Tier.NIGHTLY: 2_000.0, Tier.RELEASE: 20_000.0}
-"""Gateway-years of long lives; a run that does not reach them fails."""
+"""Gateway-years of long lives, over all shares."""
+YEARS_SHARES = 3
+"""Into how many runs they are dealt."""
 DENSE = {Tier.PULL: 5, Tier.NIGHTLY: 800, Tier.RELEASE: 8_000}
 """Lives of days, with many faults a day."""
 DURABLE_EVERY = 5
@@ -36,14 +38,24 @@ EVERY = frozenset(PLANNED)
 TWICE = Shape(2, 1, 2.0, Cadence("15m", "60m"))
 
 
-def prove_lives(tier: Tier, seed: int) -> Iterator[Line]:
-    """The corpus of seeds that failed once, one seed twice, every fault alone, and new seeds."""
+def prove_kinds(tier: Tier, seed: int) -> Iterator[Line]:
+    """The corpus of seeds that failed once, one seed twice, and every fault alone."""
     logging.disable(logging.CRITICAL)
     yield from _corpus(seed)
     yield _twice(seed)
     yield _alone(seed)
+
+
+def prove_days(tier: Tier, seed: int) -> Iterator[Line]:
+    """New seeds: lives of days."""
+    logging.disable(logging.CRITICAL)
     yield _dense(tier, seed)
-    yield _years(tier, seed)
+
+
+def prove_years(tier: Tier, seed: int, share: int) -> Iterator[Line]:
+    """New seeds: a share of the lives of years, which are dealt out one after another."""
+    logging.disable(logging.CRITICAL)
+    yield _years(tier, seed, share)
 
 
 def prove_bugs(tier: Tier, seed: int) -> Iterator[Line]:
@@ -124,19 +136,27 @@ def _dense(tier: Tier, seed: int) -> Line:
     return _line("gateway-days under many faults", seed, outcomes, 86_400.0)
 
 
-def _years(tier: Tier, seed: int) -> Line:
-    """Lives of years under all faults as often as they come, until so many gateway-years have been lived."""
-    outcomes: list[Outcome] = []
-    began, years = time.process_time(), 0.0
-    while years < WANTED[tier]:
-        at = seed * 1_000_000 + 500_000 + len(outcomes)
-        outcomes.append(run(at, Shape.long(Random(f"long/{at}")), EVERY if len(outcomes) % 2 else None))
-        years += outcomes[-1].gateway_s / YEAR_S
+def _years(tier: Tier, seed: int, share: int) -> Line:
+    """A share of the lives of years, under all faults as often as they come or some of them oftener."""
+    began = time.process_time()
+    lives = list(_long_lives(seed, WANTED[tier]))[share::YEARS_SHARES]
+    outcomes = [run(at, shape, kinds) for at, shape, kinds in lives]
+    years = sum(one.gateway_s for one in outcomes) / YEAR_S
     minutes = (time.process_time() - began) / 60
-    line = _line("gateway-years of long lives", seed, outcomes, YEAR_S)
+    line = _line(f"gateway-years of long lives, {share + 1} of {YEARS_SHARES}", seed, outcomes, YEAR_S)
     return replace(
         line, figures=f"{years:.1f} gateway-years, {years / minutes:.1f} a minute of one core, {line.figures}"
     )
+
+
+def _long_lives(seed: int, wanted: float) -> Iterator[tuple[int, Shape, frozenset[Fault] | None]]:
+    """Lives until together they are so many gateway-years."""
+    number, years = 0, 0.0
+    while years < wanted:
+        at = seed * 1_000_000 + 500_000 + number
+        shape = Shape.long(Random(f"long/{at}"))
+        yield at, shape, EVERY if number % 2 else None
+        number, years = number + 1, years + shape.gateway_s / YEAR_S
 
 
 def _line(name: str, seed: int, outcomes: list[Outcome], unit_s: float) -> Line:

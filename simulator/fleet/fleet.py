@@ -43,6 +43,11 @@ class Shape:
     durable: bool = False
     """The store writes as it does on a box: through its thread's work, each commit synced. Else it trusts the cache."""
 
+    @property
+    def gateway_s(self) -> float:
+        """Of its gateways together, with the time without faults."""
+        return (self.days * 86_400 + self.quiet_s) * self.gateways
+
     @classmethod
     def of(cls, random: Random) -> "Shape":
         """A life of days or weeks: a few seeds ask every minute, most every quarter of an hour."""
@@ -217,8 +222,7 @@ class Fleet:
         record = invariants.record_digest(self)
         told = f"{sorted(self.plan.fired.items())} {self.loop.steps} {self.witness.found}"
         total = hashlib.sha256(record + told.encode()).hexdigest()
-        seconds = (self.shape.days * 86_400 + self.shape.quiet_s) * len(self.nodes)
         answers = sum(node.answers for node in self.nodes)
         blocks = self.central.store.counts().blocks
         fired, checked = dict(self.plan.fired), dict(self.witness.counted)
-        return Outcome(self.seed, seconds, blocks, answers, fired, total, self.witness.found, checked)
+        return Outcome(self.seed, self.shape.gateway_s, blocks, answers, fired, total, self.witness.found, checked)

@@ -5,6 +5,7 @@ from importlib import import_module
 
 from proofs.__main__ import PARTS, RUNS, table
 from proofs.line import Line
+from proofs.simulation import YEARS_SHARES
 
 HELD = Line("kills", "agent killed", 7, 100, 0, {"killed": 3}, figures="quick", found=())
 
@@ -34,5 +35,10 @@ def test_the_table_names_what_failed_and_what_was_not_tried() -> None:
 
 def test_every_part_has_runs_and_every_run_is_there() -> None:
     assert {run.partition(":")[0] for run in RUNS} == set(PARTS)
-    for part, _, prove in (run.partition(":") for run in RUNS):
+    for part, prove, *_ in (run.split(":") for run in RUNS):
         assert callable(getattr(import_module(f"proofs.{part}"), prove))
+
+
+def test_every_share_of_the_long_lives_has_a_run() -> None:
+    dealt = [run.removeprefix("simulation:prove_years:") for run in RUNS if "prove_years" in run]
+    assert dealt == [str(share) for share in range(YEARS_SHARES)]
