@@ -2,7 +2,7 @@
 
 Pure, exact, and without numpy, so that a verifier books the very same rows from the readings it replays. How readings
 become intervals: ``cloud/series.py``. Registers and intervals are structs: of every series one is made for every block,
-and a frozen dataclass takes twenty times as long to make.
+and a frozen dataclass takes twenty times as long to make. The search for cycles leaves them out (``gc=False``).
 """
 
 from bisect import bisect_right
@@ -58,7 +58,7 @@ FLOAT_RESOLUTION = Decimal("0.001")
 ZERO = Decimal(0)
 
 
-class Register(msgspec.Struct, frozen=True):
+class Register(msgspec.Struct, frozen=True, gc=False):
     """What a counter stood at, and the reading it is taken from: its time (UTC ms) and the block that holds it.
 
     Where the register is interpolated, the end of an interval names the reading after the boundary and the start of the
@@ -71,7 +71,7 @@ class Register(msgspec.Struct, frozen=True):
     seq: int
 
 
-class Interval(msgspec.Struct, frozen=True):
+class Interval(msgspec.Struct, frozen=True, gc=False):
     """One counter or rate of one device over [start, end) (UTC ms).
 
     ``consumption`` is (end - start + ``rolled``) x ``multiplier`` in ``unit``, None when suspect. ``meter`` names the

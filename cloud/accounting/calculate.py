@@ -34,7 +34,7 @@ OFTEN = 4
 """A source that is met more often than this is worth preparing: it costs what three lines do."""
 
 
-class Given(msgspec.Struct, frozen=True):
+class Given(msgspec.Struct, frozen=True, gc=False):
     """A value that somebody or something gives for a symbol: activity, or a measured parameter.
 
     ``reference``, ``sha256``: the increments, file or document it rests on; ``by``: who declared it; ``uncertainty``:
@@ -52,7 +52,7 @@ class Given(msgspec.Struct, frozen=True):
     proved: bool = False
 
 
-class Entry(msgspec.Struct, frozen=True):
+class Entry(msgspec.Struct, frozen=True, gc=False):
     """What was used or made at one source over days, half open. ``label`` tells entries of one row and item apart.
 
     ``file``: digest of the activity file it comes from, "" for a meter; ``beside``: the file says that it is not what

@@ -40,7 +40,7 @@ SHARE = Decimal("1e-6")
 NAME = re.compile(r"A-([A-Za-z0-9][A-Za-z0-9._-]{0,63}?)-([0-9]{4}(?:-[0-9]{2}){0,2}(?:--[0-9]{4}-[0-9]{2}-[0-9]{2})?)")
 
 
-class _Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class _Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
     """Decimals are JSON strings without trailing zeros; instants RFC 3339 with the offset of the subject's zone."""
 
 

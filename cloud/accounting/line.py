@@ -24,8 +24,11 @@ Tier = Literal["measured", "supplier", "regional", "national", "default", "formu
 State = Literal["provisional", "locked", "superseded"]
 
 
-class _Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Decimals are JSON strings; a unit stands beside each."""
+class _Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
+    """Decimals are JSON strings; a unit stands beside each.
+
+    Like all values of an account, a tree: the search for cycles leaves it out (``gc=False``), which took half the time.
+    """
 
 
 class Activity(_Record, frozen=True):

@@ -18,7 +18,7 @@ PERCENT = Decimal("0.01")
 VERSION = re.compile(r"[1-9][0-9]{0,8}")
 
 
-class _Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class _Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
     """Decimals are JSON strings without trailing zeros; instants RFC 3339 with the offset of the site's zone."""
 
 

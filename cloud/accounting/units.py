@@ -93,7 +93,7 @@ class Unit:
         return ARITHMETIC.divide(ARITHMETIC.multiply(coherent, self.denominator), self.numerator)
 
 
-class Quantity(msgspec.Struct, frozen=True):
+class Quantity(msgspec.Struct, frozen=True, gc=False):
     """A number and its unit, as it was given."""
 
     value: Decimal
