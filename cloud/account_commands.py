@@ -109,11 +109,15 @@ def close(
     as_json: Json = False,
 ) -> None:
     """Issue what is held now as a version; nothing new is issued when it says the same as the newest one."""
-    from cloud import account_show, factor_shelf, statements
+    from cloud import account_show, factor_shelf, statements, subjects
     from cloud import accounts as issued
     from cloud.evidence import show
 
     with _store(data) as store:
+        sites = statements.sites(store)
+        if not statement and store.entry_head("subject", subject) is None and subject not in sites:
+            known = f"{subjects.some(subjects.names(store), subject)}, or a site: {', '.join(sites) or 'none yet'}"
+            raise UnknownNameError(f"subject: found {subject!r}, expected {known}")
         if statement or store.entry_head("subject", subject) is None:
             made = statements.close(store, subject, period, _now())
             told, tree = show.summary(made), show.tree(made, _language())

@@ -1,8 +1,9 @@
 """Subjects of the store: subject files taken in and kept, each subject in versions; the keys that may sign activity."""
 
+import difflib
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from cloud import factor_shelf
@@ -16,6 +17,8 @@ from cloud.store import Store
 from protocols.errors import ConfigError, EnrolmentError, UnknownNameError
 from protocols.record.cose import EDDSA, PublicKey
 
+SOME = 20
+"""Names that a message lists at most."""
 Opened = dict[str, Mapping[str, Subject]]
 """Digest of a subject file -> what is in it."""
 
@@ -70,9 +73,21 @@ def get(store: Store, subject: str, version: int | None = None) -> Held:
     """A subject, as it stands or in a version; UnknownNameError."""
     row = store.entry("subject", subject, version)
     if row is None:
-        known = ", ".join(one.id for one in store.entries("subject")) or "none yet"
-        raise UnknownNameError(f"subject: found {subject!r}, expected one of: {known}")
+        raise UnknownNameError(f"subject: found {subject!r}, expected {some(names(store), subject)}")
     return held(store, row)
+
+
+def names(store: Store) -> list[str]:
+    """The id of every subject, in the order they were taken in."""
+    return [row.id for row in store.entries("subject")]
+
+
+def some(known: Sequence[str], asked: str) -> str:
+    """For whoever asked for a name that is none: the names nearest to it, or the first of all."""
+    if near := difflib.get_close_matches(asked, known):
+        return " or ".join(near)
+    rest = f" and {len(known) - SOME} more" if len(known) > SOME else ""
+    return f"one of {', '.join(known[:SOME])}{rest}" if known else "one that was taken in: there is none yet"
 
 
 def listing(store: Store) -> list[Held]:

@@ -40,7 +40,8 @@ TanmeterError
 │   ├── UnknownNameError ACC-802  no statement, version or site of that name
 │   ├── ActivityError    ACC-803  activity data that break a rule: missing, doubled, out of bounds, without proof
 │   ├── LockedError      ACC-804  a locked account refuses what would change it
-│   └── ProofError       ACC-805  a certificate is used a second time
+│   ├── ProofError       ACC-805  a certificate is used a second time
+│   └── PeriodError      ACC-806  a text that is no period
 ├── ReportError          RPT-801  a report cannot be printed here
 └── EvidenceError        EVI-901  an evidence pack does not verify
 """
@@ -347,6 +348,13 @@ class ProofError(AccountError):
     """A certificate of green power, hydrogen or a reduction is used a second time in the city."""
 
     code = "ACC-805"
+
+
+class PeriodError(AccountError):
+    """A text that is no day, month, year or span of days."""
+
+    code = "ACC-806"
+    exit_code = 2
 
 
 class EvidenceError(TanmeterError):

@@ -68,9 +68,13 @@ class Block:
     def variant(self, given: Mapping[str, Dimension], gas: str) -> int:
         """Which variant these dimensions are of; UnitError names the symbol that fits none."""
         for variant in range(self.variants):
-            if all(dimension == self.slot(name).unit(variant, gas).dimension for name, dimension in given.items()):
+            if self.fits(variant, given, gas):
                 return variant
         raise UnitError(f"block {self.id}: {self._misfit(given, gas)}")
+
+    def fits(self, variant: int, given: Mapping[str, Dimension], gas: str) -> bool:
+        """Whether these dimensions are of this variant."""
+        return all(dimension == self.slot(name).unit(variant, gas).dimension for name, dimension in given.items())
 
     def check(self, gas: str) -> None:
         """UnitError unless every variant comes out as a mass of ``gas``."""

@@ -19,7 +19,7 @@ from cloud.accounting.reductions import Ledger, claim
 from cloud.accounting.sameness import named
 from cloud.accounting.statement import plain
 from cloud.accounting.units import ARITHMETIC, Quantity, Unit, unit
-from protocols.errors import ActivityError, FactorError, MethodError
+from protocols.errors import ActivityError, FactorError, MethodError, UnitError
 
 DRAFT_METHOD = "method.draft"
 DRAFT_FACTOR = "factor.draft"
@@ -69,6 +69,11 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
     proof: str = ""
     file: str = ""
     beside: bool = False
+
+    @property
+    def name(self) -> str:
+        """Row, item and label: the id that its line will have."""
+        return "/".join(part for part in (self.row, self.item, self.label) if part)
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +205,7 @@ def _apart(entry: Entry, spans: list[tuple[date, date]]) -> None:
     """ActivityError where the same source has been reckoned over some of these days."""
     if any(start < entry.end and entry.start < end for start, end in spans):
         raise ActivityError(
-            f"{_name(entry)}: found it twice from {entry.start} on, expected once (a label tells two of one kind apart)"
+            f"{entry.name}: found it twice from {entry.start} on, expected once (a label tells two of one kind apart)"
         )
     spans.append((entry.start, entry.end))
 
@@ -211,7 +216,7 @@ def _once(row: Row, entry: Entry, taken: _Taken) -> None:
         for start, end in taken.get((other, entry.label), ()):
             if start < entry.end and entry.start < end:
                 raise ActivityError(
-                    f"{_name(entry)}: found it beside {other}, which reckons the same thing in another way; "
+                    f"{entry.name}: found it beside {other}, which reckons the same thing in another way; "
                     "expected one of them (a label tells two things apart)"
                 )
     taken.setdefault((row.row, entry.label), []).append((entry.start, entry.end))
@@ -223,9 +228,9 @@ def _source(method: Method, entry: Entry, programme: Programme) -> _Source:
         instead = method.retired.get(row.row, "another row")
         raise MethodError(f"method {method.id}: found the row {row.row} retired, expected {instead}, in its place")
     if row.needs_item() and entry.item not in (items := method.items(row)):
-        raise ActivityError(f"{_name(entry)}: found the item {entry.item!r}, expected one of {', '.join(items)}")
+        raise ActivityError(f"{entry.name}: found the item {entry.item!r}, expected one of {', '.join(items)}")
     if not row.needs_item() and entry.item:
-        raise ActivityError(f"{_name(entry)}: found the item {entry.item!r}, expected none")
+        raise ActivityError(f"{entry.name}: found the item {entry.item!r}, expected none")
     gas = entry.item if row.gas == ITEM else row.gas
     bound, refused, limits = {}, {}, {}
     for name, reference in row.bind.items():
@@ -294,14 +299,14 @@ def _line(method: Method, source: _Source, entry: Entry, programme: Programme) -
     row, block = source.row, source.block
     _dated(source, entry)
     if row.proof and not named(entry.proof):
-        raise ActivityError(f"{_name(entry)}: found no proof, expected the certificate or contract it rests on")
+        raise ActivityError(f"{entry.name}: found no proof, expected the certificate or contract it rests on")
     values, activities, used, reasons = _inputs(source, entry)
     mass = _mass(entry, block, block.formula.value(values))
     tco2e = ARITHMETIC.multiply(mass, source.potential)
     if standing.provisional(row.status) or standing.provisional(method.status):
         reasons[DRAFT_METHOD] = None
     return Line(
-        id="/".join(part for part in (row.row, entry.item, entry.label) if part),
+        id=entry.name,
         subject=programme.subject,
         start=entry.start.isoformat(),
         end=entry.end.isoformat(),
@@ -337,9 +342,9 @@ def _mass(entry: Entry, block: Block, exact: Decimal) -> Decimal:
     What is taken off has a row of its own with a sign: steam of 2.8 kJ/kg is a slip, not a reduction.
     """
     if exact < 0 and block.id not in BALANCES:
-        raise ActivityError(f"{_name(entry)}: found {exact:.6g} t, expected 0 or more: its values do not go together")
+        raise ActivityError(f"{entry.name}: found {exact:.6g} t, expected 0 or more: its values do not go together")
     if exact.copy_abs() >= WORLD:
-        raise ActivityError(f"{_name(entry)}: found {exact:.2E} t, expected less than {WORLD:.0E} t")
+        raise ActivityError(f"{entry.name}: found {exact:.2E} t, expected less than {WORLD:.0E} t")
     return exact.quantize(PLACES, context=ARITHMETIC)
 
 
@@ -351,10 +356,7 @@ def _inputs(source: _Source, entry: Entry) -> Inputs:
     block, given = source.block, entry.given
     for name in given:
         block.slot(name)
-    dimensions = {name: one.quantity.unit.dimension for name, one in given.items()}
-    for name, (_, known, _) in source.bound.items():
-        dimensions.setdefault(name, known.dimension)
-    variant = block.variant(dimensions, source.gas)
+    variant = _variant(source, entry)
     values: dict[str, Decimal] = {}
     activities: list[Activity] = []
     used: list[Used] = []
@@ -382,10 +384,43 @@ def _inputs(source: _Source, entry: Entry) -> Inputs:
             values[slot.name] = slot.default
             used.append(_default(slot, variant, source.gas))
         else:
-            raise ActivityError(f"{_name(entry)}: found no {slot.name} ({slot.en}), expected it in {slot.units[0]}")
+            raise ActivityError(f"{entry.name}: found no {slot.name} ({slot.en}), expected it in {slot.units[0]}")
     if "CC" in given and "NCV" in values and copied(values["NCV"], values["CC"]):
-        raise ActivityError(f"{_name(entry)}: found CC = NCV/1000, expected the carbon content, not a copy of the heat")
+        raise ActivityError(f"{entry.name}: found CC = NCV/1000, expected the carbon content, not a copy of the heat")
     return values, tuple(activities), tuple(used), reasons
+
+
+def _variant(source: _Source, entry: Entry) -> int:
+    """Which units of its block's symbols an entry is in; UnitError names its values that are in none."""
+    dimensions = {name: one.quantity.unit.dimension for name, one in entry.given.items()}
+    for name, (_, known, _) in source.bound.items():
+        dimensions.setdefault(name, known.dimension)
+    try:
+        return source.block.variant(dimensions, source.gas)
+    except UnitError as error:
+        raise UnitError(f"{entry.name}: {_misfit(source, entry)}") from error
+
+
+def _misfit(source: _Source, entry: Entry) -> str:
+    """Which values are in no unit that goes with the others and with the row's own parameters, and what would do."""
+    block, fixed = source.block, {name: one.dimension for name, (_, one, _) in source.bound.items()}
+    fixed = {name: dimension for name, dimension in fixed.items() if name not in entry.given}
+    fitting = [one for one in range(block.variants) if block.fits(one, fixed, source.gas)]
+    found, expected = [], []
+    for name, own in entry.given.items():
+        units = dict.fromkeys(block.slot(name).unit(variant, source.gas) for variant in fitting)
+        if len(entry.given) == 1 or own.quantity.unit.dimension not in {one.dimension for one in units}:
+            found.append(f"{name} = {_told(own)}")
+            expected.append(f"{name} in {' or '.join(one.text for one in units)}")
+    if not found:
+        found = [f"{name} = {_told(own)}" for name, own in entry.given.items()]
+        expected = ["units of one state (all by mass or all by volume)"]
+    return f"found {', '.join(found)}, expected {', '.join(expected)}"
+
+
+def _told(own: Given) -> str:
+    unit_ = own.quantity.unit.text
+    return f"{own.quantity.value} {'without a unit' if unit_ == '1' else unit_}"
 
 
 def _activity(name: str, own: Given) -> Activity:
@@ -422,20 +457,16 @@ def _bounded(entry: Entry, slot: Slot, own: Given) -> None:
     if coherent < slot.low or (slot.high is not None and coherent > slot.high):
         expected = f"at least {slot.low}" if slot.high is None else f"from {slot.low} to {slot.high}"
         found = f"{own.quantity.value} {own.quantity.unit.text}"
-        raise ActivityError(f"{_name(entry)}: found {slot.name} = {found}, expected {expected}")
+        raise ActivityError(f"{entry.name}: found {slot.name} = {found}, expected {expected}")
 
 
 def _dated(source: _Source, entry: Entry) -> None:
     if entry.start >= entry.end:
-        raise ActivityError(f"{_name(entry)}: found it from {entry.start} to {entry.end}, expected an end after it")
+        raise ActivityError(f"{entry.name}: found it from {entry.start} to {entry.end}, expected an end after it")
     if GRID in source.row.bind.values() and entry.start.year != (entry.end - timedelta(days=1)).year:
         raise ActivityError(
-            f"{_name(entry)}: found it across a new year, expected it cut there: each year has its factor"
+            f"{entry.name}: found it across a new year, expected it cut there: each year has its factor"
         )
     for name, days in source.limits.items():
         if name not in entry.given:
             standing.valid(source.bound[name][0].id, days, entry.start, entry.end)
-
-
-def _name(entry: Entry) -> str:
-    return "/".join(part for part in (entry.row, entry.item, entry.label) if part)

@@ -17,7 +17,7 @@ from cloud.accounting.method import Method
 from cloud.accounting.period import Period, stamp
 from cloud.accounting.statement import Coverage, Span
 from cloud.accounting.subject import Subject
-from protocols.errors import AccountError, MethodError
+from protocols.errors import AccountError, ActivityError, MethodError
 
 PLAIN = Coverage(0, 0)
 """Of an account without a meter."""
@@ -147,7 +147,10 @@ def _within(entries: Iterable[Entry], method: Method, period: Period) -> None:
         raise MethodError(f"method {method.id}: found the period {period.id}, expected one it is in force for: {force}")
     for entry in entries:
         if entry.start < first or entry.end > last:
-            raise AccountError(f"{entry.row}: found {entry.start} to {entry.end}, expected it within {first} to {last}")
+            raise ActivityError(
+                f"{entry.name}: found {entry.start} to {entry.end}, expected it within {first} to {last}:"
+                " cut what lies across two periods at the end of the first"
+            )
 
 
 def _order(method: Method) -> Callable[[Entry], tuple[int, str, str, date]]:

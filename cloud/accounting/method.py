@@ -5,6 +5,7 @@ is one source of the guideline: its block, what its parameters are bound to, its
 place in the report. Loading refuses a row whose units do not come out as a mass of its gas.
 """
 
+import difflib
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -241,7 +242,8 @@ def get(name: str) -> Method:
     """The built-in method of this id; MethodError with the nearest one where there is none."""
     known = builtin()
     if name not in known:
-        raise MethodError(f"method: found {name!r}, expected {toml.one_of(list(known), name)}")
+        near = " or ".join(difflib.get_close_matches(name, known))
+        raise MethodError(f"method: found {name!r}, expected {near or 'an id of `tanmeter method list`'}")
     return known[name]
 
 

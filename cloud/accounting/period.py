@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
 from zoneinfo import ZoneInfo
 
-from protocols.errors import AccountError
+from protocols.errors import PeriodError
 
 DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 MONTH = re.compile(r"\d{4}-\d{2}")
@@ -39,7 +39,7 @@ class Period:
 
 @lru_cache(maxsize=4096)
 def parse(text: str, zone: ZoneInfo) -> Period:
-    """``2026-11-22``, ``2026-11``, ``2026`` or ``2026-12-15--2027-01-15`` (ISO 8601, end excluded); AccountError."""
+    """``2026-11-22``, ``2026-11``, ``2026`` or ``2026-12-15--2027-01-15`` (ISO 8601, end excluded); PeriodError."""
     try:
         first, last = _days(text)
         if first >= last:
@@ -47,7 +47,7 @@ def parse(text: str, zone: ZoneInfo) -> Period:
         return Period(text, midnight(first, zone), midnight(last, zone), zone)
     except (ValueError, OverflowError) as error:
         expected = "a day 2026-11-22, a month 2026-11, a year 2026 or a span 2026-12-15--2027-01-15"
-        raise AccountError(f"period: found {text!r}, expected {expected}") from error
+        raise PeriodError(f"period: found {text!r}, expected {expected}") from error
 
 
 def day_of(at_ms: int, zone: ZoneInfo) -> Period:

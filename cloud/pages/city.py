@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Literal
 
-from cloud import accounts, indicators
+from cloud import accounts, indicators, subjects
 from cloud.accounting import indicators as table2
 from cloud.accounting import method as methods
 from cloud.accounting.boundary import Bridge
@@ -152,7 +152,7 @@ def tree_rows(bridge: Bridge, lang: Language) -> Iterator[TreeRow]:
 def _boundary(known: Mapping[str, Subject], asked: str | None) -> str:
     """The one asked for, else the city, else nothing."""
     if asked is not None and asked not in known:
-        raise UnknownNameError(f"boundary: found {asked!r}, expected one of: {', '.join(known) or 'none yet'}")
+        raise UnknownNameError(f"boundary: found {asked!r}, expected {subjects.some(list(known), asked)}")
     return asked or next((one.id for one in known.values() if one.kind == "city"), "")
 
 

@@ -167,7 +167,7 @@ def test_a_change_is_against_the_month_before_and_says_why_there_is_none(town: A
     assert first.count('title="there is no account of the period before"') == 4
     year = see(town, "/city?period=2026", "en")
     assert "Example Steel" in year and 'href="/accounts/A-E-03' not in year, "two accounts are no one reference"
-    assert town.client.get("/city?period=2026-13", headers=HTML).status_code == 409
+    assert town.client.get("/city?period=2026-13", headers=HTML).status_code == 422
 
 
 def test_a_boundary_has_its_members_its_bridge_and_its_tree(town: Any) -> None:

@@ -19,7 +19,9 @@ from protocols.errors import (
     FactorError,
     LockedError,
     MethodError,
+    PeriodError,
     TanmeterError,
+    UnitError,
     UnknownNameError,
 )
 from protocols.record.cose import PrivateKey
@@ -100,6 +102,29 @@ def data(full: Any, tmp_path: Path) -> list[str]:
     done = run("subject", "import", str(tmp_path / "subjects.toml"), "--by", "周", *options)
     assert done.exit_code == 0, done.output
     return options
+
+
+def test_what_is_wrong_is_named_as_its_writer_wrote_it(calc: Any, activity: str) -> None:
+    words = calc("--method", "ndrc-24-2015")
+    source = Path(activity).read_text()
+    for wrong, expected in (
+        ("10 t", "24-01/natural_gas: found FC = 10 t, expected FC in 1e4Nm3"),
+        ("10", "24-01/natural_gas: found FC = 10 without a unit, expected FC in 1e4Nm3"),
+    ):
+        Path(activity).write_text(source.replace("10 1e4Nm3", wrong))
+        assert (found := error(*words)).args == (expected,) and isinstance(found, UnitError)
+    Path(activity).write_text(source.replace("1000 MWh", "1000 t"))
+    assert str(error(*words)) == "24-08/site B: found AD = 1000 t, expected AD in MWh"
+    Path(activity).write_text(source.replace("until = 2026-10-04", "until = 2026-10-05", 1))
+    found = error(*words)
+    assert isinstance(found, ActivityError) and "24-01/natural_gas" in str(found) and "cut" in str(found)
+
+
+def test_a_period_or_a_method_that_is_none_is_told_as_such(activity: str) -> None:
+    found = error("calc", "--activity", activity, "--period", "june", "--method", "ndrc-24-2015")
+    assert isinstance(found, PeriodError) and found.exit_code == 2
+    found = error("calc", "--activity", activity, "--period", "2026-10-03", "--method", "ndrc-7")
+    assert isinstance(found, MethodError) and "ndrc-07-2013" in str(found)
 
 
 def test_a_file_is_calculated_without_a_server_and_shows_how(calc: Any) -> None:
@@ -246,3 +271,8 @@ def test_a_signed_file_comes_in_under_a_registered_key(data: list[str], activity
     assert run("signer", "remove", kid, *data).exit_code == 0
     assert told("signer", "list", *data)["trusted"] is False
     assert kid in run("signer", "list", *data).stdout
+
+
+def test_a_name_that_is_neither_subject_nor_site_is_told_with_those_there_are(data: list[str]) -> None:
+    found = error("close", "S-DEM0", "2026-10-03", *data)
+    assert isinstance(found, UnknownNameError) and "expected S-DEMO, or a site: S-DEMO" in str(found)

@@ -116,8 +116,16 @@ def test_equal_inputs_give_equal_digests_and_a_changed_one_another() -> None:
         (Entry("24-99", *JUNE, {}), MethodError, "24-99"),
         (Entry("24-01", *JUNE, {"FC": given_("1 t")}), ActivityError, "expected one of anthracite"),
         (Entry("24-01", *JUNE, {}, item="coke"), ActivityError, "found no FC"),
-        (Entry("24-01", *JUNE, {"FC": given_("1 1e4Nm3")}, item="coke"), UnitError, "one state"),
-        (Entry("24-01", *JUNE, {"FC": given_("1 m3")}, item="natural_gas"), UnitError, "expected t or 1e4Nm3"),
+        (
+            Entry("24-01", *JUNE, {"FC": given_("1 1e4Nm3")}, item="coke"),
+            UnitError,
+            "found FC = 1 1e4Nm3, expected FC in t",
+        ),
+        (
+            Entry("24-01", *JUNE, {"FC": given_("1 m3")}, item="natural_gas"),
+            UnitError,
+            "found FC = 1 m3, expected FC in 1e4Nm3",
+        ),
         (Entry("24-01", *JUNE, {"FC": given_("-1 t")}, item="coke"), ActivityError, "at least 0"),
         (Entry("24-01", *JUNE, {"FC": given_("1 t"), "OF": given_("1.2")}, item="coke"), ActivityError, "to 1"),
         (Entry("24-10", *JUNE, {"proved": given_("1 MWh"), "purchased": given_("1 MWh")}), ActivityError, "no proof"),
