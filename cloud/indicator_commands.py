@@ -78,13 +78,13 @@ def targets(
 
     with _city(data) as city:
         only = None if subject is None else [city.subject(subject).id]
-        found = [indicator_show.aim(one) for one in found_in.aims(city, year, only)]
+        found = list(found_in.aims(city, year, only))
     if as_json:
-        _print({"year": year, "data": found})
-        return
-    for one in found:
-        left = messages.text("indicator.left", _language(), days="–" if one["days_left"] is None else one["days_left"])
-        typer.echo(f"{one['subject']} {one['kind']} {one['emitted']} / {one['tco2e']} tCO2e  {left}")
+        _print({"year": year, "data": [indicator_show.aim(one) for one in found]})
+    elif not found:
+        typer.echo(messages.text("indicator.target.none", _language(), year=year), err=True)
+    else:
+        _console().print(indicator_show.aims(found, _language()))
 
 
 def warnings(

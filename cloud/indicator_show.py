@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from decimal import Decimal
-from typing import Any
+from typing import Any, Literal
 
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
@@ -93,6 +93,7 @@ def aim(found: Aim) -> dict[str, Any]:
         "document": burn.target.document,
         "through": burn.day.isoformat(),
         "emitted": f"{burn.emitted:f}",
+        "expected": _quotient(burn.expected) if burn.expected != burn.emitted else f"{burn.emitted:f}",
         "path": _quotient(burn.path),
         "ratio": None if ratio is None or ratio.is_infinite() else _quotient(ratio),
         "days_left": burn.days_left,
@@ -162,6 +163,30 @@ def ranking(rows: Sequence[Ranked], language: Language) -> Table:
         note = "; ".join(messages.text(reason, language) for reason in row.reasons)
         name = f"{row.subject.id} {row.subject.zh if language == 'zh' else row.subject.en}"
         table.add_row(str(row.place or "–"), name, _short(row.total), value, row.letter, note)
+    return table
+
+
+def aims(found: Iterable[Aim], language: Language) -> Table:
+    """Targets for a person: whose and which, what is emitted of it, how far along its path, how long it lasts."""
+    table = Table(box=SIMPLE_HEAD)
+    for column in ("subject", "target", "emitted", "expected", "path", "left", "note"):
+        justify: Literal["left", "right"] = "right" if column in ("emitted", "expected", "path") else "left"
+        table.add_column(messages.text(f"indicator.column.{column}", language), overflow="fold", justify=justify)
+    for one in found:
+        burn = one.burn
+        kind = messages.text(f"indicator.target.{burn.target.kind}", language)
+        path = "–" if burn.ratio is None or burn.ratio.is_infinite() else f"{burn.ratio * 100:.1f} %"
+        days = "–" if burn.days_left is None else burn.days_left
+        left = messages.text("indicator.left", language, days=days, year=burn.year_left)
+        table.add_row(
+            f"{one.subject.id} {one.subject.zh if language == 'zh' else one.subject.en}",
+            f"{kind} {_short(Decimal(burn.target.tco2e))}",
+            _short(burn.emitted),
+            _short(burn.expected),
+            path,
+            left,
+            "; ".join(messages.text(reason, language) for reason in one.reasons),
+        )
     return table
 
 

@@ -8,7 +8,7 @@ from random import Random
 from typing import Literal
 
 from cloud import accounts
-from cloud.accounting import headline, uncertainty
+from cloud.accounting import headline, membership, uncertainty
 from cloud.accounting import indicators as table2
 from cloud.accounting.headline import Against, Change, Extent, Intensity, Reduction, Total
 from cloud.accounting.indicators import Node, Rolled
@@ -160,7 +160,33 @@ def aim(city: City, subject: Subject, target: Target) -> Aim:
     days = [one.tally.extent.days for one in look.standings]
     reached = max((end for _, end in days), default=year.days()[0])
     reasons = () if _reaching(look, reached, year) else (headline.INCOMPLETE,)
-    return Aim(subject, burn_down(target, look.bridge.net, reached), reasons)
+    expected = _expected(city, look, reached, year) if reasons else None
+    return Aim(subject, burn_down(target, look.bridge.net, reached, expected), reasons)
+
+
+def _expected(city: City, look: Look, reached: date, year: Period) -> Decimal:
+    """The net up to a day, where of each subject the days without an account emit as its days with one do.
+
+    Days count as far as the subject is within the boundary. Of whom there is no account at all nothing is known.
+    """
+    first = year.days()[0]
+    alone = look.brief.members <= {look.boundary}
+    shares = None if alone else membership.of(city.subjects().values())
+
+    def days(name: str, start: date, end: date) -> Decimal:
+        share = Decimal(1) if shares is None else shares.weight(name, look.boundary, start, end)
+        return share * (end - start).days
+
+    covered: dict[str, Decimal] = {}
+    for one in look.standings:
+        name = one.tally.subject
+        covered[name] = covered.get(name, _ZERO) + days(name, *one.tally.extent.days)
+    whole = _ZERO
+    for name, net in look.bridge.by_subject.items():
+        held = covered.get(name, _ZERO)
+        part = ARITHMETIC.divide(ARITHMETIC.multiply(net, days(name, first, reached)), held) if held else net
+        whole = ARITHMETIC.add(whole, part)
+    return max(whole, look.bridge.net)
 
 
 def _reaching(look: Look, reached: date, year: Period) -> bool:

@@ -1,6 +1,7 @@
 """What early warning listens to (碳排放预警): each signal a level of its own kind, with the figures that made it. Pure.
 
-    quota, target  emitted so far over the even path of the year, with the days that are left at this pace
+    quota, target  emitted so far over the even path of the year, with the days that are left at this pace; days that
+                   have no account count with the mean of those that have
     ewma, cusum    drift of an intensity from where it was: small shifts early, in units of its own spread
     missing        what is not held of what is due, or fills gaps
     uncertainty    how much wider the account is than the one before
@@ -58,22 +59,25 @@ class Signal:
 class Burn:
     """A year's target: emitted up to (not including) ``day``, the even path, and how long it lasts at this pace.
 
-    ``days_left`` is None where nothing was emitted; 0 when it is used up. ``year_left``: days that the year has left.
+    ``expected``: emitted, with the days that have no account at the mean of those that have: what was left out never
+    makes a quota last longer. ``days_left`` is None where nothing was emitted; 0 when it is used up. ``year_left``:
+    days that the year has left.
     """
 
     target: Target
     day: date
     emitted: Decimal
+    expected: Decimal
     path: Decimal
     days_left: int | None
     year_left: int
 
     @property
     def ratio(self) -> Decimal | None:
-        """Emitted over the path; None on the first day, or of a target of nothing that nothing was emitted under."""
+        """Expected over the path; None on the first day, or of a target of nothing that nothing was emitted under."""
         if self.path:
-            return ARITHMETIC.divide(self.emitted, self.path)
-        return Decimal("Infinity") if self.emitted > 0 and not Decimal(self.target.tco2e) else None
+            return ARITHMETIC.divide(self.expected, self.path)
+        return Decimal("Infinity") if self.expected > 0 and not Decimal(self.target.tco2e) else None
 
 
 def levels(source: bytes | None = None) -> Mapping[Kind, Level]:
@@ -99,20 +103,24 @@ def _read(source: bytes) -> Mapping[Kind, Level]:
     return found
 
 
-def burn_down(target: Target, emitted: Decimal, day: date) -> Burn:
-    """Where a year's target stands: ``emitted`` is of its year up to ``day`` (within it, or the day after it)."""
+def burn_down(target: Target, emitted: Decimal, day: date, expected: Decimal | None = None) -> Burn:
+    """Where a year's target stands: ``emitted`` is of its year up to ``day`` (within it, or the day after it).
+
+    ``expected``: as in a burn, where some of these days have no account.
+    """
     first, last = date(target.year, 1, 1), date(target.year + 1, 1, 1)
     day = min(max(day, first), last)
     gone, whole = (day - first).days, (last - first).days
     amount = Decimal(target.tco2e)
     path = ARITHMETIC.divide(EXACT.multiply(amount, Decimal(gone)), Decimal(whole))
+    used = emitted if expected is None else expected
     left: int | None = None
-    if emitted >= amount:
+    if used >= amount:
         left = 0
-    elif emitted > 0 and gone:
-        pace = ARITHMETIC.divide(emitted, Decimal(gone))
-        left = int(ARITHMETIC.divide(amount - emitted, pace).to_integral_value(ROUND_FLOOR))
-    return Burn(target, day, emitted, path, left, (last - day).days)
+    elif used > 0 and gone:
+        pace = ARITHMETIC.divide(used, Decimal(gone))
+        left = int(ARITHMETIC.divide(amount - used, pace).to_integral_value(ROUND_FLOOR))
+    return Burn(target, day, emitted, used, path, left, (last - day).days)
 
 
 def burning(subject: str, burn: Burn) -> Signal | None:
@@ -123,7 +131,7 @@ def burning(subject: str, burn: Burn) -> Signal | None:
     kind: Kind = "quota" if burn.target.kind == "quota" else "target"
     used_up = "" if burn.days_left is None else str(burn.day + timedelta(days=min(burn.days_left, 36500)))
     figures = {
-        "emitted": _told(burn.emitted),
+        "emitted": _told(burn.emitted) + ("" if burn.expected == burn.emitted else f" (≈ {_told(burn.expected)})"),
         "amount": burn.target.tco2e,
         "path": _told(burn.path),
         "days": "–" if burn.days_left is None else str(burn.days_left),

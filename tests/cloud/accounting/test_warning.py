@@ -29,6 +29,18 @@ def test_a_quota_burns_down_against_its_even_path() -> None:
     assert found is not None and found.kind == "quota" and found.figures["until"] == "2026-10-20"
 
 
+def test_days_that_have_no_account_do_not_make_a_quota_last_longer() -> None:
+    """92 of 304 days are held: at their pace 40,000 t of the quota are gone, not 12,105, and nothing is left."""
+    day = date(2026, 11, 1)
+    some = signals.burn_down(QUOTA, Decimal(12_105), day, Decimal(40_000))
+    assert (some.emitted, some.days_left) == (12_105, 0) and some.ratio is not None
+    assert f"{some.ratio:.4f}" == "1.3158"
+    blind = signals.burn_down(QUOTA, Decimal(12_105), day)
+    assert blind.days_left == 612 and blind.ratio is not None and blind.ratio < some.ratio
+    told = signals.burning("S-1", some)
+    assert told is not None and told.level == some.ratio and "≈ 40000" in told.figures["emitted"]
+
+
 @pytest.mark.parametrize(
     ("emitted", "day", "left", "ratio"),
     [
