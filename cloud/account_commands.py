@@ -217,17 +217,20 @@ def diff(
     factors: Factors = "",
     as_json: Json = False,
 ) -> None:
-    """What one version says beyond another: activity, factor, method and boundary; or two methods over one activity."""
+    """What one account says beyond another: activity, factor, method and boundary; or two methods over one activity.
+
+    Two versions, or two periods of one subject: source stands against source. Two subjects are not compared.
+    """
     from cloud import account_show
     from cloud import accounts as issued
-    from cloud.accounting import effects
+    from cloud.accounting import headline
 
     if activity is None:
         with _store(data) as store:
             before, after = issued.get(store, first).content, issued.get(store, second).content
     else:
         before, after = _two_methods(first, second, activity, period, factors)
-    found = effects.difference(before, after)
+    found = headline.between(before, after)
     if as_json:
         totals = [f"{one.totals.total:f}" for one in (before, after)]
         _print({"before": first, "after": second, "tco2e": totals, **account_show.differing(found)})

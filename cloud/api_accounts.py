@@ -12,7 +12,7 @@ from pydantic import Field
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from cloud import account_proof, account_show, accounts, factor_shelf, problem, query, subjects
-from cloud.accounting import effects, worked
+from cloud.accounting import headline, worked
 from cloud.accounting.inventory import Version
 from cloud.accounting.library import Library
 from cloud.accounting.line import State
@@ -160,7 +160,7 @@ def diff(reference: AccountId, held: Held, asked: Annotated[DiffQuery, Query()])
     if against is None:
         raise problem.parameter("against", "none", "a version: this one supersedes none")
     before = find(held, against)
-    found = account_show.differing(effects.difference(before.content, after.content))
+    found = account_show.differing(headline.between(before.content, after.content))
     return JSONResponse({"before": before.reference, "after": name(after), **found})
 
 

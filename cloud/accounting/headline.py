@@ -167,6 +167,21 @@ def change(after: Sequence[Inventory], before: Sequence[Inventory], against: Aga
     return replace(found, difference=split)
 
 
+def between(before: Inventory, after: Inventory) -> Difference:
+    """What one account of a subject says beyond another, of the same days or of as many months before or after.
+
+    AccountError for accounts of two subjects, or of stretches that are not alike.
+    """
+    if before.subject != after.subject:
+        raise AccountError(f"accounts: found {before.subject} and {after.subject}, expected two of one subject")
+    (first, last), (start, end) = span(before), span(after)
+    months = _months(first, start)
+    if (_shifted(first, months), _shifted(last, months)) != (start, end):
+        found = f"{before.period.id} and {after.period.id}"
+        raise AccountError(f"accounts: found {found}, expected the same days, or as many whole months")
+    return effects.difference(_moved(before, after) if months else before, after)
+
+
 def compared(after: Sequence[Extent], before: Sequence[Extent], against: Against) -> Change:
     """The same change without its split, which alone needs the lines of the accounts."""
     now = _sum(one.tco2e for one in after) if after else None

@@ -308,7 +308,7 @@ def test_the_api_says_what_the_command_line_says(small: tuple[Path, City], house
     assert len(house.client.get("/v1/targets?year=2023").json()["data"]) == 2
     for path, status in (
         ("/v1/indicators?subject=NOBODY&period=2023-06", 404),
-        ("/v1/indicators?subject=P-01&period=June", 409),
+        ("/v1/indicators?subject=P-01&period=June", 422),
         ("/v1/indicators?subject=P-01", 422),
         ("/v1/rankings?boundary=CITY&period=2023-06&by=luck", 422),
     ):
@@ -323,3 +323,19 @@ def test_warnings_at_the_command_line(tmp_path: Path) -> None:
     assert "W-CITY-target-2023" in run(tmp_path, "warnings", lang="zh")
     words = ("acknowledge", "W-CITY-target-2023", "--by", "Li", "--why", "seen", "--json")
     assert json.loads(run(tmp_path, *words))["by"] == "Li"
+
+
+def test_two_periods_differ_source_by_source_and_two_subjects_are_not_compared(
+    small: tuple[Path, City], house: Any
+) -> None:
+    """The same kWh a year later under the next year's factor: all of the change is factor, none of it activity."""
+    words = ("diff", "A-MILL-2022-06@1", "A-MILL-2023-06@1", "--json")
+    found = json.loads(run(small[0], *words))
+    assert (found["total"], found["activity"], found["factor"]) == ("-6", "0", "-6")
+    assert [one["id"] for one in found["effects"]] == ["24-08@2023-06-01"]
+    fill(house.store, house.now)
+    path = "/v1/accounts/A-MILL-2023-06@1/diff?against="
+    assert house.client.get(f"{path}A-MILL-2022-06@1").json()["factor"] == "-6"
+    for other, named in (("A-BOILER-2023-06@1", "BOILER and MILL"), ("A-MILL-2022-06@9", "A-MILL-2022-06@9")):
+        refused = house.client.get(path + other)
+        assert refused.status_code >= 400 and named in refused.json()["detail"], refused.json()
