@@ -51,6 +51,7 @@ class Tally:
     coverage: Coverage
     estimated: Decimal
     quality: Quality | None
+    reasons: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,6 +291,7 @@ def tally(content: Inventory) -> Tally:
         coverage=content.coverage,
         estimated=content.estimated,
         quality=quality(content.lines),
+        reasons=tuple(content.reasons),
     )
 
 

@@ -1,20 +1,22 @@
 """Reports out of the store: which report, of which account, in which form."""
 
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from cloud import accounts, metering, subjects
-from cloud.accounting import boundary as boundaries
-from cloud.accounting import membership as members
+from cloud import accounts, early_warning, indicator_show, indicators, metering, subjects
 from cloud.accounting import method as methods
 from cloud.accounting import period as periods
+from cloud.accounting.period import Period
 from cloud.accounting.subject import ZONE, Subject
+from cloud.city import City, Standing
+from cloud.indicators import Card
 from cloud.report import city, enterprise, quality_plan, supplementary
 from cloud.report.document import Document
 from cloud.report.quality_plan import Box, Signed
 from cloud.store import Store
-from protocols.errors import ReportError
+from protocols.errors import AccountError, ReportError
 from protocols.messages import Language
 
 Kind = Literal["enterprise", "supplementary", "plan"]
@@ -39,22 +41,56 @@ def build(store: Store, ask: Ask) -> bytes:
 
 
 def build_city(store: Store, boundary: str, period: str, ask: Ask, now: int) -> bytes:
-    """The summary of a boundary over a period as a file; UnknownNameError, AccountError, ReportError.
+    """The summary of a boundary over a period as a file; UnknownNameError, ReportError.
 
-    Of ``ask`` counts the form, the language and the address.
+    Of ``ask`` counts the form, the language and the address. AccountError where nobody inside has an account of it.
     """
-    known = [held.subject for held in subjects.listing(store)]
-    subject = subjects.get(store, boundary).subject
-    chosen, membership = accounts.period_of(period), members.of(known)
-    first, last = chosen.days()
-    found = tuple(
-        one
-        for one in accounts.listing(store, period=period)
-        if membership.weight(one.content.subject, boundary, first, last)
+    over, whole = accounts.period_of(period), City(store)
+    card = indicators.card(whole, boundary, over)
+    if not card.look.standings:
+        raise AccountError(f"{boundary}, {period}: found no account of anybody in it, expected one at least")
+    summed = city.Boundary(
+        subject=card.subject,
+        period=period,
+        bridge=card.look.bridge,
+        headlines=city.Headlines(card.look.brief.total, card.intensities, card.changes, card.reduction),
+        members=tuple(_member(whole, one) for one in card.look.standings),
+        missing=tuple((name, *_called(whole, name)) for name in card.look.incomplete),
+        movers=tuple(_movers(whole, boundary, over)),
+        warnings=tuple(_warnings(whole, card, ask.lang)),
+        locked=card.look.locked,
+        measured=card.look.measured,
+        estimated=card.look.estimated,
+        reasons=Counter(reason for one in card.look.standings for reason in one.tally.reasons),
     )
-    lines = [line for one in found for line in one.content.lines]
-    summed = city.Boundary(subject, period, boundaries.bridge(boundary, membership, lines), found)
     return _renderer(ask.form)(city.compose(summed, ask.lang, ask.address, periods.stamp(now, ZONE)))
+
+
+def _member(whole: City, one: Standing) -> city.Member:
+    tally = one.tally
+    measured = tally.quality.measured if tally.quality else None
+    zh, en = _called(whole, tally.subject)
+    return city.Member(zh, en, one.reference, tally.digest, one.locked, measured, tally.totals.total)
+
+
+def _movers(whole: City, boundary: str, over: Period) -> Iterator[city.Mover]:
+    """Who changed most against the period before, up or down."""
+    moved = [(one.value, one) for one in indicators.ranking(whole, boundary, over, "change") if one.value]
+    for percent, one in sorted(moved, key=lambda each: -abs(each[0]))[: city.MOVERS]:
+        yield city.Mover(one.subject.zh, one.subject.en, percent, one.total)
+
+
+def _called(whole: City, name: str) -> tuple[str, str]:
+    subject = whole.subject(name)
+    return subject.zh, subject.en
+
+
+def _warnings(whole: City, card: Card, lang: Language) -> Iterator[tuple[str, str]]:
+    """What stands of the boundary and of everybody in it: whose, and what it says."""
+    inside = {card.subject.id, *card.look.brief.members, *card.look.incomplete}
+    for alarm in early_warning.listing(whole.store, standing=True):
+        if alarm.subject in inside:
+            yield _called(whole, alarm.subject)[lang == "en"], indicator_show.text(alarm, lang)
 
 
 def _compose(store: Store, ask: Ask) -> Document:

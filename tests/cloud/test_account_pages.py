@@ -211,6 +211,12 @@ def test_the_summary_of_a_district_is_its_bridge_its_tree_and_its_members(town: 
     total = sum(accounts.get(town.store, f"A-{name}-2026-10").content.totals.total for name in ("E-03", "E-08"))
     assert f"{total:,.2f}" in words
     assert "示例钢铁" in words and "示例医院" not in words
+    assert "E-01 示例热电" in words and "不完整" in words, "who has no account is named, and the figure is no total"
+    year = town.client.get("/v1/boundaries/D-01/report.xlsx?period=2026").content
+    cells = [cell for sheet in openpyxl.load_workbook(io.BytesIO(year)) for row in sheet.values for cell in row]
+    assert "A-E-03-2026-09@1" in cells and "A-E-03-2026-10@1" in cells, "a year is made of its months"
+    none = town.client.get("/v1/boundaries/D-01/report.pdf?period=2031-10")
+    assert (none.status_code, none.json()["code"]) == (409, "ACC-801"), "nothing known is not nothing emitted"
     assert town.client.get("/v1/boundaries/NOBODY/report.pdf?period=2026-10").status_code == 404
     assert town.client.get("/v1/boundaries/D-01/report.pdf?period=2026-13").status_code == 422
 
