@@ -1,26 +1,23 @@
 """The running accounts of one gateway: what its blocks say goes in, the rows that changed come out. Pure."""
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
-from itertools import compress, groupby, repeat
+from itertools import groupby
 from operator import add
 from typing import cast
 
-import numpy as np
-from numpy.typing import NDArray
+import msgspec
 
-from cloud.glide import Place, exact
+from cloud.glide import Place
 from cloud.ingest import Content
 from cloud.intervals import INTERVAL_MS
+from cloud.lanes import Lane
 from cloud.running import Memory, Moved, Running, Samples, Seat
 from cloud.strips import Replayed, Row
 from drivers.columns import Table, joined
-from drivers.families import Numbers
 from drivers.installation import Installation
 from drivers.profile import Point
-from drivers.quantity import limited, scaled
 from drivers.site import multiplier
 from protocols.record.block import Header
 
@@ -28,13 +25,10 @@ POWER = "power"
 """What every profile calls the total active power."""
 MOST_READINGS = 200_000
 """Readings that wait at most: tens of bytes each."""
-FAR = 1 << 62
-"""Two int64 nearer to zero than this have a difference that is one, too."""
 KILOWATTS = {"W": 0.001, "kW": 1.0, "MW": 1000.0}
 
 
-@dataclass(frozen=True, slots=True)
-class Answered:
+class Answered(msgspec.Struct, frozen=True):
     """The newest reply to a request of a device; where it speaks unasked, the newest that holds these ``points``."""
 
     device: str
@@ -75,80 +69,6 @@ class Changes:
     moved: Moved
     answered: list[Answered]
     power: dict[tuple[str, str, int], Heap]
-
-
-Group = tuple[int, NDArray[np.intp], list[tuple[int, Point, Decimal]]]
-"""A family, which of its columns, and the index, the point and the scale of each."""
-
-
-class Lane:
-    """Which columns of a track are booked, gathered by the matrix they lie in.
-
-    ``even``: they are plain readings of counters, ``points``, so that several blocks can be booked at once.
-    """
-
-    def __init__(self, table: Table, wanted: Callable[[Point], bool]) -> None:
-        layout = table.layout
-        chosen = [index for index, point in enumerate(layout.points) if wanted(point)]
-        self.points = [layout.points[index].id for index in chosen]
-        counters = all(layout.points[index].kind == "counter" and layout.points[index].of is None for index in chosen)
-        self.even = layout.fixed and counters
-        self._limited = any(
-            point.flag is not None or point.min is not None or point.max is not None
-            for point in [layout.points[index] for index in chosen]
-        )
-        families = sorted({layout.places[index][0] for index in chosen})
-        self._groups: list[Group] = []
-        for family in families:
-            held = [index for index in chosen if layout.places[index][0] == family]
-            places = np.array([layout.places[index][1] for index in held], np.intp)
-            self._groups.append(
-                (family, places, [(index, layout.points[index], layout.scales[index]) for index in held])
-            )
-
-    def stretches(self, table: Table, times: list[int], places: Sequence[Place]) -> Iterator[tuple[Point, Samples]]:
-        """As ``samples``, for an even lane and rising times; what each column did from reading to reading is found out
-        of all of them at once, and its numbers are looked at only where they are needed.
-        """
-        for group in self._groups:
-            family, spots, columns = group
-            numbers, valid = table.matrices[family]
-            chosen = numbers[:, spots]
-            if self._limited or (valid is not None and not valid[:, spots].all()) or not _exactly_stepped(chosen):
-                yield from self._samples(group, table, times, places)
-                continue
-            with np.errstate(over="ignore"):
-                steps = np.diff(chosen, axis=0)
-            for at, ((_, point, scale), least, most) in enumerate(
-                zip(columns, steps.min(axis=0).tolist(), steps.max(axis=0).tolist(), strict=True)
-            ):
-                raws = cast("Sequence[int | float]", chosen[:, at].data)
-                yield point, Samples(times, raws, scale, False, places, (least, most))
-
-    def samples(self, table: Table, times: list[int], places: Sequence[Place] = ()) -> Iterator[tuple[Point, Samples]]:
-        """The readings of each column that are neither absent nor suspect, of a rate None in their place; nothing where
-        there are none. ``places``: the block of each row, where they are of several.
-        """
-        for group in self._groups:
-            yield from self._samples(group, table, times, places)
-
-    def _samples(
-        self, group: Group, table: Table, times: list[int], places: Sequence[Place]
-    ) -> Iterator[tuple[Point, Samples]]:
-        family, spots, columns = group
-        dated = table.stamps is not None
-        numbers, valid = table.matrices[family]
-        rows = numbers[:, spots].T.tolist()
-        masks = repeat(None) if valid is None else valid[:, spots].T.tolist()
-        for (index, point, scale), raws, mask in zip(columns, rows, masks, strict=False):
-            counting = _counting(table, index, raws, scale, mask)
-            if point.kind == "rate":
-                yield point, Samples(times, _or_none(raws, counting), scale, dated)
-            elif counting is None:
-                yield point, Samples(times, raws, scale, dated, places)
-            elif any(counting):
-                kept = [list(compress(values, counting)) for values in (times, raws, places)]
-                yield point, Samples(kept[0], kept[1], scale, dated, kept[2])
 
 
 @dataclass(slots=True)
@@ -294,13 +214,13 @@ class Book:
                 self._device(self._desks[number], number, parts)
 
     def _device(self, desk: Desk, number: int, parts: Sequence[Said]) -> None:
-        """What a device said in blocks that follow one another. Where nothing is booked of several of them but its
-        counters, each from one kind of track, they are entered together, to the same rows as one by one.
+        """What a device said in blocks that follow one another. Where nothing is booked of them but its counters, each
+        from one kind of track, they are entered together, to the same rows as one by one.
         """
-        if len(parts) == 1:
-            self._count(desk, *parts[0])
-        elif (runs := desk.runs(parts)) is not None and _rise([run.times for run in runs]):
+        if (runs := desk.runs(parts)) is not None and _rise([run.times for run in runs]):
             self._follow(desk, number, runs)
+        elif len(parts) == 1:
+            self._count(desk, *parts[0])
         else:
             stretches = [list(group) for _, group in groupby(parts, key=lambda said: desk.even(said[1]))]
             if len(stretches) == 1:
@@ -320,7 +240,7 @@ class Book:
         self._running.hear(replayed.device, heard, header)
 
     def _follow(self, desk: Desk, number: int, runs: Sequence[Run]) -> None:
-        """The same over several blocks."""
+        """The same of runs, whose times rise."""
         for run in runs:
             table = joined(run.tables)
             self._running.follow(number, list(run.counted.stretches(table, run.times, run.places)))
@@ -329,9 +249,11 @@ class Book:
 
     def _heap(self, desk: Desk, point: Point, samples: Samples) -> None:
         """Heap the power of readings, each run of them that lies in one quarter of an hour."""
-        times, raws, first = samples.times, cast("Sequence[int | float]", samples.raws), 0
-        for start, end in _cells(times):
-            heap = self._power.setdefault((desk.device.id, point.id, start), Heap())
+        raws, first = cast("Sequence[int | float]", samples.raws), 0
+        for start, end in _cells(samples.times):
+            key = (desk.device.id, point.id, start)
+            if (heap := self._power.get(key)) is None:
+                heap = self._power[key] = Heap()
             heap.add(raws[first:end], float(samples.scale or 1) * desk.kilowatts(point, start))
             first = end
 
@@ -341,50 +263,19 @@ def _rise(times: Sequence[list[int]]) -> bool:
     return all(each == sorted(each) for each in times)
 
 
-def _cells(times: Sequence[int]) -> Iterator[tuple[int, int]]:
+def _cells(times: Sequence[int]) -> list[tuple[int, int]]:
     """The quarters of an hour that times come to, one after another: when each begins, and where its times end."""
-    if len(times) > 1 and list(times) != sorted(times):
-        cells, first = groupby([at // INTERVAL_MS for at in times]), 0
-        for cell, held in cells:
-            first += len(list(held))
-            yield cell * INTERVAL_MS, first
-        return
+    found = list[tuple[int, int]]()
+    if list(times) != sorted(times):
+        for cell, held in groupby([at // INTERVAL_MS for at in times]):
+            found.append((cell * INTERVAL_MS, (found[-1][1] if found else 0) + len(list(held))))
+        return found
     at = 0
     while at < len(times):
         start = times[at] - times[at] % INTERVAL_MS
-        at = bisect_left(times, start + INTERVAL_MS, at)
-        yield start, at
-
-
-def _exactly_stepped(numbers: Numbers) -> bool:
-    """Whether numpy finds the very differences from row to row that Python does."""
-    if len(numbers) < 2 or not numbers.size:
-        return False
-    if numbers.dtype.kind == "f":
-        return True
-    return numbers.dtype == np.int64 and int(numbers.min()) > -FAR and int(numbers.max()) < FAR
-
-
-def _counting(
-    table: Table, index: int, raws: list[int | float], scale: Decimal, mask: list[bool] | None
-) -> list[bool] | None:
-    """Which readings of a column are neither absent nor suspect; None: all."""
-    point = table.points[index]
-    if point.flag is not None and (flagged := table.flagged(index)) is not None:
-        unflagged = (~flagged).tolist()
-        mask = unflagged if mask is None else [one and other for one, other in zip(mask, unflagged, strict=True)]
-    if point.min is None and point.max is None:
-        return mask
-    return [
-        (mask is None or mask[at]) and limited(point, scaled(exact(raw), scale)) == "measured"
-        for at, raw in enumerate(raws)
-    ]
-
-
-def _or_none(raws: Sequence[int | float], counting: Sequence[bool] | None) -> Sequence[int | float | None]:
-    if counting is None:
-        return raws
-    return [raw if counts else None for raw, counts in zip(raws, counting, strict=True)]
+        at = len(times) if times[-1] < start + INTERVAL_MS else bisect_left(times, start + INTERVAL_MS, at)
+        found.append((start, at))
+    return found
 
 
 def _is_power(point: Point) -> bool:
@@ -414,7 +305,15 @@ def _newest(known: dict[Kind, Newest], device: str, header: Header, replayed: Re
 
 
 def _answered(key: Kind, replayed: Replayed, track: int, header: Header) -> Answered:
-    found = replayed.chunk.tracks[track]
-    at = max(found.times)
-    reply = found.columns[found.times.index(at) :: len(found.times)]
+    times, columns = _said(replayed, track)
+    at = max(times)
+    reply = columns[times.index(at) :: len(times)]
     return Answered(*key, header.configuration[0], header.utc[0] + at, reply, header.epoch, header.seq)
+
+
+def _said(replayed: Replayed, track: int) -> tuple[Sequence[int], bytes]:
+    """When the replies of a track came (ms since block start), and their bytes; of a row without making its chunk."""
+    if not isinstance(replayed, Row):
+        return replayed.chunk.tracks[track].times, replayed.chunk.tracks[track].columns
+    place = replayed.form.skeleton.places[track]
+    return replayed.strip.listed[track][replayed.index], replayed.strip.leaves[replayed.index][place.start : place.end]

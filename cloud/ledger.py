@@ -127,12 +127,13 @@ class Ledger:
 
     def _intervals(self, gateway: bytes, rows: Sequence[Interval], opened: OpenRows) -> None:
         closed = []
-        for row in rows:
+        for ingest_seq, row in enumerate(rows, self._ingest_seq + 1):
             if row.closed:
                 opened.close(row)
-                closed.append(interval_rows.values(gateway, row, self._next()))
+                closed.append(interval_rows.values(gateway, row, ingest_seq))
             else:
-                opened.put(row, self._next())
+                opened.put(row, ingest_seq)
+        self._ingest_seq += len(rows)
         self.db.executemany(interval_rows.UPSERT, closed)
         if rows:
             opened.keep(self.db, gateway)

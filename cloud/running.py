@@ -193,17 +193,18 @@ class Running:
         """What a device said over several blocks: plain readings of counters that are booked, each point once."""
         seat = self.seats[device]
         for point, samples in heard:
-            series = self._account(seat, point.id)
+            series = self._series.get((seat.device.id, point.id)) or self._account(seat, point.id)
             assert isinstance(series, Series) and samples.scale is not None, "a counter's raw numbers"
             raws = cast("Sequence[int | float]", samples.raws)
             series.feed(samples.times, raws, samples.scale, samples.places, samples.steps)
 
     def take(self) -> Moved:
         """What is new or changed since the last call."""
-        intervals = [row for series in self._series.values() for row in series.take()]
+        changed = [series for series in self._series.values() if series.changed]
+        intervals = [row for series in changed for row in series.take()]
         intervals += [row for rate in self._rates.values() for row in rate.take()]
         turns, self._turns = self._turns, []
-        turns += [turn for series in self._series.values() for turn in series.turns()]
+        turns += [turn for series in changed for turn in series.turns()]
         settings, self._heard = list(self._heard.values()), {}
         return Moved(intervals, self._take_doubts(), settings, turns)
 

@@ -46,7 +46,6 @@ class Series:
 
     __slots__ = (
         "_adjust",
-        "_changed",
         "_closed",
         "_ended",
         "_last",
@@ -55,6 +54,7 @@ class Series:
         "_scale",
         "_slack",
         "_turns",
+        "changed",
         "doubt",
         "end",
         "first",
@@ -80,7 +80,7 @@ class Series:
         self.state: State = "ok"
         self._adjust = 0
         self._closed: list[Interval] = []
-        self._changed = False
+        self.changed = False
         self._raw: Raw | None = None
         self._scale = ZERO
         self._slack: float | None = None
@@ -115,7 +115,7 @@ class Series:
         else:
             self._pace(before, at)
             self.multiplier, self.end = rules.multiplier(self.start), rules.cut(self.start)
-        self._changed = True
+        self.changed = True
 
     def feed(
         self,
@@ -129,6 +129,12 @@ class Series:
 
         The same as ``add`` for each of them. ``steps``: of ``raws``, where they are known.
         """
+        if steps is None and times and self._glides(times, raws, scale):
+            self._raw, self._last = raws[-1], None
+            self.position, self._reference = times[-1], places[-1]
+            self.readings += len(times)
+            self.changed = True
+            return
         at, ends = 0, list[int]()
         while at < len(times):
             if self._raw is not None and scale == self._scale:
@@ -197,12 +203,12 @@ class Series:
 
     def take(self) -> list[Interval]:
         """The rows that are new or changed since the last call, oldest first."""
-        rows, self._closed = self._closed, []
-        if self._changed and self.first is not None:
+        rows, changed = self._closed, self.changed
+        self._closed, self.changed = [], False
+        if changed and self.first is not None:
             rows.append(self._interval(self.last, self.rules, closed=False))
-        elif self._changed and self._ended is not None:
+        elif changed and self._ended is not None:
             rows.append(self._ended)
-        self._changed = False
         return rows
 
     def turns(self) -> list[Turn]:
@@ -256,6 +262,15 @@ class Series:
         self._adjust = interval.expected - self.rules.expected(interval.start, interval.end)
         self.configure(rules, at)
 
+    def _glides(self, times: Sequence[int], raws: Sequence[Raw], scale: Decimal) -> bool:
+        """Whether all of these readings go on inside the open interval: where together they grew no more than one of
+        them may, none of them did.
+        """
+        before = self._raw
+        if before is None or scale != self._scale or times[0] < self.position or times[-1] >= self.end:
+            return False
+        return before <= raws[0] and even(raws[-1] - before, self._slack) and raws == sorted(raws)
+
     def _glide(self, times: Sequence[int], raws: Sequence[Raw], at: int, end: int) -> int:
         """The same as ``add`` for readings from ``at`` on, as long as they are inside the open interval; between ``at``
         and ``end`` there is no break. Returns the first that was not taken.
@@ -269,7 +284,7 @@ class Series:
             self._raw, self._last = raws[end - 1], None
             self.position = times[end - 1]
             self.readings += end - at
-            self._changed = True
+            self.changed = True
         return end
 
     def _pass(self, at: int, raw: Raw, place: Place) -> bool:
@@ -317,7 +332,7 @@ class Series:
         """A reading is left out: the register before it stands."""
         self.ignored += 1
         self._raise("backwards-ignored" if value < self.last.value else "jump-ignored")
-        self._changed = True
+        self.changed = True
 
     def _stand(self, position: int, value: Decimal) -> None:
         """The register stands while the meter comes up to it again: time goes on, and nothing is counted."""
@@ -359,7 +374,7 @@ class Series:
         self.end = max(self.position, self.start)
         self._ended = self._interval(self.last, rules, closed=False)
         self.first = self.doubt = None
-        self._changed = True
+        self.changed = True
 
     def _raise(self, state: State) -> None:
         self.state = max(self.state, state, key=STATES.index)
@@ -409,12 +424,12 @@ class Series:
         self.multiplier = self.rules.multiplier(start)
         self.rolled, self.readings, self._adjust = ZERO, 0, 0
         self.state, self.ignored = "ok", 0
-        self._changed = True
+        self.changed = True
 
     def _advance(self, position: int, register: Register, read: int = 1) -> None:
         self.position, self._last = position, register
         self.readings += read
-        self._changed = True
+        self.changed = True
 
     def _close(self, end: Register, rules: Rules) -> None:
         self._closed.append(self._interval(end, rules, closed=True))

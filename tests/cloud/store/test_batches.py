@@ -1,4 +1,4 @@
-"""Blocks booked together come to the same rows as one by one, whatever their meters say."""
+"""Blocks booked together come to the same rows as one by one, and as reading by reading, whatever their meters say."""
 
 from dataclasses import dataclass
 from struct import pack
@@ -9,10 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cloud.booking import Book, Changes
+from cloud.evidence.chain import replayed
 from cloud.ingest import Content
 from cloud.intervals import INTERVAL_MS, Interval
 from cloud.reader import Reader
-from cloud.running import Memory
+from cloud.running import Memory, Running
 from drivers.columns import Layouts, replay_track, replay_tracks
 from drivers.installation import Installation, install
 from protocols import modbus
@@ -142,6 +143,19 @@ def booked(blocks: list[tuple[Header, Chunk]], takes: list[bool]) -> tuple[Any, 
     return rows, left, answered, told, settings_, power
 
 
+def verified(blocks: list[tuple[Header, Chunk]]) -> tuple[Any, ...]:
+    """The rows, doubts, turns and settings that a verifier comes to, who replays one reply after another."""
+    running = Running(Memory())
+    for header, chunk in blocks:
+        running.configure(INSTALLED, header.utc[0])
+        running.hear(0, replayed(INSTALLED, header, chunk)[1], header)
+    moved = running.take()
+    rows = {(row.device, row.point, row.start): row for row in moved.intervals}
+    left = {key: doubt for key, doubt in moved.doubts.items() if doubt is not None}
+    settings_ = {(held.device, held.point): held for held in moved.settings}
+    return rows, left, sorted(map(repr, moved.turns)), settings_
+
+
 @settings(max_examples=60, deadline=None)
 @given(lives(), st.data())
 def test_any_number_of_blocks_together_is_the_same_as_one_by_one(
@@ -153,6 +167,8 @@ def test_any_number_of_blocks_together_is_the_same_as_one_by_one(
     *together, some = booked(blocks, takes)
     *singly, other = booked(blocks, [True] * len(blocks))
     assert together == singly
+    rows, left, _, told, settings_ = singly
+    assert (rows, left, told, settings_) == verified(blocks)
     assert some.keys() == other.keys()
     for place, (total, peak, samples) in some.items():
         assert (peak, samples) == other[place][1:] and total == pytest.approx(other[place][0])
