@@ -72,11 +72,16 @@ def indicator(request: Request, asked: Annotated[IndicatorQuery, Query()]) -> JS
 
 @router.get("/rankings")
 def ranking(request: Request, asked: Annotated[RankingQuery, Query()]) -> JSONResponse:
-    """Everybody inside a boundary in order; who has no figure stands at the end and says why."""
+    """Everybody inside a boundary in order; who has no figure stands at the end and says why.
+
+    ``absent``: who is inside and has no account in the period at all.
+    """
     period = accounts.period_of(asked.period)
     told = {"kind": asked.kind or "", "category": asked.category or ""}
     rows = indicators.ranking(_city(request), asked.boundary, period, asked.by, **told)
-    return JSONResponse({"by": asked.by, "period": period.id, "data": [indicator_show.ranked(row) for row in rows]})
+    absent = indicators.absent(_city(request), asked.boundary, period, **told)
+    data = [indicator_show.ranked(row) for row in rows]
+    return JSONResponse({"by": asked.by, "period": period.id, "data": data, "absent": absent})
 
 
 @router.get("/targets")

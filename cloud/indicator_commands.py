@@ -59,11 +59,16 @@ def rankings(
     from cloud import indicators as found_in
 
     with _city(data) as city:
-        rows = found_in.ranking(city, boundary, accounts.period_of(period), by, kind=kind, category=category)
+        over = accounts.period_of(period)
+        rows = found_in.ranking(city, boundary, over, by, kind=kind, category=category)
+        absent = found_in.absent(city, boundary, over, kind=kind, category=category)
     if as_json:
-        _print({"by": by, "period": period, "data": [indicator_show.ranked(row) for row in rows]})
+        _print({"by": by, "period": period, "data": [indicator_show.ranked(row) for row in rows], "absent": absent})
         return
-    _console().print(indicator_show.ranking(rows, _language()))
+    if rows:
+        _console().print(indicator_show.ranking(rows, _language()))
+    if absent:
+        typer.echo(indicator_show.missing(absent, _language()), err=True)
 
 
 def targets(

@@ -23,6 +23,8 @@ from protocols.messages import Language
 
 SHOWN = Decimal("0.001")
 PERCENT = Decimal("0.01")
+NAMED = 10
+"""How many that have no account are named."""
 DIGITS = 9
 """Significant ones of a quotient."""
 
@@ -190,6 +192,12 @@ def aims(found: Iterable[Aim], language: Language) -> Table:
     return table
 
 
+def missing(names: Sequence[str], language: Language) -> str:
+    """Who should have an account and has none, or none of all the time."""
+    named = ", ".join(names[:NAMED]) + (" …" if len(names) > NAMED else "")
+    return messages.text("indicator.missing", language, count=len(names), names=named)
+
+
 def alarms(found: Iterable[Alarm], language: Language) -> Table:
     """Warnings for a person."""
     table = Table(box=SIMPLE_HEAD)
@@ -204,10 +212,12 @@ def alarms(found: Iterable[Alarm], language: Language) -> Table:
 def _headlines(found: Card, language: Language) -> Iterable[str]:
     total = found.look.brief.total
     reasons = "; ".join(messages.text(reason, language) for reason in total.reasons)
-    shown = reasons if total.tco2e is None else f"{_short(total.tco2e)} tCO2e"
+    shown = f"{_short(total.tco2e)} tCO2e" if total.tco2e is not None else f"– {reasons}"
+    if found.look.incomplete:
+        shown += f": {missing(found.look.incomplete, language)}"
     yield f"{messages.text('indicator.total', language)}: {shown}"
     for one in found.intensities:
-        label = " ".join(part for part in (one.kind, one.product) if part)
+        label = one.product or messages.text(f"page.denominator.{one.kind}", language)
         value = _or(one.value, one.unit, one.reasons, language)
         yield f"{messages.text('indicator.intensity', language)} {label}: {value}"
     for change in found.changes:

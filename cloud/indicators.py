@@ -118,14 +118,19 @@ def branches(found: Card) -> Iterator[Branch]:
 
 
 def ranking(city: City, boundary: str, period: Period, by: By, *, kind: str = "", category: str = "") -> list[Ranked]:
-    """Everybody inside a boundary that has accounts of all of a period, the greatest first (quality: the worst).
+    """Everybody inside a boundary that has an account in a period, the greatest first (quality: the worst).
 
     Who has no figure, or is of grade D in a ranking by intensity, stands at the end without a place.
     """
-    look, known = city.look(boundary, period), city.subjects()
-    inside = (known[name] for name in look.brief.members)
-    chosen = [one for one in inside if kind in ("", one.kind) and category in ("", one.category)]
+    chosen = _like(city, city.look(boundary, period).brief.members, kind, category)
     return rankings(city, chosen, period, (by,))[by]
+
+
+def absent(city: City, boundary: str, period: Period, *, kind: str = "", category: str = "") -> list[str]:
+    """Who is inside a boundary and has no account in a period at all: no ranking of it has a place for them."""
+    look = city.look(boundary, period)
+    lacking = (name for name in look.incomplete if name not in look.brief.members)
+    return [one.id for one in _like(city, lacking, kind, category)]
 
 
 def rankings(city: City, chosen: Iterable[Subject], period: Period, wanted: Iterable[By]) -> dict[By, list[Ranked]]:
@@ -198,6 +203,13 @@ def _reaching(look: Look, reached: date, year: Period) -> bool:
         covered[one.tally.subject] = covered.get(one.tally.subject, 0) + (end - start).days
     named = set(covered) | set(look.incomplete)
     return bool(covered) and all(covered.get(name, 0) == (reached - first).days for name in named)
+
+
+def _like(city: City, names: Iterable[str], kind: str, category: str) -> list[Subject]:
+    """Those of a kind and a category; "" takes every one."""
+    known = city.subjects()
+    found = (known[name] for name in names)
+    return [one for one in found if kind in ("", one.kind) and category in ("", one.category)]
 
 
 def _accounts(city: City, subject: Subject, look: Look) -> list[Inventory]:

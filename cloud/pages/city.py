@@ -89,6 +89,7 @@ class Ask:
 class CityView:
     """The page of a boundary. ``bridge``: from gross to net over its members' lines; ``tree``: Table 2 over the net.
 
+    ``missing``: the names of those inside that have no account of all the period, so that the net is a lower bound.
     ``locked``, ``measured``: shares of the emissions, by size.
     """
 
@@ -102,6 +103,7 @@ class CityView:
     live: int
     rows: tuple[Row, ...]
     bridge: Bridge | None
+    missing: tuple[str, ...]
     tree: tuple[TreeRow, ...]
     locked: Decimal | None
     measured: Decimal | None
@@ -133,6 +135,7 @@ def view(city: City, now: int, ask: Ask, lang: Language) -> CityView:
         live=sum(health(one, now) == "live" for one in gateways),
         rows=tuple(_rows(city, look, period, ask.by, lang)) if period else (),
         bridge=look.bridge if look else None,
+        missing=tuple(_called(known[name], lang) for name in look.incomplete) if look else (),
         tree=tuple(tree_rows(look.bridge, lang)) if look else (),
         locked=look.locked if look else None,
         measured=measured,

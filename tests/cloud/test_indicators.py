@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from cloud import accounts, activities, early_warning, factor_shelf, indicators, subjects
+from cloud import accounts, activities, early_warning, factor_shelf, indicator_show, indicators, subjects
 from cloud.account_commands import account as commands
 from cloud.accounting.library import Library
 from cloud.city import City
@@ -339,3 +339,15 @@ def test_two_periods_differ_source_by_source_and_two_subjects_are_not_compared(
     for other, named in (("A-BOILER-2023-06@1", "BOILER and MILL"), ("A-MILL-2022-06@9", "A-MILL-2022-06@9")):
         refused = house.client.get(path + other)
         assert refused.status_code >= 400 and named in refused.json()["detail"], refused.json()
+
+
+def test_who_has_no_account_is_named_and_no_zero(town: Any) -> None:
+    """A city where some have accounts: the rest are told, on the page, by the API and at the command line."""
+    found = town.client.get("/v1/rankings?boundary=D-01&period=2026-10").json()
+    assert {one["subject"] for one in found["data"]} == {"E-03", "E-08"} and "E-01" in found["absent"]
+    page = town.client.get("/city?boundary=D-01&period=2026-10&lang=zh", headers={"accept": "text/html"}).text
+    assert "不完整，为下限" in page and "示例热电" in page
+    only = town.client.get("/v1/rankings?boundary=C-01&period=2026-10&kind=community").json()
+    assert only["absent"] == ["E-33", "E-34"] and only["data"] == []
+    card = indicators.card(City(town.store), "D-01", accounts.period_of("2026-10"))
+    assert "E-01" in str(indicator_show.tree(card, "en").children[0].label)
