@@ -1,7 +1,14 @@
 """The accounts that are kept against those that an audit makes again: intervals, doubts, settings, newest replies."""
 
 import sqlite3
+from collections import Counter
+from collections.abc import Iterable
+from contextlib import suppress
 from datetime import UTC, datetime
+from operator import itemgetter
+from typing import Any
+
+import msgspec
 
 from cloud import interval_rows, memory_rows
 from cloud.booking import Answered, Changes
@@ -10,18 +17,33 @@ from cloud.doubt import Doubt
 from cloud.intervals import Interval
 from cloud.running import Key, Setting
 
-_ONE = "WHERE gateway = ? AND device = ? AND point = ? AND start = ?"
-_OF = {True: f"{interval_rows.SELECT_CLOSED} {_ONE}", False: f"{interval_rows.SELECT} {_ONE}"}
+WAITING = 4096
+"""Closed intervals that wait to be compared together, series by series."""
+_SERIES = "WHERE gateway = ? AND device = ? AND point = ?"
+_PLACES = (*range(3, 7), *range(8, len(interval_rows.COLUMNS) - 1))
+"""The columns that say something beside the series and that it is closed."""
+_told = itemgetter(*_PLACES)
+_TEXTS = (
+    f"SELECT start, json_array({', '.join([interval_rows.COLUMNS[place] for place in _PLACES])})"
+    f" FROM closed_intervals {_SERIES} AND start BETWEEN ? AND ? AND closed = 1"
+)
+"""What closed rows of a series say, each as one text: column by column most of the time is the making of values."""
+_OF = {
+    True: f"{interval_rows.SELECT_CLOSED} {_SERIES} AND start = ?",
+    False: f"{interval_rows.SELECT} {_SERIES} AND start = ?",
+}
 """Where an interval is looked for that is closed, or still open."""
 
 
 class Kept:
-    """What is kept of one gateway. A closed interval is compared when it is made, an open one at the end."""
+    """What is kept of one gateway. Closed intervals are compared many at a time, open ones at the end."""
 
     def __init__(self, db: sqlite3.Connection, gateway: bytes, differences: Differences) -> None:
         self._db, self._gateway, self._is = db, gateway, differences
         self._open: dict[tuple[str, str, int], Interval] = {}
-        self._closed: dict[Key, int] = {}
+        self._waiting: dict[Key, dict[int, Interval]] = {}
+        self._count = 0
+        self._made: Counter[Key] = Counter()
         self._doubts: dict[Key, Doubt] = {}
         self._settings: dict[Key, Setting] = {}
         self._answered: dict[tuple[str, bytes, str], Answered] = {}
@@ -32,7 +54,7 @@ class Kept:
             key = (row.device, row.point, row.start)
             if row.closed:
                 self._open.pop(key, None)
-                self._interval(row)
+                self._wait(row)
             else:
                 self._open[key] = row
         for pair, doubt in changes.moved.doubts.items():
@@ -44,13 +66,12 @@ class Kept:
 
     def finish(self) -> int:
         """What is left when all blocks have been booked; how many intervals there are."""
+        self._compare_closed()
         if self._can_be_read():
-            for row in self._open.values():
-                self._interval(row)
-            self._check_none_beyond()
+            self._compare_open()
         self._check_memory()
         self._check_latest()
-        return sum(self._closed.values())
+        return self._made.total()
 
     def _can_be_read(self) -> bool:
         """Whether the row of the open intervals is what one is made of: nothing could be asked of it otherwise."""
@@ -61,29 +82,64 @@ class Kept:
             return False
         return True
 
+    def _wait(self, row: Interval) -> None:
+        """One more closed interval."""
+        held = self._waiting.setdefault((row.device, row.point), {})
+        if row.start in held or self._count >= WAITING:
+            self._compare_closed()
+            held = self._waiting.setdefault((row.device, row.point), {})
+        held[row.start] = row
+        self._count += 1
+
+    def _compare_closed(self) -> None:
+        """Those that wait."""
+        waiting, self._waiting, self._count = self._waiting, {}, 0
+        for pair, rows in waiting.items():
+            self._made[pair] += len(rows)
+            for row in self._others(pair, rows):
+                self._interval(row)
+
+    def _others(self, pair: Key, rows: dict[int, Interval]) -> Iterable[Interval]:
+        """Which of some closed intervals of a series are not kept as they were made, as far as their texts can tell:
+        a column may hold bytes, of which there is none.
+        """
+        others, span = dict(rows), (min(rows), max(rows))
+        with suppress(sqlite3.OperationalError):
+            for start, text in self._db.execute(_TEXTS, (self._gateway, *pair, *span)):
+                if (row := others.get(start)) is not None and text == _text(row):
+                    del others[start]
+        return others.values()
+
+    def _compare_open(self) -> None:
+        """The open intervals; and no interval is kept that no block has made."""
+        rows = self._db.execute(f"{interval_rows.SELECT_OPEN} WHERE o.gateway = ?", (self._gateway,)).fetchall()
+        kept = {row[1:4]: row for row in rows}
+        for key, made in self._open.items():
+            self._made[key[:2]] += 1
+            row = kept.get(key)
+            if row is None or row != interval_rows.values(self._gateway, made, row[-1]):
+                self._interval(made)
+        self._check_none_beyond(rows)
+
     def _interval(self, row: Interval) -> None:
-        pair = (row.device, row.point)
-        self._closed[pair] = self._closed.get(pair, 0) + 1
-        kept = self._db.execute(_OF[row.closed], (self._gateway, *pair, row.start)).fetchone()
-        made = interval_rows.values(self._gateway, row, 0)
-        name = _name(*pair, row.start)
+        """An interval by itself, column by column."""
+        kept = self._db.execute(_OF[row.closed], (self._gateway, row.device, row.point, row.start)).fetchone()
+        name = _name(row.device, row.point, row.start)
         if kept is None:
             self._is.told("interval", name, "found none, expected one")
             return
-        if kept[:-1] == made[:-1]:
-            return
+        made = interval_rows.values(self._gateway, row, 0)
         for column, found, expected in zip(interval_rows.COLUMNS[:-1], kept, made, strict=False):
             self._is.same("interval", f"{name} {column}", found, expected)
 
-    def _check_none_beyond(self) -> None:
-        """No interval is kept that no block has made."""
-        made = {key[:2] for key in self._open} | set(self._closed)
-        rows = self._db.execute(
-            "SELECT device, point, count(*) FROM intervals WHERE gateway = ? GROUP BY device, point", (self._gateway,)
-        ).fetchall()
-        for device, point, count in rows:
-            if (device, point) not in made or count > self._closed[device, point]:
-                expected = self._closed.get((device, point), 0)
+    def _check_none_beyond(self, opened: Iterable[tuple[Any, ...]]) -> None:
+        """No series has more rows than its blocks have made."""
+        counts = Counter[Key]([row[1:3] for row in opened])
+        query = "SELECT device, point, count(*) FROM closed_intervals WHERE gateway = ? GROUP BY device, point"
+        for device, point, count in self._db.execute(query, (self._gateway,)):
+            counts[device, point] += count
+        for (device, point), count in counts.items():
+            if count > (expected := self._made[device, point]):
                 self._is.told("interval", f"{device}.{point}", f"found {count} intervals, expected {expected}")
 
     def _check_memory(self) -> None:
@@ -108,3 +164,11 @@ class Kept:
 
 def _name(device: str, point: str, start: int) -> str:
     return f"{device}.{point} {datetime.fromtimestamp(start / 1000, UTC).isoformat(timespec='seconds')}"
+
+
+_ENCODER = msgspec.json.Encoder()
+
+
+def _text(row: Interval) -> str:
+    """What its row must say."""
+    return _ENCODER.encode(_told(interval_rows.values(b"", row, 0))).decode()

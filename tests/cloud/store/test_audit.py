@@ -165,6 +165,18 @@ def test_a_row_that_is_taken_away_or_put_in_is_missed_or_found(
     assert audited(copy, key)
 
 
+def test_of_an_interval_that_holds_bytes_the_column_is_named(kept: tuple[Path, PrivateKey], tmp_path: Path) -> None:
+    path, key = kept
+    copy = tmp_path / "bytes.db"
+    copy.write_bytes(path.read_bytes())
+    with sqlite3.connect(copy) as db:
+        db.execute("UPDATE closed_intervals SET rolled = x'30' WHERE start = (SELECT min(start) FROM closed_intervals)")
+    db.close()
+    found = audited(copy, key)
+    assert {what for what, *_ in found} == {"interval"}
+    assert {(name.split()[-1], detail) for _, name, detail in found} == {("rolled", "found 30, expected 0")}
+
+
 def test_an_interval_that_no_block_made_is_found(kept: tuple[Path, PrivateKey], tmp_path: Path) -> None:
     path, key = kept
     copy = tmp_path / "more.db"
