@@ -47,7 +47,7 @@ def to_stream(
         if LEVELS.index(level) < lowest:
             return
         at = now() if now is not None else datetime.now(UTC)
-        text = messages.text(f"edge.log.{event}", language, **known)
+        text = _text(event, language, known)
         if human:
             again = f" (+{known['repeated']})" if "repeated" in known else ""
             told = f"{at.astimezone():%H:%M:%S} {text}{again}"
@@ -58,6 +58,14 @@ def to_stream(
         stream.flush()
 
     return say
+
+
+def _text(event: str, language: messages.Language, known: dict[str, object]) -> str:
+    """The sentence; an event without one is told by its name: what goes on must not end for want of words."""
+    try:
+        return messages.text(f"edge.log.{event}", language, **known)
+    except KeyError:
+        return f"{event} {known}"
 
 
 def to_stderr(language: messages.Language, least: str = "info", site: str = "") -> Log:
