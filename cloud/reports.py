@@ -100,7 +100,9 @@ def _compose(store: Store, ask: Ask) -> Document:
     if ask.kind == "supplementary":
         return supplementary.compose(version, subject, ask.lang, ask.address)
     if ask.kind == "plan":
-        return quality_plan.compose(subject, _boxes(store, subject), method, ask.lang, version.minted_at)
+        return quality_plan.compose(
+            subject, _boxes(store, subject), method, ask.lang, version.minted_at, lines=version.content.lines
+        )
     return enterprise.compose(version, method, ask.about, ask.lang, ask.address)
 
 

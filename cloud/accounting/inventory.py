@@ -180,6 +180,15 @@ def parse_reference(text: str) -> tuple[str, int | None]:
     return name, int(version) if at else None
 
 
+def by_reason(exceptions: Iterable[str]) -> dict[str, list[str]]:
+    """Exceptions of a lock (``factor.draft: ndrc-24-2015:EF_heat``) as reason -> what it concerns."""
+    found: dict[str, list[str]] = {}
+    for exception in exceptions:
+        reason, _, concerned = exception.partition(": ")
+        found.setdefault(reason, []).extend([concerned] if concerned else [])
+    return found
+
+
 def part(accounting: Class) -> Part:
     """Which of the totals a line of this class belongs to."""
     match accounting:

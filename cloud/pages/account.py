@@ -9,7 +9,7 @@ from cloud.accounting import feeds, headline, replayed, worked
 from cloud.accounting import method as methods
 from cloud.accounting.checks import Finding
 from cloud.accounting.energy import Consumption, consumption
-from cloud.accounting.inventory import Version, part
+from cloud.accounting.inventory import Version, by_reason, part
 from cloud.accounting.line import Line
 from cloud.accounting.quality import Quality, quality
 from cloud.accounting.statement import plain
@@ -119,7 +119,10 @@ def warned(found: Iterable[Alarm], lang: Language) -> tuple[Warned, ...]:
 
 @dataclass(frozen=True, slots=True)
 class AccountView:
-    """An account's page. ``before``: the account of the period before, where there is one."""
+    """An account's page. ``before``: the account of the period before, where there is one.
+
+    ``reasons``: why it is provisional, or what it was locked with.
+    """
 
     version: Version
     name: str
@@ -165,7 +168,7 @@ def view(
         bars=tuple(_bar(one, names, len(_all_sources(history, lang)) > len(names), lang) for one in history),
         steps=() if before is None else steps(before, version, lang),
         intensities=tuple(intensities(version, subject, lang)),
-        reasons=tuple(_said(reason, lang) for reason in content.reasons),
+        reasons=tuple(_why(version, lang)),
         versions=tuple(versions),
     )
 
@@ -325,6 +328,14 @@ def _improve(spread: Uncertainty) -> str:
     return "" if place is None else f"{place.device}.{place.point}"
 
 
+def _why(version: Version, lang: Language) -> Iterator[str]:
+    """Why a version is provisional; of one that was locked with exceptions each of them with what it concerns."""
+    if not version.exceptions:
+        yield from (_said(reason, lang) for reason in version.content.reasons)
+    for reason, concerned in by_reason(version.exceptions).items():
+        yield f"{_said(reason, lang)}: {' · '.join(concerned)}" if concerned else _said(reason, lang)
+
+
 def _said(reason: str, lang: Language) -> str:
     known = messages.catalogue().get(reason)
-    return known[lang] if known else reason
+    return known[lang] if known and "{" not in known[lang] else reason

@@ -13,7 +13,7 @@ from cloud.accounting.boundary import Bridge
 from cloud.accounting.headline import Change, Intensity, Reduction, Total
 from cloud.accounting.inventory import Part as Group
 from cloud.accounting.subject import Subject
-from cloud.report.document import Align, Cell, Document, Heading, Paragraph, Part, Table, amount, text
+from cloud.report.document import Align, Cell, Document, Heading, Paragraph, Part, Table, amount, moment, text
 from protocols import messages
 from protocols.messages import Language
 
@@ -90,7 +90,7 @@ def compose(found: Boundary, lang: Language, address: str, issued: str) -> Docum
         language=lang,
         cover=(
             (messages.text("report.cover.subject", lang), f"{name} ({found.subject.id})"),
-            (messages.text("report.cover.minted", lang), issued),
+            (messages.text("report.cover.minted", lang), moment(issued)),
         ),
         parts=tuple(_parts(found, lang, address)),
         footer=f"tanmeter · {found.subject.id} · {found.period}",

@@ -98,6 +98,11 @@ def exact(value: Decimal | None, link: str = "") -> Cell:
     return Cell("—" if value is None else f"{value:f}".replace("-", "−"), value, link)
 
 
+def moment(stamp: str) -> str:
+    """An instant (RFC 3339) as it is read: to the minute, with its offset."""
+    return f"{stamp[:10]} {stamp[11:16]} {stamp[-6:]}"
+
+
 def text(value: str, link: str = "") -> Cell:
     """Words in a table."""
     return Cell(value or "—", None, link)

@@ -9,13 +9,26 @@ from decimal import Decimal
 from functools import partial
 from itertools import groupby
 
-from cloud.accounting import indicators
-from cloud.accounting.inventory import Version, part
-from cloud.accounting.line import Activity, Line
+from cloud.accounting import blocks, indicators
+from cloud.accounting.inventory import Version, by_reason, part
+from cloud.accounting.line import Activity, Line, Used
 from cloud.accounting.method import Method
 from cloud.accounting.statement import plain
 from cloud.accounting.units import ARITHMETIC
-from cloud.report.document import Align, Cell, Document, Heading, Paragraph, Part, Seal, Table, amount, exact, text
+from cloud.report.document import (
+    Align,
+    Cell,
+    Document,
+    Heading,
+    Paragraph,
+    Part,
+    Seal,
+    Table,
+    amount,
+    exact,
+    moment,
+    text,
+)
 from protocols import messages
 from protocols.messages import Language
 
@@ -50,8 +63,10 @@ def _cover(version: Version, method: Method, about: Mapping[str, str], lang: Lan
     yield say("cover.subject"), f"{content.name_zh} {content.name_en}（{content.subject}）"
     yield from about.items()
     yield say("cover.method"), f"{method.document}（{method.edition}，{method.id}）"
-    yield say("cover.version"), f"{version.reference}（{say(f'state.{version.state}')}）"
-    yield say("cover.minted"), version.minted_at
+    yield say("cover.version"), f"{version.reference}（{_state(version, lang)}）"
+    if version.locked_by:
+        yield say("cover.locked_by"), "、".join(version.locked_by)
+    yield say("cover.minted"), moment(version.minted_at)
     yield say("cover.digest"), version.digest
 
 
@@ -106,8 +121,12 @@ def _quality(sheets: "_Sheets", method: Method, lang: Language) -> Iterator[Part
     )
     if method.reason:
         yield Paragraph(say("quality.method", reason=method.why(lang)), "note")
-    for reason in (*content.reasons, *sheets.version.exceptions):
-        yield Paragraph(say("quality.reason", reason=_reason(reason, lang)), "note")
+    if sheets.version.exceptions:
+        for reason, concerned in by_reason(sheets.version.exceptions).items():
+            yield Paragraph(say("quality.exception", reason=_reason(reason, lang, concerned)), "note")
+    else:
+        for reason in content.reasons:
+            yield Paragraph(say("quality.reason", reason=_reason(reason, lang)), "note")
     if content.filled:
         yield sheets.filled()
 
@@ -122,6 +141,7 @@ class _Sheets:
             for row in method.rows.values()
             for name, item in method.items(row).items()
         }
+        self._rows = {row.row: f"{row.row} {row.zh if lang == 'zh' else row.en}" for row in method.rows.values()}
         self._lines: Sequence[Line] = version.content.lines
         self._say = partial(_say, lang)
 
@@ -170,14 +190,22 @@ class _Sheets:
         """附表 2: every activity with its grade and what it rests on."""
         rows = [self._activity(line, one) for line in self._lines for one in line.activities]
         head = ("source", "item", "symbol", "value", "unit", "grade", "reference")
-        return self._table("annex2", head, rows, (4, 2, 1, 2, 1, 1, 5), {3})
+        return self._table("annex2", head, rows, (4, 2, 3, 2, 1, 1, 4), {3})
 
     def _activity(self, line: Line, one: Activity) -> tuple[Cell, ...]:
         grade = self._say(f"grade.{one.grade}")
         rests = " · ".join(part for part in (one.reference, one.by, one.sha256[:12]) if part)
         link = self._at(line)
-        name, item = text(line.report, link), text(self._item(line))
-        return name, item, text(one.symbol), exact(one.value), text(one.unit), text(grade), text(rests)
+        name, item = text(self._source(line), link), text(self._item(line))
+        return (
+            name,
+            item,
+            text(self._symbol(line, one.symbol)),
+            exact(one.value),
+            text(one.unit),
+            text(grade),
+            text(rests),
+        )
 
     def factors(self) -> Table:
         """附表 3: every parameter that was used, once for each value, with tier, standing and document."""
@@ -185,18 +213,18 @@ class _Sheets:
         for line in self._lines:
             for used in line.parameters:
                 row = (
-                    text(line.report, self._at(line)),
+                    text(self._source(line), self._at(line)),
                     text(self._item(line)),
-                    text(used.symbol),
+                    text(self._symbol(line, used.symbol)),
                     exact(used.value),
                     text(used.unit),
                     text(self._say(f"tier.{used.tier}")),
                     text(used.status),
-                    text(" · ".join(part for part in (used.id, used.document, used.over, used.adoption) if part)),
+                    text(self._document(used)),
                 )
                 seen.setdefault((used.id, used.symbol, str(used.value)), row)
         head = ("source", "item", "symbol", "value", "unit", "tier", "status", "document")
-        return self._table("annex3", head, list(seen.values()), (4, 2, 1, 2, 2, 1, 2, 5), {3})
+        return self._table("annex3", head, list(seen.values()), (4, 2, 3, 2, 2, 1, 2, 5), {3})
 
     def lines(self) -> Table:
         """Every line: its formula, mass, potential, tonnes and digest, which opens it."""
@@ -248,6 +276,19 @@ class _Sheets:
     def _head(self, *names: str) -> tuple[str, ...]:
         return tuple(self._say(f"column.{name}") for name in names)
 
+    def _source(self, line: Line) -> str:
+        """The row as the method calls it: one cell of the summary may hold several."""
+        return self._rows.get(line.row, line.report)
+
+    def _symbol(self, line: Line, name: str) -> str:
+        slot = blocks.block(line.block).slot(name)
+        return f"{name} {slot.zh if self.lang == 'zh' else slot.en}"
+
+    def _document(self, used: Used) -> str:
+        if used.tier == "formula":
+            return self._say("formula")
+        return " · ".join(part for part in (used.id, used.document, used.over, used.adoption) if part)
+
     def _item(self, line: Line) -> str:
         """What the method calls the line's item, else its label."""
         return self._items.get((line.row, line.item), line.item) or line.label
@@ -266,10 +307,19 @@ def leaf_name(leaf: str, lang: Language) -> str:
     return " · ".join(node.zh if lang == "zh" else node.en for node in shown)
 
 
-def _reason(reason: str, lang: Language) -> str:
-    """A reason in words; one that the catalogue does not know is shown as it is."""
+def _state(version: Version, lang: Language) -> str:
+    """How the version stands; of a lock that took exceptions or a part, that too."""
+    state = _say(lang, f"state.{version.state}")
+    if version.closure in ("", "complete"):
+        return state
+    return f"{state}，{messages.text(f'account.closure.{version.closure}', lang)}"
+
+
+def _reason(reason: str, lang: Language, concerned: Sequence[str] = ()) -> str:
+    """A reason in words with what it concerns; one that the catalogue does not know is shown as it is."""
     known = messages.catalogue().get(reason)
-    return known[lang] if known else reason
+    said = known[lang] if known and "{" not in known[lang] else reason
+    return f"{said}{'：' if lang == 'zh' else ': '}{'、'.join(concerned)}" if concerned else said
 
 
 def _sum(values: Iterator[Decimal]) -> Decimal:

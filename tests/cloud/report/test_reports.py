@@ -7,6 +7,7 @@ from decimal import Decimal
 from functools import partial
 
 import docx
+import msgspec
 import openpyxl
 import pypdf
 import pytest
@@ -17,8 +18,8 @@ from cloud.accounting.inventory import Inventory, Version
 from cloud.accounting.statement import Coverage, Span
 from cloud.accounting.subject import Denominator, Subject
 from cloud.accounting.units import quantity
-from cloud.report import document, enterprise, excel, pdf, supplementary, word
-from cloud.report.document import Cell, Document, Table, amount, exact, text
+from cloud.report import document, enterprise, excel, pdf, quality_plan, supplementary, word
+from cloud.report.document import Cell, Document, Paragraph, Table, amount, exact, text
 from protocols.errors import ReportError
 
 JUNE = (date(2025, 6, 1), date(2025, 7, 1))
@@ -132,6 +133,38 @@ def test_the_supplementary_table_adds_up_whatever_is_labelled(version: Version, 
 def test_what_is_not_locked_says_so_on_every_page(report: Document) -> None:
     words = [page.extract_text() for page in pypdf.PdfReader(io.BytesIO(pdf.render(report))).pages]
     assert all(("暂估" if report.language == "zh" else "PROVISIONAL") in page for page in words)
+
+
+def test_a_lock_with_exceptions_says_which_and_is_no_provisional_figure(version: Version) -> None:
+    exceptions = ("factor.draft: ndrc-24-2015:EF_heat", "factor.draft: ndrc-24-2015:rho_CH4", "factor.earlier-year")
+    locked = msgspec.structs.replace(
+        version, state="locked", closure="exceptions", locked_by=("王", "李"), exceptions=exceptions
+    )
+    made = enterprise.compose(locked, method.get("ndrc-24-2015"), {}, "zh", ADDRESS)
+    assert not made.draft and ("锁定人", "王、李") in made.cover
+    assert ("版本", f"{version.reference}（已锁定，有例外）") in made.cover
+    said = [part.text for part in made.parts if isinstance(part, Paragraph)]
+    assert "锁定时的例外：因子未与公告原文核对（草稿）：ndrc-24-2015:EF_heat、ndrc-24-2015:rho_CH4" in said
+    assert not any("暂估" in one for one in said)
+
+
+def test_every_symbol_is_told_with_its_name_and_its_row(version: Version) -> None:
+    made = enterprise.compose(version, method.get("ndrc-24-2015"), {}, "zh", ADDRESS)
+    activity, factors_ = (table for table in made.tables() if table.caption[:3] in ("附表2", "附表3"))
+    assert [row[0].text for row in activity.rows][:1] == ["24-01 化石燃料燃烧"]
+    assert "FC 燃料消耗量" in {row[2].text for row in activity.rows}
+    assert "NCV 低位发热量" in {row[2].text for row in factors_.rows}
+
+
+def test_the_plan_names_every_parameter_of_an_enterprise_without_a_gateway(version: Version) -> None:
+    used = method.get("ndrc-24-2015")
+    made = quality_plan.compose(SUBJECT(), (), used, "zh", version.minted_at, lines=version.content.lines)
+    (table,) = made.tables()
+    told = {(row[0].text.partition(" ")[0], row[1].text.partition(" ")[0]): row[2].text for row in table.rows}
+    assert told["24-01", "FC"] == "申报；依据：=HYPERLINK(1)"
+    assert told["24-01", "NCV"] == "参数集：ndrc-24-2015-fuels:NCV.anthracite"
+    assert "cn.grid.national@2023" in told["24-08", "EF"]
+    assert {row for row, _ in told} == {line.row for line in version.content.lines}
 
 
 def test_the_annexes_add_up(version: Version) -> None:
