@@ -16,9 +16,12 @@ from cloud.accounting.line import Activity, Line
 from cloud.accounting.period import stamp
 from cloud.accounting.subject import ZONE, Subject
 from cloud.intervals import Interval, Register
-from cloud.rows import Gateway, IntervalRow
+from cloud.rows import Gateway
 from cloud.store import Store
 from protocols.errors import AccountError, FactorError, MethodError, TanmeterError, UnknownNameError
+
+MOST = 1_000_000
+"""Intervals counted at most: those of a point in 28 years."""
 
 Outcome = Literal["held", "later", "failed"]
 
@@ -101,13 +104,12 @@ def _activity(store: Store, subject: Subject, version: Version, line: Line, one:
     if place is None:
         return _document(store, name, one)
     try:
-        rows, own = rests_on(store, subject, line, one, place)
+        own = rests_on(store, subject, line, one, place)
     except AccountError as error:
         return Check(name, "failed", str(error))
     if digest(own) == one.sha256:
         return Check(name, "held", f"{len(own)}")
-    late = sum(row.ingest_seq > version.as_of for row in rows)
-    if late:
+    if late := _late(store, version, place):
         return Check(name, "later", f"{late} intervals have come or changed since")
     return Check(name, "failed", f"found {digest(own)}, expected {one.sha256}")
 
@@ -123,22 +125,29 @@ def _document(store: Store, name: str, one: Activity) -> Check:
     return Check(name, "held", one.sha256[:16])
 
 
-def rests_on(
-    store: Store, subject: Subject, line: Line, one: Activity, place: Place
-) -> tuple[list[IntervalRow], list[Interval]]:
-    """The rows that a metered activity names, and the intervals as they count; AccountError for a meter that is none.
+def rests_on(store: Store, subject: Subject, line: Line, one: Activity, place: Place) -> list[Interval]:
+    """The intervals that a metered activity names, as they count; AccountError for a meter that is none.
 
     A meter that no gateway held has none.
     """
     if not place.gateway:
-        return [], []
+        return []
     gateway = store.gateway(bytes.fromhex(place.gateway))
     named = (line.row, line.item, one.symbol, place.device, place.point)
     for meter in subject.meter:
         if gateway is not None and named == (meter.row, meter.item, meter.symbol, meter.device, meter.point):
-            rows = store.series(gateway.id, place.device, place.point, place.start, place.end)
-            return rows, metering.normal(store, gateway, meter, [row.interval for row in rows])
+            own = store.series(gateway.id, place.device, place.point, place.start, place.end)
+            return metering.normal(store, gateway, meter, own)
     raise AccountError(f"{one.reference}: found no such meter in the subject file or the store, expected it")
+
+
+def _late(store: Store, version: Version, place: Place) -> int:
+    """How many intervals of these have come or changed since the account was drawn up."""
+    gateway, device, point = bytes.fromhex(place.gateway), place.device, place.point
+    found = store.intervals(
+        version.as_of, MOST, gateway=gateway, device=device, point=point, start=place.start, end=place.end
+    )
+    return len(found)
 
 
 def _redrawn(store: Store, library: Library, version: Version, now: int) -> Check:
@@ -155,8 +164,7 @@ def _redrawn(store: Store, library: Library, version: Version, now: int) -> Chec
 
 def _increments(store: Store, activity: Activity, place: Place) -> dict[str, Any]:
     gateway = store.gateway(bytes.fromhex(place.gateway)) if place.gateway else None
-    rows = [] if gateway is None else store.series(gateway.id, place.device, place.point, place.start, place.end)
-    own = [row.interval for row in rows]
+    own = [] if gateway is None else store.series(gateway.id, place.device, place.point, place.start, place.end)
     return {
         "name": activity.symbol,
         "gateway": place.gateway,

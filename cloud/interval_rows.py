@@ -1,11 +1,12 @@
 """An interval as a row, and back: of ``closed_intervals``, or of the view that shows the open ones beside them."""
 
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any
 
-from cloud.intervals import Interval, Register
+from cloud.intervals import ZERO, Interval, Register
 from cloud.rows import IntervalRow
 
 KEY = ("gateway", "device", "point", "start")
@@ -18,6 +19,8 @@ COLUMNS = (
     *("state", "ignored", "since", "kind", "covered_ms", "integral", "ingest_seq"),
 )
 SELECT = f"SELECT {', '.join(COLUMNS)} FROM intervals"
+SELECT_SERIES = f"SELECT {', '.join(COLUMNS[3:-1])} FROM closed_intervals"
+"""For the closed intervals of one counter or rate, without what is the same in all of them."""
 SELECT_CLOSED = f"SELECT {', '.join(COLUMNS)} FROM closed_intervals"
 SELECT_OPEN = (
     "SELECT o.gateway, "
@@ -79,40 +82,39 @@ def read(db: sqlite3.Connection, asked: Mapping[str, bytes | int | str], limit: 
 
 def row(columns: tuple[Any, ...]) -> IntervalRow:
     """The row that was read, in the order of COLUMNS."""
-    gateway, device, point, start, end, unit, meter, closed = columns[:8]
-    rolled, multiplier, consumption, readings, expected, quality, position, period_ms = columns[16:24]
-    state, ignored, since, kind, covered_ms, integral, ingest_seq = columns[24:]
-    interval = Interval(
-        device,
-        point,
-        unit,
-        meter,
-        start,
-        end,
-        bool(closed),
-        _register(columns[8:12]),
-        _register(columns[12:16]),
-        Decimal(rolled),
-        Decimal(multiplier),
-        None if consumption is None else Decimal(consumption),
-        readings,
-        expected,
-        quality,
-        position,
-        period_ms,
-        state,
-        ignored,
-        since,
-        kind,
-        covered_ms,
-        Decimal(integral),
-    )
-    return IntervalRow(gateway, ingest_seq, interval)
+    [interval] = series(columns[1], columns[2], [columns[3:-1]])
+    return IntervalRow(columns[0], columns[-1], interval)
 
 
-def _register(columns: tuple[Any, ...]) -> Register:
-    value, at, epoch, seq = columns
-    return Register(Decimal(value), at, epoch, seq)
+def series(device: str, point: str, rows: Iterable[tuple[Any, ...]]) -> Iterator[Interval]:
+    """The intervals in rows of SELECT_SERIES. Where one begins with the register that the one before ends with, they
+    share it.
+    """
+    held = Register(ZERO, 0, 0, 0)
+    known = ""
+    # fmt: off
+    for (
+        start, end, unit, meter, closed,
+        start_value, start_at, start_epoch, start_seq, end_value, end_at, end_epoch, end_seq,
+        rolled, multiplier, consumption, readings, expected, quality, position, period_ms,
+        state, ignored, since, kind, covered_ms, integral,
+    ) in rows:
+        if (start_value, start_at, start_epoch, start_seq) == (known, held.at, held.epoch, held.seq):
+            first = held
+        else:
+            first = Register(Decimal(start_value), start_at, start_epoch, start_seq)
+        held, known = Register(Decimal(end_value), end_at, end_epoch, end_seq), end_value
+        yield Interval(
+            device, point, unit, meter, start, end, bool(closed), first, held,
+            _number(rolled), _number(multiplier), None if consumption is None else Decimal(consumption),
+            readings, expected, quality, position, period_ms, state, ignored, since, kind, covered_ms,
+            _number(integral),
+        )
+    # fmt: on
+
+
+_number = lru_cache(maxsize=1024)(Decimal)
+"""What is the same in most rows."""
 
 
 def _text(value: Decimal) -> str:

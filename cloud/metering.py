@@ -136,7 +136,7 @@ def _mains(subject: Subject) -> Iterator[Meter]:
 
 
 def _series(store: Store, gateway: Gateway, meter: Meter | Monitor, start: int, end: int) -> list[Interval]:
-    return [row.interval for row in store.series(gateway.id, meter.device, meter.point, start, end)]
+    return store.series(gateway.id, meter.device, meter.point, start, end)
 
 
 def _newest(store: Store, gateway: Gateway, meter: Meter, period: Period, now: int) -> int:

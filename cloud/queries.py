@@ -6,7 +6,7 @@ from typing import Any
 
 from cloud import dated_rows, interval_rows, memory_rows, open_rows, receipts
 from cloud.enrolments import Enrolments
-from cloud.intervals import INTERVAL_MS
+from cloud.intervals import INTERVAL_MS, Interval
 from cloud.rows import Block, Counts, EventRow, Incident, IntervalRow, Latest, Power, Quarantined, Sum
 from drivers.installation import Installation
 from drivers.quantity import EXACT
@@ -153,15 +153,23 @@ class Queries(Enrolments):
         with self.reading() as db:
             return memory_rows.setting_places(db, gateway, before)
 
-    def series(self, gateway: bytes, device: str, point: str, start: int, end: int) -> list[IntervalRow]:
+    def series(self, gateway: bytes, device: str, point: str, start: int, end: int) -> list[Interval]:
         """The intervals of one counter that overlap [start, end), by start."""
+        asked: dict[str, bytes | int | str] = {
+            "device = ?": device,
+            "point = ?": point,
+            "start < ?": end,
+            "start > ?": start - INTERVAL_MS,
+            "end > ?": start,
+        }
         with self.reading() as db:
             rows = db.execute(
-                f"{interval_rows.SELECT} WHERE gateway = ? AND device = ? AND point = ?"
-                " AND start < ? AND start > ? AND end > ? ORDER BY start",
-                (gateway, device, point, end, start - INTERVAL_MS, start),
+                f"{interval_rows.SELECT_SERIES} WHERE gateway = ? AND {' AND '.join(asked)} ORDER BY start",
+                (gateway, *asked.values()),
             )
-            return [interval_rows.row(row) for row in rows]
+            closed = list(interval_rows.series(device, point, rows))
+            opened = [row.interval for row in open_rows.read(db, {"o.gateway = ?": gateway} | asked, -1)]
+        return sorted(closed + opened, key=lambda one: one.start) if opened else closed
 
     def sums(self, gateway: bytes, points: Iterable[tuple[str, str]], start: int, end: int) -> list[Sum]:
         """What these counters and rates (device, point) came to over the intervals that begin in [start, end)."""

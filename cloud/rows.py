@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from decimal import Decimal
 
+import msgspec
+
 from cloud.intervals import Interval
 from drivers.profile import Kind
 from drivers.reading import Quality
@@ -85,8 +87,7 @@ class Block:
     size: int
 
 
-@dataclass(frozen=True, slots=True)
-class IntervalRow:
+class IntervalRow(msgspec.Struct, frozen=True, gc=False):
     """An interval as it stands; ``ingest_seq`` rises every time the row changes."""
 
     gateway: bytes

@@ -207,8 +207,8 @@ def energy(store: Store, gateway: Gateway, period: Period) -> list[Interval]:
         for entry in store.configurations(gateway.id)
         for device in installation(store, gateway.id, entry.number).site.device
     }
-    rows = (store.series(gateway.id, device, ENERGY, period.start, period.end) for device in sorted(devices))
-    return [row.interval for series in rows for row in series]
+    found = (store.series(gateway.id, device, ENERGY, period.start, period.end) for device in sorted(devices))
+    return [one for series in found for one in series]
 
 
 def configured(store: Store, gateway: Gateway, period: Period) -> Configured:

@@ -4,7 +4,7 @@ Fields are parted by tabs. A Decimal stands in its normal form (``1.2E+2``), so 
 """
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from decimal import Decimal, InvalidOperation
 
 from cloud.intervals import Interval, Register
@@ -17,8 +17,8 @@ FIELDS = 24
 def digest(intervals: Iterable[Interval]) -> str:
     """SHA-256 (hex) over the intervals in their order."""
     hasher = hashlib.sha256()
-    for one in intervals:
-        hasher.update(line(one).encode())
+    for one in lines(intervals):
+        hasher.update(one.encode())
     return hasher.hexdigest()
 
 
@@ -27,23 +27,30 @@ def known_until(one: Interval) -> int:
     return one.end if one.closed else min(one.end, max(one.start, one.position))
 
 
-def line(one: Interval) -> str:
-    """One interval, with its newline."""
-    first, last, normal = one.register_start, one.register_end, EXACT.normalize
-    amount = "-" if one.consumption is None else normal(one.consumption)
-    return (
-        f"{one.device}\t{one.point}\t{one.unit}\t{one.meter}\t{one.start}\t{known_until(one)}\t{one.end}\t{one.kind}"
-        f"\t{normal(first.value)}\t{first.at}\t{first.epoch}\t{first.seq}"
-        f"\t{normal(last.value)}\t{last.at}\t{last.epoch}\t{last.seq}"
-        f"\t{normal(one.rolled)}\t{normal(one.multiplier)}\t{amount}\t{one.quality}\t{one.state}"
-        f"\t{one.since}\t{one.covered_ms}\t{one.readings}/{one.expected}\n"
-    )
+def lines(intervals: Iterable[Interval]) -> Iterator[str]:
+    """Each interval, with its newline. What is the same as in the one before it is not written out anew."""
+    normal, before, last = EXACT.normalize, None, ""
+    rolled, multiplier, ratio = None, None, ""
+    for one in intervals:
+        first = last if one.register_start == before else _written(one.register_start)
+        before = one.register_end
+        last = _written(before)
+        if one.rolled is not rolled or one.multiplier is not multiplier:
+            rolled, multiplier = one.rolled, one.multiplier
+            ratio = f"{normal(rolled)!s}\t{normal(multiplier)!s}"
+        amount = "-" if one.consumption is None else normal(one.consumption)
+        until = one.end if one.closed else known_until(one)
+        yield (
+            f"{one.device}\t{one.point}\t{one.unit}\t{one.meter}\t{one.start}\t{until}\t{one.end}\t{one.kind}"
+            f"\t{first}\t{last}\t{ratio}\t{amount!s}\t{one.quality}\t{one.state}"
+            f"\t{one.since}\t{one.covered_ms}\t{one.readings}/{one.expected}\n"
+        )
 
 
 def read(text: str) -> list[Interval]:
     """The intervals in a text, each as far as an account needs it; ActivityError for any other text."""
     found = [_read(row) for row in text.splitlines()]
-    if "".join(map(line, found)) != text:
+    if "".join(lines(found)) != text:
         raise ActivityError("intervals: found another way to write them, expected the canonical lines")
     return found
 
@@ -70,6 +77,10 @@ def _read(row: str) -> Interval:
         )
     except (ValueError, InvalidOperation) as error:
         raise ActivityError(f"intervals: found {row!r}, expected a canonical line") from error
+
+
+def _written(one: Register) -> str:
+    return f"{EXACT.normalize(one.value)!s}\t{one.at}\t{one.epoch}\t{one.seq}"
 
 
 def _register(fields: list[str]) -> Register:

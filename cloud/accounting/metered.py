@@ -17,7 +17,7 @@ figure. Where no ceiling is known, a gap stays open, and the account says that i
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from decimal import ROUND_CEILING, Decimal
+from decimal import ROUND_CEILING, Decimal, localcontext
 from itertools import pairwise
 from typing import Literal
 
@@ -105,17 +105,19 @@ def metered(
     own = sorted((one for one in intervals if one.start < end and one.end > start), key=lambda one: one.start)
     _check(name, own, start, end)
     until = min(end, through)
-    amounts = [_amount(name, one, ceiling) for one in own]
-    gaps = [_filled(*found, ceiling) for found in _holes(own, amounts, start, until, running=through < end)]
-    bridged = _sum(_bridge(before, after) or _ZERO for before, after in pairwise(own))
-    known = [amount for amount in amounts if amount is not None]
-    filled = [gap.amount for gap in gaps if gap.amount is not None]
-    total = _sum((*known, bridged, *filled)) if known or filled else None
-    loose = _sum(own_amount for own_amount in _edges(own, amounts, start, until))
+    with localcontext(EXACT):
+        amounts = [_amount(name, one, ceiling) for one in own]
+        gaps = [_filled(*found, ceiling) for found in _holes(own, amounts, start, until, running=through < end)]
+        bridged = _sum(_bridge(*apart) or _ZERO for apart in pairwise(own) if apart[1].start > apart[0].end)
+        known = [amount for amount in amounts if amount is not None]
+        filled = [gap.amount for gap in gaps if gap.amount is not None]
+        total = _sum((*known, bridged, *filled)) if known or filled else None
+        loose = _sum(_edges(own, amounts, start, until))
+        estimated = _share(_sum((*filled, loose)), total)
     return Metered(
         amount=None if total is None else plain(total),
         unit=own[0].unit if own else "",
-        estimated=_share(EXACT.add(_sum(filled), loose), total),
+        estimated=estimated,
         edge=bool(loose),
         gaps=tuple(gaps),
         events=tuple(_events(own)),
@@ -135,12 +137,15 @@ def _check(name: str, own: Sequence[Interval], start: int, end: int) -> None:
     for before, after in pairwise(own):
         if after.start < before.end:
             raise ActivityError(f"{name}: found two intervals over {after.start}, expected each instant once")
-        if (after.unit, after.kind) != (before.unit, before.kind):
+        if after.unit != before.unit or after.kind != before.kind:
             raise ActivityError(f"{name}: found {before.unit} and then {after.unit}, expected one unit: cut it there")
 
 
 def _amount(name: str, one: Interval, ceiling: Decimal | None) -> Decimal | None:
-    """An interval's own amount; None when it has none. ActivityError when its registers say otherwise."""
+    """An interval's own amount, to be reckoned in EXACT; None when it has none.
+
+    ActivityError when its registers say otherwise.
+    """
     if one.kind == "rate":
         if one.consumption is None:
             return None
@@ -152,13 +157,13 @@ def _amount(name: str, one: Interval, ceiling: Decimal | None) -> Decimal | None
         return one.consumption
     if one.consumption is None or one.quality == "suspect":
         return None
-    moved = EXACT.add(EXACT.subtract(one.register_end.value, one.register_start.value), one.rolled)
-    if EXACT.multiply(moved, one.multiplier) != one.consumption:
+    moved = one.register_end.value - one.register_start.value + one.rolled
+    if moved * one.multiplier != one.consumption:
         raise ActivityError(
             f"{name}: found {one.consumption} {one.unit} at {one.start}, expected what its registers give: {moved} x"
             f" {one.multiplier}"
         )
-    return one.consumption if one.consumption >= 0 else None
+    return one.consumption if one.consumption >= _ZERO else None
 
 
 def _holes(
@@ -174,8 +179,7 @@ def _holes(
         if one.start > at and (before is None or _bridge(before, one) is None):
             yield at, one.start, one.start - at
         at = known_until(one)
-        missing = _missing(one, amount, at)
-        if missing:
+        if (amount is None or one.kind == "rate") and (missing := _missing(one, amount, at)):
             yield one.start, at, missing
         before = one
     if until - at > (INTERVAL_MS if running else 0):
@@ -183,10 +187,9 @@ def _holes(
 
 
 def _missing(one: Interval, amount: Decimal | None, until: int) -> int:
+    """How much of an interval (ms) no amount stands for; of a rate what no sample covered."""
     whole = until - one.start
-    if amount is None:
-        return whole
-    return max(0, whole - one.covered_ms) if one.kind == "rate" else 0
+    return whole if amount is None else max(0, whole - one.covered_ms)
 
 
 def _bridge(before: Interval, after: Interval) -> Decimal | None:
@@ -213,9 +216,9 @@ def _most(ceiling: Decimal, time_ms: int) -> Decimal:
 
 def _edges(own: Sequence[Interval], amounts: Sequence[Decimal | None], start: int, until: int) -> Iterator[Decimal]:
     """Amounts of the intervals that hang on an interpolated register at the edge of the stretch."""
-    pairs = list(zip(own, amounts, strict=True))
-    front = list(_run(pairs)) if own and own[0].start == start else []
-    back = list(_run(reversed(pairs))) if own and known_until(own[-1]) >= until else []
+    front = list(_run(zip(own, amounts, strict=True))) if own and own[0].start == start else []
+    pairs = zip(reversed(own), reversed(amounts), strict=True)
+    back = list(_run(pairs)) if own and known_until(own[-1]) >= until else []
     yield from front
     if len(front) < len(own):
         yield from back
@@ -230,7 +233,7 @@ def _run(pairs: Iterable[tuple[Interval, Decimal | None]]) -> Iterator[Decimal]:
 
 def _events(own: Iterable[Interval]) -> Iterator[Event]:
     for one in own:
-        if one.kind == "counter" and one.consumption is not None and one.consumption < 0:
+        if one.kind == "counter" and one.consumption is not None and one.consumption < _ZERO:
             yield Event(one.start, one.end, "DATA_ERROR", one.state)
         elif one.state in CAUSES:
             yield Event(one.start, one.end, CAUSES[one.state], one.state)
@@ -244,7 +247,5 @@ def _share(part: Decimal, whole: Decimal | None) -> Decimal:
 
 
 def _sum(values: Iterable[Decimal]) -> Decimal:
-    add, total = EXACT.add, _ZERO
-    for value in values:
-        total = add(total, value)
-    return total
+    """Of any number of them, to be reckoned in EXACT."""
+    return sum(values, _ZERO)

@@ -91,13 +91,13 @@ def _intervals(store: Store, version: Version) -> dict[str, bytes]:
         for one in line.activities:
             place = feeds.place(one.reference)
             if place is not None:
-                _, own = account_proof.rests_on(store, subject, line, one, place)
+                own = account_proof.rests_on(store, subject, line, one, place)
                 if interval_text.digest(own) != one.sha256:
                     raise AccountError(
                         f"account {version.reference}: found the intervals of {line.id} changed since, expected them as"
                         " they were: close it again, and pack the newer version"
                     )
-                found[f"{INTERVALS}{one.sha256}.txt"] = "".join(map(interval_text.line, own)).encode()
+                found[f"{INTERVALS}{one.sha256}.txt"] = "".join(interval_text.lines(own)).encode()
     return found
 
 

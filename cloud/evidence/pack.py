@@ -116,12 +116,12 @@ def _places(store: Store, gateway: Gateway, wanted: Statement) -> Iterator[Place
         for run in meter.runs:
             yield run.opening.epoch, run.opening.seq
             yield run.closing.epoch, run.closing.seq
-        for row in (
+        for one in (
             *store.series(gateway.id, meter.device, ENERGY, start - 1, start),
             *store.series(gateway.id, meter.device, ENERGY, end, end + 1),
         ):
-            yield row.interval.register_start.epoch, row.interval.register_start.seq
-            yield row.interval.register_end.epoch, row.interval.register_end.seq
+            yield one.register_start.epoch, one.register_start.seq
+            yield one.register_end.epoch, one.register_end.seq
     before = store.block_before(gateway.id, start, wanted.as_of)
     if before is not None:
         yield before.epoch, before.seq
@@ -132,8 +132,8 @@ def _places(store: Store, gateway: Gateway, wanted: Statement) -> Iterator[Place
 def _setting_places(store: Store, gateway: Gateway, wanted: Statement, first: Place) -> list[Place]:
     start, end = instant(wanted.content.period.start), instant(wanted.content.period.end)
     devices = {meter.device for meter in _meters(wanted) if meter.gateway == gateway.id.hex()}
-    rows = [row for device in devices for row in store.series(gateway.id, device, ENERGY, start - 1, end + 1)]
-    if not any(row.interval.state in BY_SETTING for row in rows):
+    own = [one for device in devices for one in store.series(gateway.id, device, ENERGY, start - 1, end + 1)]
+    if not any(one.state in BY_SETTING for one in own):
         return []
     return store.setting_places(gateway.id, first)
 

@@ -101,7 +101,7 @@ def rows(held: Collector, gateway: Gateway, device: str, point: str) -> Sequence
     """The intervals of a point over the last 24 hours, oldest first."""
     end = held.now() + 1
     found = held.store.series(gateway.id, device, point, end - SPAN_MS, end)
-    return [Row(each.interval, _block(gateway, each.interval)) for each in found]
+    return [Row(each, _block(gateway, each)) for each in found]
 
 
 def csv_lines(held: Collector, gateway: Gateway, device: str, point: str) -> tuple[list[str], list[list[object]]]:

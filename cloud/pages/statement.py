@@ -319,8 +319,8 @@ def _intervals(held: Collector, entry: Statement) -> Iterator[tuple[bytes, Inter
     start, end = periods.instant(period.start), periods.instant(period.end)
     for meter in {(meter.gateway, meter.device): meter for meter in _purchased(entry)}.values():
         identity = bytes.fromhex(meter.gateway)
-        for row in held.store.series(identity, meter.device, ENERGY, start, end):
-            yield identity, row.interval
+        for one in held.store.series(identity, meter.device, ENERGY, start, end):
+            yield identity, one
 
 
 def _late(

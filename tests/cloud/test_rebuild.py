@@ -160,9 +160,9 @@ def test_a_gateway_that_has_pruned_says_where_its_chain_begins(lost: Any, rig: A
         deliver(again, frames[40:])
         kinds = [row.kind for row in again.store.incidents()]
         assert sorted(kinds) == ["readmitted", "start"]
-        held = {row.interval.start: row for row in again.store.series(rig.id, "M-01", "energy_import", 0, again.now)}
+        held = {row.start: row for row in again.store.series(rig.id, "M-01", "energy_import", 0, again.now)}
         for row in house.store.series(rig.id, "M-01", "energy_import", 0, again.now)[43:]:
-            assert held[row.interval.start].interval == row.interval
+            assert held[row.start] == row
     finally:
         again.close()
 

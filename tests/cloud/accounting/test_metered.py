@@ -1,6 +1,6 @@
 """Metered activity: anchors, steps back, gaps that never make a figure smaller, and volumes at 0 ℃."""
 
-from decimal import Decimal
+from decimal import Decimal, localcontext
 
 import pytest
 from hypothesis import given, settings
@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from cloud.accounting.conditions import Conditions, by_factor, kelvin, kilopascals, normalised
-from cloud.accounting.interval_text import digest, line, read
+from cloud.accounting.interval_text import digest, lines, read
 from cloud.accounting.metered import Metered, metered
 from cloud.intervals import HOUR_MS, INTERVAL_MS, Interval, Register
 from protocols.errors import ActivityError
@@ -190,6 +190,31 @@ def test_every_interval_that_went_in_is_under_the_digest() -> None:
     assert digest([replace(own[0], quality="estimated"), own[1]]) != digest(own)
 
 
+def test_the_canonical_lines_stay_byte_for_byte_whatever_is_the_same_in_two_of_them() -> None:
+    own = counter(["1.50", "2", "0", "3"], multiplier="80")
+    own[1] = replace(own[1], closed=False, position=own[1].start + 60_000, state="ratio", since=5)
+    before = replace(own[2].register_start, value=Decimal("1.0035E+3"), seq=9)
+    own[2] = replace(own[2], register_start=before, multiplier=Decimal("8E+1"), rolled=Decimal("0.00"))
+    own[3] = replace(own[3], consumption=None, quality="suspect")
+    head = "M-01|energy_import|kWh|meter/1"
+    assert [one.replace("\t", "|").strip() for one in lines(own)] == [
+        f"{head}|0|900000|900000|counter|1E+3|0|0|0|1001.5|900000|0|1|0|8E+1|1.2E+2|measured|ok|0|0|15/15",
+        f"{head}|900000|960000|1800000|counter|1001.5|900000|0|1|1003.5|1800000|0|2|0|8E+1|1.6E+2|measured|ratio|5|0|15/15",
+        f"{head}|1800000|2700000|2700000|counter|1003.5|1800000|0|9|1003.5|2700000|0|3|0|8E+1|0|measured|ok|0|0|15/15",
+        f"{head}|2700000|3600000|3600000|counter|1003.5|2700000|0|3|1006.5|3600000|0|4|0|8E+1|-|suspect|ok|0|0|15/15",
+    ]
+    assert digest(own) == "7d6ae83b988ed5b819860aaf090f3a5113211ef69c092d80940d809ecfa863aa"
+
+
+def test_an_amount_is_exact_whatever_the_decimal_context_around_it() -> None:
+    own = counter(["0.000000001", "5", "123456789.5"], first="98765432109876.25", multiplier="80")
+    own[1] = replace(own[1], quality="suspect", consumption=None)
+    with localcontext(prec=3):
+        found = of(own, ceiling=Decimal("1234567.123456"))
+    assert found == of(own, ceiling=Decimal("1234567.123456"))
+    assert found.amount == Decimal("123456789.500000001") * 80 + Decimal("308641.780864")
+
+
 def test_a_volume_is_brought_to_normal_by_pressure_and_temperature_of_its_own_meter() -> None:
     gas = counter(["100", "100"], unit="m3")
     known = {0: Conditions(kilopascals(Decimal("0.20265"), "MPa"), kelvin(Decimal(0), "℃"))}
@@ -226,7 +251,7 @@ def test_temperatures_and_pressures_have_their_units() -> None:
 def test_intervals_can_be_read_again_from_what_their_digest_is_over() -> None:
     own = counter(["1.50", "2"], multiplier="80")
     own[1] = replace(own[1], closed=False, position=own[1].start + 60_000, state="ratio", since=5)
-    text = "".join(map(line, own))
+    text = "".join(lines(own))
     assert digest(read(text)) == digest(own)
     assert metered("M-01", read(text), 0, DAY_MS, through=own[1].position) == metered(
         "M-01", own, 0, DAY_MS, through=own[1].position

@@ -116,7 +116,7 @@ def test_a_volume_becomes_normal_where_it_was_measured_and_the_ceiling_where_it_
     gateway, _ = held(store, gas)
     rows = store.series(gateway.id, "G-01", "volume", 0, gas.utc)
     unknown = gas.utc - 5 * QUARTER
-    known = sum(row.interval.consumption for row in rows if row.interval.start != unknown)
+    known = sum(row.consumption for row in rows if row.start != unknown)
     normal = known * 400 * Decimal("273.15") / (Decimal("101.325") * Decimal("300.45"))
     (line,) = content.lines
     amount = line.activities[0]
@@ -130,7 +130,7 @@ def test_a_volume_becomes_normal_where_it_was_measured_and_the_ceiling_where_it_
 def test_a_declared_factor_works_as_well(store: Store, gas: Any) -> None:
     content = drawn(store, gas, 'normal = { value = "3.6 Nm3/m3", document = "contract" }')
     rows = store.series(gas.id, "G-01", "volume", 0, gas.utc)
-    moved = sum(row.interval.consumption for row in rows)
+    moved = sum(row.consumption for row in rows)
     assert content.lines[0].activities[0].value == moved * Decimal("3.6")
     assert content.reasons[0] == "account.open"
 

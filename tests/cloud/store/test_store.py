@@ -92,15 +92,14 @@ def test_any_split_into_batches_and_any_restart_holds_the_same(
 def test_intervals_name_the_blocks_that_hold_their_registers(box: Any, store: Store) -> None:
     box.enrol(store)
     store.append(eventful(box), LATER)
-    for row in store.series(box.id, "M-01", "energy_import", 0, LATER):
-        it = row.interval
+    for it in store.series(box.id, "M-01", "energy_import", 0, LATER):
         for register in (it.register_start, it.register_end):
             block = store.block_row(box.id, register.epoch, register.seq)
             assert block is not None
             assert block.utc_start <= register.at < block.utc_end
     rows = store.series(box.id, "M-01", "energy_import", 0, LATER)
-    assert {row.interval.quality for row in rows} == {"measured", "estimated"}
-    energy = sum((row.interval.consumption or Decimal(0) for row in rows), Decimal(0))
+    assert {row.quality for row in rows} == {"measured", "estimated"}
+    energy = sum((row.consumption or Decimal(0) for row in rows), Decimal(0))
     assert energy == Decimal(box.energy - 1 - 100_000) / 100 * 80
 
 
@@ -182,7 +181,7 @@ def test_a_failed_commit_is_forgotten_in_memory_too(box: Any, store: Store, monk
     assert store.counts().blocks == 1
     assert {verdict.answer for verdict in store.append(frames, LATER)[0]} == {Answer.STORED}
     rows = store.series(box.id, "M-01", "energy_import", 0, LATER)
-    assert sum(row.interval.readings for row in rows) == 21 * 6
+    assert sum(row.readings for row in rows) == 21 * 6
 
 
 KILLED = """
@@ -226,7 +225,7 @@ def test_killed_at_any_instant_what_was_receipted_is_there(tmp_path: Path, box: 
         rest = store.append(frames[gateway.next_seq - 1 : gateway.next_seq + 2], LATER)[0]
         assert [verdict.answer for verdict in rest] == [Answer.HELD, Answer.STORED, Answer.STORED]
         rows = store.series(box.id, "M-01", "energy_import", 0, LATER)
-        assert sum(row.interval.readings for row in rows) == 6 * (gateway.next_seq + 2)
+        assert sum(row.readings for row in rows) == 6 * (gateway.next_seq + 2)
 
 
 def test_gateways_deliver_at_once_while_others_read(store: Store, make_box: Callable[..., Any]) -> None:
@@ -254,7 +253,7 @@ def test_another_process_may_move_the_chain(tmp_path: Path, box: Any) -> None:
             store = one if index % 3 else other
             assert store.append([box.block()], LATER)[0][0].answer == Answer.STORED
         rows = one.series(box.id, "M-01", "energy_import", 0, LATER)
-        assert sum(row.interval.readings for row in rows) == 240
+        assert sum(row.readings for row in rows) == 240
 
 
 def test_batches_of_several_gateways_share_a_commit(store: Store, make_box: Callable[..., Any]) -> None:
