@@ -20,11 +20,14 @@ from drivers.installation import Installation
 from drivers.profile import Point
 from drivers.site import multiplier
 from protocols.record.block import Header
+from protocols.record.stacks import Form
 
 POWER = "power"
 """What every profile calls the total active power."""
 MOST_READINGS = 200_000
 """Readings that wait at most: tens of bytes each."""
+FORMS = 16
+"""Of a device, whose lanes are remembered."""
 KILOWATTS = {"W": 0.001, "kW": 1.0, "MW": 1000.0}
 
 
@@ -90,6 +93,8 @@ class Run:
         self.places += [(header.epoch, header.seq) for header in headers for _ in range(count)]
 
 
+Lanes = tuple[Lane, Lane]
+"""What of a track is counted, and its power."""
 Said = tuple[Header, Replayed]
 """A device in a block."""
 
@@ -99,10 +104,11 @@ class Desk:
 
     def __init__(self, seat: Seat) -> None:
         self.device, self._points = seat.device, seat.points
-        self._lanes: dict[tuple[bytes, int], tuple[Lane, Lane]] = {}
+        self._lanes: dict[tuple[bytes, int], Lanes] = {}
+        self._forms: dict[Form, Sequence[Lanes] | None] = {}
         self._multipliers: dict[int, float] = {}
 
-    def lanes(self, request: bytes, table: Table) -> tuple[Lane, Lane]:
+    def lanes(self, request: bytes, table: Table) -> Lanes:
         """What of a track that answers this request is counted, and its power."""
         if not table.layout.fixed:
             return self._lanes_of(table)
@@ -112,8 +118,22 @@ class Desk:
             lanes = self._lanes[key] = self._lanes_of(table)
         return lanes
 
-    def _lanes_of(self, table: Table) -> tuple[Lane, Lane]:
+    def _lanes_of(self, table: Table) -> Lanes:
         return Lane(table, lambda point: point.id in self._points), Lane(table, _is_power)
+
+    def lanes_of(self, row: Row) -> Sequence[Lanes] | None:
+        """The lanes of each of its tracks; None unless nothing is booked of it but the valid numbers of counters, each
+        in one track, and of its power.
+        """
+        form = row.strip.form
+        if form not in self._forms:
+            lanes = [self._lanes_of(table) for table in row.tables]
+            points = [point for counted, _ in lanes for point in counted.points]
+            plain = all(counted.even and counted.plain and power.plain for counted, power in lanes)
+            if len(self._forms) >= FORMS:
+                self._forms.clear()
+            self._forms[form] = lanes if plain and len(points) == len(set(points)) else None
+        return self._forms[form]
 
     def even(self, replayed: Replayed) -> bool:
         """Whether nothing is booked of a chunk but plain readings of counters."""
@@ -217,16 +237,29 @@ class Book:
         """What a device said in blocks that follow one another. Where nothing is booked of them but its counters, each
         from one kind of track, they are entered together, to the same rows as one by one.
         """
-        if (runs := desk.runs(parts)) is not None and _rise([run.times for run in runs]):
+        header, first = parts[0]
+        if len(parts) == 1 and isinstance(first, Row) and (lanes := desk.lanes_of(first)) is not None:
+            self._enter_row(desk, header, first, lanes)
+        elif (runs := desk.runs(parts)) is not None and _rise([run.times for run in runs]):
             self._follow(desk, number, runs)
         elif len(parts) == 1:
-            self._count(desk, *parts[0])
+            self._count(desk, header, first)
         else:
             stretches = [list(group) for _, group in groupby(parts, key=lambda said: desk.even(said[1]))]
             if len(stretches) == 1:
                 stretches = [[part] for part in parts]
             for stretch in stretches:
                 self._device(desk, number, stretch)
+
+    def _enter_row(self, desk: Desk, header: Header, row: Row, lanes: Sequence[Lanes]) -> None:
+        """The same of a row by itself, whose times rise and which has no tables yet."""
+        place, start = (header.epoch, header.seq), header.utc[0]
+        for (counted, power), listed, stretch in zip(lanes, row.strip.listed, row.strip.stretches, strict=True):
+            times = [start + at for at in listed[row.index]]
+            whole, first = stretch.whole, stretch.first + row.index * len(times)
+            self._running.follow(row.device, counted.readings(whole, first, times, [place] * len(times)))
+            for point, samples in power.readings(whole, first, times):
+                self._heap(desk, point, samples)
 
     def _count(self, desk: Desk, header: Header, replayed: Replayed) -> None:
         """Hand over what is counted in one block; heap the power."""

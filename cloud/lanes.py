@@ -21,6 +21,9 @@ FAR = 1 << 62
 """Two int64 nearer to zero than this have a difference that is one, too."""
 
 
+Reading = tuple[Point, Samples]
+
+
 class Group(NamedTuple):
     """Columns of one family: which of its own, and the index, the point and the scale of each.
 
@@ -32,19 +35,35 @@ class Group(NamedTuple):
     columns: list[tuple[int, Point, Decimal]]
     plain: bool
 
-    def numbers(self, table: Table) -> Matrix:
-        """Their numbers in the rows of a table, and which of them are valid; None: all."""
-        numbers, valid = table.whole[self.family]
-        rows = slice(table.first, table.first + len(table.times))
+    def numbers(self, whole: Sequence[Matrix], first: int, count: int) -> Matrix:
+        """Their numbers in so many rows of these matrices, and which of them are valid; None: all."""
+        numbers, valid = whole[self.family]
+        rows = slice(first, first + count)
         if valid is not None:
             valid = None if (own := valid[rows, self.spots]).all() else own
         return numbers[rows, self.spots], valid
+
+    def readings(
+        self, whole: Sequence[Matrix], first: int, times: list[int], places: Sequence[Place], dated: bool = False
+    ) -> list[Reading]:
+        """The valid numbers of each column, of plain ones, in the rows from ``first`` on."""
+        numbers, valid = self.numbers(whole, first, len(times))
+        named = zip(self.columns, numbers.T.tolist(), strict=True)
+        if valid is None:
+            return [(point, Samples(times, raws, scale, dated, places)) for (_, point, scale), raws in named]
+        found = []
+        for ((_, point, scale), raws), mask in zip(named, valid.T.tolist(), strict=True):
+            if any(mask):
+                kept = [list(compress(values, mask)) for values in (times, raws, places)]
+                found.append((point, Samples(kept[0], kept[1], scale, dated, kept[2])))
+        return found
 
 
 class Lane:
     """Which columns of a track are booked, gathered by the matrix they lie in.
 
-    ``even``: they are plain readings of counters, ``points``, so that several blocks can be booked at once.
+    ``even``: they are readings of counters, ``points``, so that several blocks can be booked at once. ``plain``: every
+    valid number is a reading.
     """
 
     def __init__(self, table: Table, wanted: Callable[[Point], bool]) -> None:
@@ -59,8 +78,15 @@ class Lane:
             spots = _spots([layout.places[index][1] for index in held])
             columns = [(index, layout.points[index], layout.scales[index]) for index in held]
             self._groups.append(Group(family, spots, columns, all(_is_plain(point) for _, point, _ in columns)))
+        self.plain = all(group.plain for group in self._groups)
 
-    def stretches(self, table: Table, times: list[int], places: Sequence[Place]) -> Iterator[tuple[Point, Samples]]:
+    def readings(
+        self, whole: Sequence[Matrix], first: int, times: list[int], places: Sequence[Place] = ()
+    ) -> list[Reading]:
+        """As ``samples``, for a plain lane, from a row of these matrices on."""
+        return [pair for group in self._groups for pair in group.readings(whole, first, times, places)]
+
+    def stretches(self, table: Table, times: list[int], places: Sequence[Place]) -> Iterator[Reading]:
         """As ``samples``, for an even lane and rising times; of many readings what each column did from one to the next
         is found out of all columns at once, and its numbers are looked at only where they are needed.
         """
@@ -68,7 +94,7 @@ class Lane:
             if len(times) < MANY or not group.plain:
                 yield from _samples(group, table, times, places)
                 continue
-            chosen, valid = group.numbers(table)
+            chosen, valid = group.numbers(table.whole, table.first, len(times))
             if valid is not None or not _exactly_stepped(chosen):
                 yield from _samples(group, table, times, places)
                 continue
@@ -80,7 +106,7 @@ class Lane:
                 raws = cast("Sequence[int | float]", chosen[:, at].data)
                 yield point, Samples(times, raws, scale, False, places, (least, most))
 
-    def samples(self, table: Table, times: list[int], places: Sequence[Place] = ()) -> list[tuple[Point, Samples]]:
+    def samples(self, table: Table, times: list[int], places: Sequence[Place] = ()) -> list[Reading]:
         """The readings of each column that are neither absent nor suspect, of a rate None in their place; nothing where
         there are none. ``places``: the block of each row, where they are of several.
         """
@@ -98,16 +124,14 @@ def _spots(places: list[int]) -> NDArray[np.intp] | slice:
     return np.array(places, np.intp)
 
 
-def _samples(group: Group, table: Table, times: list[int], places: Sequence[Place]) -> Iterator[tuple[Point, Samples]]:
+def _samples(group: Group, table: Table, times: list[int], places: Sequence[Place]) -> Iterator[Reading]:
     dated = table.stamps is not None
-    numbers, valid = group.numbers(table)
-    rows = numbers.T.tolist()
-    if group.plain and valid is None:
-        for (_, point, scale), raws in zip(group.columns, rows, strict=True):
-            yield point, Samples(times, raws, scale, dated, places)
+    if group.plain:
+        yield from group.readings(table.whole, table.first, times, places, dated)
         return
+    numbers, valid = group.numbers(table.whole, table.first, len(times))
     masks = repeat(None) if valid is None else valid.T.tolist()
-    for (index, point, scale), raws, mask in zip(group.columns, rows, masks, strict=False):
+    for (index, point, scale), raws, mask in zip(group.columns, numbers.T.tolist(), masks, strict=False):
         counting = _counting(table, index, raws, scale, mask)
         if point.kind == "rate":
             yield point, Samples(times, _or_none(raws, counting), scale, dated)
