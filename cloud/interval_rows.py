@@ -36,9 +36,13 @@ UPSERT = (
 
 def values(gateway: bytes, interval: Interval, ingest_seq: int) -> tuple[Any, ...]:
     """The row to write."""
+    return (gateway, *columns(interval, ingest_seq))
+
+
+def columns(interval: Interval, ingest_seq: int) -> tuple[Any, ...]:
+    """The row to write but for the gateway."""
     start, end, consumption = interval.register_start, interval.register_end, interval.consumption
     return (
-        gateway,
         interval.device,
         interval.point,
         interval.start,
@@ -119,5 +123,7 @@ _number = lru_cache(maxsize=1024)(Decimal)
 
 def _text(value: Decimal) -> str:
     """Digits and a point; an exponent, which only very large and very small numbers are shown with, is written out."""
+    if value is ZERO:
+        return "0"
     shown = str(value)
     return shown if "E" not in shown else format(value, "f")

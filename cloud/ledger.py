@@ -134,7 +134,8 @@ class Ledger:
             else:
                 opened.put(row, ingest_seq)
         self._ingest_seq += len(rows)
-        self.db.executemany(interval_rows.UPSERT, closed)
+        if closed:
+            self.db.executemany(interval_rows.UPSERT, closed)
         if rows:
             opened.keep(self.db, gateway)
 

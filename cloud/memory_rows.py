@@ -17,6 +17,8 @@ def load(db: sqlite3.Connection, gateway: bytes) -> Memory:
 
 def keep(db: sqlite3.Connection, gateway: bytes, moved: Moved) -> None:
     """Write down what has changed of doubts and settings; of a setting the last of each hour stays."""
+    if not moved.doubts and not moved.settings:
+        return
     db.executemany(
         "DELETE FROM doubts WHERE gateway = ? AND device = ? AND point = ?", [(gateway, *key) for key in moved.doubts]
     )

@@ -5,7 +5,6 @@ An interval becomes a row of its own when it closes. The view ``intervals`` show
 
 import sqlite3
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
 
 import msgspec
 
@@ -15,7 +14,7 @@ from cloud.rows import IntervalRow
 from cloud.running import Key
 
 
-class Open(NamedTuple):
+class Open(msgspec.Struct, frozen=True):
     """An open interval: when it begins, the ingest number of its newest change, and its columns as JSON."""
 
     start: int
@@ -33,8 +32,8 @@ class OpenRows:
 
     def put(self, interval: Interval, ingest_seq: int) -> None:
         """The open interval of a series, in place of the one before it."""
-        columns = interval_rows.values(b"", interval, ingest_seq)[1:]
-        self._rows[interval.device, interval.point] = Open(interval.start, ingest_seq, _ENCODER.encode(columns))
+        text = _ENCODER.encode(interval_rows.columns(interval, ingest_seq))
+        self._rows[interval.device, interval.point] = Open(interval.start, ingest_seq, text)
 
     def close(self, interval: Interval) -> None:
         """This interval has closed: it is none of the open ones any more."""
