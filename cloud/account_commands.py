@@ -283,14 +283,11 @@ def _explain_account(data: Path, reference: str, only: str, as_json: bool) -> No
         if not lines:
             known = ", ".join(line.id for line in version.content.lines)
             raise UnknownNameError(f"line: found {only!r}, expected one of {known}")
-        found = {line.digest: account_proof.increments(store, line) for line in lines} if only or as_json else {}
+        found = {line.digest: account_proof.increments(store, line, version.as_of) for line in lines}
     if as_json:
         _print(account_proof.told(version, found, only))
         return
-    _console().print(account_show.tree(version, _language(), only))
-    for parts in found.values():
-        for part in parts:
-            typer.echo(json.dumps(part, ensure_ascii=False, indent=1))
+    _console().print(account_show.tree(version, _language(), only, found))
 
 
 @contextmanager

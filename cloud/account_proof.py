@@ -42,10 +42,14 @@ def verify(store: Store, library: Library, reference: str, now: int) -> list[Che
     return [*found, _redrawn(store, library, version, now)]
 
 
-def increments(store: Store, line: Line) -> list[dict[str, Any]]:
-    """What each metered activity of a line rests on: registers, the blocks that hold them, statements of the site."""
+def increments(store: Store, line: Line, as_of: int) -> list[dict[str, Any]]:
+    """What each metered activity of a line rests on: registers, the blocks that hold them, statements of the site.
+
+    They are as the store has them now; ``later``: how many of the intervals came or grew after the version, which was
+    made ``as_of`` this place of the record.
+    """
     return [
-        _increments(store, activity, place)
+        _increments(store, activity, place, as_of)
         for activity in line.activities
         if (place := feeds.place(activity.reference)) is not None
     ]
@@ -109,7 +113,7 @@ def _activity(store: Store, subject: Subject, version: Version, line: Line, one:
         return Check(name, "failed", str(error))
     if digest(own) == one.sha256:
         return Check(name, "held", f"{len(own)}")
-    if late := _late(store, version, place):
+    if late := _late(store, version.as_of, place):
         return Check(name, "later", f"{late} intervals have come or changed since")
     return Check(name, "failed", f"found {digest(own)}, expected {one.sha256}")
 
@@ -141,12 +145,10 @@ def rests_on(store: Store, subject: Subject, line: Line, one: Activity, place: P
     raise AccountError(f"{one.reference}: found no such meter in the subject file or the store, expected it")
 
 
-def _late(store: Store, version: Version, place: Place) -> int:
+def _late(store: Store, as_of: int, place: Place) -> int:
     """How many intervals of these have come or changed since the account was drawn up."""
     gateway, device, point = bytes.fromhex(place.gateway), place.device, place.point
-    found = store.intervals(
-        version.as_of, MOST, gateway=gateway, device=device, point=point, start=place.start, end=place.end
-    )
+    found = store.intervals(as_of, MOST, gateway=gateway, device=device, point=point, start=place.start, end=place.end)
     return len(found)
 
 
@@ -162,7 +164,7 @@ def _redrawn(store: Store, library: Library, version: Version, now: int) -> Chec
     return Check("account", "later", f"found {content.digest} now, {version.digest} then")
 
 
-def _increments(store: Store, activity: Activity, place: Place) -> dict[str, Any]:
+def _increments(store: Store, activity: Activity, place: Place, as_of: int) -> dict[str, Any]:
     gateway = store.gateway(bytes.fromhex(place.gateway)) if place.gateway else None
     own = [] if gateway is None else store.series(gateway.id, place.device, place.point, place.start, place.end)
     return {
@@ -174,6 +176,7 @@ def _increments(store: Store, activity: Activity, place: Place) -> dict[str, Any
         "end": stamp(place.end, ZONE),
         "sha256": activity.sha256,
         "intervals": len(own),
+        "later": _late(store, as_of, place) if own else 0,
         "readings": sum(one.readings for one in own),
         "expected": sum(one.expected for one in own),
         "first": _register(place, own[0].register_start) if own else None,

@@ -1,6 +1,6 @@
 """An account for a person's eyes: what was emitted, how each line was worked, how well each number is known."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -17,6 +17,11 @@ from cloud.subjects import Held
 from protocols import messages
 from protocols.errors import MethodError
 from protocols.messages import Language
+
+SHOWN = 4
+"""Statements of a line that are named; the JSON has all of them."""
+Increments = Mapping[str, Sequence[Mapping[str, Any]]]
+"""By the digest of a line: registers, blocks and statements of each metered activity, as `account_proof` finds them."""
 
 TONNES = Decimal("0.000001")
 PARTS = ("direct", "fixed", "indirect", "offset", "total", "memo", "reduction")
@@ -138,9 +143,13 @@ def subjects(held: Iterable[Held], language: Language) -> Table:
     return table
 
 
-def tree(version: Version, language: Language, only: str = "") -> Tree:
-    """A version: how it stands, what changed, its totals and its lines (``only``: those whose id begins so)."""
-    root = inventory(version.content, language, only, title=version.reference if version.version else version.id)
+def tree(version: Version, language: Language, only: str = "", found: Increments | None = None) -> Tree:
+    """A version: how it stands, what changed, its totals and its lines (``only``: those whose id begins so).
+
+    ``found``: what metered activity rests on, by the digest of its line.
+    """
+    title = version.reference if version.version else version.id
+    root = inventory(version.content, language, only, title=title, found=found)
     head = root.add(Text(f"{_text('account.show.state', language)}: {stands(version, language)}"))
     for exception in version.exceptions:
         head.add(Text(exception))
@@ -149,7 +158,9 @@ def tree(version: Version, language: Language, only: str = "") -> Tree:
     return root
 
 
-def inventory(content: Inventory, language: Language, only: str = "", *, title: str = "") -> Tree:
+def inventory(
+    content: Inventory, language: Language, only: str = "", *, title: str = "", found: Increments | None = None
+) -> Tree:
     """An inventory: totals, then each line with its formula worked and the standing of its factors."""
     name = content.name_zh if language == "zh" else content.name_en
     period = content.period.id
@@ -161,7 +172,7 @@ def inventory(content: Inventory, language: Language, only: str = "", *, title: 
         root.add(Text(f"! {_text(reason, language)}", style="yellow"))
     for line in content.lines:
         if line.id.startswith(only):
-            root.add(_line(line, language))
+            root.add(_line(line, language, (found or {}).get(line.digest, ())))
     for gap in content.filled:
         amount = "?" if gap.value is None else f"{gap.value:f} {gap.unit}"
         rule = _text(f"account.rule.{gap.rule}", language)
@@ -211,7 +222,7 @@ def _totals(totals: Totals, language: Language) -> Table:
     return table
 
 
-def _line(line: Line, language: Language) -> Tree:
+def _line(line: Line, language: Language, increments: Sequence[Mapping[str, Any]]) -> Tree:
     branch = Tree(Text(f"{line.id}  {_row(line, language)}  {tonnes(line.tco2e)} tCO2e", style="bold"))
     sign = "" if line.sign == 1 else "−"
     branch.add(Text(f"E = {sign}{line.formula} = {sign}{worked.formula(line)} = {line.mass:f} t{line.gas}"))
@@ -222,12 +233,37 @@ def _line(line: Line, language: Language) -> Tree:
     for used in line.parameters:
         if used.tier != "formula":
             branch.add(Text(_used(used, language), style="" if used.status != "DRAFT" else "yellow"))
+    for text in (text for one in increments for text in _registers(one, language)):
+        branch.add(Text(text))
     return branch
 
 
 def _activity(one: Activity, language: Language) -> str:
     rests = " · ".join(part for part in (one.reference, one.by, one.sha256[:16]) if part)
     return f"{one.symbol} = {_number(one)}  {_text(f'account.grade.{one.grade}', language)}  {rests}"
+
+
+def _registers(one: Mapping[str, Any], language: Language) -> Iterator[str]:
+    """The registers a metered amount lies between, with their blocks; what came since; which statements prove it."""
+    first, last = one["first"], one["last"]
+    if first is None or last is None:
+        return
+    yield messages.text(
+        "account.show.registers",
+        language,
+        meter=f"{one['device']}.{one['point']}",
+        times=" × ".join(("", *one["multipliers"])),
+        readings=f"{one['readings']}/{one['expected']}",
+        **{f"{name}_{key}": end[key] for name, end in (("first", first), ("last", last)) for key in ("value", "at")},
+        first_block=f"{first['epoch']}/{first['seq']}",
+        last_block=f"{last['epoch']}/{last['seq']}",
+    )
+    if one["later"]:
+        yield messages.text("page.line.later", language, n=one["later"])
+    if one["statements"]:
+        names = ", ".join(each["statement"] for each in one["statements"][:SHOWN])
+        names += f" … ({len(one['statements'])})" if len(one["statements"]) > SHOWN else ""
+        yield messages.text("account.show.statements", language, names=names)
 
 
 def _used(one: Used, language: Language) -> str:

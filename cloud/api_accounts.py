@@ -148,7 +148,9 @@ def explain(reference: AccountId, held: Held, asked: Annotated[ExplainQuery, Que
     """What made the figure: formulas, factors and their standing; metered activity down to registers and blocks."""
     version = find(held, reference)
     chosen = [line for line in version.content.lines if line.id.startswith(asked.line)]
-    found = {line.digest: account_proof.increments(held.store, line) for line in chosen}
+    if asked.line and not chosen:
+        raise problem.missing("line", asked.line)
+    found = {line.digest: account_proof.increments(held.store, line, version.as_of) for line in chosen}
     return JSONResponse(account_proof.told(version, found, asked.line))
 
 

@@ -71,7 +71,7 @@ def line(request: Request, reference: Reference, digest: Digest, held: Held) -> 
     found = [one for one in version.content.lines if one.digest.startswith(digest)]
     if not found:
         raise problem.missing("line", digest)
-    increments = account_proof.increments(held.store, found[0])
+    increments = account_proof.increments(held.store, found[0], version.as_of)
     view = account_pages.line_view(version, found[0], increments, render.language(request))
     return render.page(request, "line.html", view=view)
 

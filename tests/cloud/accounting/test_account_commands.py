@@ -213,7 +213,9 @@ def test_a_line_leads_to_registers_blocks_and_the_evidence_of_the_site(data: lis
     moved = Decimal(increment["last"]["value"]) - Decimal(increment["first"]["value"])
     assert moved * Decimal(increment["multipliers"][0]) == Decimal(line["inputs"][0]["value"])
     assert increment["statements"][0]["statement"].startswith("E-S-DEMO-2026-10-03@")
-    assert "meter:" in run("explain", "A-S-DEMO-2026-10-03", *data).stdout
+    shown = " ".join(run("explain", "A-S-DEMO-2026-10-03", *data).stdout.replace("│", " ").split())
+    assert "meter:" in shown and f"M-01.energy_import: {increment['first']['value']} (" in shown
+    assert increment["statements"][0]["statement"] in shown and increment["later"] == 0
     assert isinstance(error("explain", "A-S-DEMO-2026-10-03", "--line", "24-99", *data), UnknownNameError)
 
 
