@@ -25,7 +25,7 @@ from cloud.notify import Manager
 from cloud.soundness import check
 from cloud.watchdog import attend
 from cloud.writer import Writer
-from protocols import messages
+from protocols import messages, structs
 from protocols.errors import ConfigError, StoreError
 
 GRACE_S = 5
@@ -101,6 +101,7 @@ def serve(
     ConfigError when the port is taken or a folder cannot be used, BusyError when another collector serves this one,
     StoreError when the store is damaged, or when its disk fails while it serves.
     """
+    structs.learn()
     log.begin()
     listener = listen(host, port)
     key = create_key(data)

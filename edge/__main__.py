@@ -21,7 +21,7 @@ from edge.transport import Transport, transport
 from edge.vouched import Vouched
 from edge.watchdog import attend
 from edge.wire import wire
-from protocols import messages
+from protocols import messages, structs
 from protocols.errors import ConfigError, TanmeterError
 
 DOOR_RETRY_S = 30.0
@@ -105,6 +105,7 @@ async def _answer(door: Path, commands: control.Commands, log: Log) -> None:
 def main(state: str, least: str, metrics: str = "") -> int:
     """The exit code; an error of ours is told with its code, what happened and the one next action."""
     language = messages.spoken(os.environ)
+    structs.learn()
     logging.basicConfig(level=logging.WARNING, format="%(message)s")  # or pyMeterBus sets it to INFO when imported
     try:
         asyncio.run(run(Path(state), language, least, metrics))
