@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from random import SystemRandom
-from typing import Any, TypeVar
+from typing import Any
 
 from drivers.reading import Exchange
 from edge import config
@@ -38,7 +38,6 @@ KEPT = 4_000
 CHECKPOINT = 24
 """Pages of the log of SQLite after which it is folded in."""
 BATCHES, STEP_MS = 2, 100
-T = TypeVar("T")
 
 
 class Time:
@@ -66,11 +65,15 @@ class Time:
 
 
 class AtOnce(Recorder):
-    """The recorder, but that it waits for the disk itself: every call of the system comes from one thread."""
+    """The recorder, but that it waits for the disk itself, and not for more to write: every call of the system comes
+    from one thread.
+    """
 
-    async def call(self, work: Callable[[], T]) -> T:
-        """Do it."""
-        return work()
+    def __init__(
+        self, outbox: Outbox, committed: Callable[[Sequence[Entry]], None], on_full: Callable[[str], None]
+    ) -> None:
+        super().__init__(outbox, committed, on_full)
+        self._thread = None
 
 
 class Cycle:

@@ -18,7 +18,7 @@ from edge.config import EdgeConfig
 from proofs import box as boxes
 from proofs.box import PROFILES, Box
 from proofs.collector_started import Collector, Receipted
-from proofs.cycle import COLLECTOR_KEY, KEPT
+from proofs.cycle import BATCHES, COLLECTOR_KEY, KEPT, STEP_MS
 from proofs.gateway_started import Gateway, Known, Reader, StillClock, held_blocks, started_quietly
 from proofs.line import Line, Tier
 from proofs.nursery import Nursery
@@ -96,6 +96,7 @@ def _gateway_base(folder: Path, kept: int = KEPT) -> Box:
         nursery.start([str(box.state), str(ROUNDS_BEFORE), "0", str(kept)], folder / "base.log")
         if (code := nursery.wait()) != 0:
             raise RuntimeError(f"the cycle ended with {code}: {(folder / 'base.log').read_text()[-500:]}")
+    time.sleep(ROUNDS_BEFORE * BATCHES * STEP_MS / 1000)  # its clock ran ahead: its blocks would be of the future
     return box
 
 

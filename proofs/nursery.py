@@ -1,13 +1,15 @@
 """``python -m proofs.nursery MODULE [ALSO ...]``: loads modules once and forks a process of the first one's ``main``
 when it is asked to.
 
-What is forked is the real thing, in a process of its own: only the second that it takes to load Python's modules and
-to read the software's digest is saved. Ours to talk to: ``Nursery``. One line of JSON each way: arguments and log in,
-the process's number out; its end out.
+What is forked is the real thing, in a process of its own: only the second that it takes to load Python's modules, the
+software's digest and the messages is saved. Ours to talk to: ``Nursery``. One line of JSON each way: arguments and log
+in, the process's number out; its end out.
 """
 
 import contextlib
 import ctypes
+import faulthandler
+import gc
 import json
 import os
 import signal
@@ -22,6 +24,7 @@ from typing import Any, Self
 
 from edge.software import installed
 from proofs.box import ENVIRONMENT
+from protocols.messages import catalogue
 
 PR_SET_PDEATHSIG, PR_SET_PTRACER = 1, 0x59616D61
 ANYBODY = ctypes.c_ulong(-1)
@@ -73,6 +76,8 @@ def serve(module: str, *also: str) -> None:
     for name in also:
         import_module(name)
     installed()
+    catalogue()
+    gc.freeze()
     for line in sys.stdin:
         asked = json.loads(line)
         if "arguments" not in asked:
@@ -101,6 +106,7 @@ def _be(main: Any, asked: dict[str, Any]) -> None:
         for descriptor, wanted in ((nothing, 0), (nothing, 1), (log, 2)):
             os.dup2(descriptor, wanted)
         os.closerange(3, 256)
+        faulthandler.enable()
         if asked["held"]:
             os.kill(os.getpid(), signal.SIGSTOP)
         code = main(*asked["arguments"])
