@@ -10,6 +10,7 @@ from typing import Literal
 from cloud import accounts
 from cloud.accounting import headline, membership, uncertainty
 from cloud.accounting import indicators as table2
+from cloud.accounting import method as methods
 from cloud.accounting.headline import Against, Change, Extent, Intensity, Reduction, Total
 from cloud.accounting.indicators import Node, Rolled
 from cloud.accounting.inventory import Inventory
@@ -120,7 +121,9 @@ def branches(found: Card) -> Iterator[Branch]:
 def ranking(city: City, boundary: str, period: Period, by: By, *, kind: str = "", category: str = "") -> list[Ranked]:
     """Everybody inside a boundary that has an account in a period, the greatest first (quality: the worst).
 
-    Who has no figure, or is of grade D in a ranking by intensity, stands at the end without a place.
+    Who has no figure, or is of grade D in a ranking by intensity, stands at the end without a place. Intensities are
+    compared within an industry and a unit only: there each has its own first place, the greatest industry before the
+    others.
     """
     chosen = _like(city, city.look(boundary, period).brief.members, kind, category)
     return rankings(city, chosen, period, (by,))[by]
@@ -144,8 +147,20 @@ def rankings(city: City, chosen: Iterable[Subject], period: Period, wanted: Iter
             values = {name: _moved(brief, then.get(name), against) for name, brief in now.items()}
         else:
             values = {name: _value(asked[name], brief, period, by) for name, brief in now.items()}
-        found[by] = _placed(_ranked(asked[name], brief, by, values[name]) for name, brief in now.items())
+        rows = (_ranked(asked[name], brief, by, values[name]) for name, brief in now.items())
+        found[by] = by_industry(rows) if by == "intensity" else _placed(rows)
     return found
+
+
+def by_industry(rows: Iterable[Ranked]) -> list[Ranked]:
+    """As ``_placed``, but within an industry and a unit, those that emit most first."""
+    groups: dict[tuple[str, str], list[Ranked]] = {}
+    rest: list[Ranked] = []
+    for row in rows:
+        (rest if row.value is None else groups.setdefault((_industry(row.method), row.unit), [])).append(row)
+    size = {name: sum((row.total for row in own), _ZERO) for name, own in groups.items()}
+    ordered = sorted(groups, key=lambda name: (-size[name], name))
+    return [row for own in (*(groups[name] for name in ordered), rest) for row in _placed(own)]
 
 
 def aims(city: City, year: int, only: Iterable[str] | None = None) -> Iterator[Aim]:
@@ -268,6 +283,12 @@ def _placed(rows: Iterable[Ranked]) -> list[Ranked]:
     """The greatest first, then by id; who has no figure at the end."""
     ordered = sorted(rows, key=lambda row: (row.value is None, -(row.value or _ZERO), row.subject.id))
     return [row if row.value is None else replace(row, place=place) for place, row in enumerate(ordered, 1)]
+
+
+def _industry(method: str) -> str:
+    """What editions of one guideline have in common; the method itself where it is of no industry's list."""
+    known = methods.builtin().get(method)
+    return method if known is None or known.industry is None else str(known.industry)
 
 
 def _ranked(subject: Subject, brief: Brief, by: By, found: _Value) -> Ranked:

@@ -37,6 +37,22 @@ FUELS = {
     "building": ("natural_gas", "diesel"),
 }
 """Which fuels are burnt, by what the subject is, where its guideline lists them: the first three."""
+MADE: dict[str, tuple[str, str, str]] = {
+    "ndrc-01-2013": ("output", "MWh", "0.82"), "ndrc-02-2013": ("output", "MWh", "0.021"),
+    "ndrc-03-2013": ("output", "t", "1.9"), "ndrc-04-2013": ("output", "t", "2.1"),
+    "ndrc-05-2013": ("output", "t", "10.8"), "ndrc-06-2013": ("output", "t", "17"),
+    "ndrc-07-2013": ("output", "t", "0.75"), "ndrc-08-2013": ("output", "t", "0.86"),
+    "ndrc-09-2013": ("output", "t", "0.44"), "ndrc-10-2013": ("t-km", "t·km", "0.0009"),
+    "ndrc-11-2014": ("output", "t", "0.12"), "ndrc-12-2014": ("output", "t", "0.36"),
+    "ndrc-13-2014": ("output", "t", "0.41"), "ndrc-14-2014": ("output", "t", "0.06"),
+    "ndrc-15-2015": ("output", "t", "0.9"), "ndrc-16-2015": ("output", "t", "1.4"),
+    "ndrc-17-2015": ("added-value", "1e4CNY", "0.24"), "ndrc-18-2015": ("added-value", "1e4CNY", "0.31"),
+    "ndrc-19-2015": ("output", "t", "0.02"), "ndrc-20-2015": ("output", "t", "0.27"),
+    "ndrc-21-2015": ("area", "m2", "0.0085"), "ndrc-22-2015": ("km", "km", "0.0011"),
+    "ndrc-23-2015": ("output", "t", "6.2"), "ndrc-24-2015": ("output", "t", "1.2"),
+    "tci231-community-2023": ("population", "person", "0.14"),
+}  # fmt: skip
+"""What intensity is per, by the method: kind, unit, and tCO2e for one of it in a month. Invented, of a likely size."""
 SEASON = ("1.09", "1.05", "1.0", "0.96", "0.94", "0.97", "1.03", "1.04", "0.98", "0.97", "1.0", "1.06")
 DIGITS = Decimal("0.001")
 
@@ -122,10 +138,11 @@ def _place(plan: _File, one: _Enterprise, random: Random) -> str:
 
 
 def _more(one: _Enterprise, months: tuple[str, ...]) -> str:
-    """Output of each month, and what may be emitted in a year."""
+    """What each month's intensity is per, and what may be emitted in a year."""
+    kind, unit, each = MADE[one.method]
     made = "".join(
-        f'[[subject.denominator]]\nkind = "output"\nvalue = "{_output(one, month)} t"\nperiod = "{month}"\n'
-        f'document = "demo"\n'
+        f'[[subject.denominator]]\nkind = "{kind}"\nvalue = "{_output(one, month, kind, each)} {unit}"\n'
+        f'period = "{month}"\ndocument = "demo"\n'
         for month in months
     )
     years = sorted({month[:4] for month in months})
@@ -135,8 +152,11 @@ def _more(one: _Enterprise, months: tuple[str, ...]) -> str:
     )
 
 
-def _output(one: _Enterprise, month: str) -> Decimal:
-    return (Decimal(one.tco2e) * Decimal(SEASON[int(month[5:]) - 1]) / Decimal("0.86")).quantize(Decimal(1))
+def _output(one: _Enterprise, month: str, kind: str, each: str) -> Decimal:
+    """An output goes with the season; a floor or a population stands, and differs a little from one to the next."""
+    season = Decimal(1) if kind in ("area", "population") else Decimal(SEASON[int(month[5:]) - 1])
+    usual = Decimal(each) * Decimal(Random(one.id).randrange(88, 113)).scaleb(-2)
+    return (Decimal(one.tco2e) * season / usual).quantize(Decimal(1), ROUND_HALF_UP)
 
 
 def _months(one: _Enterprise, seed: int, months: tuple[str, ...]) -> Iterator[tuple[str, bytes]]:

@@ -27,13 +27,14 @@ kind = "enterprise"
 category = "industry"
 method = "ndrc-18-2015"
 site = "S-DEMO"
-membership = [{ of = "D-03", from = 2020-01-01 }]
-place = { lon = "118.62", lat = "33.44" }
+membership = [{{ of = "D-03", from = {since} }}]
+place = {{ lon = "118.62", lat = "33.44" }}
 meter = [
-    { device = "M-01", point = "energy_import", row = "18-05", symbol = "AD", class = "0.5" },
-    { device = "M-04", point = "energy_import", row = "18-05", symbol = "AD", class = "0.5" },
+    {{ device = "M-01", point = "energy_import", row = "18-05", symbol = "AD", class = "0.5" }},
+    {{ device = "M-04", point = "energy_import", row = "18-05", symbol = "AD", class = "0.5" }},
 ]
 """
+"""The works are within the city from the first month that is metered whole."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,7 @@ def fill(data: Path, seed: int, now: int) -> Town:
     key, signer = config.open_key(data), PrivateKey.generate()
     with config.open_store(data, key) as store:
         library = factor_shelf.library(store)
-        subjects.take(store, "city.toml", made.subjects + WORKS.encode(), by="demo", now=now)
+        subjects.take(store, "city.toml", made.subjects + WORKS.format(since=f"{this}-01").encode(), by="demo", now=now)
         subjects.trust(store, "demo", signer.public, now=now)
         for name, files in made.activity.items():
             _bring(store, name, files, signer, now)

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -351,3 +352,23 @@ def test_who_has_no_account_is_named_and_no_zero(town: Any) -> None:
     assert only["absent"] == ["E-33", "E-34"] and only["data"] == []
     card = indicators.card(City(town.store), "D-01", accounts.period_of("2026-10"))
     assert "E-01" in str(indicator_show.tree(card, "en").children[0].label)
+
+
+def test_intensities_are_compared_within_an_industry_and_a_unit(town: Any) -> None:
+    """Steel, cement, tyres and a hospital: four units of their own, and each is first in its own."""
+    found = town.client.get("/v1/rankings?boundary=C-01&period=2026-10&by=intensity").json()["data"]
+    assert {one["unit"] for one in found} == {"tCO2e/t", "tCO2e/m2"}
+    chosen = City(town.store)
+    rows = [
+        replace(row, value=Decimal(value), letter="A", reasons=())
+        for row, value in zip(
+            indicators.ranking(chosen, "C-01", accounts.period_of("2026-10"), "total"),
+            ("1", "2", "3", "4"),
+            strict=True,
+        )
+    ]
+    rows.append(replace(rows[0], subject=chosen.subject("E-29"), value=Decimal(9)))
+    placed = indicators.by_industry(rows)
+    steel = [(row.subject.id, row.place) for row in placed if row.method == rows[0].method]
+    assert steel == [("E-29", 1), (rows[0].subject.id, 2)]
+    assert [row.place for row in placed].count(1) == 4
