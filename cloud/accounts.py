@@ -140,8 +140,7 @@ def versions(store: Store, account: str) -> list[Version]:
 
 def walk(store: Store, subject: str | None = None, period: str | None = None) -> Iterator[Version]:
     """The newest version of every account as it was issued, one after another, however many there are."""
-    for row in store.entries("account", subject=subject, period=period):
-        yield issued(store, row.id, row.version)
+    return map(_decode, store.walk("account", subject=subject, period=period))
 
 
 def listing(store: Store, subject: str | None = None, period: str | None = None) -> list[Version]:
@@ -225,7 +224,7 @@ def _proofs(found: Inventory) -> dict[str, str]:
     Baseline, project and leakage of a reduction are one use: they stand on the same monitoring report of the period.
     """
     proofs: dict[str, str] = {}
-    for line in found.lines:
+    for line in (line for line in found.lines if line.proof):
         what = line.leaf if line.class_ == "reduction" else line.id
         use = f"{what} {line.start}--{line.end}"
         for proof in sorted(each_named(line.proof)):

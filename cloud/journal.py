@@ -5,7 +5,7 @@ along it. A thing that changes (a subject, an account) has versions side by side
 """
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -18,6 +18,9 @@ from protocols.errors import ConflictError, ProofError
 COLUMNS = "number, kind, id, version, subject, period, digest, at, by, detail, body"
 HEADS = "number, kind, id, version, subject, period, digest, at, by, detail, x''"
 """The same without the body."""
+NEWEST = "version = (SELECT max(version) FROM journal WHERE kind = j.kind AND id = j.id)"
+PAGE = 128
+"""Entries that are held at once on a walk."""
 LEVEL = 3
 LIMIT = 64 << 20
 """Bytes of a body, opened."""
@@ -72,14 +75,31 @@ class Journal(Archive):
         self, kind: str, *, subject: str | None = None, period: str | None = None, heads: bool = True
     ) -> list[JournalRow]:
         """The newest version of each entry of a kind, in the order they came."""
+        where, values = _asked({"kind = ?": kind, "subject = ?": subject, "period = ?": period})
         with self.reading() as db:
             rows = db.execute(
-                f"SELECT {HEADS if heads else COLUMNS} FROM journal AS j WHERE kind = ?"
-                " AND subject = coalesce(?, subject) AND period = coalesce(?, period)"
-                " AND version = (SELECT max(version) FROM journal WHERE kind = j.kind AND id = j.id) ORDER BY number",
-                (kind, subject, period),
+                f"SELECT {HEADS if heads else COLUMNS} FROM journal AS j WHERE {where} AND {NEWEST} ORDER BY number",
+                values,
             )
             return [JournalRow(*row) for row in rows]
+
+    def walk(self, kind: str, *, subject: str | None = None, period: str | None = None) -> Iterator[JournalRow]:
+        """The same with bodies, some at a time, of what is there when it begins; what comes meanwhile is left out."""
+        # Without a subject it goes along the numbers: an index of the kind would sort all that is left for each page.
+        of_kind = "+kind = ?" if subject is None else "kind = ?"
+        where, values = _asked({of_kind: kind, "subject = ?": subject, "period = ?": period})
+        query = (
+            f"SELECT {COLUMNS} FROM journal AS j WHERE {where} AND {NEWEST} AND number > ? AND number <= ?"
+            " ORDER BY number LIMIT ?"
+        )
+        after, last = 0, self.journal_end()
+        while True:
+            with self.reading() as db:
+                page = [JournalRow(*row) for row in db.execute(query, (*values, after, last, PAGE))]
+            yield from page
+            if len(page) < PAGE:
+                return
+            after = page[-1].number
 
     def journal(self, after: int, limit: int, kinds: Sequence[str] = ()) -> list[JournalRow]:
         """Entries behind a number, without their bodies."""
@@ -112,6 +132,12 @@ def restore(db: sqlite3.Connection, row: JournalRow) -> None:
     db.execute(f"INSERT OR IGNORE INTO journal ({COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?,?)", _values(row))
     if row.kind == "account":
         _claim(db, row)
+
+
+def _asked(where: Mapping[str, str | None]) -> tuple[str, list[str]]:
+    """The conditions that something is asked of, and their values."""
+    asked = {clause: value for clause, value in where.items() if value is not None}
+    return " AND ".join(asked), list(asked.values())
 
 
 def _keep(db: sqlite3.Connection, row: JournalRow) -> int:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from cloud import account_closing, account_proof, accounts, activities, reaccounting, statements, subjects
+from cloud import account_closing, account_proof, accounts, activities, journal, reaccounting, statements, subjects
 from cloud.accounting import activity_file, beside, draw, replayed, signed_activity
 from cloud.accounting import library as libraries
 from cloud.accounting import method as methods
@@ -34,6 +34,8 @@ from protocols.record.cose import ES256, PrivateKey
 
 LIBRARY = libraries.build()
 DAY = accounts.period_of("2026-10-03")
+NONE = '{"proofs": {}}'
+"""Of an account without a certificate."""
 SUBJECTS = """
 schema = 1
 [[subject]]
@@ -512,15 +514,13 @@ def test_a_second_copy_and_a_restored_store_hold_the_same_accounts(city: City, t
     accounts.lock(city.store, version.reference, ["王", "李"], city.now, closure="exceptions")
     with city.store.reading() as db:
         rows = [JournalRow(*record.fields) for record in gather(db, 1 << 40, 0) if record.kind == 10]
-    from cloud import journal
-
     with Store(tmp_path / "again.db", None) as again:
         with again.writing() as db:
             for row in rows:
                 journal.restore(db, row)
         assert accounts.get(again, version.reference) == accounts.get(city.store, version.reference)
         with pytest.raises(ConflictError):
-            again.keep([JournalRow(0, "account", version.id, 1, "S-DEMO", DAY.id, "00", 0, "", '{"proofs": {}}', b"")])
+            again.keep([JournalRow(0, "account", version.id, 1, "S-DEMO", DAY.id, "00", 0, "", NONE, b"")])
         with again.reading() as db:
             assert db.execute("SELECT proof FROM proofs").fetchall() == [("GEC-2026-000042",)]
 
@@ -566,6 +566,24 @@ def test_a_new_factor_makes_newer_versions_of_the_same_activity(city: City) -> N
     assert "factor.earlier-year" not in after.content.reasons
     assert reaccounting.again(city.store, library, city.now).made == 0
     assert accounts.content(city.store, library, "S-DEMO", DAY, city.now)[0].digest == after.digest
+
+
+def test_a_walk_over_the_accounts_meets_each_once_whatever_is_issued_meanwhile(city: City) -> None:
+    def issued(subject: str, version: int) -> JournalRow:
+        return JournalRow(0, "account", f"A-{subject}", version, subject, "2026-09", f"{version}", 0, "", NONE, b"x")
+
+    names = [f"S-{number:03}" for number in range(2 * journal.PAGE + 1)]
+    city.store.keep([issued(name, 1) for name in names])
+    city.store.keep([issued(names[0], 2)])
+    seen = []
+    for row in city.store.walk("account"):
+        if len(seen) % 50 == 0:
+            city.store.keep([issued(row.subject, 2)])
+        seen.append((row.subject, row.version))
+    assert seen == [*((name, 1) for name in names[1:]), (names[0], 2)]
+    assert [row.version for row in city.store.walk("account", subject=names[1])] == [2]
+    assert list(city.store.walk("account", subject=names[1], period="2026-10")) == []
+    assert [row.body for row in city.store.walk("account", period="2026-09")] == [b"x"] * len(names)
 
 
 def test_an_open_period_of_documents_alone_is_issued_once_a_day(city: City) -> None:
