@@ -58,6 +58,6 @@ def summary(
     """The summary of a city, district or park over a period, over its members' newest accounts of it."""
     address = f"{request.url.scheme}://{request.url.netloc}"
     ask = reports.Ask("", "enterprise", form, lang, address)
-    made = reports.build_city(held.store, boundary, period, ask, held.now())
+    made = reports.build_city(request.app.state.city, boundary, period, ask, held.now())
     name = f"{boundary}-{period}.{form}"
     return Response(made, media_type=TYPES[form], headers={"content-disposition": f'attachment; filename="{name}"'})

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from cloud import config, reports
+from cloud.city import City
 from drivers import toml
 from protocols import messages
 from protocols.errors import ConfigError
@@ -63,7 +64,7 @@ def city(
     """Print the summary of a boundary: Table 2, from gross to net, and everybody in it."""
     ask = reports.Ask("", "enterprise", _form(out), report_lang, address.rstrip("/"))
     with config.open_store(data, config.open_key(data)) as store:
-        made = reports.build_city(store, boundary, period, ask, time.time_ns() // 1_000_000)
+        made = reports.build_city(City(store), boundary, period, ask, time.time_ns() // 1_000_000)
     _write(out, made)
 
 

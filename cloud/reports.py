@@ -40,12 +40,12 @@ def build(store: Store, ask: Ask) -> bytes:
     return _renderer(ask.form)(_compose(store, ask))
 
 
-def build_city(store: Store, boundary: str, period: str, ask: Ask, now: int) -> bytes:
+def build_city(whole: City, boundary: str, period: str, ask: Ask, now: int) -> bytes:
     """The summary of a boundary over a period as a file; UnknownNameError, ReportError.
 
     Of ``ask`` counts the form, the language and the address. AccountError where nobody inside has an account of it.
     """
-    over, whole = accounts.period_of(period), City(store)
+    over = accounts.period_of(period)
     card = indicators.card(whole, boundary, over)
     if not card.look.standings:
         raise AccountError(f"{boundary}, {period}: found no account of anybody in it, expected one at least")
