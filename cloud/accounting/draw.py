@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date
+from functools import lru_cache
 
 from msgspec import UNSET, UnsetType
 
@@ -104,7 +105,12 @@ def unconfirmed(content: Inventory) -> tuple[str, ...]:
 def _files(known: FactorSet) -> dict[str, str] | UnsetType:
     if known.sha256 == factors.builtin().sha256:
         return UNSET
-    return {name: hashlib.sha256(source).hexdigest() for name, source in known.files.items()}
+    return {name: _sha256(source) for name, source in known.files.items()}
+
+
+@lru_cache(maxsize=64)
+def _sha256(source: bytes) -> str:
+    return hashlib.sha256(source).hexdigest()
 
 
 def _adoptions(lines: Iterable[Line], library: Library) -> dict[str, str] | UnsetType:

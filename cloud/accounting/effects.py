@@ -88,6 +88,8 @@ def _steps(old: Line | None, new: Line | None, before: Inventory, after: Invento
         if before.subject_sha256 != after.subject_sha256:
             return _Steps(boundary=moved)
         return _Steps(activity=moved)
+    if old == new:
+        return _Steps()
     first, last = replayed.values(old), replayed.values(new)
     if _form(old) != _form(new):
         return _Steps(method=EXACT.subtract(new.tco2e, old.tco2e))

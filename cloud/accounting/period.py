@@ -60,16 +60,19 @@ def month_of(at_ms: int, zone: ZoneInfo) -> Period:
     return parse(_local(at_ms, zone).date().isoformat()[:7], zone)
 
 
+@lru_cache(maxsize=4096)
 def day(at_ms: int, zone: ZoneInfo) -> date:
     """The calendar day that an instant (UTC ms) lies in."""
     return _local(at_ms, zone).date()
 
 
+@lru_cache(maxsize=4096)
 def midnight(first: date, zone: ZoneInfo) -> int:
     """When a day begins (UTC ms)."""
     return int(datetime.combine(first, time(), zone).timestamp()) * 1000
 
 
+@lru_cache(maxsize=4096)
 def stamp(at_ms: int, zone: ZoneInfo) -> str:
     """An instant (UTC ms) as RFC 3339 with the zone's offset; milliseconds only where there are any."""
     moment = _local(at_ms, zone)
