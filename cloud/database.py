@@ -16,7 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from protocols.errors import BusyError, ForeignError, StoreError
+from protocols.errors import BusyError, ForeignError, SpoiltError, StoreError
 
 SCHEMA = 6
 FOLD_AFTER, FOLD_AT_ONCE = 4096, 16_384
@@ -220,4 +220,5 @@ def _store_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except (sqlite3.Error, OSError) as error:
-        raise StoreError(f"{path}: {error}") from error
+        spoilt = getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+        raise (SpoiltError if spoilt else StoreError)(f"{path}: {error}") from error

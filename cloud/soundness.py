@@ -5,7 +5,7 @@ from itertools import islice
 from cloud import receipts
 from cloud.rows import Gateway
 from cloud.store import Store
-from protocols.errors import ConfigError, RecordError, StoreError
+from protocols.errors import ConfigError, RecordError, SpoiltError
 from protocols.record import transport
 from protocols.record.cose import PublicKey
 from protocols.record.receipt import open_receipt
@@ -15,7 +15,7 @@ MOST = 256
 
 
 def check(store: Store, key: PublicKey) -> None:
-    """StoreError when the newest blocks or the heads of the chains are not what they were, ConfigError when the key is
+    """SpoiltError when the newest blocks or the heads of the chains are not what they were, ConfigError when the key is
     not the one that the receipts were signed with.
     """
     newest = sorted(store.gateways(), key=lambda row: row.received_at or 0, reverse=True)
@@ -27,7 +27,7 @@ def check(store: Store, key: PublicKey) -> None:
         rows = db.execute(f"SELECT ingest_seq, hash, frame FROM blocks ORDER BY ingest_seq DESC LIMIT {MOST}")
         for number, sha256, frame in rows:
             if number > counted:
-                raise StoreError(f"{store.path}: found block {number}, expected none above {counted}")
+                raise SpoiltError(f"{store.path}: found block {number}, expected none above {counted}")
             _check_frame(f"{store.path}: block {number}", frame, sha256)
 
 
@@ -39,7 +39,7 @@ def _check_head(store: Store, gateway: Gateway) -> None:
         ).fetchone()
     if row is not None and row != (gateway.epoch, gateway.next_seq - 1, gateway.head):
         expected = f"{gateway.epoch}/{gateway.next_seq - 1} {gateway.head.hex()}"
-        raise StoreError(f"{where}: found its newest block {row[0]}/{row[1]} {row[2].hex()}, expected {expected}")
+        raise SpoiltError(f"{where}: found its newest block {row[0]}/{row[1]} {row[2].hex()}, expected {expected}")
 
 
 def _check_key(store: Store, gateway: Gateway, key: PublicKey) -> None:
@@ -60,6 +60,6 @@ def _check_frame(where: str, frame: bytes, sha256: bytes) -> None:
     try:
         found = transport.unpack(frame).hash
     except RecordError as error:
-        raise StoreError(f"{where}: {error}") from error
+        raise SpoiltError(f"{where}: {error}") from error
     if found != sha256:
-        raise StoreError(f"{where}: found {found.hex()}, expected {sha256.hex()}")
+        raise SpoiltError(f"{where}: found {found.hex()}, expected {sha256.hex()}")

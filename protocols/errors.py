@@ -239,6 +239,12 @@ class ForeignError(StoreError):
     code = "STO-104"
 
 
+class SpoiltError(StoreError):
+    """The collector's store cannot be read, or holds something else than was written."""
+
+    code = "STO-105"
+
+
 class ClockError(TanmeterError):
     """The box does not know the time well, or its clock has stepped and is not believed."""
 

@@ -18,7 +18,7 @@ import pytest
 
 from cloud.soundness import check
 from cloud.store import Store
-from protocols.errors import ConfigError, StoreError
+from protocols.errors import ConfigError, SpoiltError
 from protocols.record.answer import Answer, decode_answers, encode_batch
 from protocols.record.cose import PrivateKey
 from protocols.record.receipt import open_receipt
@@ -254,10 +254,26 @@ def test_a_store_that_is_not_what_it_was_or_the_wrong_key_is_not_served(data: An
         with pytest.raises(ConfigError, match="receipts were signed with"):
             check(store, PrivateKey.generate().public)
         for change in ("UPDATE blocks SET frame = zeroblob(40) WHERE seq = 3", "DELETE FROM blocks WHERE seq = 5"):
-            with pytest.raises(StoreError, match="expected"), store.writing() as db:
+            with pytest.raises(SpoiltError, match="expected"), store.writing() as db:
                 db.execute(change)
                 db.execute("COMMIT")
                 try:
                     check(store, key.public)
                 finally:
                     db.execute("BEGIN")
+
+
+def test_a_store_with_overwritten_pages_is_not_served_and_the_next_action_is_to_restore_it(data: Any) -> None:
+    folder, key, _, frames = data
+    with Store(folder / "collector.db", key) as store:
+        store.append(frames, LATER)
+    store = folder / "collector.db"
+    held = store.read_bytes()
+    for damaged in (held[:4096] + os.urandom(len(held) - 4096), os.urandom(len(held)), held[: len(held) // 3]):
+        store.write_bytes(damaged)
+        with pytest.raises(SpoiltError), Store(store, key) as opened:
+            check(opened, key.public)
+        assert store.read_bytes() == damaged
+    command = [sys.executable, "-m", "tanmeter", "--lang", "en", "cloud", "serve", "--data", str(folder), "--port", "0"]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    assert ended.returncode == 1 and "STO-105" in ended.stderr and "cloud restore --copy" in ended.stderr
