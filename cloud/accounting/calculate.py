@@ -30,6 +30,8 @@ WORLD = Decimal("1e18")
 """t of a gas: more than the atmosphere holds of any but nitrogen. What comes to it is a slip or an attack."""
 BALANCES = frozenset({"STOCK", "GRID-LOSS"})
 """Blocks whose part of a year may be below 0: what was billed or stored in one month is used in another."""
+NEAR, FAR = frozenset({"NCV", "CC", "HV", "rho"}), 5
+"""What of one fuel or material is much the same wherever it comes from; and what is too far from its default."""
 OFTEN = 4
 """A source that is met more often than this is worth preparing: it costs what three lines do."""
 
@@ -365,7 +367,7 @@ def _inputs(source: _Source, entry: Entry) -> Inputs:
         own = given.get(slot.name)
         if own is not None:
             values[slot.name] = own.quantity.unit.coherent(own.quantity.value)
-            _bounded(entry, slot, own)
+            _bounded(source, entry, slot, own)
             if own.estimated:
                 reasons[ESTIMATED] = None
             if slot.kind == "activity":
@@ -452,12 +454,23 @@ def _default(slot: Slot, variant: int, gas: str) -> Used:
     return Used(slot.name, slot.default, text, "formula", "formula", f"formula:{slot.name}", "REVIEWED", "", Decimal(0))
 
 
-def _bounded(entry: Entry, slot: Slot, own: Given) -> None:
+def _bounded(source: _Source, entry: Entry, slot: Slot, own: Given) -> None:
+    """ActivityError for what is outside the slot's bounds, and for heat or carbon that is not near the item's default.
+
+    No two samples of one fuel are a factor of FAR apart: 38.93 MJ/Nm3 written as GJ/1e4Nm3 is a slip.
+    """
     coherent = own.quantity.unit.coherent(own.quantity.value)
     if coherent < slot.low or (slot.high is not None and coherent > slot.high):
         expected = f"at least {slot.low}" if slot.high is None else f"from {slot.low} to {slot.high}"
         found = f"{own.quantity.value} {own.quantity.unit.text}"
         raise ActivityError(f"{entry.name}: found {slot.name} = {found}, expected {expected}")
+    if slot.name in NEAR and slot.name in source.bound:
+        usual, known, _ = source.bound[slot.name]
+        near = known.coherent(usual.value)
+        if near and not near <= coherent * FAR <= near * FAR * FAR:
+            found = f"{own.quantity.value} {own.quantity.unit.text}"
+            expected = f"it within a factor of {FAR} of {usual.value} {usual.unit}, the default of this item"
+            raise ActivityError(f"{entry.name}: found {slot.name} = {found}, expected {expected}")
 
 
 def _dated(source: _Source, entry: Entry) -> None:

@@ -369,9 +369,13 @@ def test_an_entry_with_this_in_it_is_refused(row: str, values: Mapping[str, str]
         ({"NCV": "23.076 GJ/t", "CC": "0.02308 tC/GJ"}, "CC = NCV/1000"),
         ({"CC": "0.02749 t/GJ"}, "found CC = 0.02749 t/GJ, expected CC in tC/GJ"),
         ({"OF": "94"}, "OF = 94 1, expected from 0 to 1"),
+        ({"NCV": "2.4515 GJ/t"}, "NCV = 2.4515 GJ/t, expected it within a factor of 5 of 24.515 GJ/t"),
+        ({"NCV": "124 GJ/t"}, "NCV = 124 GJ/t, expected it within a factor of 5"),
+        ({"CC": "0.002749 tC/GJ"}, "CC = 0.002749 tC/GJ, expected it within a factor of 5 of 0.02749 tC/GJ"),
     ],
-    ids=["NCV in kJ/kg", "CC in kg", "NCV/1000 as CC", "both copied", "fuel for carbon", "percent"],
-)
+    ids=["NCV in kJ/kg", "CC in kg", "NCV/1000 as CC", "both copied", "fuel for carbon", "percent", "NCV by ten",
+         "NCV too great", "CC by ten"],
+)  # fmt: skip
 def test_a_measured_value_with_this_in_it_is_refused(values: Mapping[str, str], match: str) -> None:
     with pytest.raises(REFUSALS, match=match):
         account(entry("24-01", "anthracite", FC="1000 t", **values))
