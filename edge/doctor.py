@@ -24,6 +24,7 @@ from protocols.errors import (
     OverloadError,
     PortGone,
     StoreError,
+    StrangerError,
     TanmeterError,
     UnreachableError,
 )
@@ -200,5 +201,5 @@ async def _collector(link: Transport, url: str) -> Check:
         return bad("collector", "", error)
     if b'"code":"' not in answer.body.replace(b" ", b""):
         found = f"{url}: status {answer.status} without a word of a collector, expected its answer"
-        return bad("collector", "", UnreachableError(found))
+        return bad("collector", "", StrangerError(found))
     return Check("collector", "", True, url)

@@ -16,7 +16,7 @@ from edge.archive import Archive, Bad
 from edge.finding import Check, bad, doubt, tried
 from edge.software import installed
 from edge.watermark import Watermark
-from protocols.errors import ChainError, DriftError, StoreError, TanmeterError
+from protocols.errors import ChainError, DriftError, StoreError, TanmeterError, UnreachableError
 from protocols.record.receipt import open_receipt
 
 FSYNC_MS, FSYNC_BYTES, FSYNCS = 1000, 4096, 3
@@ -26,6 +26,8 @@ OLDEST_RECEIPT_MS = 86_400_000
 NEWEST = 20
 LOOK_S = 5.0
 """How long the structure of a large store is looked at."""
+WELL = ("starting", "idle", "delivering", "unreachable")
+"""States of the delivery that are no fault, or whose reason another check tells."""
 SYSTEMD, UNIT = Path("/run/systemd/system"), "tanmeter-edge"
 MOST_RESTARTS = 5
 Status = Mapping[str, Any]
@@ -43,6 +45,8 @@ def box_checks(held: config.EdgeConfig, told: Status | None, now: int) -> Iterat
         yield _software(told["software"]["sha256"])
         if (clock := told.get("clock")) is not None:
             yield _drift(clock)
+        if held.collector is not None:
+            yield _delivery(told["sync"])
     yield _service()
     if held.collector is not None:
         yield _receipt(held, now)
@@ -122,6 +126,14 @@ def _drift(clock: Mapping[str, Any]) -> Check:
     if clock["alarm"]:
         return bad("drift", "", DriftError(clock["alarm"]))
     return Check("drift", "", True, f"{clock['offset_ms']} ms, known within {clock['error_ms']} ms")
+
+
+def _delivery(sync: Mapping[str, Any]) -> Check:
+    """What the running agent says of its attempts; why nobody is reached at all is found out by asking."""
+    state, code, found = sync["state"], sync["code"], f"{sync['state']}: {sync['error']}"
+    if state in WELL:
+        return Check("delivery", "", True, state)
+    return Check("delivery", "", False, found, code, UnreachableError.exit_code) if code else doubt("delivery", found)
 
 
 def _software(running: str) -> Check:

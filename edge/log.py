@@ -61,9 +61,12 @@ def to_stream(
 
 
 def _text(event: str, language: messages.Language, known: dict[str, object]) -> str:
-    """The sentence; an event without one is told by its name: what goes on must not end for want of words."""
+    """The sentence, a delivery's state in words too; an event without a sentence is told by its name, for what goes on
+    must not end for want of words."""
     try:
-        return messages.text(f"edge.log.{event}", language, **known)
+        if event == "sync":
+            known = {**known, "state": messages.text(f"edge.status.sync.{known['state']}", language)}
+        return messages.text(f"edge.log.{event}", language, **known).rstrip()
     except KeyError:
         return f"{event} {known}"
 

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from edge.outbox import Stored
-from protocols.errors import EnrolmentError, RecordError, UnreachableError
+from protocols.errors import EncodingError, EnrolmentError, RecordError, StrangerError, UnreachableError
+from protocols.messages import catalogue
 from protocols.record.answer import Answer, Answers, Verdict, decode_answers
 from protocols.record.cose import PublicKey
 from protocols.record.receipt import SETTLED, Receipt, open_receipt
@@ -22,9 +23,10 @@ class Reply:
     the chain went on without them.
 
     ``unknown_configuration``: send the configurations, then the blocks again. ``objection``: why the collector takes
-    nothing, as it or somebody on the way says: a conflict, or a refusal that no receipt bears out. ``forgotten``: it
-    says that it does not know this gateway (any more). ``ahead``: (epoch, seq) of blocks that came before their turn;
-    the collector keeps them. ``settled``: the newest receipt of level 2. ``pause_s``: how long a back-fill should wait.
+    nothing, as it or somebody on the way says: a conflict, or a refusal that no receipt bears out; ``code``: of the
+    error it names, where we know it. ``forgotten``: it says that it does not know this gateway (any more). ``ahead``:
+    (epoch, seq) of blocks that came before their turn; the collector keeps them. ``settled``: the newest receipt of
+    level 2. ``pause_s``: how long a back-fill should wait.
     """
 
     receipt: Receipt | None
@@ -34,19 +36,23 @@ class Reply:
     refused: tuple[tuple[Stored, str], ...]
     unknown_configuration: bool
     objection: str
+    code: str = ""
     forgotten: bool = False
     ahead: tuple[tuple[int, int], ...] = ()
 
 
 def understand(sent: Sequence[Stored], status: int, body: bytes, gateway: bytes, collector: PublicKey) -> Reply:
-    """The reply to these blocks; UnreachableError when it is not the enrolled collector's word about this gateway."""
+    """The reply to these blocks; UnreachableError when it is not the enrolled collector's word about this gateway,
+    StrangerError when whoever answered does not even speak as one."""
     if status not in ANSWERED:
-        raise UnreachableError(f"status {status}, expected verdicts: {_shown(body)}")
+        raise StrangerError(f"status {status}, expected verdicts: {_shown(body)}")
     try:
         answers = decode_answers(body)
         verdicts, envelope = answers.verdicts, answers.receipt
         receipt = None if envelope is None else open_receipt(envelope, collector)
         settled = None if answers.settled is None else open_receipt(answers.settled, collector)
+    except EncodingError as error:
+        raise StrangerError(f"status {status} without an answer of a collector: {_shown(body)}") from error
     except (RecordError, ValueError) as error:
         raise UnreachableError(f"status {status} without an answer of the enrolled collector: {error}") from error
     if len(verdicts) != len(sent):
@@ -64,7 +70,7 @@ def _reply(
 ) -> Reply:
     refused = [(block, verdict) for block, verdict in answered if verdict.answer == Answer.REFUSED]
     final = [(block, verdict) for block, verdict in refused if _went_on(block, receipt)]
-    again = [verdict.detail for block, verdict in answered if _objects(verdict) and not _went_on(block, receipt)]
+    again = [verdict for block, verdict in answered if _objects(verdict) and not _went_on(block, receipt)]
     return Reply(
         receipt,
         answers.receipt or b"",
@@ -72,7 +78,8 @@ def _reply(
         min(answers.pause_ms, LONGEST_PAUSE_MS) / 1000,
         tuple((block, f"{verdict.code} {verdict.detail}") for block, verdict in final),
         any(verdict.code == UNKNOWN_CONFIGURATION for _, verdict in refused),
-        next(iter(again), ""),
+        again[0].detail if again else "",
+        again[0].code if again and again[0].code in catalogue() else "",
         receipt is None and bool(refused) and all(verdict.code == EnrolmentError.code for _, verdict in refused),
         tuple(
             (block.epoch, block.seq)

@@ -92,6 +92,7 @@ class Sync:
         self._configured = self._introduced = self._behind = False
         self._hold_until = 0.0
         self._down_since: float | None = None
+        self._told = ("", "")
         self.standing = Standing()
 
     def ring(self) -> None:
@@ -131,6 +132,10 @@ class Sync:
                 await self._introduce()
             blocks, live = await self._choose()
             if blocks:
+                if self.standing.state == "idle":
+                    self.standing.state = (
+                        "delivering"  # should no answer come, status must not go on saying that all is
+                    )
                 return await (self._show(blocks) if live else self._deliver(blocks))
             if self._hold_until <= _now():
                 self._say("idle", "")
@@ -190,7 +195,7 @@ class Sync:
             self.standing.blocks += len(blocks)
             self._say("delivering", "")
             return 0.0
-        self._say("held up", reply.objection or "the collector's receipt did not move on")
+        self._say("held up", reply.objection or "the collector's receipt did not move on", reply.code)
         return self._retry.busy()
 
     async def _exchange(self, blocks: Sequence[Stored]) -> Reply | float:
@@ -208,17 +213,17 @@ class Sync:
         try:
             reply = understand(blocks, response.status, response.body, self._config.gateway, self._collector)
         except UnreachableError as error:
-            return self._put_off("not understood", str(error), response)
+            return self._put_off("not understood", str(error), response, error.code)
         self._pace.carried(len(body), _now() - began)
         self.standing.rate = self._pace.rate
         self._reached()
         return reply
 
-    def _put_off(self, state: str, error: str, response: Response) -> float:
+    def _put_off(self, state: str, error: str, response: Response, code: str = "") -> float:
         """Nothing is settled by this answer."""
         if state == "not understood":
             self._lost()
-        self._say(state, error)
+        self._say(state, error, code)
         return self._retry.busy(response.retry_after_s)
 
     # ---- what comes back
@@ -330,11 +335,11 @@ class Sync:
             self._returned()
 
     def _say(self, state: str, error: str, code: str = "") -> None:
-        changed = (state, code) != (self.standing.state, self.standing.code)
         if state != "idle":
             self.standing.results[state] += 1
         self.standing.state, self.standing.error, self.standing.code = state, error, code
-        if changed and state != "delivering":
+        if state != "delivering" and (state, code) != self._told:
+            self._told = (state, code)
             self._log("info" if state == "idle" else "warning", "sync", state=state, why=f"{code} {error}".strip())
 
 

@@ -289,6 +289,12 @@ class AdmissionError(UnreachableError):
     code = "SYN-504"
 
 
+class StrangerError(UnreachableError):
+    """Somebody else answers in the collector's place: a captive portal, a proxy."""
+
+    code = "SYN-505"
+
+
 class EnrolmentError(TanmeterError):
     """A gateway, key or code is unknown, used up, expired or revoked."""
 

@@ -18,7 +18,7 @@ from edge import config, keys
 from edge.agent import Agent
 from edge.outbox import Outbox
 from edge.transport import Response
-from protocols import dlt645, modbus
+from protocols import dlt645, messages, modbus
 from protocols.errors import PortGone, UnreachableError
 from protocols.record import transport
 from protocols.record.answer import Answer, Answers, Verdict, decode_batch, encode_answers
@@ -141,6 +141,7 @@ class World:
     def _log(self, level: str, event: str, **known: object) -> None:
         self.logged.append((event, known))
         self.levels.append((event, level))
+        assert messages.text(f"edge.log.{event}", "zh", **known)
 
 
 class StepClock(SimClock):

@@ -17,7 +17,11 @@ from protocols import messages
 from protocols.errors import SignatureError
 from protocols.record.cose import PrivateKey
 
-WELL = {"outbox": {"days_left": 400.0}, "software": {"sha256": installed()[1].hex()}}
+WELL = {
+    "outbox": {"days_left": 400.0},
+    "software": {"sha256": installed()[1].hex()},
+    "sync": {"state": "idle", "error": "", "code": ""},
+}
 DAY_MS = 86_400_000
 
 
@@ -63,6 +67,17 @@ def torn(made):
     content = bytearray(path.read_bytes())
     content[4096:8192] = os.urandom(4096)
     path.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("state", "code", "ok"),
+    [("idle", "", True), ("held up", "ENR-401", False), ("held up", "", False), ("not understood", "SYN-505", False)],
+)
+def test_a_collector_that_takes_nothing_is_a_fault_with_a_next_action(measured, state, code, ok):
+    sync = {"state": state, "error": "why", "code": code}
+    check = checks(measured, {**WELL, "sync": sync})["delivery"]
+    assert (check.ok, check.code) == (ok, code)
+    assert ok or (commands._next_action(check) and "why" in check.found)
 
 
 @pytest.mark.parametrize(

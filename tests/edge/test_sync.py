@@ -9,7 +9,7 @@ from edge.outbox import Stored
 from edge.retry import LONGEST_S, LOOK_S, Retry
 from edge.session import understand
 from edge.transport import Response
-from protocols.errors import TrustError, UnreachableError
+from protocols.errors import StrangerError, TrustError, UnreachableError
 from protocols.record import transport
 from protocols.record.answer import Answer, Answers, Verdict, decode_answers, encode_answers
 from protocols.record.block import EventKind, open_header
@@ -122,6 +122,22 @@ def test_the_newest_receipt_is_shown_at_the_start_and_to_a_collector_that_is_beh
     assert shown == [3, 5], "once at the start, once when the collector has fallen behind"
     chain, counts = chain_and_counts(_made)
     assert len(collector.held) == chain.link.seq and counts.unsettled == 0
+
+
+def test_a_delivery_that_goes_well_is_not_told_each_minute_and_what_is_on_its_way_is_not_called_delivered(site):
+    _made, world, collector = site
+    post, seen = collector.post, []
+
+    async def slow(path, body, content_type):
+        if path == BLOCKS:
+            await asyncio.sleep(5)
+            seen.append((await world.agents[-1].status())["sync"]["state"])
+        return await post(path, body, content_type)
+
+    collector.post = slow
+    world.run(600)
+    assert set(seen[1:]) == {"delivering"} and len(seen) > 8
+    assert [known["state"] for event, known in world.logged if event == "sync"] == ["idle"]
 
 
 def test_after_a_minutes_outage_the_link_is_found_within_seconds(site):
@@ -453,6 +469,14 @@ def answers(*kinds, receipt=None):
 def test_the_verdicts_must_be_as_many_as_the_blocks():
     with pytest.raises(UnreachableError, match="1 verdicts, expected 2"):
         understand(SENT, 200, answers(Answer.STORED), GATEWAY, KEY.public)
+
+
+def test_a_captive_portal_is_called_one_and_shown_and_a_code_is_passed_on_where_it_is_known():
+    with pytest.raises(StrangerError, match="<html>log in"):
+        understand(SENT, 200, b"<html>log in here</html>", GATEWAY, KEY.public)
+    for code, shown in (("ENR-401", "ENR-401"), ("XXX-999", "")):
+        told = encode_answers(Answers(tuple([Verdict(Answer.REFUSED, 1, code, "revoked") for _ in SENT]), None))
+        assert understand(SENT, 403, told, GATEWAY, KEY.public).code == shown
 
 
 @pytest.mark.parametrize("status", [200, 403, 409])
