@@ -29,13 +29,16 @@ LIMIT = 64 << 20
 class Journal(Archive):
     """The part of the store that keeps what accounts are made of."""
 
-    def keep(self, rows: Sequence[JournalRow]) -> list[int]:
+    def keep(self, rows: Sequence[JournalRow], *, behind: tuple[str, int] | None = None) -> list[int]:
         """Keep entries in one transaction; their numbers. The same again changes nothing and has the number it had.
 
         The certificates in an account's ``detail`` are its own from now on, instead of what it claimed before.
         ConflictError where one of that name and version says otherwise, ProofError for a certificate used elsewhere.
+        ``behind``: what was looked at before, a kind and the journal's end then; ConflictError when more of it came.
         """
         with self.writing() as db:
+            if behind is not None and (more := _more(db, *behind)):
+                raise ConflictError(f"journal: found {more} behind number {behind[1]}, expected nothing new")
             numbers = [_keep(db, row) for row in rows]
             for row in rows:
                 if row.kind == "account":
@@ -138,6 +141,12 @@ def _asked(where: Mapping[str, str | None]) -> tuple[str, list[str]]:
     """The conditions that something is asked of, and their values."""
     asked = {clause: value for clause, value in where.items() if value is not None}
     return " AND ".join(asked), list(asked.values())
+
+
+def _more(db: sqlite3.Connection, kind: str, number: int) -> str:
+    """The first entry of a kind behind a number, "" for none."""
+    row = db.execute("SELECT id FROM journal WHERE number > ? AND kind = ? LIMIT 1", (number, kind)).fetchone()
+    return f"{kind} {row[0]}" if row else ""
 
 
 def _keep(db: sqlite3.Connection, row: JournalRow) -> int:

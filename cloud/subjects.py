@@ -6,19 +6,21 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from cloud import factor_shelf
+from cloud import bindings, factor_shelf
 from cloud.accounting import headline, membership, overrides
 from cloud.accounting import method as methods
 from cloud.accounting import subject as files
-from cloud.accounting.subject import Subject
+from cloud.accounting.subject import Subject, SubjectFile
 from cloud.journal import pack, unpack
 from cloud.rows import JournalRow
 from cloud.store import Store
-from protocols.errors import ConfigError, EnrolmentError, UnknownNameError
+from protocols.errors import AccountError, ConfigError, ConflictError, EnrolmentError, UnknownNameError
 from protocols.record.cose import EDDSA, PublicKey
 
 SOME = 20
 """Names that a message lists at most."""
+TRIES = 3
+"""How often a file is held against the others again when another one was taken in meanwhile."""
 Opened = dict[str, Mapping[str, Subject]]
 """Digest of a subject file -> what is in it."""
 
@@ -38,12 +40,30 @@ def take(store: Store, name: str, source: bytes, *, by: str, now: int) -> list[H
     """Take a subject file in: a new version of each subject that it changes. ConfigError names what is wrong in it.
 
     A subject that stands as the file says already keeps its version. AccountError for a baseline that was set and says
-    something else now, and for a membership that, with all that is held, is a circle or gives away more than all.
+    something else now, and for a membership that, with all that is held, is a circle or gives away more than all;
+    SharedMeterError for a main meter that another subject counts on the same day.
     """
     file = files.read(name, source)
-    membership.of(
-        [*(one.subject for one in listing(store) if one.subject.id not in file.subjects), *file.subjects.values()]
-    ).check()
+    _sound(store, name, file)
+    for _ in range(TRIES):
+        seen = store.journal_end()
+        changed = [one for one in file.subjects.values() if not _stands(store, one)]
+        _fits(store, name, file, changed)
+        rows = [JournalRow(0, "file", file.sha256, 1, "", "", file.sha256, now, by, "{}", pack(source))]
+        for subject in changed:
+            known = store.entry_head("subject", subject.id)
+            place = (subject.id, 1 if known is None else known.version + 1, subject.id, "", file.sha256)
+            rows.append(JournalRow(0, "subject", *place, now, by, bindings.brief(subject), b""))
+        try:
+            store.keep(rows, behind=("subject", seen))
+        except ConflictError:
+            continue
+        return [get(store, subject) for subject in file.subjects]
+    raise AccountError(f"{name}: found another writer {TRIES} times, expected to be let through")
+
+
+def _sound(store: Store, name: str, file: SubjectFile) -> None:
+    """What a file must hold to without other subjects: baselines as they were set, factor sets and rows there are."""
     library = factor_shelf.library(store)
     for subject in file.subjects.values():
         _frozen(store, subject)
@@ -52,14 +72,26 @@ def take(store: Store, name: str, source: bytes, *, by: str, now: int) -> list[H
         if subject.method:
             for method in methods.editions(subject.method):
                 files.bind(subject, method)
-    rows = [JournalRow(0, "file", file.sha256, 1, "", "", file.sha256, now, by, "{}", pack(source))]
-    for subject in file.subjects.values():
-        known = store.entry("subject", subject.id)
-        if known is None or held(store, known).subject != subject:
-            version = 1 if known is None else known.version + 1
-            rows.append(JournalRow(0, "subject", subject.id, version, subject.id, "", file.sha256, now, by, "{}", b""))
-    store.keep(rows)
-    return [get(store, subject) for subject in file.subjects]
+
+
+def _stands(store: Store, subject: Subject) -> bool:
+    known = store.entry_head("subject", subject.id)
+    return known is not None and held(store, known).subject == subject
+
+
+def _fits(store: Store, name: str, file: SubjectFile, changed: Sequence[Subject]) -> None:
+    """Whether those that change, and whoever is below them, go with everybody: membership, and each meter once."""
+    if not changed:
+        return
+    opened: Opened = {}
+    standing = {
+        row.id: bindings.of_brief(row.detail) or file_subject(store, row.digest, row.id, opened)
+        for row in store.entries("subject")
+    }
+    known = membership.Membership({**standing, **file.subjects})
+    touched = known.below(one.id for one in changed)
+    known.check(touched)
+    bindings.check(store, name, known, touched)
 
 
 def _frozen(store: Store, subject: Subject) -> None:

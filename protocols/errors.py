@@ -41,7 +41,8 @@ TanmeterError
 │   ├── ActivityError    ACC-803  activity data that break a rule: missing, doubled, out of bounds, without proof
 │   ├── LockedError      ACC-804  a locked account refuses what would change it
 │   ├── ProofError       ACC-805  a certificate is used a second time
-│   └── PeriodError      ACC-806  a text that is no period
+│   ├── PeriodError      ACC-806  a text that is no period
+│   └── SharedMeterError ACC-807  one meter is counted by two subjects
 ├── ReportError          RPT-801  a report cannot be printed here
 └── EvidenceError        EVI-901  an evidence pack does not verify
 """
@@ -367,6 +368,12 @@ class PeriodError(AccountError):
 
     code = "ACC-806"
     exit_code = 2
+
+
+class SharedMeterError(AccountError):
+    """One meter is a main meter of two subjects on the same day: the city would count it twice."""
+
+    code = "ACC-807"
 
 
 class EvidenceError(TanmeterError):

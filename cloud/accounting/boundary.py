@@ -28,7 +28,7 @@ from cloud.accounting.sameness import each_named
 from cloud.accounting.statement import plain
 from cloud.accounting.units import ARITHMETIC
 from drivers.quantity import EXACT
-from protocols.errors import AccountError, ProofError
+from protocols.errors import ProofError, SharedMeterError
 
 TRADED: tuple[Class, ...] = ("indirect_electricity", "indirect_heat", "indirect_cooling")
 """What is a supplier's direct emission and a buyer's indirect one at once."""
@@ -187,7 +187,7 @@ def weighted(tco2e: Decimal, weight: Decimal) -> Decimal:
 def bridge(boundary: str, membership: Membership, lines: Iterable[Countable]) -> Bridge:
     """The boundary's account over these lines, of anybody: who is outside has no share.
 
-    AccountError for bad shares, and for a meter that two subjects within it count as their own on the same day.
+    AccountError for bad shares, SharedMeterError for a meter that two subjects within it count on the same day.
     """
     items = list(_inside(boundary, membership, lines))
     before = _sum(item.tco2e for item in items)
@@ -280,19 +280,29 @@ def _meter(boundary: str, membership: Membership, items: list[_Item]) -> Iterato
 
 
 def _each_meter_once(boundary: str, items: Iterable[_Item]) -> None:
-    """Two subjects that read one meter count it twice, unless ``metering`` says how a whole stands to its members."""
+    """Two subjects that read one meter count it twice, unless ``metering`` says how a whole stands to its members.
+
+    What one sells and the other buys over it is not twice: the two take each other off.
+    """
     held: dict[str, list[_Item]] = {}
     for item in items:
         if not item.weight or item.instead is not None or part(item.line.class_) in ("memo", "reduction"):
             continue
         for meter in item.line.meters:
             for other in held.setdefault(meter, []):
-                if other.line.subject != item.line.subject and other.start < item.end and item.start < other.end:
+                if other.line.subject == item.line.subject or _sold(item.line, other.line):
+                    continue
+                if other.start < item.end and item.start < other.end:
                     both = f"{other.line.subject} and {item.line.subject}"
-                    raise AccountError(
+                    raise SharedMeterError(
                         f"{boundary}: found {meter} in the accounts of {both}, expected it in one of them"
                     )
             held[meter].append(item)
+
+
+def _sold(one: Countable, other: Countable) -> bool:
+    """Whether one line is a sale and the other a purchase of the same energy."""
+    return one.class_ == other.class_ and one.class_ in TRADED and (one.tco2e < 0) != (other.tco2e < 0)
 
 
 def _residual(own: list[_Item], members: Decimal, membership: Membership, boundary: str) -> Residual:

@@ -41,23 +41,28 @@ class Membership:
 
     def members(self, of: str, start: date, end: date) -> list[str]:
         """Everybody else who is within it on some of these days, by id."""
+        return sorted(one for one in self.below([of]) if one != of and self.weight(one, of, start, end))
+
+    def below(self, wholes: Iterable[str]) -> list[str]:
+        """These, and everybody who is, was or will be within one of them, in the order in which they are found."""
         if not self._below:
             below: dict[str, list[str]] = {"": []}
             for held in self.subjects.values():
                 for part in held.membership:
                     below.setdefault(part.of, []).append(held.id)
             self._below.update(below)
-        found, waiting = set[str](), [of]
+        found = dict.fromkeys(wholes)
+        waiting = list(found)
         while waiting:
             for one in self._below.get(waiting.pop(), ()):
-                if one not in found and one != of:
-                    found.add(one)
+                if one not in found:
+                    found[one] = None
                     waiting.append(one)
-        return sorted(one for one in found if self.weight(one, of, start, end))
+        return list(found)
 
-    def check(self) -> None:
-        """AccountError for a circle, or for anybody of whom a whole would have more than all on some day."""
-        for member in self.subjects:
+    def check(self, members: Iterable[str]) -> None:
+        """AccountError for a circle above one of these, or where a whole would have more than all of one some day."""
+        for member in members:
             seen: set[str] = set()
             days = sorted(set(self._edges(member, seen)))
             for day in days:

@@ -230,24 +230,24 @@ def test_what_is_not_there_is_a_problem_with_its_code(town: Any) -> None:
 def test_a_meter_below_a_main_meter_is_never_counted_beside_it(works: Any) -> None:
     """M-02 hangs below M-01 in the signed site file; a subject file that calls both main would count it twice."""
     house = works
-    both = WORKS.replace('"WORKS"', '"TWICE"').replace(
+    both = WORKS.replace(
         "meter = [", 'meter = [{ device = "M-02", point = "energy_import", row = "24-08", symbol = "AD" }, '
     )
     subjects.take(house.store, "twice.toml", both.encode(), by="w", now=house.now)
     with pytest.raises(ActivityError, match="found M-02 as a main meter below M-01"):
-        accounts.close(house.store, factor_shelf.library(None), "TWICE", accounts.period_of("2026-10-03"), house.now)
+        accounts.close(house.store, factor_shelf.library(None), "WORKS", accounts.period_of("2026-10-03"), house.now)
 
 
 def test_a_quota_that_burns_down_stands_on_the_page_until_it_is_over(works: Any) -> None:
-    quota = WORKS.replace('"WORKS"', '"QUOTA"') + 'target = [{ year = 2026, tco2e = "0.001", kind = "quota" }]\n'
+    quota = WORKS + 'target = [{ year = 2026, tco2e = "0.001", kind = "quota" }]\n'
     subjects.take(works.store, "quota.toml", quota.encode(), by="w", now=works.now)
-    accounts.close(works.store, factor_shelf.library(None), "QUOTA", accounts.period_of("2026-10"), works.now)
+    accounts.close(works.store, factor_shelf.library(None), "WORKS", accounts.period_of("2026-10"), works.now)
     assert early_warning.watch(City(works.store), 0, works.now)[1]
-    (warning,) = early_warning.listing(works.store, "QUOTA", standing=True)
-    text = see(works, "/accounts/A-QUOTA-2026-10", "zh")
+    (warning,) = early_warning.listing(works.store, "WORKS", standing=True)
+    text = see(works, "/accounts/A-WORKS-2026-10", "zh")
     assert "2026 年配额" in text and "严重" in text
     early_warning.acknowledge(works.store, warning.id, "张", "扩产已报批", works.now)
-    assert early_warning.listing(works.store, "QUOTA", standing=True)[0].by == "张"
+    assert early_warning.listing(works.store, "WORKS", standing=True)[0].by == "张"
 
 
 HOSTILE = """schema = 1

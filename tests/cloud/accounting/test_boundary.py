@@ -16,7 +16,7 @@ from cloud.accounting.boundary import bridge
 from cloud.accounting.line import Line
 from cloud.accounting.membership import Membership
 from cloud.accounting.subject import Metering, Mode, Subject
-from protocols.errors import AccountError, ConfigError, ProofError
+from protocols.errors import AccountError, ConfigError, ProofError, SharedMeterError
 
 MakeLine = Callable[..., Line]
 SINCE, JUNE, JULY = date(2020, 1, 1), date(2025, 6, 1), date(2025, 7, 1)
@@ -111,12 +111,14 @@ def test_a_meter_in_two_accounts_is_counted_once_or_refused(make_line: MakeLine)
     )
     at = {"activities": (reading,)}
     both = [make_line("P", "400", **PARK_POWER, **at), make_line("A", "400", **POWER, **at)]
-    with pytest.raises(AccountError, match="M-01/energy_import in the accounts of P and A"):
+    with pytest.raises(SharedMeterError, match="M-01/energy_import in the accounts of P and A"):
         bridge("CITY", metered("INDEPENDENT"), both)
     assert bridge("CITY", metered("MAIN_WITH_BREAKDOWN"), both).net == 400
     assert bridge("A", CITY, both).net == 400
     moved = msgspec.structs.replace(both[1], start=both[0].end, end="2025-08-01")
     assert bridge("CITY", CITY, [both[0], moved]).net == 800
+    sold = make_line("A", "-400", **POWER, **at)
+    assert bridge("CITY", CITY, [make_line("B", "400", **POWER, **at), sold]).net == 0, "the one sells, the other buys"
 
 
 def test_members_that_come_to_more_than_their_main_meter_leave_a_negative_residual(make_line: MakeLine) -> None:

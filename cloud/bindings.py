@@ -1,0 +1,146 @@
+"""Which meter is whose: what two subjects count as their own main meter on one day would be in the city twice.
+
+Beside each version of a subject the journal keeps what others are held against, so that a file of one among ten
+thousand is taken in without opening the files of the rest.
+"""
+
+from collections.abc import Collection, Iterator, Mapping
+from datetime import date
+from typing import Any
+
+import msgspec
+
+from cloud import metering
+from cloud.accounting import method as methods
+from cloud.accounting.boundary import TRADED
+from cloud.accounting.membership import Membership
+from cloud.accounting.method import Class
+from cloud.accounting.subject import Meter, Subject
+from cloud.store import Store
+from protocols.errors import SharedMeterError
+
+_OUTSIDE = ("memo", "reduction")
+"""Classes that no total holds: a meter of the ledger of reductions may be somebody's own as well."""
+_Bound = tuple[Subject, Meter]
+
+
+def brief(subject: Subject) -> str:
+    """What others are held against, as JSON: whose it is, what it belongs to, its main meters and how it is metered."""
+    mains = (
+        Meter(one.device, one.point, one.row, one.symbol, gateway=one.gateway, since=one.since, until=one.until)
+        for one in _mains(subject)
+    )
+    own = Subject(
+        *(subject.id, subject.zh, subject.en, subject.kind, subject.category),
+        method=subject.method,
+        site=subject.site,
+        membership=subject.membership,
+        meter=tuple(mains),
+        metering=subject.metering,
+    )
+    return msgspec.json.encode(_lean(own)).decode()
+
+
+def of_brief(detail: str) -> Subject | None:
+    """A subject by its brief; None where a version was kept without one."""
+    return None if detail == "{}" else msgspec.json.decode(detail, type=Subject)
+
+
+def check(store: Store, name: str, membership: Membership, touched: Collection[str]) -> None:
+    """SharedMeterError where one of ``touched`` (ids) and another subject count one main meter on the same day.
+
+    A sub meter is not counted; a sale and its purchase are no sum; and where ``metering`` of a whole says how its lines
+    stand to those of its members, the roll-up puts it right.
+    """
+    own = [(subject, meter) for one in touched for subject in (membership.subjects[one],) for meter in _mains(subject)]
+    if not own:
+        return
+    sites = {one.id.hex(): one.site for one in store.gateways()}
+    near: dict[tuple[str, str, str], list[_Bound]] = {}
+    for subject, meter in own:
+        for place in _places(sites, subject, meter):
+            near.setdefault((place, meter.device, meter.point), []).append((subject, meter))
+    for subject in membership.subjects.values():
+        for meter in _mains(subject):
+            for place in _places(sites, subject, meter):
+                for other in near.get((place, meter.device, meter.point), ()):
+                    if other[0].id != subject.id and _twice(store, membership, (subject, meter), other):
+                        raise SharedMeterError(f"{name}: {_told(sites, (subject, meter), other)}")
+
+
+def _mains(subject: Subject) -> Iterator[Meter]:
+    return (meter for meter in subject.meter if meter.role == "main")
+
+
+def _places(sites: Mapping[str, str], subject: Subject, meter: Meter) -> Iterator[str]:
+    """Where a meter may be: at the gateway that it names, and its site: its subject's until it is enrolled."""
+    if meter.gateway:
+        yield meter.gateway
+    if site := sites.get(meter.gateway, subject.site):
+        yield site
+
+
+def _twice(store: Store, membership: Membership, one: _Bound, other: _Bound) -> bool:
+    """Whether two bindings near each other are of one meter and a sum would hold it twice, some day."""
+    (left, first), (right, second) = one, other
+    since = max(first.since or date.min, second.since or date.min)
+    until = min(first.until or date.max, second.until or date.max)
+    if since >= until:
+        return False
+    mine, others = _counted(left, first), _counted(right, second)
+    classes = {class_ for class_, _ in mine | others}
+    if not mine or not others or (classes <= {*TRADED} and mine.isdisjoint(others) and len(classes) == 1):
+        return False
+    days = since, until
+    settled = _settled(membership, left, right, classes, days) or _settled(membership, right, left, classes, days)
+    return not settled and not _apart(store, one, other)
+
+
+def _counted(subject: Subject, meter: Meter) -> set[tuple[Class, int]]:
+    """Class and sign of the row that a meter feeds, by any edition; nothing where no total holds it."""
+    known = methods.editions(subject.method) if subject.method else ()
+    rows = [method.rows[meter.row] for method in known if meter.row in method.rows]
+    return {(row.class_, row.sign) for row in rows if row.class_ not in _OUTSIDE}
+
+
+def _settled(
+    membership: Membership, whole: Subject, member: Subject, classes: set[Class], days: tuple[date, date]
+) -> bool:
+    """Whether a whole says how its own lines stand to this member's, which is all in it from when it is in anything."""
+    said = {one.class_ for one in whole.metering if one.mode != "INDEPENDENT"}
+    entered = max(days[0], min((one.since for one in member.membership), default=days[0]))
+    if len(classes) > 1 or not classes <= said or entered >= days[1]:
+        return False
+    return membership.weight(member.id, whole.id, entered, days[1]) == 1
+
+
+def _apart(store: Store, one: _Bound, other: _Bound) -> bool:
+    """Whether two bindings are known to be of meters behind different gateways."""
+    left, right = (
+        {meter.gateway} if meter.gateway else {held.id.hex() for held in metering.gateways(store, subject, meter)}
+        for subject, meter in (one, other)
+    )
+    return bool(left and right) and left.isdisjoint(right)
+
+
+def _told(sites: Mapping[str, str], held: _Bound, new: _Bound) -> str:
+    (has, first), (subject, meter) = held, new
+    site = sites.get(meter.gateway, subject.site)
+    where = " of ".join(filter(None, (meter.gateway and f"gateway {meter.gateway}", site and f"site {site}")))
+    days = f"{f' from {first.since}' if first.since else ''}{f' until {first.until}' if first.until else ''}"
+    return (
+        f"subject {subject.id}: found {meter.name} of {where} as a main meter, which {has.id} ({has.zh}, {has.en}) has"
+        f" as one for its row {first.row}{days}; expected it in one of the two on a day"
+    )
+
+
+def _lean(part: msgspec.Struct) -> dict[str, Any]:
+    """A part of a subject without what is as by default."""
+    found = {}
+    for field in msgspec.structs.fields(part):
+        value = getattr(part, field.name)
+        if isinstance(value, tuple):
+            value = [_lean(one) for one in value]
+        if value not in (field.default, [], {}):
+            found[field.encode_name] = value
+    return found
