@@ -19,6 +19,7 @@ from cloud.accounting.block import ITEM, Block, Slot
 from cloud.accounting.method import GRID, Method, Row
 from cloud.accounting.parameters import Parameter
 from cloud.accounting.standing import Standing
+from cloud.report.enterprise import leaf_name
 from protocols import messages
 
 method = typer.Typer(no_args_is_help=True, add_completion=False)
@@ -110,18 +111,17 @@ def _row(one: Method, row: Row) -> dict[str, Any]:
         "source": row.source,
         "note_zh": row.note_zh,
         "source_zh": row.source_zh,
-        "symbols": [_symbol(row, slot) for slot in block.slots],
+        "symbols": [_symbol(one, row, block, slot) for slot in block.slots],
         "items": {item: [_value(found) for found in _values(one, row, item)] for item in one.items(row)},
         "parameters": [_value(found) for found in _values(one, row, "")],
     }
 
 
-def _symbol(row: Row, slot: Slot) -> dict[str, Any]:
-    gas = "" if row.gas == ITEM else row.gas
+def _symbol(one: Method, row: Row, block: Block, slot: Slot) -> dict[str, Any]:
     return {
         "symbol": slot.name,
         "kind": slot.kind,
-        "units": [slot.unit(variant, gas).text for variant in range(len(slot.units))],
+        "units": _units(one, row, block, slot),
         "zh": slot.zh,
         "en": slot.en,
         "bound": row.bind.get(slot.name),
@@ -169,11 +169,12 @@ def _add_row(tree: Tree, one: Method, row: Row, language: messages.Language) -> 
     sign = "−" if row.sign == -1 else ""
     gas = "" if row.gas == ITEM else row.gas
     branch = tree.add(Text(f"{row.row}  {name}   E({gas or 'gas'}) = {sign}{block.formula.text()}", style="bold"))
-    leaf = row.leaf if isinstance(row.leaf, str) else ", ".join(dict.fromkeys(row.leaf.values()))
+    leaves = [row.leaf] if isinstance(row.leaf, str) else dict.fromkeys(row.leaf.values())
+    leaf = ", ".join(leaf_name(leaf, language) for leaf in leaves)
     about = f"{messages.text('method.show.leaf', language)}: {leaf} · {row.class_}"
     branch.add(Text(f"{about} · {messages.text('method.show.report', language)}: {row.report}"))
     for slot in block.slots:
-        branch.add(Text(_spoken(row, block, slot, language)))
+        branch.add(Text(_spoken(one, row, block, slot, language)))
     baseline = row.baseline_zh if language == "zh" else row.baseline_en
     for note in (
         *row.said(language),
@@ -208,9 +209,14 @@ def _items(one: Method, row: Row, language: messages.Language) -> Table:
     return table
 
 
-def _spoken(row: Row, block: Block, slot: Slot, language: messages.Language) -> str:
+def _units(one: Method, row: Row, block: Block, slot: Slot) -> list[str]:
+    """What a symbol may be given in, beside what is bound in this row: of electricity MWh, and no tonnes."""
     gas = "" if row.gas == ITEM else row.gas
-    units = " | ".join(slot.unit(variant, gas).text for variant in range(len(slot.units)))
+    return list(dict.fromkeys(slot.unit(variant, gas).text for variant in methods.variants(one, row, block)))
+
+
+def _spoken(one: Method, row: Row, block: Block, slot: Slot, language: messages.Language) -> str:
+    units = " | ".join(_units(one, row, block, slot))
     kind = messages.text(f"method.show.{slot.kind}", language)
     said = f"{slot.name}  {slot.zh if language == 'zh' else slot.en} [{units}]  {kind}"
     if slot.name in row.bind:

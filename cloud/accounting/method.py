@@ -21,7 +21,7 @@ from cloud.accounting.block import ITEM, Block
 from cloud.accounting.leaves import LEAVES
 from cloud.accounting.parameters import Item, ParameterSet
 from cloud.accounting.standing import Status
-from cloud.accounting.units import unit
+from cloud.accounting.units import Dimension, unit
 from drivers import toml
 from protocols.errors import ConfigError, FactorError, MethodError, UnitError
 
@@ -351,8 +351,19 @@ def _check_leaves(row: Row) -> None:
 
 def variant(method: Method, row: Row, block: Block, item: str | None) -> int:
     """Which variant of the block what is bound for this item is of; UnitError where it fits none."""
-    bound = {
-        name: unit("tCO2/MWh") if reference == GRID else method.parameter(reference, item).quantity.unit
+    return block.variant(_bound(method, row, item), row.gas)
+
+
+def variants(method: Method, row: Row, block: Block) -> tuple[int, ...]:
+    """The variants of the block that are open to whoever gives the row's activity, of one item or another."""
+    items: list[str | None] = list(method.items(row)) if row.needs_item() else [None]
+    bound = [_bound(method, row, item) for item in items]
+    return tuple(one for one in range(block.variants) if any(block.fits(one, held, row.gas) for held in bound))
+
+
+def _bound(method: Method, row: Row, item: str | None) -> dict[str, Dimension]:
+    """The dimension of each symbol that something is bound to."""
+    return {
+        name: (unit("tCO2/MWh") if reference == GRID else method.parameter(reference, item).quantity.unit).dimension
         for name, reference in row.bind.items()
     }
-    return block.variant({name: found.dimension for name, found in bound.items()}, row.gas)

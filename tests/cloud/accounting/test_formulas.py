@@ -196,3 +196,13 @@ def test_a_parameter_that_is_a_slip_does_not_load(text: str, match: str) -> None
     rest = "" if "standing" in text else '\nstatus = "DRAFT"\nstanding = "memory"'
     with pytest.raises(ConfigError, match=match):
         parameters.load("x.toml", f"{head}{text}{rest}\n".encode())
+
+
+@pytest.mark.parametrize(
+    ("row", "symbol", "open_"), [("24-08", "AD", {"MWh"}), ("24-01", "FC", {"t", "1e4Nm3"}), ("24-02", "AD", {"t"})]
+)
+def test_what_is_bound_leaves_open_only_the_units_that_go_with_it(row: str, symbol: str, open_: set[str]) -> None:
+    used = method.get("ndrc-24-2015")
+    block = blocks.block(used.row(row).block)
+    slot = block.slot(symbol)
+    assert {slot.unit(one, "CO2").text for one in method.variants(used, used.row(row), block)} == open_
