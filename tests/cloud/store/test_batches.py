@@ -1,6 +1,6 @@
 """Blocks booked together come to the same rows as one by one, and as reading by reading, whatever their meters say."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from struct import pack
 from typing import Any
 
@@ -12,12 +12,13 @@ from cloud.booking import Book, Changes
 from cloud.evidence.chain import replayed
 from cloud.ingest import Content
 from cloud.intervals import INTERVAL_MS, Interval
-from cloud.reader import Reader
+from cloud.piles import Cut, Piles
 from cloud.running import Memory, Running
 from drivers.columns import Layouts, replay_track, replay_tracks
 from drivers.installation import Installation, install
 from protocols import modbus
 from protocols.errors import ProtocolError
+from protocols.record import merkle
 from protocols.record.block import Chunk, ClockState, Counters, Event, Header, Track
 
 T0 = 1_790_000_100_000 - 1_790_000_100_000 % INTERVAL_MS
@@ -61,6 +62,8 @@ from = 2026-09-21T22:07:00+08:00
 ct = "400/5"
 """
 INSTALLED: Installation = install(SITE, {"counts": PROFILE})
+UNLIMITED = install(SITE, {"counts": PROFILE.replace(b", max = 9000", b"")})
+"""The same, but every valid number is a reading."""
 FAST, SLOW, SETTING = [query.request for query in INSTALLED.drivers[0].queries()]
 
 
@@ -97,37 +100,47 @@ class Meter:
 
 @st.composite
 def lives(draw: st.DrawFn) -> list[tuple[Header, Chunk]]:
-    """Blocks of a meter: of a minute or of twenty, with silences, settings, resets, absent values, steps of UTC."""
-    meter, start, blocks = Meter(draw, draw(st.integers(0, 999_999))), T0, []
+    """Blocks of a meter: of a minute or of twenty, with silences, settings, resets, absent values, steps of UTC. Most
+    are written alike, with their times in as many bytes, so that they are read as rows of one matrix.
+    """
+    meter, start, mono, blocks = Meter(draw, draw(st.integers(0, 999_999))), T0, 0, list[tuple[Header, Chunk]]()
     for seq in range(draw(st.integers(1, 30))):
         span = draw(st.sampled_from([MINUTE] * 9 + [20 * MINUTE]))
         tracks = []
         for request, say, most in ((FAST, meter.fast, 5), (SLOW, meter.slow, 2), (SETTING, meter.setting, 1)):
             odd = draw(st.integers(0, 19))
             count = 0 if odd == 0 or (request == SETTING and odd > 3) else most
-            times = [index * span // most + draw(st.integers(0, 9_000)) for index in range(count)]
+            least = 0 if odd == 2 else 256
+            times = [index * span // most + draw(st.integers(least, 9_000)) for index in range(count)]
             if odd == 1:
                 times.reverse()
             if times:
                 tracks.append(Track.of(request, times, [say() for _ in times]))
         chunk = Chunk(0, INSTALLED.digests[0], tuple(tracks), (), Counters.of(tracks, ()), None, bytes(16))
         clock, boot = ClockState(2, 2, 5, 0), (Event(1, start, start, "first"),)
-        spans = (seq * MINUTE, (seq + 1) * MINUTE), (start, start + span)
+        spans = (mono, mono + span), (start, start + span)
         place = (bytes(16), 0, seq, bytes(32), 1)
-        blocks.append((Header(*place, *spans, clock, (1, bytes(32)), ("0.1", bytes(32)), boot), chunk))
+        header = Header(*place, *spans, clock, (1, bytes(32)), ("0.1", bytes(32)), boot)
+        blocks.append((replace(header, chunks=(1, merkle.root([chunk.to_bytes()]))), chunk))
+        mono += span
         start += span + draw(st.sampled_from([0] * 9 + [50 * MINUTE, -5 * MINUTE]))
     return blocks
 
 
-def booked(blocks: list[tuple[Header, Chunk]], takes: list[bool]) -> tuple[Any, ...]:
+def booked(installation: Installation, blocks: list[tuple[Header, Chunk]], takes: list[bool]) -> tuple[Any, ...]:
     """Everything a book writes, as it stands at the end, when its rows are taken after some of the blocks."""
-    book, reader, found = Book(Memory()), Reader(), list[Changes]()
+    book, piles, cuts, found = Book(Memory()), Piles(), list[Cut](), list[Changes]()
     rows: dict[tuple[str, str, int], Interval] = {}
     power: dict[tuple[str, str, int], tuple[float, float, int]] = {}
     for (header, chunk), take in zip(blocks, [*takes[:-1], True], strict=True):
-        book.book(header, Content(INSTALLED, reader.replay(INSTALLED, (chunk,))))
+        cuts.append(piles.cut(header, chunk.to_bytes()))
         if take:
+            piles.say(installation, cuts)
+            for cut in cuts:
+                assert cut.whole is not None
+                book.book(cut.header, Content(installation, cut.whole))
             found.append(book.take())
+            cuts = []
     for changes in found:
         rows |= {(row.device, row.point, row.start): row for row in changes.moved.intervals}
         for place, heap in changes.power.items():
@@ -143,12 +156,12 @@ def booked(blocks: list[tuple[Header, Chunk]], takes: list[bool]) -> tuple[Any, 
     return rows, left, answered, told, settings_, power
 
 
-def verified(blocks: list[tuple[Header, Chunk]]) -> tuple[Any, ...]:
+def verified(installation: Installation, blocks: list[tuple[Header, Chunk]]) -> tuple[Any, ...]:
     """The rows, doubts, turns and settings that a verifier comes to, who replays one reply after another."""
     running = Running(Memory())
     for header, chunk in blocks:
-        running.configure(INSTALLED, header.utc[0])
-        running.hear(0, replayed(INSTALLED, header, chunk)[1], header)
+        running.configure(installation, header.utc[0])
+        running.hear(0, replayed(installation, header, chunk)[1], header)
     moved = running.take()
     rows = {(row.device, row.point, row.start): row for row in moved.intervals}
     left = {key: doubt for key, doubt in moved.doubts.items() if doubt is not None}
@@ -157,18 +170,18 @@ def verified(blocks: list[tuple[Header, Chunk]]) -> tuple[Any, ...]:
 
 
 @settings(max_examples=60, deadline=None)
-@given(lives(), st.data())
+@given(st.sampled_from([INSTALLED, UNLIMITED]), lives(), st.data())
 def test_any_number_of_blocks_together_is_the_same_as_one_by_one(
-    blocks: list[tuple[Header, Chunk]], data: st.DataObject
+    installation: Installation, blocks: list[tuple[Header, Chunk]], data: st.DataObject
 ) -> None:
     takes = data.draw(
         st.lists(st.sampled_from([False, False, False, True]), min_size=len(blocks), max_size=len(blocks))
     )
-    *together, some = booked(blocks, takes)
-    *singly, other = booked(blocks, [True] * len(blocks))
+    *together, some = booked(installation, blocks, takes)
+    *singly, other = booked(installation, blocks, [True] * len(blocks))
     assert together == singly
     rows, left, _, told, settings_ = singly
-    assert (rows, left, told, settings_) == verified(blocks)
+    assert (rows, left, told, settings_) == verified(installation, blocks)
     assert some.keys() == other.keys()
     for place, (total, peak, samples) in some.items():
         assert (peak, samples) == other[place][1:] and total == pytest.approx(other[place][0])
