@@ -150,20 +150,16 @@ class Finding:
     ahead: bool = False
 
 
-def kid(frame: bytes) -> bytes | None:
-    """The key a frame claims to be signed with, to find its gateway by; None when it cannot be read."""
-    try:
-        return cose.kid_of(transport.unwrap(frame)[0])
-    except RecordError:
-        return None
-
-
 class Examiner:
     """Examines frames: one for a thread."""
 
     def __init__(self) -> None:
         self._reader = Reader()
         self._kept: set[tuple[Installation, int, tuple[Form | None, ...]]] = set()
+
+    def kid(self, frame: bytes) -> bytes | None:
+        """The key a frame claims to be signed with, to find its gateway by; None when it cannot be read."""
+        return self._reader.kid(frame)
 
     def expect(self, frames: Sequence[bytes]) -> None:
         """These frames, all of one gateway, are examined next in this order: they may be read together."""

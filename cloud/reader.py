@@ -21,7 +21,7 @@ from cloud.signatures import verifier
 from cloud.strips import Replayed
 from drivers.installation import Installation
 from protocols.errors import RecordError
-from protocols.record import block, transport
+from protocols.record import block, cose, transport
 from protocols.record.block import Chunk, Header
 from protocols.record.cose import PublicKey
 from protocols.record.moulds import Moulds
@@ -64,6 +64,16 @@ class Reader:
         self._moulds, self._piles, self._decompressor = Moulds(), Piles(), transport.decompressor()
         self._coming: list[bytes] = []
         self._ahead: dict[bytes, Signed] = {}
+        self._unwrapped: tuple[bytes, tuple[bytes, bytes]] | None = None
+
+    def kid(self, frame: bytes) -> bytes | None:
+        """The key a frame claims to be signed with, to find its gateway by; None when it cannot be read."""
+        self._unwrapped = None
+        with suppress(RecordError):
+            found = transport.unwrap(frame, by=self._decompressor)
+            self._unwrapped = frame, found
+            return cose.kid_of(found[0])
+        return None
 
     def expect(self, frames: Sequence[bytes]) -> None:
         """These frames, all of one gateway, will be opened next, in this order."""
@@ -77,13 +87,18 @@ class Reader:
 
     def read(self, frame: bytes, key: PublicKey) -> Signed:
         """The block in a frame, its chunks not looked into; RecordError."""
-        envelope, leaves = transport.unwrap(frame, by=self._decompressor)
+        envelope, leaves = self._unwrap(frame)
         header = self._moulds.header(block.open_payload(envelope, verifier(key)))
         return Signed(hashlib.sha256(envelope).digest(), header, leaves)
 
     def replay(self, installation: Installation, chunks: Sequence[Chunk]) -> tuple[Replayed, ...]:
         """The values of the chunks of a block; ChainError for a device that is not there, ProtocolError."""
         return self._piles.replay(installation, chunks)
+
+    def _unwrap(self, frame: bytes) -> tuple[bytes, bytes]:
+        """As ``transport.unwrap``; what was unwrapped to see whose it is is not unwrapped again."""
+        held, self._unwrapped = self._unwrapped, None
+        return held[1] if held is not None and held[0] is frame else transport.unwrap(frame, by=self._decompressor)
 
     def _read_ahead(self, key: PublicKey, configurations: Configurations) -> None:
         """Read the next frames as far as it goes. What does not read is opened by itself, and then says why."""

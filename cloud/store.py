@@ -8,7 +8,7 @@ from math import inf
 from pathlib import Path
 from typing import NamedTuple
 
-from cloud import ahead, dated_rows, ingest, memory_rows, open_rows, receipts
+from cloud import ahead, dated_rows, memory_rows, open_rows, receipts
 from cloud.booking import Book
 from cloud.enrolments import GATEWAY_COLUMNS
 from cloud.ingest import Beginning, Examiner, Finding, Head
@@ -91,14 +91,18 @@ class Store(Journal):
 
     @contextmanager
     def _moving(self) -> Iterator[sqlite3.Connection]:
-        """A transaction in which desks move. While nobody else writes they are what the file says: it is not asked."""
+        """A transaction in which desks move. While nobody else writes they are what the file says: it is not asked.
+
+        ``data_version`` moves when another connection has written, which none can while this transaction lasts.
+        """
         with self.guard:
             try:
                 with self.writing() as db:
-                    if _written(db) != self._seen:
+                    (version,) = db.execute("PRAGMA data_version").fetchone()
+                    if (version, db.total_changes) != self._seen:
                         self._as_of += 1
                     yield db
-                    self._seen = _written(db)
+                    self._seen = version, db.total_changes
             except BaseException:
                 self._desks.clear()
                 raise
@@ -179,7 +183,7 @@ class Store(Journal):
     def _desk_of(self, db: sqlite3.Connection, frames: Sequence[bytes]) -> Desk | None:
         """The desk of a batch: of the gateway whose known key its first frame names that names one."""
         for frame in frames:
-            if (kid := ingest.kid(frame)) is not None:
+            if (kid := self._examiner.kid(frame)) is not None:
                 desk = self._desks.get(kid)
                 if desk is not None and desk.as_of == self._as_of:
                     return desk
@@ -249,12 +253,6 @@ def _head(db: sqlite3.Connection, gateway: Gateway) -> Head:
     row = db.execute("SELECT utc_end FROM blocks WHERE gateway = ? AND epoch = ? AND seq = ?", newest).fetchone()
     clocks = (gateway.boot, gateway.mono, gateway.config_number, row[0] if row else None)
     return Head(gateway.epoch, gateway.next_seq, gateway.head, *clocks)
-
-
-def _written(db: sqlite3.Connection) -> tuple[int, int]:
-    """What moves when another connection, or this one, has written to the file."""
-    (version,) = db.execute("PRAGMA data_version").fetchone()
-    return version, db.total_changes
 
 
 def _gateway(db: sqlite3.Connection, where: str, values: tuple[bytes, ...]) -> Gateway | None:
