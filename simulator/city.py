@@ -53,6 +53,8 @@ MADE: dict[str, tuple[str, str, str]] = {
     "tci231-community-2023": ("population", "person", "0.14"),
 }  # fmt: skip
 """What intensity is per, by the method: kind, unit, and tCO2e for one of it in a month. Invented, of a likely size."""
+SOLAR = "R17-B"
+"""What a solar park adds to the ledger of reductions: the grid's power that it stands for."""
 SEASON = ("1.09", "1.05", "1.0", "0.96", "0.94", "0.97", "1.03", "1.04", "0.98", "0.97", "1.0", "1.06")
 DIGITS = Decimal("0.001")
 
@@ -74,6 +76,9 @@ class _Enterprise(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     district: str
     tco2e: int
     park: str = ""
+    heat_from: str = ""
+    green: str = ""
+    quota: str = "1"
 
 
 class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -139,6 +144,8 @@ def _place(plan: _File, one: _Enterprise, random: Random) -> str:
 
 def _more(one: _Enterprise, months: tuple[str, ...]) -> str:
     """What each month's intensity is per, and what may be emitted in a year."""
+    if one.method not in MADE:
+        return ""
     kind, unit, each = MADE[one.method]
     made = "".join(
         f'[[subject.denominator]]\nkind = "{kind}"\nvalue = "{_output(one, month, kind, each)} {unit}"\n'
@@ -146,9 +153,9 @@ def _more(one: _Enterprise, months: tuple[str, ...]) -> str:
         for month in months
     )
     years = sorted({month[:4] for month in months})
+    quota = f"{one.tco2e * 12 * Decimal(one.quota):.0f}"
     return made + "".join(
-        f'[[subject.target]]\nyear = {year}\ntco2e = "{one.tco2e * 12}"\nkind = "quota"\ndocument = "demo"\n'
-        for year in years
+        f'[[subject.target]]\nyear = {year}\ntco2e = "{quota}"\nkind = "quota"\ndocument = "demo"\n' for year in years
     )
 
 
@@ -162,15 +169,44 @@ def _output(one: _Enterprise, month: str, kind: str, each: str) -> Decimal:
 def _months(one: _Enterprise, seed: int, months: tuple[str, ...]) -> Iterator[tuple[str, bytes]]:
     random = Random(f"{seed}/{one.id}")
     method = methods.get(one.method)
-    sources = list(_sources(method))
+    sources = list(_sources(method)) if one.category != "reduction" else [(method.row(SOLAR), "", Decimal(1))]
     whole = sum(weight for _, _, weight in sources)
     for month in months:
         lines = [f'# {one.zh} {month}: invented.\nschema = 1\nsubject = "{one.id}"\n']
+        bought = Decimal(0)
         for row, item, weight in sources:
             noise = Decimal(random.randrange(93, 108)).scaleb(-2)
             wanted = Decimal(one.tco2e) * Decimal(SEASON[int(month[5:]) - 1]) * noise * weight / whole
-            lines.append(_entry(method, row, item, wanted, month))
-        yield month, "".join(lines).encode()
+            amount, entry = _entry(method, row, item, wanted, month)
+            lines += [entry, _seller(one, row), _certificate(one, row, month)]
+            bought += amount if row.class_ == "indirect_electricity" else 0
+        yield month, "".join([*lines, _green(one, method, bought, month)]).encode()
+
+
+def _seller(one: _Enterprise, row: Row) -> str:
+    return f'supplier = "{one.heat_from}"\n' if one.heat_from and row.class_ == "indirect_heat" else ""
+
+
+def _certificate(one: _Enterprise, row: Row, month: str) -> str:
+    return f'proof = "DEMO-{one.id}-{month}"\n' if row.proof else ""
+
+
+def _green(one: _Enterprise, method: Method, bought: Decimal, month: str) -> str:
+    """The entry of proved green power; "" for those who have none."""
+    row = next((row for row in method.rows.values() if row.class_ == "indirect_electricity_offset"), None)
+    if not one.green or row is None:
+        return ""
+    proved = (bought * Decimal(one.green)).quantize(DIGITS, ROUND_HALF_UP)
+    first, after = _days(month)
+    return (
+        f'\n[[activity]]\nrow = "{row.row}"\nfrom = {first}\nuntil = {after}\ndocument = "demo"\n'
+        f'proved = "{proved} MWh"\npurchased = "{bought} MWh"\n' + _certificate(one, row, month)
+    )
+
+
+def _days(month: str) -> tuple[date, date]:
+    start = date(int(month[:4]), int(month[5:]), 1)
+    return start, date(start.year + start.month // 12, start.month % 12 + 1, 1)
 
 
 def _sources(method: Method) -> Iterator[tuple[Row, str, Decimal]]:
@@ -202,7 +238,8 @@ def _makeable(row: Row, block: Block) -> bool:
     return not row.given and all(slot.default is not None or slot.name in TYPICAL for slot in others)
 
 
-def _entry(method: Method, row: Row, item: str, wanted: Decimal, month: str) -> str:
+def _entry(method: Method, row: Row, item: str, wanted: Decimal, month: str) -> tuple[Decimal, str]:
+    """The amount of a source that comes to what is wanted (tCO2e, by size), and its entry."""
     block = blocks.block(row.block)
     main, *others = [slot for slot in block.slots if slot.kind == "activity"]
     gas = item if row.gas == ITEM else row.gas
@@ -215,13 +252,12 @@ def _entry(method: Method, row: Row, item: str, wanted: Decimal, month: str) -> 
     }
     one = Given(Quantity(Decimal(1), unit), "declared", "demo")
     given = {main.name: one, **{name: Given(quantity(text), "declared", "demo") for name, text in rest.items()}}
-    start = date(int(month[:4]), int(month[5:]), 1)
-    trial = Entry(row.row, start, date(start.year + start.month // 12, start.month % 12 + 1, 1), given, item)
+    trial = Entry(row.row, *_days(month), given, item, proof="trial")
     (line,) = calculate.lines(method, [trial], Programme("trial", factors.builtin()))
-    amount = (wanted / line.tco2e).quantize(DIGITS, ROUND_HALF_UP) if line.tco2e else DIGITS
+    amount = (wanted / abs(line.tco2e)).quantize(DIGITS, ROUND_HALF_UP) if line.tco2e else DIGITS
     texts = {main.name: f"{max(amount, DIGITS)} {unit.text}", **rest}
     head = f'\n[[activity]]\nrow = "{row.row}"\n' + (f'item = "{item}"\n' if item else "")
-    return (
+    return max(amount, DIGITS), (
         head
         + f'from = {trial.start}\nuntil = {trial.end}\ndocument = "demo"\n'
         + "".join(f'{name} = "{text}"\n' for name, text in texts.items())
