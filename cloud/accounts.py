@@ -208,7 +208,7 @@ def _admitted(version: Version, closure: Closure, findings: Sequence[Finding]) -
 def _accepted(findings: Sequence[Finding]) -> Iterator[str]:
     """What looks like a slip and was accepted, by whom and why: kept with the version."""
     for one in findings:
-        if one.id == cross_checks.ACCEPTED:
+        if one.id in cross_checks.ACCEPTED:
             told = one.figures
             yield f"check.slip: {one.about}.{told['symbol']} = {told['found']} ({told['by']}: {told['reason']})"
 

@@ -25,7 +25,7 @@ from cloud.store import Store
 from protocols.errors import ActivityError, ConfigError
 
 KIND = "check"
-ACCEPTED = "slip-accepted"
+ACCEPTED = ("slip-accepted", "outsized-accepted")
 NEAREST = 13
 """Periods that an amount is held against: of months, the same one of another year is among them."""
 
@@ -64,12 +64,17 @@ def _slips(store: Store, account: Inventory) -> Iterator[Finding]:
     """Amounts that only a slip explains beside the account's other periods; accepted ones say by whom and why."""
     file, row = _held(store, account), store.entry_head(KIND, f"{account.subject}-{account.period.id}")
     accepted = {} if file is None else {(one.line, one.symbol, one.value): one.reason for one in file.held.accepted}
-    for one in slips.doubts(account.lines, [slips.rates(other.lines) for other in _others(store, account)]):
+    others = [other.lines for other in _others(store, account)]
+    doubted = (
+        *slips.doubts(account.lines, [slips.rates(other) for other in others]),
+        *slips.outsized(account.lines, others),
+    )
+    for one in doubted:
         reason = accepted.get((one.about, one.figures["symbol"], one.figures["found"]))
         if reason is None or row is None:
             yield one
         else:
-            yield Finding(ACCEPTED, "warn", one.about, {**one.figures, "by": row.by, "reason": reason})
+            yield Finding(f"{one.id}-accepted", "warn", one.about, {**one.figures, "by": row.by, "reason": reason})
 
 
 def _others(store: Store, account: Inventory) -> Iterator[Inventory]:

@@ -1,7 +1,8 @@
 """Slips of a unit or a decimal point: an amount against the same source's other periods. Pure.
 
 A rate (amount a day) is doubted where it is far outside those of the other periods, and would be among them once one
-of the usual mistakes is taken back. What is within twice the range that the source has had is never doubted.
+of the usual mistakes is taken back. What is within twice the range that the source has had is never doubted. A source
+that no other period has is doubted where it alone emits several times what all of them together ever did.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -14,7 +15,7 @@ from cloud.accounting.line import Line
 from cloud.accounting.units import ARITHMETIC, unit
 from drivers.quantity import EXACT
 
-SLIP = "slip"
+SLIP, OUTSIZED = "slip", "outsized"
 WIDE: Mapping[Decimal, str] = {
     Decimal(100): "% · cm · CT/PT",
     Decimal(1000): "t ↔ kg · MWh ↔ kWh · GJ ↔ MJ",
@@ -37,6 +38,9 @@ STEADY, CLOSE, ENOUGH = Decimal("1.5"), Decimal("1.15"), 3
 """Greatest over least of a steady source, how near a narrow factor must be, in how many periods."""
 ASTRAY = Decimal(30)
 """Times off the median that a period of the history is a doubt itself and widens no range."""
+
+LARGE, HUGE = Decimal(3), Decimal(30)
+"""Times all that the subject emitted a day in its greatest period: a new source is looked at, or blocks a lock."""
 
 Key = tuple[str, str, str]
 """Line, symbol, and what kind of quantity."""
@@ -77,6 +81,28 @@ def doubts(lines: Iterable[Line], others: Sequence[Mapping[Key, Rate]]) -> Itera
             times = f"× {found:f}" if rate.a_day > _median(history) else f"÷ {found:f}"
             figures = {"symbol": symbol, "found": " + ".join(rate.told), "times": times}
             yield Finding(SLIP, "block", line, {**figures, "likely": {**WIDE, **NARROW}[found]})
+
+
+def outsized(lines: Iterable[Line], others: Sequence[Sequence[Line]]) -> Iterator[Finding]:
+    """A finding for every source that the other periods lack and that is out of all proportion to them."""
+    known = {line.id for other in others for line in other}
+    whole = max((sum((_a_day(line) for line in other), Decimal(0)) for other in others), default=Decimal(0))
+    for line in lines:
+        if not whole or line.id in known or not line.activities:
+            continue
+        times = ARITHMETIC.divide(_a_day(line), whole)
+        if times > LARGE:
+            one = line.activities[0]
+            figures = {"symbol": one.symbol, "found": f"{one.value:f} {one.unit}", "times": f"{times:.0f}"}
+            yield Finding(OUTSIZED, "block" if times > HUGE else "warn", line.id, figures)
+
+
+def _a_day(line: Line) -> Decimal:
+    """tCO2e a day by size, of what is emitted."""
+    if line.class_ in ("memo", "reduction"):
+        return Decimal(0)
+    days = (date.fromisoformat(line.end) - date.fromisoformat(line.start)).days
+    return ARITHMETIC.divide(abs(line.tco2e), Decimal(days))
 
 
 def factor(rate: Decimal, history: Sequence[Decimal]) -> Decimal | None:

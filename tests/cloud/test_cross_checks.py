@@ -7,9 +7,19 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from cloud import accounts, activities, cross_checks, early_warning, factor_shelf, subjects
+from cloud import (
+    accounts,
+    activities,
+    cross_checks,
+    early_warning,
+    factor_shelf,
+    indicator_commands,
+    indicator_show,
+    subjects,
+)
 from cloud.account_commands import account
 from cloud.accounting import check_file
+from cloud.accounting.checks import Finding
 from cloud.accounting.inventory import Version
 from cloud.accounting.subject import Baseline
 from cloud.city import City
@@ -194,3 +204,11 @@ def test_a_slip_blocks_the_lock_until_somebody_says_why(house: Any, issued: Vers
     cross_checks.take(house.store, "a.toml", ACCEPTED.encode(), by="Li", now=house.now)
     locked = accounts.lock(house.store, version.reference, ["Li", "Wang"], house.now, closure="exceptions")
     assert "check.slip: 24-01/anthracite.FC = 1000000 t (Li: a new furnace)" in locked.exceptions
+
+
+def test_brackets_in_what_is_told_are_no_markup() -> None:
+    figures = {"symbol": "FC", "found": "1 t", "times": "× 10", "likely": "-"}
+    console = indicator_commands._console()
+    with console.capture() as shown:
+        console.print(indicator_show.findings([Finding("slip", "block", "24-01/[red]x", figures)], "en"))
+    assert "[[accepted]]" in shown.get() and "[red]x" in shown.get()

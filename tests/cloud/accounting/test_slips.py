@@ -4,6 +4,7 @@ from datetime import date
 from decimal import Decimal
 from functools import cache
 
+import msgspec
 import pytest
 
 from cloud.accounting import activity_file, calculate, factors, method, slips, subject
@@ -66,3 +67,16 @@ def test_a_winter_is_no_slip_and_one_slip_hides_no_other() -> None:
     assert slips.factor(Decimal(36), [Decimal(10), Decimal(11), Decimal(30)]) is None
     assert slips.factor(Decimal(100_000), [Decimal(100), Decimal(90), Decimal(95_000), Decimal(110)]) == 1000
     assert slips.factor(Decimal(100_000), []) is None
+
+
+def test_a_new_source_out_of_all_proportion_is_told_and_one_in_proportion_is_not() -> None:
+    months = next(iter(accounts().values()))
+    *before, last = months.values()
+    largest = max(last, key=lambda line: line.tco2e)
+    new = msgspec.structs.replace(largest, id=f"{largest.id}/new")
+    assert list(slips.outsized([*last, new], before)) == []
+    for times, severity in (("10", "warn"), ("1000", "block")):
+        slipped = msgspec.structs.replace(new, tco2e=new.tco2e * Decimal(times))
+        (found,) = slips.outsized([*last, slipped], before)
+        assert (found.about, found.severity) == (new.id, severity)
+    assert list(slips.outsized([new], [])) == [], "the first period has nothing to be held against"
