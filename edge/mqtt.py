@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from edge.config import Collector
 from edge.transport import ANSWER_S, LARGEST_ANSWER, Response, tls
-from protocols.errors import AdmissionError, ConfigError, TrustError, UnreachableError
+from protocols.errors import AbsentError, AdmissionError, ConfigError, TrustError, UnreachableError
 from protocols.record import topics
 
 if TYPE_CHECKING:
@@ -191,7 +191,9 @@ def _unreached(shown: str, error: Exception) -> UnreachableError:
     if TrustError.is_behind(told):
         return TrustError(told)
     code = getattr(error.rc, "value", None) if isinstance(error, aiomqtt.MqttCodeError) else None
-    return AdmissionError(f"{told}, expected to be let in") if code in topics.NOT_ADMITTED else UnreachableError(told)
+    if code in topics.NOT_ADMITTED:
+        return AdmissionError(f"{told}, expected to be let in")
+    return (AbsentError if AbsentError.is_behind(error) else UnreachableError)(told)
 
 
 def _response(message: "aiomqtt.Message") -> Response:

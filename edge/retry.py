@@ -13,7 +13,8 @@ MOST_ASKED_S = 900.0
 class Retry:
     """Two kinds of failure, both with full jitter, so that a crowd that was cut off at once does not come back at once.
 
-    Nobody there: a look is one packet, so the bound is short and stays. There, but busy or strange: the bound doubles.
+    Nobody there: a look is a packet or three, so the bound is short and stays. There, but closed, busy or strange: the
+    bound doubles, for each try is carried and paid for, and it is not the link that has to come back.
     """
 
     def __init__(self, random: Random) -> None:
@@ -24,9 +25,10 @@ class Retry:
         """Forget the failures."""
         self._failures = 0
 
-    def unreachable(self) -> float:
-        """Seconds to wait after an attempt that reached nobody."""
-        return LOOK_S * self._random.random()
+    def unreachable(self, spent_s: float = 0.0) -> float:
+        """Seconds to wait after an attempt that reached nobody and took so long: the last of the packets that asked is
+        two seconds old when a connection that nobody answers is given up."""
+        return max(LOOK_S - spent_s, LOOK_S / 2) * self._random.random()
 
     def busy(self, asked_s: float | None = None) -> float:
         """Seconds to wait after an answer that settles nothing; what the collector asks for comes before the jitter, or

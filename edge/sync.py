@@ -23,7 +23,7 @@ from edge.recorder import Recorder
 from edge.retry import Retry
 from edge.session import Reply, understand
 from edge.transport import Response, Transport
-from protocols.errors import AdmissionError, RecordError, TrustError, UnreachableError
+from protocols.errors import AbsentError, AdmissionError, RecordError, TrustError, UnreachableError
 from protocols.record import cbor
 from protocols.record.answer import BATCH_TYPE, MOST_BLOCKS, encode_batch
 from protocols.record.cose import PublicKey
@@ -125,6 +125,7 @@ class Sync:
 
     async def _attempt(self) -> float | None:
         """Send once. Seconds to wait before the next; None when there is nothing to send for now."""
+        began = _now()
         try:
             if not self._configured:
                 await self._post_configurations()
@@ -143,8 +144,9 @@ class Sync:
         except UnreachableError as error:
             self._lost()
             self._say("unreachable", str(error), error.code)
-            refused = isinstance(error, TrustError | AdmissionError)  # each try is a whole TLS, and a person has to act
-            return self._retry.busy() if refused else self._retry.unreachable()
+            # the link is there, and each try is paid for: a whole TLS where a person has to act, a machine that refuses
+            refused = isinstance(error, TrustError | AdmissionError | AbsentError)
+            return self._retry.busy() if refused else self._retry.unreachable(_now() - began)
         except DiskFull as error:
             self._say("disk full", str(error))
             return self._retry.busy()

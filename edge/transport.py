@@ -3,6 +3,7 @@
 import ssl
 import sys
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Protocol
@@ -11,7 +12,7 @@ from urllib.parse import urlsplit
 from edge import keys
 from edge.addresses import Addresses
 from edge.config import ADDRESSES, KEY, Collector, load_collector
-from protocols.errors import ConfigError, TrustError, UnreachableError
+from protocols.errors import AbsentError, ConfigError, TrustError, UnreachableError
 
 if TYPE_CHECKING:
     import httpx
@@ -128,26 +129,38 @@ def tls(ca: Path | None, identity: Collector | None = None) -> ssl.SSLContext:
     With certificates of its own (``ca``) name and chain count and dates do not: a box whose clock is wrong must be able
     to deliver, and what settles is signed by the collector anyway. ``identity`` has the box's own certificate.
     """
+    own = (None, None) if identity is None else (identity.certificate, identity.certificate_key)
     try:
-        context = ssl.create_default_context(cafile=None if ca is None else str(ca))
-        if ca is not None:
-            context.verify_flags |= NO_CHECK_TIME | ssl.VERIFY_X509_PARTIAL_CHAIN
-        if identity is not None and identity.certificate is not None:
-            context.load_cert_chain(identity.certificate, identity.certificate_key)
-        return context
+        return _tls(ca, *own, tuple(_stamp(file) for file in (ca or ssl.get_default_verify_paths().cafile, *own)))
     except OSError as error:
         raise ConfigError("collector.json", str(error), "ca, certificate and certificate_key as PEM files") from error
 
 
+@lru_cache(maxsize=1)
+def _tls(ca: Path | None, certificate: Path | None, key: Path | None, stamps: tuple[object, ...]) -> ssl.SSLContext:
+    """Read anew only when one of the files is another (``stamps``): whoever looks for a collector that is away does so
+    every few seconds, and a system's certificates are a fifth of a second of a small core."""
+    context = ssl.create_default_context(cafile=None if ca is None else str(ca))
+    if ca is not None:
+        context.verify_flags |= NO_CHECK_TIME | ssl.VERIFY_X509_PARTIAL_CHAIN
+    if certificate is not None:
+        context.load_cert_chain(certificate, key)
+    return context
+
+
+def _stamp(file: str | Path | None) -> object:
+    return None if file is None else ((held := Path(file).stat()).st_mtime_ns, held.st_size, held.st_ino)
+
+
 def unreachable(shown: str, error: BaseException) -> UnreachableError:
-    """What a failure of HTTP means: TrustError when a certificate is behind it."""
+    """What a failure of HTTP means: TrustError when a certificate is behind it, AbsentError when nobody listens."""
     told = f"{shown}: {str(error) or type(error).__name__}"
     behind: BaseException | None = error
     while behind is not None:
         if isinstance(behind, ssl.SSLError) and TrustError.is_behind(behind.reason):
             return TrustError(told)
         behind = behind.__cause__ or behind.__context__
-    return UnreachableError(told)
+    return (AbsentError if AbsentError.is_behind(error) else UnreachableError)(told)
 
 
 def _httpx() -> ModuleType:

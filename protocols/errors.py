@@ -296,6 +296,21 @@ class StrangerError(UnreachableError):
     code = "SYN-505"
 
 
+class AbsentError(UnreachableError):
+    """The way there is open and the machine answers, but nobody listens at that port."""
+
+    code = "SYN-506"
+
+    @staticmethod
+    def is_behind(error: BaseException | None) -> bool:
+        """Whether every attempt that this failure came of was refused."""
+        if isinstance(error, BaseExceptionGroup):
+            return all(AbsentError.is_behind(one) for one in error.exceptions)
+        if error is None or isinstance(error, ConnectionRefusedError):
+            return error is not None
+        return AbsentError.is_behind(error.__cause__ or error.__context__)
+
+
 class EnrolmentError(TanmeterError):
     """A gateway, key or code is unknown, used up, expired or revoked."""
 

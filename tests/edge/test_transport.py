@@ -3,13 +3,14 @@
 import asyncio
 import gzip
 import http.server
+import socket
 import threading
 import tracemalloc
 
 import pytest
 
-from edge.transport import LARGEST_ANSWER, HttpTransport
-from protocols.errors import UnreachableError
+from edge.transport import LARGEST_ANSWER, HttpTransport, tls
+from protocols.errors import AbsentError, UnreachableError
 
 MEGABYTE = 1 << 20
 
@@ -85,6 +86,21 @@ def test_a_larger_one_or_one_without_end_is_given_up(serve, body):
     _, url = serve(body)
     with pytest.raises(UnreachableError, match=f"at most {LARGEST_ANSWER}"):
         post(url)
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_machine_on_which_nobody_listens_is_told_from_a_link_that_is_gone(scheme):
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))  # a port that is taken, and does not listen
+        with pytest.raises(AbsentError):
+            post(f"{scheme}://127.0.0.1:{held.getsockname()[1]}")
+    with pytest.raises(UnreachableError) as found:
+        post(f"{scheme}://collector.invalid")
+    assert not isinstance(found.value, AbsentError)
+
+
+def test_the_systems_certificates_are_read_once_however_often_a_collector_is_looked_for():
+    assert tls(None) is tls(None)
 
 
 def test_a_packed_answer_is_never_unpacked(serve):
