@@ -15,6 +15,7 @@ from cloud.accounting import draw as drawing
 from cloud.accounting import effects, feeds, inventory, overrides
 from cloud.accounting import method as methods
 from cloud.accounting import period as periods
+from cloud.accounting.certificates import Used, each_named
 from cloud.accounting.checks import Finding, blocking
 from cloud.accounting.draw import Drawn, draw
 from cloud.accounting.electricity import MISSING, OPEN
@@ -22,7 +23,7 @@ from cloud.accounting.inventory import Closure, Inventory, Version
 from cloud.accounting.library import Library
 from cloud.accounting.line import State
 from cloud.accounting.period import Period
-from cloud.accounting.sameness import each_named, named
+from cloud.accounting.sameness import named
 from cloud.accounting.subject import ZONE
 from cloud.journal import pack, unpack
 from cloud.rows import JournalRow
@@ -219,17 +220,21 @@ def _same_closure(marks: Sequence[JournalRow], closure: Closure) -> None:
 
 
 def _proofs(found: Inventory) -> dict[str, str]:
-    """Each certificate in an inventory, however it is spelt, and what it is used for; ProofError for one in it twice.
+    """Each certificate or range in an inventory and what it is used for; ProofError for a certificate in it twice.
 
     Baseline, project and leakage of a reduction are one use: they stand on the same monitoring report of the period.
     """
     proofs: dict[str, str] = {}
+    used = Used[str]()
     for line in (line for line in found.lines if line.proof):
         what = line.leaf if line.class_ == "reduction" else line.id
         use = f"{what} {line.start}--{line.end}"
         for proof in sorted(each_named(line.proof)):
-            if proof in proofs and (line.class_ != "reduction" or proofs[proof] != use):
-                raise ProofError(f"{use}: found {proof!r} in {proofs[proof]} too, expected each proof once")
+            for name, other in used.of(proof):
+                if line.class_ != "reduction" or other != use:
+                    raise ProofError(f"{use}: found {proof!r} in {other} ({name}) too, expected each proof once")
+            if proof not in proofs:
+                used.add(proof, use)
             proofs[proof] = use
     return proofs
 

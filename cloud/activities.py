@@ -2,13 +2,13 @@
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date
 from functools import lru_cache
 
 from cloud import subjects
-from cloud.accounting import activity_file, signed_activity
+from cloud.accounting import activity_file, certificates, signed_activity
 from cloud.accounting import method as methods
 from cloud.accounting.activity_file import ActivityFile
 from cloud.accounting.calculate import Entry
@@ -108,7 +108,8 @@ def _take(store: Store, name: str, source: bytes, body: bytes, grade: Grade, *, 
     if not subject.method:
         raise ActivityError(f"{name}: subject: found {subject.id}, which has no method, expected one that has")
     method = methods.get(file.method or subject.method)
-    count = len(list(_read(name, file, method, grade, by)))
+    found = list(_read(name, file, method, grade, by))
+    _no_hidden_range(name, found)
     if file.replaces:
         replaced = store.entry("activity", file.replaces)
         if replaced is None or replaced.subject != subject.id:
@@ -117,12 +118,23 @@ def _take(store: Store, name: str, source: bytes, body: bytes, grade: Grade, *, 
     held = store.entry("activity", file.sha256)
     if held is None or _raises(held, kid):
         version = 1 if held is None else held.version + 1
-        detail = {"grade": grade, "kid": kid, "replaces": file.replaces, "count": count}
+        detail = {"grade": grade, "kid": kid, "replaces": file.replaces, "count": len(found)}
         place = ("activity", file.sha256, version, subject.id, "", file.sha256)
         store.keep([JournalRow(0, *place, now, by, json.dumps(detail), pack(body))])
-    found = store.entry("activity", file.sha256)
-    assert found is not None, "it has just been kept"
-    return _kept(found, "")
+    row = store.entry("activity", file.sha256)
+    assert row is not None, "it has just been kept"
+    return _kept(row, "")
+
+
+def _no_hidden_range(name: str, entries: Iterable[Entry]) -> None:
+    """ActivityError where certificates are a range that is not written as one: what is between would be free."""
+    for index, entry in enumerate(entries):
+        for text in filter(None, entry.proof.split("; ")):
+            if told := certificates.fault(text):
+                raise ActivityError(
+                    f"{name}: activity[{index}].proof: found {told} in {text!r}, expected FIRST..LAST of names that"
+                    " differ in as many digits at their end (GEC-0001..GEC-0100), or NAME..NAME where that is one name"
+                )
 
 
 def _raises(held: JournalRow, kid: str) -> bool:

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 import zstandard
 
+from cloud.accounting import certificates
 from cloud.archive import Archive
 from cloud.rows import JournalRow
 from protocols.errors import ConflictError, ProofError
@@ -21,6 +22,13 @@ HEADS = "number, kind, id, version, subject, period, digest, at, by, detail, x''
 NEWEST = "version = (SELECT max(version) FROM journal WHERE kind = j.kind AND id = j.id)"
 PAGE = 128
 """Entries that are held at once on a walk."""
+_OTHER = "length(proof) = length(:first) AND rtrim(proof, '0123456789') = :stem AND (subject, use) <> (:subject, :use)"
+USED = (
+    f"SELECT account, subject, use, proof, last FROM proofs WHERE proof BETWEEN :first AND :last AND {_OTHER}"
+    " UNION ALL SELECT account, subject, use, proof, last FROM proofs"
+    f" WHERE last > proof AND proof < :first AND last >= :first AND proof >= :stem AND {_OTHER}"
+)
+"""Who else has certificates of a range: those that begin in it, and the ranges that begin before it and reach it."""
 LEVEL = 3
 LIMIT = 64 << 20
 """Bytes of a body, opened."""
@@ -168,17 +176,17 @@ def _claim(db: sqlite3.Connection, row: JournalRow) -> None:
     """The certificates an account uses now; ProofError names where one is used already."""
     db.execute("DELETE FROM proofs WHERE account = ?", (row.id,))
     for proof, use in msgspec.json.decode(row.detail)["proofs"].items():
-        held = db.execute(
-            "SELECT account, subject, use FROM proofs WHERE proof = ? AND (subject, use) <> (?, ?) LIMIT 1",
-            (proof, row.subject, use),
-        ).fetchone()
+        first, last = certificates.ends(proof)
+        claim = {"first": first, "last": last, "stem": certificates.stem(first), "subject": row.subject, "use": use}
+        held = db.execute(f"{USED} LIMIT 1", claim).fetchone()
         if held is not None:
-            account, subject, other = held
+            account, subject, other, low, high = held
+            name = low if low == high else f"{low}{certificates.BETWEEN}{high}"
             raise ProofError(
-                f"{row.id}, {use}: found the proof {proof!r} used in {account} ({subject}, {other}), expected one that"
-                " is used nowhere else"
+                f"{row.id}, {use}: found the proof {proof!r} used in {account} ({subject}, {other}: {name}), expected"
+                " one that is used nowhere else"
             )
-        db.execute("INSERT INTO proofs VALUES (?,?,?,?)", (proof, row.id, row.subject, use))
+        db.execute("INSERT INTO proofs VALUES (?,?,?,?,?)", (first, last, row.id, row.subject, use))
 
 
 def _values(row: JournalRow) -> tuple[Any, ...]:

@@ -1,7 +1,7 @@
 -- The collector's tables. `gateway` (16 bytes) is the first column of every key that belongs to one; amounts are decimal text; instants UTC ms.
 
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
-INSERT OR IGNORE INTO meta VALUES ('schema', 6), ('ingest_seq', 0);
+INSERT OR IGNORE INTO meta VALUES ('schema', 7), ('ingest_seq', 0);
 
 CREATE TABLE IF NOT EXISTS gateways (
     gateway BLOB PRIMARY KEY,
@@ -197,13 +197,18 @@ CREATE TABLE IF NOT EXISTS journal (
 );
 CREATE INDEX IF NOT EXISTS journal_subject ON journal (kind, subject, period);
 
--- Which certificate of green power, hydrogen or a reduction is used where: in the whole city once.
+-- Which certificates of green power, hydrogen or a reduction are used where: each in the whole city once. `proof` to
+-- `last`: a range, whose ends differ in the digits at their end; one certificate is both.
 CREATE TABLE IF NOT EXISTS proofs (
-    proof TEXT NOT NULL, account TEXT NOT NULL, subject TEXT NOT NULL, use TEXT NOT NULL,
-    PRIMARY KEY (proof, account)
+    proof TEXT NOT NULL, last TEXT NOT NULL, account TEXT NOT NULL, subject TEXT NOT NULL, use TEXT NOT NULL,
+    PRIMARY KEY (proof, last, account)
 ) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS proofs_ranges ON proofs (proof, last) WHERE last > proof;
 CREATE TRIGGER IF NOT EXISTS proofs_once BEFORE INSERT ON proofs WHEN EXISTS (
-    SELECT 1 FROM proofs WHERE proof = new.proof AND (subject, use) <> (new.subject, new.use)
+    SELECT 1 FROM proofs WHERE (proof BETWEEN new.proof AND new.last
+        OR (last > proof AND proof < new.proof AND last >= new.proof))
+    AND length(proof) = length(new.proof) AND rtrim(proof, '0123456789') = rtrim(new.proof, '0123456789')
+    AND (subject, use) <> (new.subject, new.use)
 ) BEGIN
     SELECT RAISE(ABORT, 'a proof is used once');
 END;

@@ -11,9 +11,9 @@
 
 A value is a quantity, or a table of it and what it rests on. ``replaces`` in the head names, by its digest, a file
 that this one stands instead of. ``beside = true`` in an entry says that it is a source of its own beside what a meter
-or another file counts of its row and item on these days. ``proof`` is the name of a certificate, or a list of them,
-each of which counts once in the city, whatever stands beside it. In JSON days are texts. ActivityError names the place
-that does not fit.
+or another file counts of its row and item on these days. ``proof`` is the name of a certificate, a range of them as
+``certificates`` has it, or a list of both; each certificate counts once in the city, whatever stands beside it. In JSON
+days are texts. ActivityError names the place that does not fit.
 """
 
 import hashlib
@@ -25,11 +25,11 @@ from datetime import date
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from cloud.accounting import blocks
+from cloud.accounting import blocks, certificates
 from cloud.accounting.calculate import Entry, Given
 from cloud.accounting.line import Grade
 from cloud.accounting.method import Method
-from cloud.accounting.sameness import joined, named, several
+from cloud.accounting.sameness import named
 from cloud.accounting.units import quantity
 from drivers import toml
 from protocols.errors import ActivityError, UnitError
@@ -153,16 +153,17 @@ def _proof(value: Any, where: str) -> str:
     if isinstance(value, str) and not named(value):
         return ""
     found = [_text(one, where).strip() for one in (value if isinstance(value, list) else [value])]
-    known: set[str] = set()
+    known = certificates.Used[str]()
     for text in found:
-        if several(text):
+        if certificates.several(text):
             raise ActivityError(f'{where}: found several names in {text!r}, expected a list: write ["…", "…"]')
-        if not named(text) or named(text) in known:
-            raise ActivityError(f"{where}: found {value!r}, expected names in it, each once")
-        known.add(named(text))
+        for name in certificates.each_named(text) or [""]:
+            if not name or any(True for _ in known.of(name)):
+                raise ActivityError(f"{where}: found {value!r}, expected names in it, each once")
+            known.add(name, text)
     if not found:
         raise ActivityError(f"{where}: found an empty list, expected a name in it, or no proof")
-    return joined(found)
+    return certificates.joined(found)
 
 
 def _digest(value: Any, where: str) -> str:

@@ -9,8 +9,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import combinations, islice, product
 
 from cloud.accounting.calculate import Entry
+from cloud.accounting.certificates import each_named, meet
 from cloud.accounting.line import Line
-from cloud.accounting.sameness import each_named
 
 BESIDE = "activity.beside"
 """Why an inventory stays provisional: a row and item over the same days from two sides that nobody told apart."""
@@ -52,4 +52,4 @@ def _apart(one: Entry | Line, other: Entry | Line) -> bool:
     suppliers = {one.supplier, other.supplier}
     if len(suppliers) == 2 and "" not in suppliers:
         return True
-    return bool(one.proof and other.proof) and each_named(one.proof).isdisjoint(each_named(other.proof))
+    return bool(one.proof and other.proof) and not meet(each_named(one.proof), each_named(other.proof))

@@ -18,17 +18,15 @@ from datetime import date
 from decimal import Decimal
 from typing import Protocol
 
-from cloud.accounting import reductions
 from cloud.accounting.indicators import Rolled
 from cloud.accounting.inventory import Part, part
 from cloud.accounting.line import PLACES, Line
 from cloud.accounting.membership import Membership
 from cloud.accounting.method import Class
-from cloud.accounting.sameness import each_named
 from cloud.accounting.statement import plain
 from cloud.accounting.units import ARITHMETIC
 from drivers.quantity import EXACT
-from protocols.errors import ProofError, SharedMeterError
+from protocols.errors import SharedMeterError
 
 TRADED: tuple[Class, ...] = ("indirect_electricity", "indirect_heat", "indirect_cooling")
 """What is a supplier's direct emission and a buyer's indirect one at once."""
@@ -230,26 +228,6 @@ def _sums(items: Iterable[_Item]) -> tuple[dict[Part, Decimal], dict[str, Rolled
         if own not in ("memo", "reduction"):
             by_subject[line.subject] = EXACT.add(by_subject.get(line.subject, _ZERO), tco2e)
     return parts, by_leaf, by_subject
-
-
-def ledger(lines: Iterable[Line]) -> dict[str, str]:
-    """Every proof with the line it is used for: each certificate, and each meter of a reduction, once over everybody.
-
-    ProofError for a certificate used twice, ActivityError for a reduction that rests on what counts elsewhere.
-    """
-    held: dict[str, str] = {}
-    claims: reductions.Ledger = {}
-    for line in lines:
-        use = f"{line.subject} {line.id} {line.start}"
-        if line.class_ == "reduction":
-            reductions.claim(claims, line)
-            continue
-        for proof in each_named(line.proof):
-            if (other := held.setdefault(proof, use)) != use:
-                raise ProofError(
-                    f"{use}: found {proof!r} of the proof {line.proof!r} used for {other}, expected it once"
-                )
-    return held | {proof: line.id for lines in claims.values() for line in lines for proof in each_named(line.proof)}
 
 
 def _inside(boundary: str, membership: Membership, lines: Iterable[Countable]) -> Iterator[_Item]:

@@ -142,7 +142,7 @@ def lines(
     )
     known = {} if shared is None else shared.setdefault(context, {})
     seen: dict[tuple[str, str, str], list[tuple[date, date]]] = {}
-    ledger: Ledger = {}
+    ledger = Ledger()
     taken: _Taken = {}
     for entry in entries:
         _apart(entry, seen.setdefault((entry.row, entry.item, entry.label), []))

@@ -1,13 +1,18 @@
 """The ledger of reductions: what one meter measures, and what one proof proves, counts towards one leaf at a time."""
 
-from collections.abc import Iterator
+from dataclasses import dataclass, field
 
+from cloud.accounting.certificates import Used, each_named
 from cloud.accounting.line import Line
-from cloud.accounting.sameness import each_named
 from protocols.errors import ActivityError
 
-Ledger = dict[str, list[Line]]
-"""Reduction lines by what they rest on: a meter's increments, a proof."""
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """Reduction lines by what they rest on: a meter's increments, a proof."""
+
+    meters: dict[str, list[Line]] = field(default_factory=dict)
+    proofs: Used[Line] = field(default_factory=Used)
 
 
 def claim(ledger: Ledger, line: Line) -> None:
@@ -15,20 +20,23 @@ def claim(ledger: Ledger, line: Line) -> None:
 
     A meter counts once in a row. Baseline, project and leakage of one leaf may rest on the same meter and proof.
     """
-    for key, meter in _rests_on(line):
-        for other in ledger.setdefault(key, []):
-            if line.start >= other.end or other.start >= line.end:
-                continue
-            if line.leaf != other.leaf or (meter and line.row == other.row):
-                raise ActivityError(
-                    f"{line.id}: found {key} in {other.id} ({other.leaf}) too, expected it once from {line.start} on"
-                )
-        ledger[key].append(line)
-
-
-def _rests_on(line: Line) -> Iterator[tuple[str, bool]]:
-    """What a line rests on, and whether that is a meter: ``meter:<gateway>/<device>/<point>``, whatever the hours."""
     for meter in line.meters:
-        yield meter, True
+        for other in ledger.meters.setdefault(meter, []):
+            if _meet(line, other) and (line.leaf != other.leaf or line.row == other.row):
+                raise _twice(line, meter, other)
+        ledger.meters[meter].append(line)
     for proof in sorted(each_named(line.proof)):
-        yield f"proof {proof}", False
+        for _, other in ledger.proofs.of(proof):
+            if _meet(line, other) and line.leaf != other.leaf:
+                raise _twice(line, f"proof {proof}", other)
+        ledger.proofs.add(proof, line)
+
+
+def _meet(line: Line, other: Line) -> bool:
+    return line.start < other.end and other.start < line.end
+
+
+def _twice(line: Line, key: str, other: Line) -> ActivityError:
+    return ActivityError(
+        f"{line.id}: found {key} in {other.id} ({other.leaf}) too, expected it once from {line.start} on"
+    )

@@ -16,7 +16,7 @@ from cloud.accounting.boundary import bridge
 from cloud.accounting.line import Line
 from cloud.accounting.membership import Membership
 from cloud.accounting.subject import Metering, Mode, Subject
-from protocols.errors import AccountError, ConfigError, ProofError, SharedMeterError
+from protocols.errors import AccountError, ConfigError, SharedMeterError
 
 MakeLine = Callable[..., Line]
 SINCE, JUNE, JULY = date(2020, 1, 1), date(2025, 6, 1), date(2025, 7, 1)
@@ -193,15 +193,6 @@ def test_shares_of_a_line_over_parks_add_up_to_it(make_line: MakeLine, shares: l
     found = membership.of([member("A", ("P", str(first)), ("Q", str(1 - first))), member("P"), member("Q")])
     line = make_line("A", str(size))
     assert abs(bridge("P", found, [line]).net + bridge("Q", found, [line]).net - size) <= Decimal("1e-12")
-
-
-def test_a_certificate_is_used_once_in_the_city(make_line: MakeLine) -> None:
-    green = {"class_": "indirect_electricity_offset", "proof": "GEC-1"}
-    assert boundary.ledger([make_line("A", "-4", **green)]) == {"GEC-1": f"A {make_line('A', '1').id} 2025-06-01"}
-    with pytest.raises(ProofError, match="GEC-1"):
-        boundary.ledger([make_line("A", "-4", **green), make_line("B", "-4", **green)])
-    with pytest.raises(ProofError, match="gec‑1"):
-        boundary.ledger([make_line("A", "-4", **green), make_line("B", "-4", **green | {"proof": "gec‑1 "})])
 
 
 def test_a_subject_file_says_how_a_main_meter_stands_to_the_members() -> None:

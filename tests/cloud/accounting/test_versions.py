@@ -379,7 +379,24 @@ def test_several_certificates_in_one_text_are_refused(city: City, between: str, 
         city.declare(certified("S-DEMO", written.format(between)))
 
 
-@pytest.mark.parametrize("written", ["[]", '[""]', '["GEC-1", "\u200b"]', '["GEC-1", "gec‑1 "]', '["GEC-1", 2]', "7"])
+def test_ranges_of_two_subjects_that_overlap_are_found(city: City) -> None:
+    city.declare(certified("S-DEMO", '"GEC-0001..GEC-0100"'))
+    assert city.close().content.totals.offset < 0
+    city.declare(certified("S-OTHER", '["GEC-9999", "gec-0099 .. gec-0200"]'))
+    with pytest.raises(ProofError, match=r"A-S-DEMO-2026-10-03 \(S-DEMO.*GEC-0001\.\.GEC-0100\)"):
+        city.close("S-OTHER")
+
+
+@pytest.mark.parametrize("written", ['"GEC-1 to 9"', '"0001-0100"', '["GEC-7", "GEC-01至09"]', '"GEC-1..GEC-10"'])
+def test_a_range_in_another_form_is_refused_where_it_comes(city: City, written: str) -> None:
+    with pytest.raises(ActivityError, match=r"activity\[0\]\.proof: found .*GEC-0001\.\.GEC-0100"):
+        city.declare(certified("S-DEMO", written))
+
+
+@pytest.mark.parametrize(
+    "written",
+    ["[]", '[""]', '["GEC-1..GEC-9", "GEC-5"]', '["GEC-1", "\u200b"]', '["GEC-1", "gec‑1 "]', '["GEC-1", 2]', "7"],
+)
 def test_a_list_of_certificates_names_each_once(city: City, written: str) -> None:
     with pytest.raises(ActivityError, match=r"activity\[0\]\.proof: found"):
         city.declare(certified("S-DEMO", written))

@@ -232,7 +232,7 @@ def as_of_schema_2(path: Path) -> None:
         names = [name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'")]
         for trigger in names:
             db.execute(f"DROP TRIGGER {trigger}")
-        for table in ("ahead", "watermarks", "facts", "undated", "dated", "starts", "barred"):
+        for table in ("proofs", "ahead", "watermarks", "facts", "undated", "dated", "starts", "barred"):
             db.execute(f"DROP TABLE IF EXISTS {table}")
         db.execute("DROP VIEW intervals")
         db.execute(f"INSERT INTO closed_intervals {interval_rows.SELECT_OPEN}")
