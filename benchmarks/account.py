@@ -1,17 +1,21 @@
 """How fast accounts are reckoned: lines from intervals and entries, and a year drawn up again after a factor change.
 
-All by CPU time, medians of the short ones; the wall clock of a shared machine says little. Lines in bulk are made from
-entries of sources that recur (meters by the quarter of an hour or the day); the long way is every line by itself, as
-the first of each source is made. A year again: enterprises of one subject file with twelve monthly accounts of ten
-lines in a store on this disk; then the grid factor of the year is published anew, and the way that a collector takes
-gives every account its second version with the difference split. That runs at several scales, each in a process of its
-own that did nothing else, whose greatest memory is told; larger ones: ``python -m benchmarks.account --enterprises
-1000 2500``. Filling the store is not measured.
+By CPU time, in the rounds in which the core was as fast as it can be and in all (``benchmarks/pace.py``); what is
+measured takes turns, in a process that looks for cycles as seldom as the collector's. A line is of one source and one
+part of a period, and rests on all intervals of its meter in it. So lines from intervals are told in two ways. What an
+account does, in intervals a second: a month of sealed ones of four meters is read out of a store that holds a year,
+checked, added up, digested, and drawn up into an inventory. And a line made for every single interval, through an entry
+of its own. In bulk means sources that recur; the long way is every line by itself, as the first of each source is made.
+
+A year again: enterprises of one subject file with twelve monthly accounts of ten lines in a store on this disk; then
+the grid factor of the year is published anew, and the way that a collector takes gives every account its second version
+with the difference split. That runs at several scales, each in a process of its own that did nothing else, whose
+greatest memory is told; larger ones: ``python -m benchmarks.account --enterprises 1000 2500``. Filling the store is not
+measured.
 """
 
 import argparse
 import multiprocessing
-import statistics
 import sys
 import tempfile
 import time
@@ -20,22 +24,26 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from datetime import date, timedelta
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from cloud import accounts, reaccounting, subjects
+from benchmarks.fleet import SMALL, Gateway
+from benchmarks.pace import STEPS, Round, measure, pace
+from cloud import accounts, interval_rows, reaccounting, subjects
 from cloud.accounting import calculate, draw, factors
 from cloud.accounting import library as libraries
 from cloud.accounting import method as methods
 from cloud.accounting.calculate import Entry, Given, Known, Programme
 from cloud.accounting.library import Library
 from cloud.accounting.metered import metered
+from cloud.accounting.period import Period
 from cloud.accounting.units import Quantity, unit
+from cloud.cycles import look_seldom
 from cloud.intervals import INTERVAL_MS, Interval, Register
 from cloud.store import Store
 from protocols.record.cose import PrivateKey
 
-ROUNDS = 5
 METHOD = methods.get("ndrc-24-2015")
 FIRST = date(2023, 1, 1)
 NOW = 1_704_100_000_000
@@ -44,7 +52,11 @@ SIZES = (100, 400)
 """Enterprises; 400 take about ten seconds."""
 MONTHS = tuple(accounts.period_of(f"2023-{month:02}") for month in range(1, 13))
 TARGET = 100_000
+EACH = "lines in bulk, one for each interval"
+DRAWN = "intervals out of the store into monthly accounts"
+AIMED = (EACH, DRAWN)
 _Made = TypeVar("_Made")
+_LIBRARY = libraries.build()
 
 
 def main(arguments: Sequence[str] = ()) -> None:
@@ -58,17 +70,56 @@ def main(arguments: Sequence[str] = ()) -> None:
 
 
 def _pace_of_lines() -> None:
-    intervals = list(_intervals(2_880))
-    whole = _pace(lambda: metered("M", intervals, 0, 2_880 * INTERVAL_MS, through=2_880 * INTERVAL_MS), len(intervals))
-    print(f"a meter's month, 2,880 intervals into one amount: {whole:,.0f} intervals/s")
-    made = [_entry(index) for index in range(20_000)]
-    bulk = _pace(lambda: _lines(made), len(made))
-    print(f"lines from entries in bulk: {bulk:,.0f} lines/s (aim: {TARGET:,})")
-    held = intervals * 7
-    direct = _pace(lambda: _lines([_of(one, index) for index, one in enumerate(held)]), len(held))
-    print(f"lines from intervals, one each, entries made on the way: {direct:,.0f} lines/s (aim: {TARGET:,})")
-    alone = _pace(lambda: [_lines([entry]) for entry in made[:1_000]], 1_000)
-    print(f"lines the long way, each by itself: {alone:,.0f} lines/s; in bulk {bulk / alone:.1f} times that")
+    look_seldom()
+    works = dict(_works())
+    found: dict[str, list[Round]] = {name: [] for name in (DRAWN, *works)}
+    with tempfile.TemporaryDirectory() as folder, Store(Path(folder) / "meters.db", PrivateKey.generate()) as store:
+        _fill_with_intervals(store, Gateway(SMALL))
+        for month in MONTHS:
+            held = (month.end - month.start) // INTERVAL_MS * SMALL.meters
+            found[DRAWN].append(measure(held, partial(_account_of_meters, store, month)))
+            for name, (count, work) in works.items():
+                found[name].append(measure(count, work))
+    best = min(one.loop for rounds in found.values() for one in rounds)
+    print(f"a loop of {STEPS:,} steps took {best * 1e3:.1f} ms at its best")
+    for name, rounds in found.items():
+        aim = f" (aim: {TARGET:,})" if name in AIMED else ""
+        print(f"{name + aim:<72}{pace(rounds, best)}")
+
+
+def _works() -> Iterator[tuple[str, tuple[int, Callable[[], object]]]]:
+    """What is measured without a store, by name: how many things, and how they are done once."""
+    end = 2_880 * INTERVAL_MS
+    month = list(_intervals("M-0", "energy_0", 0, end))
+    several = month * 4
+    made = [_entry(index) for index in range(10_000)]
+    yield EACH, (len(several), lambda: _lines([_of(one, index) for index, one in enumerate(several)]))
+    yield "intervals of a meter's month into one amount", (len(month), lambda: metered("M", month, 0, end, through=end))
+    yield "lines in bulk, of entries that are there", (len(made), lambda: _lines(made))
+    yield "lines the long way, each by itself", (1_000, lambda: [_lines([entry]) for entry in made[:1_000]])
+
+
+def _fill_with_intervals(store: Store, gateway: Gateway) -> None:
+    """A year of sealed intervals of each meter of a gateway, and the subject whose meters they are."""
+    gateway.enrol(store)
+    identity, first, last = gateway.key.public.id, MONTHS[0].start, MONTHS[-1].end
+    rows = [
+        interval_rows.values(identity, one, 0)
+        for meter in range(gateway.shape.meters)
+        for one in _intervals(f"M-{meter}", "energy_0", first, last)
+    ]
+    with store.writing() as db:
+        db.executemany(interval_rows.UPSERT, [(*row[:-1], number) for number, row in enumerate(rows, 1)])
+    works = _city(1) + b'site = "bench"\n'
+    for meter in range(gateway.shape.meters):
+        head = f'[[subject.meter]]\ndevice = "M-{meter}"\npoint = "energy_0"\nrow = "24-08"\nsymbol = "AD"\n'
+        works += f'{head}class = "0.5"\n'.encode()
+    subjects.take(store, "works.toml", works, by="benchmark", now=NOW)
+
+
+def _account_of_meters(store: Store, month: Period) -> None:
+    drawn, _ = accounts.content(store, _LIBRARY, _name(0), month, NOW)
+    assert len(drawn.lines) == SMALL.meters and not drawn.filled, "every meter is known all month"
 
 
 def _years_again(sizes: Sequence[int]) -> None:
@@ -180,27 +231,17 @@ def _of(one: Interval, index: int) -> Entry:
 _SECOND = FIRST + timedelta(days=1)
 
 
-def _intervals(count: int) -> Iterator[Interval]:
+def _intervals(device: str, point: str, first: int, last: int) -> Iterator[Interval]:
     value = Decimal(1000)
-    for index in range(count):
-        start, end = index * INTERVAL_MS, (index + 1) * INTERVAL_MS
+    for index, start in enumerate(range(first, last, INTERVAL_MS)):
+        end = start + INTERVAL_MS
         step = Decimal(100 + index % 77) / 100
         opening, closing = Register(value, start, 0, index), Register(value + step, end, 0, index + 1)
         yield Interval(
-            *("M-01", "energy_import", "kWh", "m/1", start, end, True, opening, closing, Decimal(0), Decimal(80)),
+            *(device, point, "kWh", "bench-meter/1/", start, end, True, opening, closing, Decimal(0), Decimal(80)),
             *(step * 80, 15, 15, "measured", end, 60_000),
         )
         value += step
-
-
-def _pace(work: Callable[[], object], count: int) -> float:
-    """How many a second of CPU time, the median of several rounds."""
-    times = []
-    for _ in range(ROUNDS):
-        began = time.process_time()
-        work()
-        times.append(time.process_time() - began)
-    return count / statistics.median(times)
 
 
 if __name__ == "__main__":

@@ -28,22 +28,30 @@ def known_until(one: Interval) -> int:
 
 
 def lines(intervals: Iterable[Interval]) -> Iterator[str]:
-    """Each interval, with its newline. What is the same as in the one before it is not written out anew."""
-    normal, before, last = EXACT.normalize, None, ""
+    """Each interval, with its newline. What is as in the one before it is not written out anew."""
+    normal, register, last = EXACT.normalize, None, ""
     rolled, multiplier, ratio = None, None, ""
+    ended, stop = -1, ""
+    facts, rest = None, ""
     for one in intervals:
-        first = last if one.register_start == before else _written(one.register_start)
-        before = one.register_end
-        last = _written(before)
+        first = last if one.register_start == register else _written(one.register_start)
+        register = one.register_end
+        last = _written(register)
         if one.rolled is not rolled or one.multiplier is not multiplier:
             rolled, multiplier = one.rolled, one.multiplier
             ratio = f"{normal(rolled)!s}\t{normal(multiplier)!s}"
-        amount = "-" if one.consumption is None else normal(one.consumption)
-        until = one.end if one.closed else known_until(one)
+        start = stop if one.start == ended else str(one.start)
+        ended = one.end
+        stop = str(ended)
+        until = stop if one.closed else str(known_until(one))
+        amount = "-" if one.consumption is None else str(normal(one.consumption))
+        own = (one.quality, one.state, one.since, one.covered_ms, one.readings, one.expected)
+        if own != facts:
+            facts = own
+            rest = "{}\t{}\t{}\t{}\t{}/{}\n".format(*own)
         yield (
-            f"{one.device}\t{one.point}\t{one.unit}\t{one.meter}\t{one.start}\t{until}\t{one.end}\t{one.kind}"
-            f"\t{first}\t{last}\t{ratio}\t{amount!s}\t{one.quality}\t{one.state}"
-            f"\t{one.since}\t{one.covered_ms}\t{one.readings}/{one.expected}\n"
+            f"{one.device}\t{one.point}\t{one.unit}\t{one.meter}\t{start}\t{until}\t{stop}\t{one.kind}"
+            f"\t{first}\t{last}\t{ratio}\t{amount}\t{rest}"
         )
 
 
