@@ -3,7 +3,6 @@
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
 from decimal import Decimal
-from functools import lru_cache
 from typing import Any
 
 from cloud.intervals import ZERO, Interval, Register
@@ -91,11 +90,11 @@ def row(columns: tuple[Any, ...]) -> IntervalRow:
 
 
 def series(device: str, point: str, rows: Iterable[tuple[Any, ...]]) -> Iterator[Interval]:
-    """The intervals in rows of SELECT_SERIES. Where one begins with the register that the one before ends with, they
-    share it.
-    """
-    held = Register(ZERO, 0, 0, 0)
-    known = ""
+    """The intervals in rows of SELECT_SERIES. What one has in common with the one before it, they share."""
+    held, known = Register(ZERO, 0, 0, 0), ""
+    texts: tuple[Any, ...] = ("",) * 5
+    shown: tuple[str, ...] = ("0",) * 3
+    numbers = (ZERO,) * 3
     # fmt: off
     for (
         start, end, unit, meter, closed,
@@ -103,22 +102,23 @@ def series(device: str, point: str, rows: Iterable[tuple[Any, ...]]) -> Iterator
         rolled, multiplier, consumption, readings, expected, quality, position, period_ms,
         state, ignored, since, kind, covered_ms, integral,
     ) in rows:
-        if (start_value, start_at, start_epoch, start_seq) == (known, held.at, held.epoch, held.seq):
+        if start_value == known and (start_at, start_epoch, start_seq) == (held.at, held.epoch, held.seq):
             first = held
         else:
             first = Register(Decimal(start_value), start_at, start_epoch, start_seq)
         held, known = Register(Decimal(end_value), end_at, end_epoch, end_seq), end_value
+        if (unit, meter, quality, state, kind) != texts:
+            texts = unit, meter, quality, state, kind
+        if (rolled, multiplier, integral) != shown:
+            shown = rolled, multiplier, integral
+            numbers = Decimal(rolled), Decimal(multiplier), Decimal(integral)
         yield Interval(
-            device, point, unit, meter, start, end, bool(closed), first, held,
-            _number(rolled), _number(multiplier), None if consumption is None else Decimal(consumption),
-            readings, expected, quality, position, period_ms, state, ignored, since, kind, covered_ms,
-            _number(integral),
+            device, point, texts[0], texts[1], start, end, bool(closed), first, held, numbers[0], numbers[1],
+            None if consumption is None else Decimal(consumption),
+            readings, expected, texts[2], position, period_ms, texts[3], ignored, since, texts[4],
+            covered_ms, numbers[2],
         )
     # fmt: on
-
-
-_number = lru_cache(maxsize=1024)(Decimal)
-"""What is the same in most rows."""
 
 
 def _text(value: Decimal) -> str:

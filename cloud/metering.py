@@ -56,8 +56,9 @@ def fed(store: Store, subject: Subject, period: Period, until: int) -> Iterator[
 def of(store: Store, gateway: Gateway, meter: Meter, start: int, end: int, *, through: int) -> Metered:
     """What a meter's point came to over [start, end) (UTC ms), in normal cubic metres where the subject says how."""
     own = normal(store, gateway, meter, _series(store, gateway, meter, start, end))
-    for one in own:
-        if KINDS.get(meter.semantics) not in (one.kind, None) and not meter.pressure:
+    wanted = None if meter.pressure else KINDS.get(meter.semantics)
+    for one in own if wanted else ():
+        if one.kind != wanted:
             raise ActivityError(f"{meter.name}: found a {one.kind}, expected what is {meter.semantics}")
     found = own[0].unit if own else (quantity(meter.ceiling).unit.text if meter.ceiling else "")
     ceiling = quantity(meter.ceiling).to(unit(found)) if meter.ceiling else None

@@ -18,6 +18,7 @@ figure. Where no ceiling is known, a gap stays open, and the account says that i
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, Decimal, localcontext
+from functools import lru_cache
 from itertools import pairwise
 from typing import Literal
 
@@ -103,12 +104,12 @@ def metered(
     ceiling of a rate: it is then declared too low.
     """
     own = sorted((one for one in intervals if one.start < end and one.end > start), key=lambda one: one.start)
-    _check(name, own, start, end)
+    apart = _apart(name, own, start, end)
     until = min(end, through)
     with localcontext(EXACT):
         amounts = [_amount(name, one, ceiling) for one in own]
         gaps = [_filled(*found, ceiling) for found in _holes(own, amounts, start, until, running=through < end)]
-        bridged = _sum(_bridge(*apart) or _ZERO for apart in pairwise(own) if apart[1].start > apart[0].end)
+        bridged = _sum(_bridge(*pair) or _ZERO for pair in apart)
         known = [amount for amount in amounts if amount is not None]
         filled = [gap.amount for gap in gaps if gap.amount is not None]
         total = _sum((*known, bridged, *filled)) if known or filled else None
@@ -120,9 +121,9 @@ def metered(
         estimated=estimated,
         edge=bool(loose),
         gaps=tuple(gaps),
-        events=tuple(_events(own)),
-        readings=sum(one.readings for one in own),
-        expected=sum(one.expected for one in own),
+        events=tuple(_events(own, amounts)),
+        readings=sum([one.readings for one in own]),
+        expected=sum([one.expected for one in own]),
         first=own[0].register_start if own else None,
         last=own[-1].register_end if own else None,
         count=len(own),
@@ -130,15 +131,20 @@ def metered(
     )
 
 
-def _check(name: str, own: Sequence[Interval], start: int, end: int) -> None:
-    for one in own:
+def _apart(name: str, own: Sequence[Interval], start: int, end: int) -> list[tuple[Interval, Interval]]:
+    """Neighbours that do not meet. ActivityError for what is across an edge, over another one, or in another unit."""
+    found = []
+    for one in (*own[:1], *own[-1:]):
         if one.start < start or one.end > end:
             raise ActivityError(f"{name}: found the interval {one.start}..{one.end} across an edge, expected it cut")
     for before, after in pairwise(own):
-        if after.start < before.end:
-            raise ActivityError(f"{name}: found two intervals over {after.start}, expected each instant once")
+        if after.start != before.end:
+            if after.start < before.end:
+                raise ActivityError(f"{name}: found two intervals over {after.start}, expected each instant once")
+            found.append((before, after))
         if after.unit != before.unit or after.kind != before.kind:
             raise ActivityError(f"{name}: found {before.unit} and then {after.unit}, expected one unit: cut it there")
+    return found
 
 
 def _amount(name: str, one: Interval, ceiling: Decimal | None) -> Decimal | None:
@@ -208,6 +214,7 @@ def _filled(start: int, end: int, missing: int, ceiling: Decimal | None) -> Gap:
     return Gap(start, end, missing, "ceiling", _most(ceiling, missing))
 
 
+@lru_cache(maxsize=1024)
 def _most(ceiling: Decimal, time_ms: int) -> Decimal:
     """The ceiling's amount in this time, rounded up."""
     amount = ARITHMETIC.divide(EXACT.multiply(ceiling, Decimal(time_ms)), Decimal(HOUR_MS))
@@ -231,9 +238,9 @@ def _run(pairs: Iterable[tuple[Interval, Decimal | None]]) -> Iterator[Decimal]:
         yield amount
 
 
-def _events(own: Iterable[Interval]) -> Iterator[Event]:
-    for one in own:
-        if one.kind == "counter" and one.consumption is not None and one.consumption < _ZERO:
+def _events(own: Iterable[Interval], amounts: Iterable[Decimal | None]) -> Iterator[Event]:
+    for one, amount in zip(own, amounts, strict=True):
+        if amount is None and one.kind == "counter" and one.consumption is not None and one.consumption < _ZERO:
             yield Event(one.start, one.end, "DATA_ERROR", one.state)
         elif one.state in CAUSES:
             yield Event(one.start, one.end, CAUSES[one.state], one.state)
