@@ -111,7 +111,8 @@ class CityView:
 
 
 def view(city: City, now: int, ask: Ask, lang: Language) -> CityView:
-    """The page of a boundary and a period, the city and the newest period that has an account where none is asked for.
+    """The page of a boundary and a period; where none is asked for the city, and the newest period with an account that
+    is over (else the newest): a month that runs has few of them.
 
     UnknownNameError for a boundary that is no subject, AccountError for a period that is none.
     """
@@ -119,7 +120,8 @@ def view(city: City, now: int, ask: Ask, lang: Language) -> CityView:
     boundary = _boundary(known, ask.boundary)
     periods = city.periods()[::-1]
     months = tuple(one for one in periods if len(one) == MONTH)[:MOST_PERIODS] or tuple(periods[:MOST_PERIODS])
-    chosen = ask.period or (months[0] if months else "")
+    over = (one for one in months if accounts.period_of(one).end <= now)
+    chosen = ask.period or next(over, months[0] if months else "")
     period = accounts.period_of(chosen) if chosen else None
     look = city.look(boundary, period) if boundary and period else None
     gateways = city.store.gateways()

@@ -16,6 +16,7 @@ import pytest
 
 from cloud import accounts, activities, early_warning, factor_shelf, reports, subjects
 from cloud.city import City
+from cloud.pages import city as city_pages
 from protocols.errors import ActivityError
 
 HTML = {"accept": "text/html"}
@@ -131,6 +132,14 @@ def test_a_metered_line_leads_to_the_frames_of_its_registers(works: Any, lang: s
     assert len(blocks) == 2
     for link in [*blocks, *(link for link in page.links if link.startswith(("/meters/", "/statements/")))]:
         assert house.client.get(link, headers=HTML).status_code == 200
+
+
+def test_the_city_opens_with_the_newest_month_that_is_over(town: Any) -> None:
+    """In the middle of October September is shown, though somebody's October has an account already."""
+    city, ask = City(town.store), city_pages.Ask(None, None, "total")
+    middle = accounts.period_of("2026-10-15").start
+    assert city_pages.view(city, middle, ask, "zh").period == "2026-09"
+    assert city_pages.view(city, accounts.period_of("2026-11-01").start, ask, "zh").period == "2026-10"
 
 
 def test_the_city_ranks_everybody_and_its_csv_says_the_same(town: Any) -> None:
