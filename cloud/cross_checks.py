@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import msgspec
 
 from cloud import metering, subjects
-from cloud.accounting import bounds, check_file, checks, slips
+from cloud.accounting import bounds, capacity, check_file, checks, slips
 from cloud.accounting import period as periods
 from cloud.accounting.check_file import CheckFile
 from cloud.accounting.checks import Finding, Stack
@@ -22,10 +22,10 @@ from cloud.accounting.subject import ZONE
 from cloud.journal import pack, unpack
 from cloud.rows import JournalRow
 from cloud.store import Store
-from protocols.errors import ActivityError, ConfigError
+from protocols.errors import ActivityError, ConfigError, UnitError
 
 KIND = "check"
-ACCEPTED = ("slip-accepted", "outsized-accepted")
+ACCEPTED = ("slip-accepted", "outsized-accepted", "capacity-accepted")
 NEAREST = 13
 """Periods that an amount is held against: of months, the same one of another year is among them."""
 
@@ -61,20 +61,32 @@ def findings(store: Store, account: Inventory) -> list[Finding]:
 
 
 def _slips(store: Store, account: Inventory) -> Iterator[Finding]:
-    """Amounts that only a slip explains beside the account's other periods; accepted ones say by whom and why."""
+    """Amounts that only a slip explains, beside other periods or what is installed; accepted ones say by whom, why."""
     file, row = _held(store, account), store.entry_head(KIND, f"{account.subject}-{account.period.id}")
     accepted = {} if file is None else {(one.line, one.symbol, one.value): one.reason for one in file.held.accepted}
     others = [other.lines for other in _others(store, account)]
     doubted = (
         *slips.doubts(account.lines, [slips.rates(other) for other in others]),
         *slips.outsized(account.lines, others),
+        *_beyond(store, account),
     )
     for one in doubted:
-        reason = accepted.get((one.about, one.figures["symbol"], one.figures["found"]))
+        reason = accepted.get((one.about, one.figures.get("symbol", ""), one.figures.get("found", "")))
         if reason is None or row is None:
             yield one
         else:
             yield Finding(f"{one.id}-accepted", "warn", one.about, {**one.figures, "by": row.by, "reason": reason})
+
+
+def _beyond(store: Store, account: Inventory) -> list[Finding]:
+    """Amounts that are more than meters and plant let through; a bound that cannot be compared blocks as well."""
+    if not account.subject_sha256:
+        return []
+    subject = subjects.file_subject(store, account.subject_sha256, account.subject)
+    try:
+        return list(capacity.beyond(account.lines, subject))
+    except UnitError as error:
+        return [Finding("unmatched", "block", account.subject, {"text": str(error)})]
 
 
 def _others(store: Store, account: Inventory) -> Iterator[Inventory]:

@@ -27,6 +27,13 @@
     uncertainty = "6"
     document = "comparison 2025-03"
 
+    [[subject.capacity]]             # the most in an hour: of a boiler, a line, a connection
+    row = "24-01"
+    item = "natural_gas"
+    symbol = "FC"
+    most = "0.2 1e4Nm3"
+    document = "nameplate of boilers 1 and 2"
+
     [[subject.membership]]
     of = "P-01"
     from = 2025-01-01
@@ -176,6 +183,20 @@ class Monitor(_Part, frozen=True):
     until: date | None = None
 
 
+class Capacity(_Part, frozen=True):
+    """The most that a symbol of each line of a row can come to in an hour, as installed; ``label`` "" is any of them.
+
+    More than that is a slip, which no other period is needed for to tell.
+    """
+
+    row: str
+    symbol: str
+    most: str
+    document: str
+    item: str = ""
+    label: str = ""
+
+
 class Metering(_Part, frozen=True):
     """How a whole's own lines of a class stand to its members' of the same class, where both are metered."""
 
@@ -256,6 +277,7 @@ class Subject(_Part, frozen=True):
     target: tuple[Target, ...] = ()
     baseline: tuple[Baseline, ...] = ()
     factors: tuple[Override, ...] = ()
+    capacity: tuple[Capacity, ...] = ()
 
     def members_of(self, day: date) -> Mapping[str, Decimal]:
         """What it belongs to on a day, with its share."""
@@ -301,7 +323,7 @@ def read(name: str, source: bytes) -> SubjectFile:
 
 
 def bind(subject: Subject, method: Method) -> None:
-    """ConfigError unless every meter feeds a symbol that the method's row has."""
+    """ConfigError unless every meter feeds a symbol that the method's row has, and every capacity bounds one."""
     for index, meter in enumerate(subject.meter):
         where = f"subject {subject.id}: meter[{index}]"
         try:
@@ -315,6 +337,22 @@ def bind(subject: Subject, method: Method) -> None:
             raise ConfigError(where, str(error), f"a symbol of a row of {method.id}") from error
         if items and meter.item not in items:
             raise ConfigError(f"{where}.item", repr(meter.item), toml.one_of(list(items), meter.item))
+    for index, held in enumerate(subject.capacity):
+        _bind_capacity(held, method, f"subject {subject.id}: capacity[{index}]")
+
+
+def _bind_capacity(held: Capacity, method: Method, where: str) -> None:
+    try:
+        row = method.row(held.row)
+        slot = blocks.block(row.block).slot(held.symbol)
+        items = method.items(row) if row.needs_item() and row.gas != ITEM else {}
+    except MethodError as error:
+        raise ConfigError(where, str(error), f"a symbol of a row of {method.id}") from error
+    if items and held.item not in items:
+        raise ConfigError(f"{where}.item", repr(held.item), toml.one_of(list(items), held.item))
+    units = [text for text in slot.units if "{" not in text]
+    if units and quantity(held.most).unit.dimension not in {unit(text).dimension for text in units}:
+        raise ConfigError(f"{where}.most", repr(held.most), f"so much in an hour, in {' or '.join(units)}")
 
 
 def _check(one: Subject, where: str) -> None:
@@ -325,6 +363,9 @@ def _check(one: Subject, where: str) -> None:
     _check_days(one, where)
     _check_meters(one, where)
     _check_monitors(one, where)
+    for index, held in enumerate(one.capacity):
+        if _quantity(held.most, f"{where}.capacity[{index}].most").value <= 0:
+            raise ConfigError(f"{where}.capacity[{index}].most", repr(held.most), "more than 0 in an hour")
     for index, metering in enumerate(one.metering):
         if metering.class_ in {other.class_ for other in one.metering[:index]}:
             raise ConfigError(f"{where}.metering[{index}].class", repr(metering.class_), "each class once")
