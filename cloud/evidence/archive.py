@@ -4,6 +4,7 @@ import hashlib
 import io
 import struct
 import zipfile
+import zlib
 from collections.abc import Mapping
 
 import msgspec
@@ -20,6 +21,7 @@ LIMIT = 2**31 - 1
 EPOCH = (1980, 1, 1, 0, 0, 0)
 LOCAL = struct.Struct("<4s5H3I2H")
 LOCAL_SIGNATURE = b"PK\x03\x04"
+CHANGED = "found it changed, expected what its checksum says, in the one way to write it"
 
 
 class FileEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -63,9 +65,7 @@ def read(source: bytes) -> dict[str, bytes]:
     again = write(files)
     if again != source:
         name = _name_at(files, _first_difference(source, again))
-        raise EvidenceError(
-            name, "archive", "found it changed, expected what its checksum says, in the one way to write it"
-        )
+        raise EvidenceError(name, "archive", CHANGED)
     return files
 
 
@@ -130,12 +130,14 @@ def _entries(source: bytes) -> dict[str, bytes]:
     files: dict[str, bytes] = {}
     at = 0
     while source[at : at + 4] == LOCAL_SIGNATURE and at + LOCAL.size <= len(source):
-        *_, size, _, name_length, extra_length = LOCAL.unpack_from(source, at)
+        *_, checksum, size, _, name_length, extra_length = LOCAL.unpack_from(source, at)
         start = at + LOCAL.size + name_length + extra_length
         name = source[at + LOCAL.size : at + LOCAL.size + name_length].decode("utf-8", "replace")
         if name in files or start + size > len(source):
             raise EvidenceError(name, "archive", "found it twice or cut short, expected it once and whole")
         files[name] = source[start : start + size]
+        if zlib.crc32(files[name]) != checksum:
+            raise EvidenceError(name, "archive", CHANGED)
         at = start + size
     return files
 
