@@ -5,7 +5,7 @@ import tempfile
 import time
 import tomllib
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
 
@@ -41,7 +41,7 @@ TWICE = Shape(2, 1, 2.0, Cadence("15m", "60m"))
 def prove_kinds(tier: Tier, seed: int) -> Iterator[Line]:
     """The corpus of seeds that failed once, one seed twice, and every fault alone."""
     logging.disable(logging.CRITICAL)
-    yield from _corpus(seed)
+    yield from corpus(seed, CORPUS.read_text("utf-8"))
     yield _twice(seed)
     yield _alone(seed)
 
@@ -74,11 +74,39 @@ def run(seed: int, shape: Shape | None = None, kinds: frozenset[Fault] | None = 
         return fleet.run()
 
 
-def _corpus(seed: int) -> Iterator[Line]:
-    seeds = tomllib.loads(CORPUS.read_text("utf-8"))["seed"]
-    if seeds:
-        outcomes = [run(entry["number"]) for entry in seeds]
-        yield Line(PART, "seeds that failed once", seed, len(seeds), _broken(outcomes), found=_found(outcomes))
+def corpus(seed: int, source: str) -> Iterator[Line]:
+    """The seeds of a file, each lived again as it was found, with why it is kept where it breaks a promise again."""
+    kept = [Kept(**entry) for entry in tomllib.loads(source).get("seed", [])]
+    if kept:
+        outcomes = [LIVES[each.life](each.number) for each in kept]
+        why = {one.seed: f", kept for this: {each.why}" for each, one in zip(kept, outcomes, strict=True)}
+        found = tuple(_told(one) + why[one.seed] for one in outcomes if one.found)
+        yield Line(PART, "seeds that failed once", seed, len(kept), _broken(outcomes), found=found[:MOST_FOUND])
+
+
+def day_life(at: int) -> Outcome:
+    """A life of days; one in so many on the disk of the machine."""
+    shape = Shape.of(Random(f"dense/{at}"))
+    return run(at, replace(shape, durable=at % DURABLE_EVERY == DURABLE_EVERY - 1))
+
+
+def year_life(at: int) -> Outcome:
+    """A life of years, under all faults as often as they come, or some of them oftener."""
+    return run(at, Shape.long(Random(f"long/{at}")), EVERY if at % 2 else None)
+
+
+LIVES = {"days": day_life, "years": year_life}
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A seed that broke a promise once: the number that was told, whether of a life of days or of years, and what it
+    showed.
+    """
+
+    number: int
+    life: str
+    why: str
 
 
 def _twice(seed: int) -> Line:
@@ -128,11 +156,7 @@ def _bugs() -> Iterator[Line]:
 
 def _dense(tier: Tier, seed: int) -> Line:
     """Lives of days under many faults, some on a real disk."""
-    outcomes = []
-    for number in range(DENSE[tier]):
-        at = seed * 1_000_000 + number
-        shape = Shape.of(Random(f"dense/{at}"))
-        outcomes.append(run(at, replace(shape, durable=number % DURABLE_EVERY == DURABLE_EVERY - 1)))
+    outcomes = [day_life(seed * 1_000_000 + number) for number in range(DENSE[tier])]
     return _line("gateway-days under many faults", seed, outcomes, 86_400.0)
 
 
@@ -140,7 +164,7 @@ def _years(tier: Tier, seed: int, share: int) -> Line:
     """A share of the lives of years, under all faults as often as they come or some of them oftener."""
     began = time.process_time()
     lives = list(_long_lives(seed, WANTED[tier]))[share::YEARS_SHARES]
-    outcomes = [run(at, shape, kinds) for at, shape, kinds in lives]
+    outcomes = [year_life(at) for at in lives]
     years = sum(one.gateway_s for one in outcomes) / YEAR_S
     minutes = (time.process_time() - began) / 60
     line = _line(f"gateway-years of long lives, {share + 1} of {YEARS_SHARES}", seed, outcomes, YEAR_S)
@@ -149,14 +173,12 @@ def _years(tier: Tier, seed: int, share: int) -> Line:
     )
 
 
-def _long_lives(seed: int, wanted: float) -> Iterator[tuple[int, Shape, frozenset[Fault] | None]]:
-    """Lives until together they are so many gateway-years."""
-    number, years = 0, 0.0
+def _long_lives(seed: int, wanted: float) -> Iterator[int]:
+    """The seeds of lives that together are so many gateway-years."""
+    at, years = seed * 1_000_000 + 500_000, 0.0
     while years < wanted:
-        at = seed * 1_000_000 + 500_000 + number
-        shape = Shape.long(Random(f"long/{at}"))
-        yield at, shape, EVERY if number % 2 else None
-        number, years = number + 1, years + shape.gateway_s / YEAR_S
+        yield at
+        at, years = at + 1, years + Shape.long(Random(f"long/{at}")).gateway_s / YEAR_S
 
 
 def _line(name: str, seed: int, outcomes: list[Outcome], unit_s: float) -> Line:
@@ -179,8 +201,11 @@ def _broken(outcomes: list[Outcome]) -> int:
 
 def _found(outcomes: list[Outcome]) -> tuple[str, ...]:
     """Of each seed that broke a promise the first that it broke."""
-    told = [f"seed {one.seed}: {one.found[0][0]} {one.found[0][1]}" for one in outcomes if one.found]
-    return tuple(told[:MOST_FOUND])
+    return tuple([_told(one) for one in outcomes if one.found][:MOST_FOUND])
+
+
+def _told(one: Outcome) -> str:
+    return f"seed {one.seed}: {one.found[0][0]} {one.found[0][1]}"
 
 
 def _folder() -> Path | None:

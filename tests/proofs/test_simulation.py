@@ -1,12 +1,13 @@
 """The simulated fleet: the same seed lives the same life, a planted bug is seen by its invariant, honest seeds hold."""
 
+import tomllib
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from proofs import planted
-from proofs.simulation import BUGS
+from proofs import planted, simulation
+from proofs.simulation import BUGS, CORPUS, Kept, corpus
 from simulator.fleet.faults import Fault
 from simulator.fleet.fleet import Fleet, Outcome, Shape
 from simulator.fleet.node import Cadence
@@ -64,3 +65,21 @@ def test_a_full_disk_another_meter_and_altered_blocks_break_no_promise(tmp_path:
     lived = fleet.run()
     assert lived.found == []
     assert min(lived.fired.get(fault, 0) for fault in kinds) > 0 and lived.checked["I5"] > 0
+
+
+def test_a_seed_that_is_kept_is_lived_again_as_it_was_found_and_told_with_its_reason(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def lives(at: int) -> Outcome:
+        return Outcome(at, 60.0, 1, 1, {}, "", [("I7", "two blocks")] if at == 4 else [])
+
+    monkeypatch.setitem(simulation.LIVES, "days", lives)
+    entry = '[[seed]]\nnumber = {}\nlife = "days"\nwhy = "a fork was missed"\n'
+    (line,) = corpus(7, entry.format(3) + entry.format(4))
+    assert (line.tried, line.violations) == (2, 1)
+    assert line.found == ("seed 4: I7 two blocks, kept for this: a fork was missed",)
+
+
+def test_the_seeds_that_are_kept_can_be_read() -> None:
+    for entry in tomllib.loads(CORPUS.read_text("utf-8")).get("seed", []):
+        assert Kept(**entry).life in simulation.LIVES and entry["why"]
