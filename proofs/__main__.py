@@ -5,6 +5,7 @@ A part is a module of this folder; what of it runs by itself is a function of (t
 """
 
 import argparse
+import gc
 import os
 import platform
 import subprocess
@@ -18,17 +19,19 @@ from pathlib import Path
 from proofs.line import Line, Tier
 
 RUNS = (
-    "faults:prove",
-    *("kills:prove_gateway", "kills:prove_random", "simulation:prove_days"),
+    *("faults:prove", "kills:prove_gateway", "simulation:prove_days", "link:prove", "bytes:prove"),
     *(f"simulation:prove_years:{share}" for share in range(3)),
-    *("power_cuts:prove_gateway", "link:prove", "bytes:prove", "kills:prove_collector", "power_cuts:prove_collector"),
-    *("simulation:prove_kinds", "simulation:prove_bugs", "power_cuts:prove_prunes", "power_cuts:prove_controls"),
+    *("kills:prove_random", "faults:prove_deep", "power_cuts:prove_collector", "simulation:prove_kinds"),
+    *("power_cuts:prove_gateway", "simulation:prove_bugs", "kills:prove_collector"),
+    *("power_cuts:prove_prunes", "power_cuts:prove_controls"),
 )
 """What runs in a process of its own, the longest first: the parts' modules and functions, and which share of one."""
 PARTS = ("simulation", "power_cuts", "kills", "link", "bytes", "faults")
 """In the order of the table."""
 WORKERS = len(os.sched_getaffinity(0)) + 2
 """Much of the proof waits: for a disk, a meter, the end of a process."""
+SELDOM = (50_000, 20, 50)
+"""How seldom Python looks for cycles: it finds few, and a tenth of a long life went into looking."""
 ROOT = Path(__file__).parent.parent
 SEED = 20260101
 
@@ -37,6 +40,7 @@ def main() -> int:
     """Run, print, and say by the exit code whether all of it holds."""
     asked = _arguments()
     if asked.only:
+        gc.set_threshold(*SELDOM)
         part, prove, *share = asked.only.split(":")
         for line in getattr(import_module(f"proofs.{part}"), prove)(Tier(asked.tier), asked.seed, *map(int, share)):
             print(line.to_json(), flush=True)

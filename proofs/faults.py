@@ -41,12 +41,21 @@ def faults() -> list[Fault]:
 
 
 def prove(tier: Tier, seed: int) -> Iterator[Line]:
-    """A line for every fault, and one for what the tests cut short on other days; all are run once, together."""
-    listed, whole = faults(), deep()
-    outcomes = run(sorted({*whole, *(test for fault in listed for test in fault.tests)}))
+    """A line for every fault; their tests are run once, together."""
+    listed = faults()
+    outcomes = run(sorted(_of(listed)))
     for fault in listed:
         yield line(fault, outcomes, seed)
-    yield _line("tests that go to their full depth only here", whole, outcomes, seed)
+
+
+def prove_deep(tier: Tier, seed: int) -> Iterator[Line]:
+    """What other tests cut short on other days."""
+    whole = sorted({*deep()} - _of(faults()))
+    yield _line("other tests that go to their full depth only here", whole, run(whole), seed)
+
+
+def _of(listed: Sequence[Fault]) -> set[str]:
+    return {test for fault in listed for test in fault.tests}
 
 
 def deep() -> tuple[str, ...]:
