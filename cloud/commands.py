@@ -99,6 +99,8 @@ def restore(
     """Make a collector's store anew from its second copy; its key has to be in the data folder, from its backup."""
     from cloud.restore import restore as run
 
+    if not (data / config.KEY).exists():
+        raise ConfigError(f"--data {data}", f"no {config.KEY}", "the collector's own, from where it is backed up")
     made = run(copy, data / config.STORE, config.open_key(data), up_to_damage=damaged)
     if as_json:
         _print(asdict(made))

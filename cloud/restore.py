@@ -47,6 +47,7 @@ def restore(copy: Path, path: Path, key: PrivateKey, *, up_to_damage: bool = Fal
     with Store(unready, key) as store:
         told = _Restoring(store, key.public)
         told.take(chain.from_iterable(segments.read(folder, up_to_damage=up_to_damage) for folder in held))
+        told.restored.blocks = store.counts().blocks  # later generations of a copy have much of the earlier ones again
     unready.rename(path)
     for name in _beside(unready):
         name.unlink(missing_ok=True)
@@ -102,7 +103,6 @@ class _Restoring:
                     raise StoreError(
                         f"block {epoch}/{seq} of {gateway.hex()}: found it refused, expected it to be taken"
                     )
-        self.restored.blocks += len(self._places)
         self._batches, self._places = [], []
 
     def _fact(self, kind: Kind, fields: tuple[Any, ...]) -> None:

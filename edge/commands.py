@@ -17,7 +17,7 @@ from edge.daemon import Daemon
 from edge.finding import Check
 from edge.vouched import Vouched, vouch
 from protocols import messages
-from protocols.errors import ChainError, DriftError, PortGone
+from protocols.errors import ChainError, DriftError, PortGone, StoreError
 
 app = typer.Typer(no_args_is_help=True, help=messages.text("cli.edge", messages.spoken(os.environ)))
 
@@ -169,7 +169,7 @@ def _lines(held: dict[str, Any]) -> list[str]:
     """Status for a person."""
     state = _say(f"state.{held['state']}")
     if "site" not in held:
-        return [f"{state} {held['why']}"]
+        return [f"{state} {held['why']}", *_disk_full(held)]
     outbox, sync = held["outbox"], held["sync"]
     days = _say("days.unknown") if outbox["days_left"] is None else _say("days", days=f"{outbox['days_left']:.0f}")
     lines = [
@@ -180,8 +180,15 @@ def _lines(held: dict[str, Any]) -> list[str]:
         *([f"    → {messages.remedy(sync['code'], _language())}"] if sync.get("code") else []),
     ]
     lines[3:3] = ["  " + line for line in [*_clock_alarm(held), *_store(held)]]
+    lines[1:1] = _disk_full(held)
     lines += [line for port in held["ports"] for line in _port(port)]
     return lines + [line for device in held["devices"] for line in _device(device)]
+
+
+def _disk_full(held: dict[str, Any]) -> list[str]:
+    """What to do where nothing is measured any more."""
+    full = held["state"] == "disk-full"
+    return [f"  → {messages.remedy(StoreError.code, _language())}"] if full else []
 
 
 def _clock_alarm(held: dict[str, Any]) -> list[str]:

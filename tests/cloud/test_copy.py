@@ -228,7 +228,7 @@ def test_a_store_from_an_older_backup_begins_a_new_generation_and_loses_nothing(
         copier.close()
     assert [path.name for path in segments.generations(tmp_path / "copy")] == ["0001", "0002"]
     made = restore(tmp_path / "copy", tmp_path / "new.db", kept.key)
-    assert made.gateways == 1
+    assert (made.gateways, made.blocks) == (1, 10)
     with Store(tmp_path / "new.db", kept.key) as again:
         assert figures(again, "gateways") == figures(kept.store, "gateways")
 
@@ -304,6 +304,11 @@ def test_it_is_served_backed_up_and_restored_by_commands(tmp_path: Path) -> None
         process.terminate()
         process.wait(15)
     (data / "collector.db").unlink()
+    keyless = subprocess.run(
+        [*command, "restore", "--copy", str(copy), "--data", str(tmp_path / "new")],
+        env=english, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert keyless.returncode == 6 and "no collector.key" in keyless.stderr and "cloud serve" not in keyless.stderr
     again = subprocess.run(
         [*command, "restore", "--copy", str(copy), "--data", str(data), "--json"],
         env=english, capture_output=True, text=True, timeout=60,

@@ -37,6 +37,13 @@ def test_before_the_first_block_the_room_is_not_known(box, kit, monkeypatch):
     assert any("after the first block" in line for line in commands._lines(told(box, kit, seconds=5)))
 
 
+@pytest.mark.parametrize("language", ["zh", "en"])
+def test_a_full_disk_is_said_with_its_remedy_before_and_after_the_store_is_open(box, kit, monkeypatch, language):
+    monkeypatch.setenv("TANMETER_LANG", language)
+    for held in ({"state": "disk-full", "why": "full"}, told(box, kit) | {"state": "disk-full", "why": "full"}):
+        assert messages.remedy("STO-101", language) in commands._lines(held)[1]
+
+
 def test_every_fault_has_a_name():
     for name in FAULTS.values():
         assert messages.text(f"edge.status.fault.{name}", "zh")
