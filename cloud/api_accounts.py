@@ -16,6 +16,7 @@ from cloud.accounting import headline, worked
 from cloud.accounting.inventory import Version
 from cloud.accounting.library import Library
 from cloud.accounting.line import State
+from cloud.accounting.method import Class
 from cloud.api_record import Nothing
 from cloud.collector import Collector, Held
 from cloud.evidence import account_pack
@@ -56,7 +57,7 @@ class LinesQuery(query.Query):
     """Which lines: of an indicator leaf, of an accounting class."""
 
     leaf: Name | None = None
-    accounting: Annotated[Name | None, Field(alias="class")] = None
+    accounting: Annotated[Class | None, Field(alias="class")] = None
     cursor: Cursor | None = None
     limit: Limit = 1000
 

@@ -1,5 +1,6 @@
 """Grid factors and parameters as rows of one form: the same fields for both, for commands and the interface."""
 
+import difflib
 import re
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -39,7 +40,8 @@ def one(library: Library, name: str) -> dict[str, Any]:
     for row in every(library):
         if row["id"] == name:
             return {**row, "signed": [asdict(signed) for signed in library.signed(row["set_sha256"])]}
-    raise FactorError(f"factor {name}: found none, expected an id of `tanmeter factor list`")
+    near = " or ".join(difflib.get_close_matches(name, [row["id"] for row in every(library)]))
+    raise FactorError(f"factor {name}: found none, expected {near or 'an id of `tanmeter factor list`'}")
 
 
 def gas(unit: str) -> str:

@@ -133,6 +133,7 @@ def test_explain_goes_down_to_registers_and_their_blocks(house: Any) -> None:
     evidence = line["increments"][0]["statements"][0]["evidence"]
     assert house.client.get(evidence).headers["content-type"] == "application/zip"
     assert house.client.get(f"/v1/accounts/{NAME}/explain?line=24-99").status_code == 404
+    assert house.client.get(f"/v1/accounts/{NAME}/lines?class=nonsense").status_code == 422
 
 
 def test_a_difference_is_split_and_needs_something_to_differ_from(house: Any) -> None:
