@@ -18,7 +18,7 @@ from typing import Self
 
 from protocols.errors import BusyError, ForeignError, SpoiltError, StoreError
 
-SCHEMA = 7
+SCHEMA = 8
 FOLD_AFTER, FOLD_AT_ONCE = 4096, 16_384
 """Rows written, after which the log is folded into the database when nobody waits, and whoever waits. A single block
 is about twenty. SQLite's own checkpoints keep to themselves that a sync failed; ours raise it.

@@ -13,15 +13,11 @@ PENDING = (
 
 
 def last(db: sqlite3.Connection, gateway: bytes) -> Line | None:
-    """The end of the last dated block; None before the first."""
-    row = db.execute("SELECT epoch, boot, mono, utc FROM dated WHERE gateway = ?", (gateway,)).fetchone()
-    return Line(*row) if row else None
-
-
-def keep_last(db: sqlite3.Connection, gateway: bytes, line: Line) -> None:
-    """Remember where the last dated block ended."""
-    values = (gateway, line.epoch, line.boot, line.mono, line.utc)
-    db.execute("INSERT OR REPLACE INTO dated VALUES (?,?,?,?,?)", values)
+    """The end of the last dated block; None before the first. (The ledger writes it where the chain moves.)"""
+    row = db.execute(
+        "SELECT dated_epoch, dated_boot, dated_mono, dated_utc FROM gateways WHERE gateway = ?", (gateway,)
+    ).fetchone()
+    return None if row is None or row[0] is None else Line(*row)
 
 
 def add(db: sqlite3.Connection, header: Header) -> None:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 from cloud import ahead, interval_rows, memory_rows, receipts
 from cloud.booking import Changes, heard
+from cloud.dating import Line
 from cloud.ingest import UNKNOWN_CONFIGURATION, Finding, Head, Notice, Opened
 from cloud.intervals import Interval, Register
 from cloud.open_rows import OpenRows
@@ -94,17 +95,20 @@ class Ledger:
             [(gateway, *place, heap.total, heap.peak, heap.samples) for place, heap in changes.power.items()],
         )
 
-    def move(self, gateway: bytes, head: Head, tally: Tally) -> None:
-        """The head of a chain, and the gateway's health with it."""
+    def move(self, gateway: bytes, head: Head, last: Line | None, tally: Tally) -> None:
+        """The head of a chain, the end of its last dated block, and the gateway's health with them."""
         start, end = tally.utc or (None, None)
+        dated = (None,) * 4 if last is None else (last.epoch, last.boot, last.mono, last.utc)
         self.db.execute(
             "UPDATE gateways SET epoch = ?, next_seq = ?, head = ?, boot = ?, mono = ?, config_number = ?,"
+            " dated_epoch = ?, dated_boot = ?, dated_mono = ?, dated_utc = ?,"
             " block_start = coalesce(?, block_start), block_end = coalesce(?, block_end), received_at = ?,"
             " blocks = blocks + ?, refused_blocks = refused_blocks + ?, readings = readings + ?, gaps = gaps + ?,"
             " due = due + ?, asked = asked + ?, answered = answered + ?, silent = silent + ?, damaged = damaged + ?,"
             " refused = refused + ? WHERE gateway = ?",
             (
                 *(head.epoch, head.next_seq, head.hash, head.boot, head.mono, head.config_number),
+                *dated,
                 *(start, end, self.now, tally.blocks, tally.refused_blocks, tally.readings, tally.gaps),
                 *tally.counters,
                 gateway,

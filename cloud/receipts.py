@@ -5,7 +5,7 @@ import sqlite3
 from dataclasses import dataclass
 
 from cloud.ingest import Beginning
-from protocols.record.receipt import SETTLED, Receipt
+from protocols.record.receipt import RECEIVED, SETTLED, Receipt
 
 PASSING, AT_ONCE = 64, 16
 """Receipts of a gateway and a level that stay for a while: an hour's, at a block a minute. So many go at a time."""
@@ -33,15 +33,17 @@ class Issued:
 
 def bring(db: sqlite3.Connection, receipt: Receipt, envelope: bytes) -> bool:
     """Keep a receipt that its gateway brings back, for good: an epoch may begin with it. False when it is known."""
-    if _insert(db, receipt, envelope, posted=True, kept=True):
-        return True
-    hold(db, receipt.gateway, hashlib.sha256(envelope).digest())
-    return False
+    sha256 = hashlib.sha256(envelope).digest()
+    if named(db, receipt.gateway, sha256) is not None:
+        hold(db, receipt.gateway, sha256)
+        return False
+    _insert(db, receipt, envelope, posted=True, kept=True)
+    return True
 
 
 def issued(db: sqlite3.Connection, gateway: bytes, level: int) -> Issued:
     """What has been issued so far."""
-    before = db.execute(_BEFORE, (gateway, level)).fetchone()
+    before = db.execute(_newest("at"), {"gateway": gateway, "level": level}).fetchone()
     return Issued(None if before is None else before[0] // DAY_MS)
 
 
@@ -63,36 +65,31 @@ def hold(db: sqlite3.Connection, gateway: bytes, sha256: bytes) -> None:
     db.execute("UPDATE receipts SET kept = 1 WHERE gateway = ? AND hash = ? AND kept = 0", (gateway, sha256))
 
 
-def _insert(db: sqlite3.Connection, receipt: Receipt, envelope: bytes, *, posted: bool, kept: bool) -> bool:
-    done = db.execute(
-        "INSERT OR IGNORE INTO receipts (gateway, hash, epoch, next_seq, at, envelope, level, posted, kept)"
+def _insert(db: sqlite3.Connection, receipt: Receipt, envelope: bytes, *, posted: bool, kept: bool) -> None:
+    db.execute(
+        "INSERT OR IGNORE INTO receipts (gateway, level, kept, epoch, next_seq, at, hash, envelope, posted)"
         " VALUES (?,?,?,?,?,?,?,?,?)",
         (
-            *(receipt.gateway, hashlib.sha256(envelope).digest(), receipt.epoch, receipt.next_seq, receipt.at),
-            *(envelope, receipt.level, posted, kept),
+            *(receipt.gateway, receipt.level, kept, receipt.epoch, receipt.next_seq, receipt.at),
+            *(hashlib.sha256(envelope).digest(), envelope, posted),
         ),
     )
-    return done.rowcount == 1
 
 
 def newest(db: sqlite3.Connection, gateway: bytes) -> bytes | None:
     """The newest receipt of level 1 that stands for what this file holds; None when it has issued none."""
-    row = db.execute(
-        "SELECT envelope FROM receipts WHERE gateway = ? AND level = 1 AND posted = 0"
-        " ORDER BY epoch DESC, next_seq DESC, at DESC LIMIT 1",
-        (gateway,),
-    ).fetchone()
+    row = db.execute(_newest("envelope"), {"gateway": gateway, "level": RECEIVED}).fetchone()
     return None if row is None else bytes(row[0])
 
 
 def settled(db: sqlite3.Connection, gateway: bytes, copied: int) -> bytes | None:
     """The newest receipt of level 2, of those whose blocks lie in the second copy up to this ingest_seq."""
-    row = db.execute(
-        "SELECT envelope FROM receipts AS r JOIN blocks AS b ON b.gateway = r.gateway AND b.epoch = r.epoch"
-        f" AND b.seq = r.next_seq - 1 WHERE r.gateway = ? AND r.level = {SETTLED} AND r.posted = 0"
-        " AND b.ingest_seq <= ? ORDER BY r.epoch DESC, r.next_seq DESC, r.at DESC LIMIT 1",
-        (gateway, copied),
-    ).fetchone()
+    query = _newest(
+        "envelope",
+        "EXISTS (SELECT 1 FROM blocks AS b WHERE b.gateway = receipts.gateway AND b.epoch = receipts.epoch"
+        " AND b.seq = receipts.next_seq - 1 AND b.ingest_seq <= :copied)",
+    )
+    row = db.execute(query, {"gateway": gateway, "level": SETTLED, "copied": copied}).fetchone()
     return None if row is None else bytes(row[0])
 
 
@@ -147,10 +144,16 @@ def drop_watermark(db: sqlite3.Connection, gateway: bytes) -> None:
     db.execute("DELETE FROM watermarks WHERE gateway = ?", (gateway,))
 
 
-_BEFORE = (
-    "SELECT at FROM receipts WHERE gateway = ? AND level = ? AND posted = 0"
-    " ORDER BY epoch DESC, next_seq DESC, at DESC LIMIT 1"
-)
+def _newest(what: str, where: str = "TRUE") -> str:
+    """The query for the newest receipt of a gateway and a level that was issued, of the kept ones or the others."""
+    one = (
+        f"SELECT {what}, epoch, next_seq, at FROM receipts WHERE gateway = :gateway AND level = :level AND kept = {{}}"
+        f" AND posted = 0 AND {where} ORDER BY epoch DESC, next_seq DESC, at DESC LIMIT 1"
+    )
+    both = " UNION ALL ".join([f"SELECT * FROM ({one.format(kept)})" for kept in (0, 1)])
+    return f"{both} ORDER BY epoch DESC, next_seq DESC, at DESC LIMIT 1"
+
+
 _PRUNE = (
     "DELETE FROM receipts WHERE gateway = ?1 AND level = ?2 AND kept = 0 AND (epoch, next_seq, at) <="
     " (SELECT epoch, next_seq, at FROM receipts WHERE gateway = ?1 AND level = ?2 AND kept = 0"

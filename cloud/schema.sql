@@ -1,7 +1,7 @@
 -- The collector's tables. `gateway` (16 bytes) is the first column of every key that belongs to one; amounts are decimal text; instants UTC ms.
 
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
-INSERT OR IGNORE INTO meta VALUES ('schema', 7), ('ingest_seq', 0);
+INSERT OR IGNORE INTO meta VALUES ('schema', 8), ('ingest_seq', 0);
 
 CREATE TABLE IF NOT EXISTS gateways (
     gateway BLOB PRIMARY KEY,
@@ -13,6 +13,8 @@ CREATE TABLE IF NOT EXISTS gateways (
     -- where its chain stands
     epoch INTEGER NOT NULL, next_seq INTEGER NOT NULL, head BLOB NOT NULL,
     boot INTEGER, mono INTEGER, config_number INTEGER NOT NULL DEFAULT 0,
+    -- the end of its last dated block by both clocks: from here the next one's UTC is judged
+    dated_epoch INTEGER, dated_boot INTEGER, dated_mono INTEGER, dated_utc INTEGER,
     -- its health
     block_start INTEGER, block_end INTEGER, received_at INTEGER,
     blocks INTEGER NOT NULL DEFAULT 0, refused_blocks INTEGER NOT NULL DEFAULT 0, readings INTEGER NOT NULL DEFAULT 0,
@@ -59,11 +61,6 @@ CREATE TABLE IF NOT EXISTS undated (
     PRIMARY KEY (gateway, epoch, seq)
 ) WITHOUT ROWID;
 
--- The end of the last dated block of a gateway by both clocks: from here the next one's UTC is judged.
-CREATE TABLE IF NOT EXISTS dated (
-    gateway BLOB PRIMARY KEY, epoch INTEGER NOT NULL, boot INTEGER NOT NULL, mono INTEGER NOT NULL, utc INTEGER NOT NULL
-) WITHOUT ROWID;
-
 CREATE TABLE IF NOT EXISTS quarantine (
     id INTEGER PRIMARY KEY, gateway BLOB, at INTEGER NOT NULL, code TEXT NOT NULL, reason TEXT NOT NULL,
     signed INTEGER NOT NULL, epoch INTEGER, seq INTEGER, hash BLOB NOT NULL UNIQUE, frame BLOB NOT NULL
@@ -77,18 +74,19 @@ CREATE TABLE IF NOT EXISTS incidents (
 );
 CREATE INDEX IF NOT EXISTS incidents_gateway ON incidents (gateway, id);
 
+-- In the order of the chain, each kind by itself: a receipt that is issued goes to one place, and is found by its hash among
+-- its gateway's, which is seldom asked for.
 CREATE TABLE IF NOT EXISTS receipts (
-    gateway BLOB NOT NULL, hash BLOB NOT NULL, epoch INTEGER NOT NULL, next_seq INTEGER NOT NULL,
-    at INTEGER NOT NULL, envelope BLOB NOT NULL,
-    -- 2: a second copy held it; `posted`: brought back by its gateway, of what this file has not, or not yet again
-    level INTEGER NOT NULL DEFAULT 1, posted INTEGER NOT NULL DEFAULT 0,
+    gateway BLOB NOT NULL,
+    -- 2: a second copy held it
+    level INTEGER NOT NULL,
     -- for good: the first of a day, one that an epoch began with, one that was brought back; of the others the newest stay
-    kept INTEGER NOT NULL DEFAULT 1,
-    PRIMARY KEY (gateway, hash)
+    kept INTEGER NOT NULL,
+    epoch INTEGER NOT NULL, next_seq INTEGER NOT NULL, at INTEGER NOT NULL, hash BLOB NOT NULL, envelope BLOB NOT NULL,
+    -- brought back by its gateway, of what this file has not, or not yet again
+    posted INTEGER NOT NULL,
+    PRIMARY KEY (gateway, level, kept, epoch, next_seq, at, hash)
 ) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS receipts_newest ON receipts (gateway, epoch, next_seq, at);
-CREATE INDEX IF NOT EXISTS receipts_passing ON receipts (gateway, level, epoch, next_seq, at) WHERE kept = 0;
-CREATE INDEX IF NOT EXISTS receipts_settled ON receipts (gateway, epoch, next_seq) WHERE level = 2;
 
 -- Signed blocks ahead of their chain, kept until it has come to them. Nothing is booked from here, no receipt covers them.
 CREATE TABLE IF NOT EXISTS ahead (

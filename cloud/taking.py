@@ -80,9 +80,7 @@ class Taking:
             self._catch_up()
         if self.head != self._desk.head:
             self._ledger.book(self._gateway, self._desk.book.take(), self._desk.open)
-            self._ledger.move(self._gateway, self.head, self._tally)
-            if self._desk.last is not None:
-                dated_rows.keep_last(self._ledger.db, self._gateway, self._desk.last)
+            self._ledger.move(self._gateway, self.head, self._desk.last, self._tally)
             self._desk.head = self.head
         return tuple(verdicts)
 

@@ -32,7 +32,6 @@ FIGURES = {
     "doubts": "*",
     "settings": "*",
     "undated": "*",
-    "dated": "*",
     "latest": "*",
     "statements": "*",
     "journal": "*",

@@ -25,10 +25,11 @@ FIGURES = {
     "intervals": "gateway, device, point, start, end, unit, meter, closed, start_value, start_at, start_epoch,"
     " start_seq, end_value, end_at, end_epoch, end_seq, rolled, multiplier, consumption, readings, expected, quality,"
     " position, period_ms, state, ignored, since, kind, covered_ms, integral",
-    "doubts": "*", "settings": "*", "undated": "*", "dated": "*", "latest": "*", "events": "*",
+    "doubts": "*", "settings": "*", "undated": "*", "latest": "*", "events": "*",
     "configs": "number, digest",
     "blocks": "gateway, epoch, seq, hash, utc_start, utc_end, config_number, readings, fault, frame",
-    "gateways": "gateway, epoch, next_seq, head, boot, mono, config_number, block_start, block_end, blocks,"
+    "gateways": "gateway, epoch, next_seq, head, boot, mono, config_number, dated_epoch, dated_boot, dated_mono,"
+    " dated_utc, block_start, block_end, blocks,"
     " refused_blocks, readings, due, asked, answered, silent, damaged, refused, gaps",
 }  # fmt: skip
 """What a figure rests on. When something came, and in which order with others, is not part of it."""

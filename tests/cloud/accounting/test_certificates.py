@@ -164,6 +164,8 @@ def test_certificates_of_a_store_of_before_ranges_are_used_still(tmp_path: Path)
                 SELECT 1 FROM proofs WHERE proof = new.proof AND (subject, use) <> (new.subject, new.use)
             ) BEGIN SELECT RAISE(ABORT, 'a proof is used once'); END;
             INSERT INTO proofs VALUES ('GEC-0042', 'A-S-A-2025', 'S-A', 'green');
+            ALTER TABLE gateways DROP COLUMN dated_epoch; ALTER TABLE gateways DROP COLUMN dated_boot;
+            ALTER TABLE gateways DROP COLUMN dated_mono; ALTER TABLE gateways DROP COLUMN dated_utc;
             UPDATE meta SET value = 6 WHERE name = 'schema';""")
     db.close()
     with Store(path, KEY) as store, pytest.raises(ProofError, match="A-S-A-2025"):

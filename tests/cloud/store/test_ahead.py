@@ -226,8 +226,35 @@ def test_es256_has_one_signature_for_a_block(make_box: Callable[..., Any], store
     assert say(store, transport.pack(sealed)) == [Answer.STORED]
 
 
+def as_of_schema_7(path: Path) -> None:
+    """What an earlier edition made: receipts by their hash, the ends of dated blocks by themselves."""
+    with sqlite3.connect(path) as db:
+        db.executescript(
+            "ALTER TABLE receipts RENAME TO receipts_by_place;"
+            "CREATE TABLE receipts (gateway BLOB NOT NULL, hash BLOB NOT NULL, epoch INTEGER NOT NULL,"
+            " next_seq INTEGER NOT NULL, at INTEGER NOT NULL, envelope BLOB NOT NULL, level INTEGER NOT NULL DEFAULT 1,"
+            " posted INTEGER NOT NULL DEFAULT 0, kept INTEGER NOT NULL DEFAULT 1,"
+            " PRIMARY KEY (gateway, hash)) WITHOUT ROWID;"
+            "INSERT INTO receipts SELECT gateway, hash, epoch, next_seq, at, envelope, level, posted, kept"
+            " FROM receipts_by_place;"
+            "DROP TABLE receipts_by_place;"
+            "CREATE INDEX receipts_newest ON receipts (gateway, epoch, next_seq, at);"
+            "CREATE INDEX receipts_passing ON receipts (gateway, level, epoch, next_seq, at) WHERE kept = 0;"
+            "CREATE INDEX receipts_settled ON receipts (gateway, epoch, next_seq) WHERE level = 2;"
+            "CREATE TABLE dated (gateway BLOB PRIMARY KEY, epoch INTEGER NOT NULL, boot INTEGER NOT NULL,"
+            " mono INTEGER NOT NULL, utc INTEGER NOT NULL) WITHOUT ROWID;"
+            "INSERT INTO dated SELECT gateway, dated_epoch, dated_boot, dated_mono, dated_utc FROM gateways"
+            " WHERE dated_epoch IS NOT NULL;"
+        )
+        for column in ("dated_epoch", "dated_boot", "dated_mono", "dated_utc"):
+            db.execute(f"ALTER TABLE gateways DROP COLUMN {column}")
+        db.execute("UPDATE meta SET value = 7 WHERE name = 'schema'")
+    db.close()
+
+
 def as_of_schema_2(path: Path) -> None:
     """What an earlier edition made: without what came with schemas 3 to 5."""
+    as_of_schema_7(path)
     with sqlite3.connect(path) as db:
         names = [name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'")]
         for trigger in names:
@@ -271,6 +298,29 @@ def test_a_file_of_the_schema_before_is_brought_to_ours_and_goes_on(tmp_path: Pa
         assert say(store, box.block()) == [Answer.STORED]
         with store.reading() as db:
             assert db.execute("SELECT value FROM meta WHERE name = 'schema'").fetchone() == (SCHEMA,)
+
+
+def test_receipts_and_the_ends_of_dated_blocks_move_with_a_file_of_schema_7(tmp_path: Path, box: Any) -> None:
+    key = PrivateKey.generate()
+    what = (
+        "SELECT gateway, level, kept, epoch, next_seq, at, hash, envelope, posted FROM receipts ORDER BY hash",
+        "SELECT gateway, dated_epoch, dated_boot, dated_mono, dated_utc FROM gateways",
+    )
+    with Store(tmp_path / "c.db", key) as store:
+        box.enrol(store)
+        for _ in range(3):
+            store.append([box.block()], LATER)
+        store.settle(2, None, LATER)
+        with store.reading() as db:
+            before = [db.execute(query).fetchall() for query in what]
+    assert [len(rows) for rows in before] == [5, 1] and None not in before[1][0]
+    as_of_schema_7(tmp_path / "c.db")
+    (tmp_path / "key").write_bytes(key.pem())
+    subprocess.run([sys.executable, "-c", MIGRATED, str(tmp_path)], check=True)
+    with Store(tmp_path / "c.db", key) as store:
+        with store.reading() as db:
+            assert [db.execute(query).fetchall() for query in what] == before
+        assert say(store, box.block()) == [Answer.STORED]
 
 
 def test_a_migration_that_breaks_off_changes_nothing(tmp_path: Path, box: Any) -> None:
