@@ -4,14 +4,15 @@ from random import Random
 from typing import Annotated, Any
 
 import msgspec
-from fastapi import APIRouter, Body, Path, Query
-from pydantic import BaseModel, ConfigDict, Field
+from fastapi import APIRouter, Path, Query
+from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
-from cloud import accounts, cross_checks, early_warning, indicator_show, indicators, query
+from cloud import accounts, body, cross_checks, early_warning, indicator_show, indicators, query
 from cloud.accounting import period as periods
 from cloud.accounting.inventory import account_id
+from cloud.accounting.signed_acknowledgement import ACKNOWLEDGEMENT_TYPE
 from cloud.accounting.subject import ZONE
 from cloud.city import City
 from cloud.collector import Held
@@ -22,6 +23,16 @@ router = APIRouter(prefix="/v1", tags=["indicators"])
 
 PeriodId = Annotated[str, Field(max_length=40, description="2026-11-22, 2026-11, 2026 or FROM--UNTIL, end excluded")]
 WarningId = Annotated[str, Path(max_length=200, pattern=r"^W-[A-Za-z0-9._-]+$", description="a warning W-...")]
+
+
+MOST_BYTES = 8 << 10
+"""Of a signed acknowledgement."""
+SIGNED = {
+    "requestBody": {
+        "required": True,
+        "content": {ACKNOWLEDGEMENT_TYPE: {"schema": {"type": "string", "format": "binary"}}},
+    }
+}
 
 
 class IndicatorQuery(query.Query):
@@ -53,14 +64,6 @@ class WarningQuery(query.Query):
 
     subject: Name | None = None
     standing: bool = True
-
-
-class Acknowledgement(BaseModel):
-    """Who has seen a warning, and why it may stand."""
-
-    model_config = ConfigDict(extra="forbid")
-    by: Annotated[str, Field(min_length=1, max_length=64)]
-    why: Annotated[str, Field(min_length=1, max_length=500)]
 
 
 @router.get("/indicators")
@@ -116,12 +119,11 @@ def checks(held: Held, asked: Annotated[IndicatorQuery, Query()]) -> JSONRespons
     return JSONResponse({"account": version.reference, "ok": not found, "data": data})
 
 
-@router.post("/warnings/{name}/acknowledge")
-async def acknowledge(held: Held, name: WarningId, said: Annotated[Acknowledgement, Body()]) -> JSONResponse:
-    """Put a name and a reason to a warning; 409 for one that is over, or that somebody has acknowledged."""
-    now = held.now()
-    done = lambda: early_warning.acknowledge(held.store, name, said.by, said.why, now)  # noqa: E731
-    found = await held.writer.run(done)
+@router.post("/warnings/{name}/acknowledge", openapi_extra=SIGNED)
+async def acknowledge(request: Request, held: Held, name: WarningId) -> JSONResponse:
+    """A reason to a warning under the key of a registered signer; 403 for any other key, 409 for one that has moved."""
+    envelope, now = await body.read(request.scope, request.receive, MOST_BYTES), held.now()
+    found = await held.writer.run(lambda: early_warning.take_signed(held.store, name, envelope, now))
     return JSONResponse({**indicator_show.alarm(found), "at": periods.stamp(now, ZONE)})
 
 

@@ -10,16 +10,19 @@ from decimal import Decimal
 
 import msgspec
 
-from cloud import accounts, cross_checks, indicators
+from cloud import accounts, cross_checks, indicators, subjects
 from cloud.accounting import headline, signals, uncertainty, warning
 from cloud.accounting import period as periods
 from cloud.accounting.signals import Signal
+from cloud.accounting.signed_acknowledgement import open_acknowledgement
 from cloud.accounting.subject import ZONE, Subject
 from cloud.accounting.warning import Alarm, Event
 from cloud.city import City, Standing
+from cloud.journal import pack
 from cloud.rows import JournalRow
 from cloud.store import Store
-from protocols.errors import AccountError, ConfigError, ConflictError, UnknownNameError
+from protocols.errors import AccountError, ConfigError, ConflictError, LockedError, UnknownNameError
+from protocols.record.cose import kid_of
 
 KIND = "warning"
 SOURCES = ("account", "subject", "check")
@@ -53,6 +56,24 @@ def acknowledge(store: Store, name: str, by: str, why: str, now: int) -> Alarm:
     """Somebody has seen a warning; UnknownNameError, LockedError, ConfigError, ConflictError when it has just moved."""
     standing = get(store, name)
     _log(store, standing.events, warning.acknowledge(standing, by, why, periods.stamp(now, ZONE)), now)
+    return get(store, name)
+
+
+def take_signed(store: Store, name: str, envelope: bytes, now: int) -> Alarm:
+    """The same from afar, under the key of a registered signer, whose name stands in the log; the envelope is kept.
+
+    EnrolmentError for any other key, SignatureError, EncodingError; LockedError where the warning is another one, or is
+    no longer as whoever signed it has seen it.
+    """
+    key, by = subjects.signer(store, kid_of(envelope))
+    said, standing = open_acknowledgement(envelope, key), get(store, name)
+    if (said.warning, said.events) != (name, standing.events):
+        raise LockedError(
+            f"{name}: found {said.warning} after {said.events} events signed, expected it after {standing.events}: look"
+            " at it again"
+        )
+    event = warning.acknowledge(standing, by, said.why, periods.stamp(now, ZONE))
+    _log(store, standing.events, event, now, body=pack(envelope))
     return get(store, name)
 
 
@@ -163,10 +184,10 @@ def _event(row: JournalRow) -> Event:
     return msgspec.json.decode(row.detail, type=Event)
 
 
-def _log(store: Store, before: int, event: Event, now: int) -> None:
+def _log(store: Store, before: int, event: Event, now: int, *, body: bytes = b"") -> None:
     """The next event of a warning; ConflictError when another one has come between."""
     name = warning.name(event.kind, event.subject, event.about)
     detail = msgspec.json.encode(event)
     digest = hashlib.sha256(detail).hexdigest()
     place = (KIND, name, before + 1, event.subject, "", digest)
-    store.keep([JournalRow(0, *place, now, event.by, detail.decode(), b"")])
+    store.keep([JournalRow(0, *place, now, event.by, detail.decode(), body)])

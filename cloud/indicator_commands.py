@@ -118,20 +118,44 @@ def warnings(
 def acknowledge(
     warning: Annotated[str, typer.Argument(help="a warning W-..., as `tanmeter account warnings` lists it")],
     *,
-    by: Annotated[str, typer.Option("--by", help="who has seen it")],
     why: Annotated[str, typer.Option("--why", help="why it may stand")],
+    by: Annotated[str, typer.Option("--by", help="who has seen it, where the store is at hand")] = "",
+    key: Annotated[
+        Path | None, typer.Option("--key", help="sign it for a collector elsewhere: a registered signer's key, PEM")
+    ] = None,
+    events: Annotated[
+        int, typer.Option("--events", min=0, help="with --key: events of the warning when it was looked at")
+    ] = 0,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="with --key: the envelope to write")] = None,
     data: Data = DATA,
     as_json: Json = False,
 ) -> None:
-    """Put a name and a reason to a warning; both stay in its log."""
+    """Put a name and a reason to a warning; both stay in its log. With --key: sign it, to be posted to its address."""
     from cloud import early_warning, indicator_show
 
+    if key is not None:
+        _sign(warning, why, events, key, out)
+        return
     with _city(data) as city:
         found = early_warning.acknowledge(city.store, warning, by, why, _now())
     if as_json:
         _print(indicator_show.alarm(found))
         return
     _console().print(indicator_show.alarms([found], _language()))
+
+
+def _sign(warning: str, why: str, events: int, key: Path, out: Path | None) -> None:
+    from cloud.accounting.signed_acknowledgement import Acknowledgement, sign
+    from protocols.record.cose import PrivateKey
+
+    if out is None or events < 1:
+        raise ConfigError("--key", f"--events {events}, --out {out}", "how many events there were, and a file to write")
+    envelope = sign(Acknowledgement(warning, events, why), PrivateKey.from_pem(_bytes(key)))
+    try:
+        out.write_bytes(envelope)
+    except OSError as error:
+        raise ConfigError(f"--out {out}", str(error.strerror), "a file that can be written") from error
+    typer.echo(messages.text("account.done.signed", _language(), file=str(out)), err=True)
 
 
 def check(

@@ -7,15 +7,27 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from typer.testing import CliRunner
 
 from cloud import accounts, activities, early_warning, factor_shelf, indicator_show, indicators, subjects
 from cloud.account_commands import account as commands
+from cloud.accounting import signed_activity
 from cloud.accounting.library import Library
+from cloud.accounting.signed_acknowledgement import (
+    ACKNOWLEDGEMENT_AAD,
+    ACKNOWLEDGEMENT_TYPE,
+    Acknowledgement,
+    open_acknowledgement,
+    sign,
+)
 from cloud.city import City
 from cloud.config import create_key, open_store
+from cloud.journal import unpack
 from protocols.errors import LockedError, UnknownNameError
+from protocols.record import cose
+from protocols.record.cose import PrivateKey
 
 MONTHS = ("2022-05", "2022-06", "2023-05", "2023-06")
 SUBJECTS = """schema = 1
@@ -269,6 +281,12 @@ def test_a_look_is_remembered_until_the_journal_moves(house: Any) -> None:
     assert again.standings[1].reference == "A-MILL-2023-06@2"
 
 
+def post(client: Any, path: str, envelope: bytes) -> tuple[int, str]:
+    """The status and the code of the answer to a signed acknowledgement."""
+    found = client.post(f"{path}/acknowledge", content=envelope)
+    return found.status_code, found.json().get("code", "")
+
+
 def test_a_warning_is_raised_once_acknowledged_by_somebody_and_cleared(house: Any) -> None:
     library, client = fill(house.store, house.now), house.client
     city = City(house.store)
@@ -282,10 +300,30 @@ def test_a_warning_is_raised_once_acknowledged_by_somebody_and_cleared(house: An
     listed = client.get("/v1/warnings?subject=CITY").json()["data"]
     assert listed[0]["id"] == "W-CITY-target-2023" and "3000" in listed[0]["zh"]
     path = "/v1/warnings/W-CITY-target-2023"
-    said = client.post(f"{path}/acknowledge", json={"by": "王工", "why": "夏季检修后补偿"})
-    assert said.status_code == 200 and said.json()["state"] == "acknowledged"
-    assert client.post(f"{path}/acknowledge", json={"by": "x", "why": "y"}).status_code == 409
-    assert client.post(f"{path}/acknowledge", json={"by": "x"}).status_code == 422
+    assert client.post(f"{path}/acknowledge", json={"by": "王工", "why": "夏季检修后补偿"}).status_code == 400
+    key = PrivateKey.generate()
+    good = Acknowledgement("W-CITY-target-2023", client.get(path).json()["events"], "夏季检修后补偿")
+    assert post(client, path, sign(good, key)) == (403, "ENR-401"), "nobody knows this key"
+    subjects.trust(house.store, "王工", key.public, now=house.now)
+    signed = sign(good, key)
+    for envelope, answer in (
+        (signed[:-1] + bytes([signed[-1] ^ 1]), (400, "SIG-601")),
+        (signed_activity.sign(b"{}", key), (400, "REC-601")),
+        (cose.sign1(b"{}", key, ACKNOWLEDGEMENT_TYPE, ACKNOWLEDGEMENT_AAD), (400, "REC-601")),
+        (sign(msgspec.structs.replace(good, warning="W-CITY-target-2022"), key), (409, "ACC-804")),
+        (sign(msgspec.structs.replace(good, events=good.events + 1), key), (409, "ACC-804")),
+    ):
+        assert post(client, path, envelope) == answer
+    assert client.get(path).json()["state"] == "raised", "none of them has changed it"
+    said = client.post(f"{path}/acknowledge", content=sign(good, key)).json()
+    assert (said["state"], said["by"], said["why"]) == ("acknowledged", "王工", "夏季检修后补偿")
+    (*_, row) = house.store.entry_versions("warning", "W-CITY-target-2023", heads=False)
+    assert unpack(row.body) == sign(good, key), "what was signed stays beside it"
+    assert post(client, path, sign(good, key)) == (409, "ACC-804"), "the same again is not of the warning as it stands"
+    again = sign(msgspec.structs.replace(good, events=good.events + 1), key)
+    assert post(client, path, again) == (409, "ACC-804"), "it is acknowledged already"
+    subjects.distrust(house.store, key.public.kid.hex(), now=house.now + 1)
+    assert post(client, path, again) == (403, "ENR-401")
     assert [event["happened"] for event in client.get(path).json()["log"]][-1] == "acknowledged"
     with pytest.raises(UnknownNameError):
         early_warning.get(house.store, "W-nobody")
@@ -324,6 +362,12 @@ def test_warnings_at_the_command_line(tmp_path: Path) -> None:
     assert "W-CITY-target-2023" in run(tmp_path, "warnings", lang="zh")
     words = ("acknowledge", "W-CITY-target-2023", "--by", "Li", "--why", "seen", "--json")
     assert json.loads(run(tmp_path, *words))["by"] == "Li"
+    key, pem, out = PrivateKey.generate(), tmp_path / "signer.pem", tmp_path / "seen.cose"
+    pem.write_bytes(key.pem())
+    words = ("acknowledge", "W-BOILER-missing", "--why", "seen", "--key", str(pem), "--events", "2", "--out", str(out))
+    run(tmp_path, *words)
+    said = open_acknowledgement(out.read_bytes(), key.public)
+    assert said == Acknowledgement("W-BOILER-missing", 2, "seen")
 
 
 def test_two_periods_differ_source_by_source_and_two_subjects_are_not_compared(
