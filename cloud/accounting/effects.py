@@ -41,20 +41,21 @@ def difference(before: Inventory, after: Inventory) -> Difference:
     across = before.method != after.method
     old, new = _lines(before, across), _lines(after, across)
     names = list(dict.fromkeys((*new, *old)))
-    found = {name: _steps(old.get(name), new.get(name), before, after) for name in names}
+    steps = {name: _steps(old.get(name), new.get(name), before, after) for name in names}
+    found = [one for one in steps.values() if one.moved or one.vintage]
     effects = [
         Effect(_id(new.get(name) or old[name]), *map(plain, (one.activity, one.factor, one.method, one.boundary)))
-        for name, one in found.items()
+        for name, one in steps.items()
         if one.moved
     ]
     effects.sort(key=lambda one: (-abs(one.activity + one.factor + one.method + one.boundary), one.id))
     return Difference(
         total=plain(EXACT.subtract(after.totals.total, before.totals.total)),
-        activity=_sum(one.activity for one in found.values()),
-        factor=_sum(one.factor for one in found.values()),
-        vintage=_sum(one.vintage for one in found.values()),
-        method=_sum(one.method for one in found.values()),
-        boundary=_sum(one.boundary for one in found.values()),
+        activity=_sum(one.activity for one in found),
+        factor=_sum(one.factor for one in found),
+        vintage=_sum(one.vintage for one in found),
+        method=_sum(one.method for one in found),
+        boundary=_sum(one.boundary for one in found),
         effects=tuple(effects),
     )
 
@@ -80,16 +81,22 @@ def _id(line: Line) -> str:
     return f"{line.id}@{line.start}"
 
 
+def _alone(tco2e: Decimal, before: Inventory, after: Inventory) -> _Steps:
+    """Of a source that only one of them has, by what it adds."""
+    if before.method != after.method:
+        return _Steps(method=tco2e)
+    if before.subject_sha256 != after.subject_sha256:
+        return _Steps(boundary=tco2e)
+    return _Steps(activity=tco2e)
+
+
 def _steps(old: Line | None, new: Line | None, before: Inventory, after: Inventory) -> _Steps:
     if old is None or new is None:
-        moved = EXACT.subtract(new.tco2e if new else _ZERO, old.tco2e if old else _ZERO)
-        if before.method != after.method:
-            return _Steps(method=moved)
-        if before.subject_sha256 != after.subject_sha256:
-            return _Steps(boundary=moved)
-        return _Steps(activity=moved)
+        return _alone(EXACT.subtract(new.tco2e if new else _ZERO, old.tco2e if old else _ZERO), before, after)
     if old == new:
         return _Steps()
+    if _republished(old, new):
+        return _Steps(factor=EXACT.subtract(new.tco2e, old.tco2e))
     first, last = replayed.values(old), replayed.values(new)
     if _form(old) != _form(new):
         return _Steps(method=EXACT.subtract(new.tco2e, old.tco2e))
@@ -113,6 +120,17 @@ def _steps(old: Line | None, new: Line | None, before: Inventory, after: Invento
         factor=EXACT.subtract(with_grid, with_activity),
         vintage=EXACT.subtract(with_grid, with_parameters) if _vintage(old) != _vintage(new) else _ZERO,
         method=EXACT.subtract(new.tco2e, with_grid),
+    )
+
+
+def _republished(old: Line, new: Line) -> bool:
+    """Whether the lines differ by the values of the same factors alone: no step but that one moves them."""
+    return (
+        (old.formula, old.gas, old.gwp, old.sign) == (new.formula, new.gas, new.gwp, new.sign)
+        and old.activities == new.activities
+        and [(one.id, one.symbol, one.unit) for one in old.parameters]
+        == [(one.id, one.symbol, one.unit) for one in new.parameters]
+        and any(one.value != other.value for one, other in zip(old.parameters, new.parameters, strict=True))
     )
 
 

@@ -232,8 +232,11 @@ def totals(lines: Iterable[Line]) -> Totals:
 
 def estimated(lines: Iterable[Line]) -> Decimal:
     """Share of the emissions, by size, that rests on filled gaps: 0 to 1, to a millionth, rounded up."""
+    held = tuple(lines)
+    if not any(one.estimated for line in held for one in line.activities):
+        return _ZERO
     whole = filled = _ZERO
-    for line in lines:
+    for line in held:
         size = line.tco2e.copy_abs()
         share = max((one.estimated for one in line.activities), default=_ZERO)
         whole, filled = EXACT.add(whole, size), EXACT.add(filled, EXACT.multiply(size, share))

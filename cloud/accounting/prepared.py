@@ -10,8 +10,8 @@ from decimal import Decimal
 
 from cloud.accounting.expression import Constant, Expression, Product, Quotient, Sum, Symbol
 from cloud.accounting.line import PLACES, Activity, Line
+from cloud.accounting.statement import plain
 from cloud.accounting.units import ARITHMETIC, Unit
-from drivers.quantity import EXACT
 
 Make = Callable[[str, str, tuple[str, str], Activity, str, str], Line | None]
 """Subject, label, days (ISO), activity, supplier, proof -> the line; None for an amount that is for the long way."""
@@ -60,15 +60,7 @@ def maker(
     return _maker(above, below, template, estimated.reasons)
 
 
-def plain(value: Decimal) -> Decimal:
-    """As ``statement.plain``: no exponent, no trailing zeros, no negative zero; for what has at most 12 places."""
-    if not value:
-        return _ZERO
-    found = _normalize(value)
-    return Decimal(format(found, "f")) if "E+" in str(found) else found
-
-
-_normalize, _multiply, _divide, _quantize = EXACT.normalize, ARITHMETIC.multiply, ARITHMETIC.divide, ARITHMETIC.quantize
+_multiply, _divide, _quantize = ARITHMETIC.multiply, ARITHMETIC.divide, ARITHMETIC.quantize
 
 
 MOST = Decimal("1e9")

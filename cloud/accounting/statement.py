@@ -266,7 +266,10 @@ def tonnes(kwh: Decimal, factor: Decimal) -> Decimal:
 
 def plain(value: Decimal) -> Decimal:
     """The same number in the one way it is written: no exponent, no trailing zeros, no negative zero."""
-    return Decimal(format(EXACT.normalize(value), "f")) if value else Decimal(0)
+    if not value:
+        return Decimal(0)
+    found = EXACT.normalize(value)
+    return Decimal(format(found, "f")) if "E+" in str(found) else found
 
 
 def snapshot(factor: Factor) -> FactorUsed:

@@ -105,6 +105,26 @@ def test_a_corrected_factor_of_the_same_year_is_no_vintage() -> None:
     assert (found.factor, found.vintage, found.activity) == (Decimal("-30.6"), 0, 0)
 
 
+@settings(max_examples=25, deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=4),
+    st.sampled_from(["0.5306", "0.5", "0.5703"]),
+    st.sampled_from(["cn.grid.national@2023", "cn.grid.national@2024"]),
+)
+def test_a_factor_published_anew_is_split_as_step_by_step(
+    amounts: list[tuple[int, int]], value: str, identity: str
+) -> None:
+    labelled = list(enumerate(amounts))
+    before = account(*(entry("24-08", label=f"{index}", AD=f"{was} MWh") for index, (was, _) in labelled))
+    now = (entry("24-08", label=f"{index}", AD=f"{is_} MWh") for index, (_, is_) in labelled)
+    after = account(*now, known=changed_grid(value, identity))
+    found = effects.difference(before, after)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(effects, "_republished", lambda *_: False)
+        assert effects.difference(before, after) == found
+    assert whole(found) == found.total == after.totals.total - before.totals.total
+
+
 def test_a_measured_parameter_instead_of_a_default_is_factor() -> None:
     before = account(entry("24-01", "natural_gas", FC="10 1e4Nm3"))
     after = account(entry("24-01", "natural_gas", FC="10 1e4Nm3", OF="98 %"))

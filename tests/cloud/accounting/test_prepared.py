@@ -4,7 +4,7 @@ from datetime import date
 from decimal import Decimal
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
@@ -15,6 +15,7 @@ from cloud.accounting.calculate import Entry, Given, Programme
 from cloud.accounting.method import Method, Row
 from cloud.accounting.statement import plain
 from cloud.accounting.units import Quantity, unit
+from drivers.quantity import EXACT
 from protocols.errors import ActivityError, MethodError
 
 PROGRAMME = Programme("S-1", factors.builtin())
@@ -94,6 +95,12 @@ def test_only_a_formula_that_is_proportional_is_taken_apart() -> None:
     assert not prepared.proportional(blocks.block("GREEN").formula, "proved")
 
 
-@given(st.decimals("-1e15", "1e15", places=12))
-def test_a_number_is_written_in_one_way(value: Decimal) -> None:
-    assert str(prepared.plain(value)) == str(plain(value))
+@given(st.decimals("-1e15", "1e15", places=12) | st.decimals("-1e40", "1e40"), st.integers(-30, 30))
+@example(Decimal("-0E+5"), 0)
+@example(Decimal("120"), 1)
+@example(Decimal("1E-12"), 0)
+def test_a_number_is_written_in_one_way(value: Decimal, power: int) -> None:
+    number = value.scaleb(power)
+    found = plain(number)
+    assert found == number
+    assert found.as_tuple() == Decimal(format(EXACT.normalize(number), "f")).as_tuple() if number else str(found) == "0"
