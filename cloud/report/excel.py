@@ -9,6 +9,7 @@ from typing import Any
 from openpyxl import Workbook
 from openpyxl.cell import WriteOnlyCell
 from openpyxl.styles import Alignment, Font
+from openpyxl.worksheet.properties import PageSetupProperties
 
 from cloud.report.document import Cell, Document, Heading, Paragraph, Seal, Table
 
@@ -16,6 +17,10 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """What a spreadsheet would run: text that begins so is written as text."""
 DOUBLE = Context(prec=15)
 """What a cell holds is a binary double: fifteen digits. The exact figure is in the line that the cell opens."""
+COLUMN = 36
+"""Characters a column has at most, in the mean: a table of two is no wider than the screen."""
+A4 = 9
+"""How a sheet calls that paper."""
 HEAD, LINK = Font(bold=True), Font(color="0B57A4", underline="single")
 
 
@@ -34,7 +39,15 @@ def render(document: Document) -> bytes:
     return out.getvalue()
 
 
+def _printed(sheet: Any) -> None:
+    """On paper as wide as one page, lying."""
+    sheet.page_setup.orientation, sheet.page_setup.paperSize = "landscape", A4
+    sheet.page_setup.fitToWidth, sheet.page_setup.fitToHeight = 1, 0
+    sheet.sheet_properties.pageSetUpPr = PageSetupProperties(fitToPage=True)
+
+
 def _text(sheet: Any, document: Document) -> None:
+    _printed(sheet)
     sheet.column_dimensions["A"].width, sheet.column_dimensions["B"].width = 28, 110
     sheet.append([_cell(sheet, document.title, HEAD)])
     sheet.append([_cell(sheet, document.subtitle)])
@@ -56,9 +69,11 @@ def _text(sheet: Any, document: Document) -> None:
 
 
 def _sheet(sheet: Any, table: Table) -> None:
-    whole = sum(table.widths)
+    _printed(sheet)
+    sheet.print_title_rows = "1:2"
+    whole, wide = sum(table.widths), min(150, COLUMN * len(table.widths))
     for index, width in enumerate(table.widths):
-        sheet.column_dimensions[chr(ord("A") + index)].width = max(8, 150 * width / whole)
+        sheet.column_dimensions[chr(ord("A") + index)].width = max(8, wide * width / whole)
     sheet.freeze_panes = "A3"
     sheet.append([_cell(sheet, table.caption, HEAD)])
     sheet.append([_cell(sheet, name, HEAD) for name in table.head])

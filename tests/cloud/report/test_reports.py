@@ -116,6 +116,7 @@ def test_numbers_stay_numbers_in_the_sheet_and_no_text_is_run(report: Document, 
     assert any(abs(one - version.content.totals.total) < Decimal("1e-9") for one in numbers)
     assert not any(cell.data_type == "f" for sheet in made for row in sheet.iter_rows() for cell in row)
     assert any("HYPERLINK" in str(one) for one in values)
+    assert all(sheet.page_setup.fitToWidth == 1 and sheet.sheet_properties.pageSetUpPr.fitToPage for sheet in made)
 
 
 @pytest.mark.parametrize("product", ["", "水泥"])
