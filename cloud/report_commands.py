@@ -4,6 +4,7 @@ import os
 import time
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 import typer
 
@@ -16,6 +17,7 @@ from protocols.errors import ConfigError
 report = typer.Typer(no_args_is_help=True, add_completion=False)
 
 DATA = Path("/var/lib/tanmeter-collector")
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
 FORMS: dict[str, reports.Form] = {".pdf": "pdf", ".docx": "docx", ".xlsx": "xlsx"}
 
 
@@ -48,7 +50,7 @@ def build(
     told = {} if about is None else _about(about)
     with config.open_store(data, config.open_key(data)) as store:
         made = reports.build(store, reports.Ask(reference, kind, _form(out), report_lang, address.rstrip("/"), told))
-    _write(out, made)
+    _write(out, made, address)
 
 
 @report.command()
@@ -65,7 +67,7 @@ def city(
     ask = reports.Ask("", "enterprise", _form(out), report_lang, address.rstrip("/"))
     with config.open_store(data, config.open_key(data)) as store:
         made = reports.build_city(City(store), boundary, period, ask, time.time_ns() // 1_000_000)
-    _write(out, made)
+    _write(out, made, address)
 
 
 def _form(out: Path) -> reports.Form:
@@ -75,12 +77,14 @@ def _form(out: Path) -> reports.Form:
     return form
 
 
-def _write(out: Path, made: bytes) -> None:
+def _write(out: Path, made: bytes, address: str) -> None:
     try:
         out.write_bytes(made)
     except OSError as error:
         raise ConfigError(f"--out {out}", str(error.strerror), "a file that can be written") from error
     typer.echo(messages.text("report.written", messages.spoken(os.environ), file=out, bytes=len(made)))
+    if urlsplit(address).hostname in LOOPBACK:
+        typer.echo(messages.text("report.loopback", messages.spoken(os.environ), address=address), err=True)
 
 
 def _about(path: Path) -> dict[str, str]:
