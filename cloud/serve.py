@@ -18,6 +18,7 @@ from cloud import metrics as figures
 from cloud.app import create_app
 from cloud.collector import Collector, now_ms
 from cloud.config import create_key, open_store
+from cloud.connection import Connection
 from cloud.copier import Copier
 from cloud.cycles import look_seldom
 from cloud.mqtt import Broker, Door
@@ -135,7 +136,8 @@ def _run(
         log_level="warning",
         server_header=False,
         timeout_graceful_shutdown=GRACE_S,
-        h11_max_incomplete_event_size=1 << 16,
+        http=Connection,
+        loop="uvloop",
         proxy_headers=False,
     )
     shown = f"[{host}]" if ":" in host else host

@@ -129,7 +129,12 @@ def _bombs(frame: bytes) -> Iterator[tuple[str, Callable[[str], int]]]:
     yield "64 frames of a full MiB", _post("v1/blocks", encode_batch([_full(frame)] * 64))
     yield "frame with a window of 2 GiB", _post("v1/blocks", encode_batch([_wide()]))
     yield "body of 100 MiB", _post("v1/blocks", bytes(100 * MEBI))
-    yield "body without end", _endless
+    chunked = b"POST /v1/blocks HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n"
+    yield "body without end", _endless(chunked + b"\r\n", b"10000\r\n" + bytes(65_536) + b"\r\n")
+    yield "headers without end", _endless(chunked, b"a: b\r\n" * 10_000)
+    yield "a header without end", _endless(chunked + b"a: ", b"b" * 65_536)
+    yield "a path without end", _endless(b"GET /", b"a" * 65_536)
+    yield "trailers without end", _endless(chunked + b"\r\n0\r\n", b"a: b\r\n" * 10_000)
     yield "a million empty frames", _post("v1/blocks", b"\x40" * MEBI)
     yield "nested arrays", _post("v1/configs", b"\x81" * (MEBI - 1) + b"\x80")
     yield "array that claims 2^36 items", _post("v1/configs", b"\x9b" + (1 << 36).to_bytes(8))
@@ -215,18 +220,22 @@ def _post(path: str, body: bytes) -> Callable[[str], int]:
     return send
 
 
-def _endless(url: str) -> int:
-    """Chunks for as long as they are taken; 413 when that was less than 32 MiB, else 599."""
-    at, sent, piece = urlsplit(url), 0, b"10000\r\n" + bytes(65_536) + b"\r\n"
-    with socket.create_connection((str(at.hostname), int(at.port or 0)), timeout=10) as connection:
-        try:
-            connection.sendall(b"POST /v1/blocks HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
-            while sent < 64 * MEBI:
-                connection.sendall(piece)
-                sent += len(piece)
-        except OSError:
-            pass
-    return 413 if sent < 32 * MEBI else 599
+def _endless(head: bytes, piece: bytes) -> Callable[[str], int]:
+    """Pieces behind a head for as long as they are taken; 413 when that was less than 32 MiB, else 599."""
+
+    def send(url: str) -> int:
+        at, sent = urlsplit(url), 0
+        with socket.create_connection((str(at.hostname), int(at.port or 0)), timeout=10) as connection:
+            try:
+                connection.sendall(head)
+                while sent < 64 * MEBI:
+                    connection.sendall(piece)
+                    sent += len(piece)
+            except OSError:
+                pass
+        return 413 if sent < 32 * MEBI else 599
+
+    return send
 
 
 def _unstated(size: int) -> bytes:

@@ -8,6 +8,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +82,29 @@ def test_a_stream_without_end_is_refused_at_the_cap(served: Any) -> None:
     assert sent < 32 << 20
     assert answer == b"" or answer.startswith(b"HTTP/1.1 413")
     assert httpx.post(f"{address}v1/blocks", content=encode_batch([b"x"])).status_code == 403
+
+
+@pytest.mark.parametrize(
+    ("head", "piece"),
+    [
+        (b"GET /", b"a" * 65536),
+        (b"GET / HTTP/1.1\r\n", b"a: b\r\n" * 10_000),
+        (b"GET / HTTP/1.1\r\na: ", b"b" * 65536),
+        (b"POST /v1/blocks HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n", b"a: b\r\n" * 10_000),
+    ],
+    ids=["path", "headers", "header", "trailers"],
+)
+def test_a_head_without_end_is_hung_up_on(served: Any, head: bytes, piece: bytes) -> None:
+    _, address, _ = served
+    host, port = address.removeprefix("http://").rstrip("/").split(":")
+    sent = 0
+    with socket.create_connection((host, int(port)), timeout=10) as connection, suppress(OSError):
+        connection.sendall(head)
+        while sent < 64 << 20:
+            connection.sendall(piece)
+            sent += len(piece)
+    assert sent < 16 << 20
+    assert httpx.get(f"{address}v1/health").status_code == 200
 
 
 def test_a_taken_port_is_told_with_exit_6(served: Any, tmp_path: Path) -> None:
