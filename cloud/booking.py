@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from operator import add
-from typing import cast
+from typing import Any
 
 import msgspec
 
@@ -282,7 +282,8 @@ class Book:
 
     def _heap(self, desk: Desk, point: Point, samples: Samples) -> None:
         """Heap the power of readings, each run of them that lies in one quarter of an hour."""
-        raws, first = cast("Sequence[int | float]", samples.raws), 0
+        raws: Any = samples.raws
+        first = 0
         for start, end in _cells(samples.times):
             key = (desk.device.id, point.id, start)
             if (heap := self._power.get(key)) is None:
@@ -298,7 +299,7 @@ def _rise(times: Sequence[list[int]]) -> bool:
 
 def _cells(times: Sequence[int]) -> list[tuple[int, int]]:
     """The quarters of an hour that times come to, one after another: when each begins, and where its times end."""
-    found = list[tuple[int, int]]()
+    found: list[tuple[int, int]] = []
     if list(times) != sorted(times):
         for cell, held in groupby([at // INTERVAL_MS for at in times]):
             found.append((cell * INTERVAL_MS, (found[-1][1] if found else 0) + len(list(held))))

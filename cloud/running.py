@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from operator import itemgetter
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 from cloud.doubt import Doubt
 from cloud.glide import Place, Steps
@@ -192,11 +192,12 @@ class Running:
     def follow(self, device: int, heard: Heard) -> None:
         """What a device said over several blocks: plain readings of counters that are booked, each point once."""
         seat = self.seats[device]
-        for point, samples in heard:
-            series = self._series.get((seat.device.id, point.id)) or self._account(seat, point.id)
-            assert isinstance(series, Series) and samples.scale is not None, "a counter's raw numbers"
-            raws = cast("Sequence[int | float]", samples.raws)
-            series.feed(samples.times, raws, samples.scale, samples.places, samples.steps)
+        name = seat.device.id
+        raws: Any
+        for point, (times, raws, scale, _, places, steps) in heard:
+            series = self._series.get((name, point.id)) or self._account(seat, point.id)
+            assert isinstance(series, Series) and scale is not None, "a counter's raw numbers"
+            series.feed(times, raws, scale, places, steps)
 
     def take(self) -> Moved:
         """What is new or changed since the last call."""

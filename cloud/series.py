@@ -125,17 +125,20 @@ class Series:
         places: Sequence[Place],
         steps: Steps | None = None,
     ) -> None:
-        """Some valid readings, by rising time (UTC ms) within a block, and the block of each; a value is raw x scale.
+        """Some valid readings, by rising time (UTC ms), and the block of each; a value is raw x scale.
 
         The same as ``add`` for each of them. ``steps``: of ``raws``, where they are known.
         """
-        if steps is None and times and self._glides(times, raws, scale):
-            self._raw, self._last = raws[-1], None
-            self.position, self._reference = times[-1], places[-1]
-            self.readings += len(times)
-            self.changed = True
-            return
-        at, ends = 0, list[int]()
+        at = 0
+        ends: list[int] = []
+        if steps is None and times and self._goes_on(times, raws, scale):
+            if times[-1] < self.end:
+                self._raw, self._last = raws[-1], None
+                self.position, self._reference = times[-1], places[-1]
+                self.readings += len(times)
+                self.changed = True
+                return
+            ends = [len(times)]
         while at < len(times):
             if self._raw is not None and scale == self._scale:
                 ends = ends or breaks(times, raws, self._slack, steps)
@@ -262,12 +265,12 @@ class Series:
         self._adjust = interval.expected - self.rules.expected(interval.start, interval.end)
         self.configure(rules, at)
 
-    def _glides(self, times: Sequence[int], raws: Sequence[Raw], scale: Decimal) -> bool:
-        """Whether all of these readings go on inside the open interval: where together they grew no more than one of
-        them may, none of them did.
+    def _goes_on(self, times: Sequence[int], raws: Sequence[Raw], scale: Decimal) -> bool:
+        """Whether all of these readings simply go on: where together they grew no more than one of them may, none did
+        too fast.
         """
         before = self._raw
-        if before is None or scale != self._scale or times[0] < self.position or times[-1] >= self.end:
+        if before is None or scale != self._scale or times[0] < self.position:
             return False
         return before <= raws[0] and even(raws[-1] - before, self._slack) and raws == sorted(raws)
 
