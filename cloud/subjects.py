@@ -43,12 +43,12 @@ def take(store: Store, name: str, source: bytes, *, by: str, now: int) -> list[H
     something else now, and for a membership that, with all that is held, is a circle or gives away more than all;
     SharedMeterError for a main meter that another subject counts on the same day.
     """
-    file = files.read(name, source)
-    _sound(store, name, file)
+    file, opened = files.read(name, source), Opened()
+    _sound(store, name, file, opened)
     for _ in range(TRIES):
         seen = store.journal_end()
-        changed = [one for one in file.subjects.values() if not _stands(store, one)]
-        _fits(store, name, file, changed)
+        changed = [one for one in file.subjects.values() if not _stands(store, one, opened)]
+        _fits(store, name, file, changed, opened)
         rows = [JournalRow(0, "file", file.sha256, 1, "", "", file.sha256, now, by, "{}", pack(source))]
         for subject in changed:
             known = store.entry_head("subject", subject.id)
@@ -58,15 +58,15 @@ def take(store: Store, name: str, source: bytes, *, by: str, now: int) -> list[H
             store.keep(rows, behind=("subject", seen))
         except ConflictError:
             continue
-        return [get(store, subject) for subject in file.subjects]
+        return [get(store, subject, opened=opened) for subject in file.subjects]
     raise AccountError(f"{name}: found another writer {TRIES} times, expected to be let through")
 
 
-def _sound(store: Store, name: str, file: SubjectFile) -> None:
+def _sound(store: Store, name: str, file: SubjectFile, opened: Opened) -> None:
     """What a file must hold to without other subjects: baselines as they were set, factor sets and rows there are."""
     library = factor_shelf.library(store)
     for subject in file.subjects.values():
-        _frozen(store, subject)
+        _frozen(store, subject, opened)
         for index, override in enumerate(subject.factors):
             overrides.known(library, override, f"{name}: subject {subject.id}: factors[{index}]")
         if subject.method:
@@ -74,16 +74,15 @@ def _sound(store: Store, name: str, file: SubjectFile) -> None:
                 files.bind(subject, method)
 
 
-def _stands(store: Store, subject: Subject) -> bool:
+def _stands(store: Store, subject: Subject, opened: Opened) -> bool:
     known = store.entry_head("subject", subject.id)
-    return known is not None and held(store, known).subject == subject
+    return known is not None and held(store, known, opened).subject == subject
 
 
-def _fits(store: Store, name: str, file: SubjectFile, changed: Sequence[Subject]) -> None:
+def _fits(store: Store, name: str, file: SubjectFile, changed: Sequence[Subject], opened: Opened) -> None:
     """Whether those that change, and whoever is below them, go with everybody: membership, and each meter once."""
     if not changed:
         return
-    opened: Opened = {}
     standing = {
         row.id: bindings.of_brief(row.detail) or file_subject(store, row.digest, row.id, opened)
         for row in store.entries("subject")
@@ -94,19 +93,19 @@ def _fits(store: Store, name: str, file: SubjectFile, changed: Sequence[Subject]
     bindings.check(store, name, known, touched)
 
 
-def _frozen(store: Store, subject: Subject) -> None:
+def _frozen(store: Store, subject: Subject, opened: Opened) -> None:
     """AccountError unless every baseline that any version of a subject had says what it said."""
     if subject.baseline:
         for row in store.entry_versions("subject", subject.id):
-            headline.check_frozen(held(store, row).subject.baseline, subject.baseline)
+            headline.check_frozen(held(store, row, opened).subject.baseline, subject.baseline)
 
 
-def get(store: Store, subject: str, version: int | None = None) -> Held:
+def get(store: Store, subject: str, version: int | None = None, *, opened: Opened | None = None) -> Held:
     """A subject, as it stands or in a version; UnknownNameError."""
     row = store.entry("subject", subject, version)
     if row is None:
         raise UnknownNameError(f"subject: found {subject!r}, expected {some(names(store), subject)}")
-    return held(store, row)
+    return held(store, row, opened)
 
 
 def names(store: Store) -> list[str]:
@@ -127,7 +126,7 @@ def listing(store: Store) -> list[Held]:
     opened: Opened = {}
     found = []
     for row in sorted(store.entries("subject"), key=lambda row: row.id):
-        found.append(Held(file_subject(store, row.digest, row.id, opened), row.version, row.digest, row.at, row.by))
+        found.append(held(store, row, opened))
     return found
 
 
@@ -139,9 +138,9 @@ def source(store: Store, sha256: str) -> bytes:
     return unpack(row.body)
 
 
-def held(store: Store, row: JournalRow) -> Held:
+def held(store: Store, row: JournalRow, opened: Opened | None = None) -> Held:
     """The subject that an entry of the journal names."""
-    return Held(file_subject(store, row.digest, row.id), row.version, row.digest, row.at, row.by)
+    return Held(file_subject(store, row.digest, row.id, opened), row.version, row.digest, row.at, row.by)
 
 
 def file_subject(store: Store, sha256: str, subject: str, opened: Opened | None = None) -> Subject:
