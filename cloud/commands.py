@@ -149,7 +149,7 @@ def readmit(
     with config.open_store(data, config.open_key(data)) as store:
         store.open_window(until)
     expires = datetime.fromtimestamp(until // 1000, UTC).astimezone().isoformat()
-    typer.echo(messages.text("cloud.readmitting", _language(), until=expires), err=True)
+    typer.echo(messages.text("cloud.readmitting" if span else "cloud.readmitted", _language(), until=expires), err=True)
 
 
 @app.command()

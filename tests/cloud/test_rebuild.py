@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from cloud import closing, statements
+from cloud import closing, commands, statements
 from cloud.accounting import period as periods
 from cloud.app import create_app
 from cloud.collector import Collector
+from cloud.config import create_key
 from cloud.store import Store
 from protocols.errors import EnrolmentError
 from protocols.record import cbor, invite, transport
@@ -257,3 +258,13 @@ def test_fault_60_late_data_makes_a_second_version_beside_the_first(
     assert second.content.kwh == first.content.kwh + second.difference.kwh
     told = house.client.get(f"/v1/emissions/{second.reference}").json()
     assert [each["supersedes"] for each in told["versions"]] == [None, 1]
+
+
+def test_a_window_that_is_closed_is_said_to_be_closed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TANMETER_LANG", "en")
+    create_key(tmp_path)
+    for valid, said in (("72h", "are taken in again"), ("0h", "no gateway is taken in again")):
+        commands.readmit(tmp_path, valid)
+        assert said in capsys.readouterr().err
