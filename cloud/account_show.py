@@ -164,9 +164,8 @@ def inventory(
     """An inventory: totals, then each line with its formula worked and the standing of its factors."""
     name = content.name_zh if language == "zh" else content.name_en
     period = content.period.id
-    root = Tree(
-        Text(f"{title or content.subject}  {name}  {period}  {content.method} ({content.edition})", style="bold")
-    )
+    named = dict.fromkeys((title or content.subject, name, period, f"{content.method} ({content.edition})"))
+    root = Tree(Text("  ".join(named), style="bold"))
     root.add(_totals(content.totals, language))
     for reason in content.reasons:
         root.add(Text(f"! {_text(reason, language)}", style="yellow"))
