@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 
 from cloud import account_closing, account_proof, accounts, activities, journal, reaccounting, statements, subjects
-from cloud.accounting import activity_file, beside, draw, replayed, signed_activity
+from cloud.accounting import activity_file, beside, draw, feeds, replayed, signed_activity
 from cloud.accounting import library as libraries
 from cloud.accounting import method as methods
 from cloud.copied import gather
+from cloud.intervals import INTERVAL_MS
 from cloud.rows import JournalRow
 from cloud.store import Store
 from protocols.errors import (
@@ -540,6 +541,24 @@ def test_a_second_copy_and_a_restored_store_hold_the_same_accounts(city: City, t
             again.keep([JournalRow(0, "account", version.id, 1, "S-DEMO", DAY.id, "00", 0, "", NONE, b"")])
         with again.reading() as db:
             assert db.execute("SELECT proof FROM proofs").fetchall() == [("GEC-2026-000042",)]
+
+
+def test_intervals_that_came_since_are_told_from_intervals_that_were_altered(city: City) -> None:
+    version = city.close()
+
+    def found(change: str) -> tuple[str, str]:
+        where = "gateway = ? AND device = 'M-01' AND point = 'energy_import' AND start >= ? AND start < ?"
+        place = feeds.place(version.content.lines[0].activities[0].reference)
+        assert place is not None
+        with city.store.writing() as db:
+            values = (bytes.fromhex(place.gateway), place.start, place.start + 2 * INTERVAL_MS)
+            assert db.execute(f"UPDATE closed_intervals SET {change} WHERE {where}", values).rowcount == 2
+        checks = account_proof.verify(city.store, LIBRARY, version.reference, city.now)
+        return next((one.outcome, one.detail) for one in checks if one.name == "activity 24-08/M-01.AD")
+
+    outcome, detail = found("readings = readings + 1")
+    assert (outcome, detail[:6]) == ("failed", "found ")
+    assert found("ingest_seq = ingest_seq + 1000000") == ("later", "2 intervals have come or changed since")
 
 
 def test_a_version_that_was_altered_in_the_store_is_found_out(city: City) -> None:
