@@ -32,6 +32,8 @@ def healthy(held: Held, asked: Annotated[Nothing, Query()]) -> JSONResponse:
         reasons.append("copy")
     if behind:
         reasons.append("restored")
+    if held.heard is not None and not held.heard.is_set():
+        reasons.append("broker")
     content = {
         "status": "degraded" if reasons else "ok", "reasons": reasons, "version": version("tanmeter"), "now": iso(now),
         "collector": {

@@ -1,5 +1,6 @@
 """What every route of the collector has in hand: the store, the key, the writer and the time."""
 
+import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -28,13 +29,14 @@ def now_ms() -> int:
 
 @dataclass(frozen=True, slots=True)
 class Collector:
-    """One collector process."""
+    """One collector process. ``heard``: set while the broker lets us hear, None where there is none."""
 
     store: Store
     key: PrivateKey
     writer: Writer
     now: Callable[[], int] = now_ms
     copier: Copier | None = None
+    heard: asyncio.Event | None = None
 
 
 def _held(request: Request) -> Collector:

@@ -58,6 +58,8 @@ class Figures(Source):
         free = shutil.disk_usage(held.store.path.parent).free
         yield _gauge("collector_disk_free_bytes", "Free where the store is", [((), free)])
         yield from self._copy()
+        if held.heard is not None:
+            yield _gauge("collector_broker_ok", "1 while the broker lets us hear gateways", [((), held.heard.is_set())])
         yield from _gateways(gateways, now)
         yield _completeness(held.store, sorted({row.site for row in gateways}), now)
 

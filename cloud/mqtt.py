@@ -146,7 +146,7 @@ class Door:
     def __init__(self, collector: Collector, broker: Broker, language: messages.Language = "en") -> None:
         self._collector, self._broker, self._language = collector, broker, language
         self._tasks: set[asyncio.Task[None]] = set()
-        self.connected = asyncio.Event()
+        self.connected = collector.heard or asyncio.Event()
 
     async def run(self) -> None:
         """Serve until cancelled; a broker that goes away is looked for until it is back."""

@@ -116,7 +116,8 @@ def serve(
         copier = None if second is None else Copier(store, second.folder, now_ms, same_disk=second.same_disk)
         if copier is not None:
             held.callback(copier.close)
-        collector = Collector(store, key, writer, copier=copier)
+        heard = None if broker is None else asyncio.Event()
+        collector = Collector(store, key, writer, copier=copier, heard=heard)
         if metrics:
             held.callback(figures.serve(metrics, collector).shutdown)
         look_seldom()

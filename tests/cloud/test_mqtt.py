@@ -7,11 +7,14 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 import edge.mqtt
 from cloud import mqtt
+from cloud.app import create_app
 from cloud.collector import Collector
+from cloud.metrics import Figures
 from cloud.mqtt import Broker, Door
 from edge.config import Collector as Enrolled
 from edge.mqtt import MqttTransport
@@ -121,6 +124,23 @@ def test_a_broker_that_lost_its_state_loses_no_block(
     served(work, Door(collector(house), Broker.of(broker.url)))
     gateway = house.store.gateway(rig.id)
     assert (gateway.next_seq, gateway.blocks) == (6, 6)
+
+
+def test_a_broker_that_is_gone_is_an_alarm_in_health_and_metrics(house: Any, broker: Mosquitto) -> None:
+    held = Collector(house.store, house.key, house.writer, lambda: house.now, heard=asyncio.Event())
+    client = httpx.AsyncClient(transport=httpx.ASGITransport(create_app(held)), base_url="http://here")
+
+    async def told() -> tuple[list[str], float]:
+        (figure,) = [one for one in Figures(held).collect() if one.name.endswith("collector_broker_ok")]
+        return (await client.get("/v1/health")).json()["reasons"], figure.samples[0].value
+
+    async def work() -> None:
+        assert await told() == ([], 1)
+        broker.kill()
+        while await told() != (["broker"], 0):  # noqa: ASYNC110 - what is asked is what a person would ask
+            await asyncio.sleep(0.01)
+
+    served(work, Door(held, Broker.of(broker.url)))
 
 
 def test_that_the_broker_took_it_is_not_delivery(
