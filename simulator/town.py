@@ -34,7 +34,7 @@ meter = [
     {{ device = "M-04", point = "energy_import", row = "18-05", symbol = "AD", class = "0.5" }},
 ]
 """
-"""The works are within the city from the first month that is metered whole."""
+"""The works are within the city from the month that runs: those before were not metered whole."""
 
 
 @dataclass(frozen=True, slots=True)
