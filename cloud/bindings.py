@@ -6,6 +6,7 @@ thousand is taken in without opening the files of the rest.
 
 from collections.abc import Collection, Iterator, Mapping
 from datetime import date
+from itertools import product
 from typing import Any
 
 import msgspec
@@ -66,6 +67,12 @@ def check(store: Store, name: str, membership: Membership, touched: Collection[s
                 for other in near.get((place, meter.device, meter.point), ()):
                     if other[0].id != subject.id and _twice(store, membership, (subject, meter), other):
                         raise SharedMeterError(f"{name}: {_told(sites, (subject, meter), other)}")
+    for low, high in _stacked(store, membership, own, sites):
+        raise SharedMeterError(
+            f"{name}: subject {low[0].id}: found {low[1].name} as a main meter below {high[1].device}, which is one of"
+            f" {high[0].id} ({high[0].zh}, {high[0].en}); expected {high[0].id} to sell over {low[1].device}, or its"
+            " metering to say how they stand"
+        )
 
 
 def _mains(subject: Subject) -> Iterator[Meter]:
@@ -83,17 +90,20 @@ def _places(sites: Mapping[str, str], subject: Subject, meter: Meter) -> Iterato
 def _twice(store: Store, membership: Membership, one: _Bound, other: _Bound) -> bool:
     """Whether two bindings near each other are of one meter and a sum would hold it twice, some day."""
     (left, first), (right, second) = one, other
-    since = max(first.since or date.min, second.since or date.min)
-    until = min(first.until or date.max, second.until or date.max)
-    if since >= until:
+    days = _days(first, second)
+    if days[0] >= days[1]:
         return False
     mine, others = _counted(left, first), _counted(right, second)
     classes = {class_ for class_, _ in mine | others}
     if not mine or not others or (classes <= {*TRADED} and mine.isdisjoint(others) and len(classes) == 1):
         return False
-    days = since, until
     settled = _settled(membership, left, right, classes, days) or _settled(membership, right, left, classes, days)
     return not settled and not _apart(store, one, other)
+
+
+def _days(*meters: Meter) -> tuple[date, date]:
+    """The first day on which all of them feed their rows, and the one after the last; none where that is not later."""
+    return max(one.since or date.min for one in meters), min(one.until or date.max for one in meters)
 
 
 def _counted(subject: Subject, meter: Meter) -> set[tuple[Class, int]]:
@@ -121,6 +131,57 @@ def _apart(store: Store, one: _Bound, other: _Bound) -> bool:
         for subject, meter in (one, other)
     )
     return bool(left and right) and left.isdisjoint(right)
+
+
+def _stacked(
+    store: Store, membership: Membership, own: Collection[_Bound], sites: Mapping[str, str]
+) -> Iterator[tuple[_Bound, _Bound]]:
+    """A meter and one of another subject above it in the signed balance tree that counts the same again, by pairs."""
+    places = {place for bound in own for place in _places(sites, *bound)}
+    touched = {subject.id for subject, _ in own}
+    held: dict[tuple[bytes, str], list[_Bound]] = {}
+    for subject in membership.subjects.values():
+        for meter in _mains(subject):
+            if not places.isdisjoint(_places(sites, subject, meter)):
+                for gateway in metering.gateways(store, subject, meter):
+                    held.setdefault((gateway.id, meter.device), []).append((subject, meter))
+    for (gateway_id, device), lower in held.items():
+        passed = [device]
+        for above in _above(store, gateway_id, device):
+            for low, high in product(lower, held.get((gateway_id, above), ())):
+                if not touched.isdisjoint({low[0].id, high[0].id}) and _again(membership, low, high, passed):
+                    yield low, high
+            passed.append(above)
+
+
+def _above(store: Store, gateway: bytes, device: str) -> Iterator[str]:
+    """The meters upstream of a device, nearest first, as the newest configuration has them."""
+    installation = store.installation(gateway)
+    parents = {} if installation is None else {one.id: one.parent for one in installation.site.device}
+    above = parents.get(device)
+    while above is not None:
+        yield above
+        above = parents.get(above)
+
+
+def _again(membership: Membership, low: _Bound, high: _Bound, passed: Collection[str]) -> bool:
+    """Whether what a meter of one subject counts is in that of another above it too, and nothing takes it off again.
+
+    ``passed``: the devices from the lower one up to the upper one; what the upper subject sells over them is taken off.
+    """
+    (buyer, first), (whole, second) = low, high
+    days = _days(first, second)
+    counted = _counted(*low)
+    if buyer.id == whole.id or days[0] >= days[1] or counted != _counted(*high):
+        return False
+    if len(counted) != 1 or any(sign != 1 for _, sign in counted):
+        return False
+    for meter in _mains(whole):
+        sold = {class_ for class_, sign in _counted(whole, meter) if sign == -1} == {one for one, _ in counted}
+        if sold and meter.device in passed and _days(meter, first, second) == days:
+            return False
+    classes = {class_ for class_, _ in counted}
+    return not (_settled(membership, whole, buyer, classes, days) or _settled(membership, buyer, whole, classes, days))
 
 
 def _told(sites: Mapping[str, str], held: _Bound, new: _Bound) -> str:

@@ -134,6 +134,26 @@ def test_an_enrolled_gateway_says_where_a_meter_is_and_whether_it_is_there(full:
         assert town.take(works("S-B", meter(gateway=FAR), site="S-DEMO")) == [1]
 
 
+def test_a_meter_below_another_subjects_main_meter_is_in_it_already(full: Any, tmp_path: Path) -> None:
+    """M-02 hangs below M-01 in the signed site file: its kWh would be the tenant's and once more the landlord's."""
+    full[0].store.back_up(tmp_path / "collector.db")
+    with Store(tmp_path / "collector.db", full[0].key) as store:
+        town, here = Town(store), "S-DEMO"
+        tenant, below = works("S-T", meter(device="M-02"), site=here), meter(device="M-02", row="24-09")
+        town.take(works("S-L", meter(), site=here))
+        said = town.refuses(tenant)
+        assert "M-02.energy_import as a main meter below M-01, which is one of S-L" in said
+        town.take(works("S-L", meter(until="2026-10-01"), site=here))
+        assert town.take(works("S-T", meter(device="M-02", since="2026-10-01"), site=here)) == [1]
+        assert "below M-01" in town.refuses(works("S-L", meter(), site=here))
+        assert town.take(works("S-L", meter(), below, site=here)) == [3], "what it sells over M-02 is taken off"
+        town.refuses(works("S-L", meter(), meter(device="M-02", row="24-09", since="2026-11-01"), site=here))
+        assert town.take(
+            works("S-L", meter(), site=here, more=whole("MAIN_TOTAL")),
+            works("S-T", meter(device="M-02"), site=here, more=member("S-L")),
+        ) == [4, 2]
+
+
 def test_a_sub_meter_is_shown_and_never_counted(town: Town) -> None:
     town.take(works("S-A", meter(), meter(device="M-02", role="sub", of="M-01.energy_import")))
     assert town.take(works("S-B", meter(device="M-02"))) == [1]
