@@ -8,7 +8,7 @@ looks like is read by the rules altogether.
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import accumulate, islice
 from operator import ge
 from typing import Any
 
@@ -19,26 +19,37 @@ from drivers.columns import Layouts, read_stacked, replay_tracks
 from drivers.installation import Installation
 from drivers.layouts import Layout
 from protocols.errors import ChainError, EncodingError, ProtocolError, RecordError
-from protocols.record import block, cbor, transport
+from protocols.record import block, cbor, merkle, transport
 from protocols.record.block import Chunk, Header
 from protocols.record.chunk import MOST_TRACKS
 from protocols.record.stacks import Form, Forms, Skeleton, Stack, stack
 
+MOST_ORDERED = 1 << 16
+"""Chunks whose order in a block is remembered, of all gateways."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Order:
+    """How the chunks of a block lay: the form of each and where it is, in so many bytes."""
+
+    forms: tuple[Form, ...]
+    spans: tuple[slice, ...]
+    size: int
+    tracks: int
+
 
 @dataclass(slots=True, eq=False)
 class Cut:
-    """A block cut into chunks: of each what it says, or the form that it looks like. ``said``: that with its values."""
+    """A block cut into chunks: of each what it says, or the form that it looks like. ``tracks``: how many there are in
+    all of its chunks. ``said``: those that are known with their values.
+    """
 
     header: Header
     data: bytes
     leaves: list[bytes]
-    parts: list[Form | Chunk]
+    parts: Sequence[Form | Chunk]
+    tracks: int
     said: dict[int, Replayed] = field(default_factory=dict)
-
-    @property
-    def tracks(self) -> int:
-        """How many tracks there are in all of its chunks."""
-        return sum([len(part.requests if isinstance(part, Form) else part.tracks) for part in self.parts])
 
     @property
     def whole(self) -> tuple[Replayed, ...] | None:
@@ -65,10 +76,24 @@ class Piles:
 
     def __init__(self) -> None:
         self._layouts, self._forms = Layouts(), Forms()
+        self._orders: dict[bytes, Order] = {}
+        self._ordered = 0
 
-    def cut(self, header: Header, data: bytes, forms: Forms | None = None) -> Cut:
-        """The chunks behind an envelope, once they are known to be under its root; RecordError, for some reason."""
-        forms = self._forms if forms is None else forms
+    def cut(self, header: Header, data: bytes) -> Cut:
+        """The chunks behind an envelope, once they are known to be under its root; RecordError, for some reason.
+
+        Where so many chunks lie in so many bytes as in the block before, they are cut like those: what is under the
+        root then is these very chunks, be they of those forms or not.
+        """
+        order = self._orders.get(header.gateway)
+        if order is not None and (order.size, len(order.forms)) == (len(data), header.chunks[0]):
+            leaves = [data[span] for span in order.spans]
+            if merkle.root(leaves) == header.chunks[1]:
+                return Cut(header, data, leaves, order.forms, order.tracks)
+        return self._cut(header, data, self._forms)
+
+    def _cut(self, header: Header, data: bytes, forms: Forms) -> Cut:
+        """As ``cut``, one chunk after another: those that look like one of these forms, and the others by the rules."""
         leaves, parts, items, at = list[bytes](), list[Any](), dict[int, Any](), 0
         if header.chunks[0] > transport.MOST_CHUNKS:
             raise EncodingError(f"found {header.chunks[0]} chunks, expected at most {transport.MOST_CHUNKS}")
@@ -89,9 +114,21 @@ class Piles:
         for place, value in items.items():
             parts[place] = Chunk.of_item(leaves[place], value)
             self._forms.learn(parts[place], leaves[place])
-        cut = Cut(header, data, leaves, parts)
+        cut = Cut(header, data, leaves, parts, _tracks(parts))
         _check_together(cut, [parts[place] for place in items])
+        if not items:
+            self._remember(cut)
         return cut
+
+    def _remember(self, cut: Cut) -> None:
+        """Remember the order of a block whose chunks all look like a form."""
+        if self._ordered >= MOST_ORDERED:
+            self._orders, self._ordered = {}, 0
+        ends = list(accumulate(map(len, cut.leaves)))
+        spans = tuple(map(slice, [0, *ends], ends))
+        forms = tuple([part for part in cut.parts if isinstance(part, Form)])
+        self._orders[cut.header.gateway] = Order(forms, spans, len(cut.data), cut.tracks)
+        self._ordered += len(forms)
 
     def say(self, installation: Installation, cuts: Sequence[Cut]) -> None:
         """Put values to the chunks of blocks; of a block that is not in order some are left without."""
@@ -117,7 +154,7 @@ class Piles:
     def _recut(self, cut: Cut) -> bool:
         """Read a block by the rules: one of its chunks only looks like its form. Whether it can be read."""
         try:
-            cut.parts = self.cut(cut.header, cut.data, Forms()).parts
+            cut.parts = self._cut(cut.header, cut.data, Forms()).parts
         except RecordError:
             return False
         return True
@@ -183,6 +220,10 @@ def _piled(cuts: Sequence[Cut]) -> tuple[list[Pile], set[Cut]]:
             misfits.update(rows[row][0] for row in np.flatnonzero(~stacked.fits).tolist())
         piles.append(Pile(places, stacked))
     return piles, misfits
+
+
+def _tracks(parts: Sequence[Form | Chunk]) -> int:
+    return sum([len(part.requests if isinstance(part, Form) else part.tracks) for part in parts])
 
 
 def _check_together(cut: Cut, read: Sequence[Chunk]) -> None:
