@@ -5,11 +5,11 @@ skeleton. A chunk that has no form is read by the rules, by itself; a block of w
 looks like is read by the rules altogether.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from itertools import accumulate, islice
-from operator import ge
+from itertools import accumulate, groupby, islice
+from operator import ge, itemgetter
 from typing import Any
 
 import numpy as np
@@ -27,6 +27,13 @@ from protocols.record.stacks import Form, Forms, Skeleton, Stack, stack
 MOST_ORDERED = 1 << 16
 """Chunks whose order in a block is remembered, of all gateways."""
 
+MOST_BYTES = 1 << 18
+"""Of chunks without a form that are read ahead in one block: some milliseconds of reading, and of making forms. A block
+that has more is left to be read in its turn; of the next one like it, those that were read have their forms.
+"""
+ITEM_BYTES, EXCHANGE_BYTES = 512, 16
+"""What a chunk, a track and the labour of a form count for beside the bytes."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Order:
@@ -40,14 +47,14 @@ class Order:
 
 @dataclass(slots=True, eq=False)
 class Cut:
-    """A block cut into chunks: of each what it says, or the form that it looks like. ``tracks``: how many there are in
-    all of its chunks. ``said``: those that are known with their values.
+    """A block cut into chunks: of each what it says, or the form that it looks like; None: left to be read in its turn.
+    ``tracks``: how many there are in all of its chunks. ``said``: those that are known with their values.
     """
 
     header: Header
     data: bytes
     leaves: list[bytes]
-    parts: Sequence[Form | Chunk]
+    parts: Sequence[Form | Chunk | None]
     tracks: int
     said: dict[int, Replayed] = field(default_factory=dict)
 
@@ -111,14 +118,24 @@ class Piles:
         if at != len(data):
             raise EncodingError(f"found {len(data) - at} bytes behind the last chunk, expected none")
         block.check_root(header, leaves)
-        for place, value in items.items():
-            parts[place] = Chunk.of_item(leaves[place], value)
-            self._forms.learn(parts[place], leaves[place])
+        if not self._read(leaves, parts, items):
+            return Cut(header, data, leaves, [None] * len(leaves), MOST_TRACKS)
         cut = Cut(header, data, leaves, parts, _tracks(parts))
         _check_together(cut, [parts[place] for place in items])
         if not items:
             self._remember(cut)
         return cut
+
+    def _read(self, leaves: Sequence[bytes], parts: list[Any], items: Mapping[int, Any]) -> bool:
+        """Read by the rules the chunks that have no form, and make forms of them; False where they are too many."""
+        size = 0
+        for place, value in items.items():
+            if size > MOST_BYTES:
+                return False
+            parts[place] = chunk = Chunk.of_item(leaves[place], value)
+            labour = self._forms.learn(chunk, leaves[place])
+            size += len(leaves[place]) + ITEM_BYTES * (1 + len(chunk.tracks)) + EXCHANGE_BYTES * labour
+        return True
 
     def _remember(self, cut: Cut) -> None:
         """Remember the order of a block whose chunks all look like a form."""
@@ -143,11 +160,8 @@ class Piles:
 
     def replay(self, installation: Installation, chunks: Sequence[Chunk]) -> tuple[Replayed, ...]:
         """The values of chunks; ChainError for a device that is not there, ProtocolError."""
-        tracks = [
-            (installation.driver(chunk.device, chunk.device_digest), track)
-            for chunk in chunks
-            for track in chunk.tracks
-        ]
+        drivers = [installation.driver(chunk.device, chunk.device_digest) for chunk in chunks]
+        tracks = [(driver, track) for driver, chunk in zip(drivers, chunks, strict=True) for track in chunk.tracks]
         tables = iter(replay_tracks(tracks, self._layouts))
         return tuple([Single(chunk, tuple(islice(tables, len(chunk.tracks)))) for chunk in chunks])
 
@@ -192,15 +206,16 @@ class Piles:
             return [None] * len(form.requests)
 
     def _say_alone(self, installation: Installation, alone: Sequence[tuple[Cut, int, Chunk]]) -> None:
-        """Put values to these chunks: together, or where that cannot be, to those that have some."""
+        """Put values to these chunks: together, or where that cannot be, block by block, as far as it goes."""
         with suppress(RecordError, ProtocolError):
             said = self.replay(installation, [chunk for _, _, chunk in alone])
             for (cut, at, _), one in zip(alone, said, strict=True):
                 cut.said[at] = one
             return
-        for cut, at, chunk in alone:
+        for cut, held in groupby(alone, key=itemgetter(0)):
             with suppress(RecordError, ProtocolError):
-                (cut.said[at],) = self.replay(installation, [chunk])
+                for _, at, chunk in held:
+                    (cut.said[at],) = self.replay(installation, [chunk])
 
 
 def _piled(cuts: Sequence[Cut]) -> tuple[list[Pile], set[Cut]]:
@@ -228,7 +243,7 @@ def _tracks(parts: Sequence[Form | Chunk]) -> int:
 
 def _check_together(cut: Cut, read: Sequence[Chunk]) -> None:
     """What header and chunks must agree on, as far as it is not found out of a stack; ChainError."""
-    devices = [part.device for part in cut.parts]
+    devices = [part.device for part in cut.parts if part is not None]
     if any(map(ge, devices, devices[1:])) or cut.tracks > MOST_TRACKS:
         raise ChainError("found too many tracks, or a device out of its place")
     if read:

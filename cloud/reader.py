@@ -109,7 +109,8 @@ class Reader:
                 signed = self._ahead[frame] = self.read(frame, key)
                 size += len(signed.leaves) + ITEM_BYTES * signed.header.chunks[0]
                 number, digest = signed.header.configuration
-                if (config := configurations(number)) is not None and config[0] == digest:
+                config = configurations(number)
+                if config is not None and config[0] == digest and signed.header.chunks[0] <= len(config[1].drivers):
                     cut = self._piles.cut(signed.header, signed.leaves)
                     size += ITEM_BYTES * cut.tracks
                     known.append((config[1], signed, cut))

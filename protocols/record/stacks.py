@@ -28,9 +28,13 @@ FORM_BYTES = 2048
 """What a form counts for beside its arrays."""
 MOST_FIXED, MOST_EXCHANGES = 4096, 1024
 """In a form: bytes that stand still, and exchanges. What is larger is read fast enough by itself."""
+NEW = 8
+"""So many times what it takes to know a form again takes one that is like none before."""
 SALT_BYTES = 16
 _KEY = 22
 """So many bytes of a chunk tell the device: its number and the digest of its entry."""
+_TRACK = 7
+"""So many bytes at least stand still in a track, beside its request."""
 _LEAST = {1: 0, 2: 0x18, 3: 0x100, 5: 0x1_0000}
 _MOST = {1: 0x17, 2: 0xFF, 3: 0xFFFF, 5: 0xFFFF_FFFF}
 """Of an unsigned integer that is written in so many bytes."""
@@ -56,7 +60,8 @@ class Skeleton:
     """What is where in a chunk of ``size`` bytes; it may be that of many devices.
 
     ``fixed``: the bytes that stand still. ``numbers``: four bytes for each difference between times, high byte first,
-    of which those that are not there are the zero byte behind the chunk; each is ``least`` to ``most``.
+    of which those that are not there are the zero byte behind the chunk; each is ``least`` to ``most``. ``lead``: the
+    bytes before the first time; ``tail``: those between the last reply and the salt.
     """
 
     size: int
@@ -66,6 +71,8 @@ class Skeleton:
     most: NDArray[np.uint32]
     places: tuple[Place, ...]
     counters: Counters
+    lead: int
+    tail: int
 
     @property
     def nbytes(self) -> int:
@@ -123,29 +130,37 @@ class Forms:
                 return form
         return None
 
-    def learn(self, chunk: Chunk, leaf: bytes) -> None:
-        """Remember the form of a chunk, read by the rules, in which every question was answered."""
-        if (mould := _mould(chunk)) is None:
-            return
+    def learn(self, chunk: Chunk, leaf: bytes) -> int:
+        """Remember the form of a chunk, read by the rules, in which every question was answered; what that took, in
+        times of what an exchange takes.
+        """
+        if (steps := _steps(chunk)) is None:
+            return 0
         if self._bytes > KEPT_BYTES:
             self._known, self._skeletons, self._bytes = {}, {}, 0
-        skeleton = self._skeleton(mould, chunk)
-        key, expected = leaf[:_KEY], bytes(mould.expected)
-        held = self._known.get(key, [])
+        labour, shape = chunk.counters.answered + len(chunk.tracks), _shape(chunk, leaf, steps)
+        if (skeleton := self._skeletons.get(shape)) is None:
+            labour *= NEW
+            if (skeleton := _skeleton(chunk, steps)) is None:
+                return labour
+            self._skeletons[shape] = skeleton
+            self._bytes += FORM_BYTES + 2 * skeleton.nbytes
+        self._remember(chunk, leaf, skeleton)
+        return labour
+
+    def _remember(self, chunk: Chunk, leaf: bytes, skeleton: Skeleton) -> None:
+        """Put the form of a chunk before the others of its device, unless it is one of them."""
+        key, held = leaf[:_KEY], self._known.get(leaf[:_KEY], [])
+        expected = np.frombuffer(leaf, np.uint8).take(skeleton.fixed).tobytes()
         if any(form.skeleton is skeleton and form.expected == expected for form in held):
             return
         requests = tuple([track.request for track in chunk.tracks])
-        form = Form(chunk.device, chunk.device_digest, requests, skeleton, expected, *mould.ends)
-        self._known[key] = [form, *held[: FORMS - 1]]
+        ends = leaf[: skeleton.lead], leaf[-SALT_BYTES - skeleton.tail : -SALT_BYTES]
+        self._known[key] = [
+            Form(chunk.device, chunk.device_digest, requests, skeleton, expected, *ends),
+            *held[: FORMS - 1],
+        ]
         self._bytes += FORM_BYTES + len(expected)
-
-    def _skeleton(self, mould: "_Mould", chunk: Chunk) -> Skeleton:
-        """The skeleton of a mould; one that others have is theirs."""
-        key = (mould.size, tuple(mould.fixed), tuple(mould.widths), tuple(mould.places))
-        if (known := self._skeletons.get(key)) is None:
-            known = self._skeletons[key] = mould.skeleton(chunk.counters)
-            self._bytes += FORM_BYTES + 2 * known.nbytes
-        return known
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,79 +199,86 @@ def stack(skeleton: Skeleton, forms: Sequence[Form], leaves: Sequence[bytes], sp
 
 
 class _Mould:
-    """A form in the making: the bytes of a chunk written one part after another."""
+    """A skeleton in the making: the bytes of a chunk one part after another."""
 
     def __init__(self) -> None:
         self.size = 0
-        self.expected = bytearray()
         self.fixed: list[int] = []
         self.numbers: list[list[int]] = []
-        self.widths: list[int] = []
+        self.widths = b""
         self.places: list[Place] = []
-        self.ends = (b"", b"")
 
     def put(self, data: bytes) -> None:
         """Bytes that stand still."""
         self.fixed += range(self.size, self.size + len(data))
-        self.expected += data
         self.size += len(data)
 
-    def number(self, value: int) -> None:
-        """An unsigned integer that may be any other of its width."""
-        written = cbor.encode(value)
-        self.put(written[:-1][:1])
-        held = range(self.size, self.size + max(1, len(written) - 1))
-        self.numbers.append(list(held))
-        self.widths.append(len(written))
-        self.size = held.stop
-
-    def track(self, track: Track, steps: Sequence[int]) -> None:
-        """A track with these differences between its times."""
+    def track(self, track: Track, widths: bytes) -> None:
+        """A track with differences of these widths between its times."""
         self.put(b"\xa4\x00" + cbor.encode(track.request) + b"\x01" + cbor.encode(track.reply_length))
-        self.put(b"\x02" + _head([0] * len(steps), len(steps)))
-        if not self.places:
-            self.ends = (bytes(self.expected), b"")
+        self.put(b"\x02" + _head([0] * len(widths), len(widths)))
         first = len(self.numbers)
-        for step in steps:
-            self.number(step)
+        for width in widths:
+            begin = self.size + (width > 1)
+            self.fixed += range(self.size, begin)
+            self.size += width
+            self.numbers.append([*range(begin, self.size)])
+        self.widths += widths
         self.put(b"\x03" + _head(bytes(len(track.columns)), len(track.columns)))
-        self.places.append(Place(first, len(steps), track.reply_length, self.size))
+        self.places.append(Place(first, len(widths), track.reply_length, self.size))
         self.size += len(track.columns)
 
-    def skeleton(self, counters: Counters) -> Skeleton:
-        """What is where in it."""
-        padded = [[self.size] * (4 - len(held)) + held for held in self.numbers]
-        return Skeleton(
-            self.size,
-            np.array(self.fixed, np.intp),
-            np.array(padded, np.intp).ravel(),
-            np.array([_LEAST[width] for width in self.widths], np.uint32),
-            np.array([_MOST[width] for width in self.widths], np.uint32),
-            tuple(self.places),
-            counters,
-        )
 
-
-def _mould(chunk: Chunk) -> _Mould | None:
-    """The form of a chunk; None for one that has none: where a question was not answered, where the device said its
-    clock, where time goes back or far, or what is too large.
+def _steps(chunk: Chunk) -> list[list[int]] | None:
+    """The differences between the times of each track; None for a chunk that has no form: where a question was not
+    answered, where the device said its clock, where time goes back or far, or what is too large.
     """
     it, answered = chunk.counters, sum([len(track.times) for track in chunk.tracks])
     if chunk.faults or chunk.clock is not None or not 0 < answered <= MOST_EXCHANGES or it.due != answered:
         return None
+    if sum([len(track.request) + _TRACK for track in chunk.tracks]) > MOST_FIXED:
+        return None
     steps = [differences(track.times) for track in chunk.tracks]
     if min(map(min, steps)) < 0 or max(map(max, steps)) > _MOST[5]:
         return None
-    mould, count = _Mould(), len(chunk.tracks)
+    return steps
+
+
+def _shape(chunk: Chunk, leaf: bytes, steps: Sequence[Sequence[int]]) -> tuple[object, ...]:
+    """All that tells where in a chunk what is: its skeleton is that of every other of this shape."""
+    tracks = zip(chunk.tracks, steps, strict=True)
+    return (len(leaf), *[(len(track.request), track.reply_length, _widths(own)) for track, own in tracks])
+
+
+def _widths(steps: Sequence[int]) -> bytes:
+    """In how many bytes each is written."""
+    return bytes([1 if step <= _MOST[1] else 2 if step <= _MOST[2] else 3 if step <= _MOST[3] else 5 for step in steps])
+
+
+def _skeleton(chunk: Chunk, steps: Sequence[Sequence[int]]) -> Skeleton | None:
+    """What is where in a chunk with these differences between its times; None where too much of it stands still."""
+    mould, count, it = _Mould(), len(chunk.tracks), chunk.counters
     head = b"\xa7\x00" + cbor.encode(chunk.device) + b"\x01" + cbor.encode(chunk.device_digest)
     mould.put(head + b"\x02" + _head([0] * count, count))
     for track, own in zip(chunk.tracks, steps, strict=True):
-        mould.track(track, own)
+        mould.track(track, _widths(own))
     tail = b"\x03\x80\x04" + cbor.encode([it.due, it.asked, it.answered, 0, 0, 0]) + b"\x05\xf6\x06\x50"
     mould.put(tail)
-    mould.size += SALT_BYTES
-    mould.ends = (mould.ends[0], tail)
-    return mould if len(mould.fixed) <= MOST_FIXED else None
+    size = mould.size + SALT_BYTES
+    padded = [[size] * (4 - len(held)) + held for held in mould.numbers]
+    if len(mould.fixed) > MOST_FIXED:
+        return None
+    return Skeleton(
+        size,
+        np.array(mould.fixed, np.intp),
+        np.array(padded, np.intp).ravel(),
+        np.array([_LEAST[width] for width in mould.widths], np.uint32),
+        np.array([_MOST[width] for width in mould.widths], np.uint32),
+        tuple(mould.places),
+        it,
+        mould.numbers[0][0] - (mould.widths[0] > 1),
+        len(tail),
+    )
 
 
 def _head(value: list[int] | bytes, size: int) -> bytes:

@@ -179,6 +179,13 @@ def test_devices_out_of_order_are_not_read() -> None:
         assert same(piles, [(over(leaves(other), 2), leaves(other))]) == [False]
 
 
+def test_a_block_of_many_unknown_forms_is_left_to_the_rules_until_they_are_known() -> None:
+    data, piles = leaves([chunk(device, (2,), device, (1_000,)) for device in range(600)]), Piles()
+    left = next(number for number in range(9) if of_forms(piles, data, 600))
+    assert left > 1
+    assert same(piles, [(over(data, 600), data)]) == [True]
+
+
 def test_what_went_wrong_is_never_a_form() -> None:
     """A device that was silent once, that says its clock, or of which questions are missing."""
     good = chunk(3, (2,), 1)
