@@ -25,11 +25,16 @@ class Patience:
     """How long a batch may take: ``seconds`` of a clock, from now on."""
 
     def __init__(self, seconds: float, clock: Callable[[], float]) -> None:
-        self._clock, self._end = clock, clock() + seconds
+        self._clock, self._at, self._over = clock, clock(), False
+        self._end = self._at + seconds
 
     def is_over(self) -> bool:
-        """Whether it has taken so long; what is left of it then is to be sent again."""
-        return self._clock() > self._end
+        """Whether it has taken so long, or would have if it took as long again as since it was last asked: blocks of a
+        batch are alike. What is left of it then is to be sent again.
+        """
+        before, self._at = self._at, self._clock()
+        self._over = self._over or 2 * self._at - before > self._end
+        return self._over
 
 
 @dataclass(slots=True)

@@ -196,6 +196,8 @@ def _signed(gateway: Gateway, collector: PublicKey) -> Iterator[tuple[str, Calla
     many = chunk(0, same(request, 65_536, b"\x68"))
     kinds = chunk(0, *[same(number.to_bytes(4), 1, bytes(8)) for number in range(1_024)])
     devices = [chunk(number) for number in range(1_024)]
+    alike = [chunk(number, same(request, 1, bytes(30))) for number in range(1_024)]
+    patient = [chunk(number, same(request, 1_024, b"\x68")) for number in range(450)]
     yield "a track of 65,536 replies of a byte", thief.blocks([[many]])
     yield "replies of 110 kB", thief.blocks([[chunk(0, same(request, 8, bytes(110_000)))]])
     yield "1,024 kinds of question", thief.blocks([[kinds]])
@@ -204,6 +206,8 @@ def _signed(gateway: Gateway, collector: PublicKey) -> Iterator[tuple[str, Calla
     yield "64 blocks of 65,536 replies", thief.blocks([[many]] * 64)
     yield "64 blocks of 1,024 kinds", thief.blocks([[kinds]] * 64)
     yield "64 blocks of 1,024 devices", thief.blocks([devices] * 64)
+    yield "64 blocks of 1,024 devices that answer alike", thief.blocks([alike] * 64)
+    yield "64 blocks of 450 devices that answer 1,024 times", thief.blocks([patient] * 64)
 
 
 def _squeezed(envelope: bytes, leaves: Sequence[bytes]) -> bytes:

@@ -3,6 +3,8 @@
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import count
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -60,6 +62,21 @@ def test_a_block_that_is_ahead_is_told_what_is_wanted(enrolled: Any, store: Stor
     first, second, third = enrolled.block(), enrolled.block(), enrolled.block()
     assert one(store, third) == Verdict(Answer.GAP, 0, "SIG-602", "found seq 2, expected 0")
     assert say(store, first, third, second, third) == [Answer.STORED, Answer.GAP, Answer.STORED, Answer.STORED]
+
+
+def test_a_block_ahead_that_names_a_device_nobody_has_is_answered(enrolled: Any, store: Store) -> None:
+    first, nobody = enrolled.block(), replace(enrolled.chunk(1, [], []), device=7)
+    second, third = enrolled.block(), enrolled.block(chunks=[*enrolled.chunks(), nobody])
+    assert say(store, first, third, second) == [Answer.STORED, Answer.GAP, Answer.STORED]
+    (refused,) = store.quarantine()
+    assert store.quarantined(refused.id) == third
+
+
+def test_a_batch_ends_where_another_block_like_the_last_would_take_too_long(box: Any, tmp_path: Path) -> None:
+    ticks = (number * 0.03 for number in count())
+    with Store(tmp_path / "c.db", PrivateKey.generate(), batch_s=0.1, processor=lambda: next(ticks)) as store:
+        box.enrol(store)
+        assert say(store, *[box.block() for _ in range(6)]) == [Answer.STORED] * 3 + [Answer.GAP] * 3
 
 
 def test_another_block_of_the_same_seq_is_a_conflict_and_both_are_kept(enrolled: Any, store: Store) -> None:
