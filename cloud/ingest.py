@@ -32,7 +32,7 @@ from typing import Any, Protocol
 
 from cloud import course
 from cloud.course import Course
-from cloud.reader import Reader, Signed
+from cloud.reader import Early, Reader, Signed
 from cloud.strips import Replayed
 from drivers.installation import Installation
 from protocols.errors import ChainError, ConflictError, EnrolmentError, ProtocolError, RecordError, TanmeterError
@@ -151,10 +151,10 @@ class Finding:
 
 
 class Examiner:
-    """Examines frames: one for a thread."""
+    """Examines frames: one for a thread. ``early``: what another thread has read of some of them."""
 
-    def __init__(self) -> None:
-        self._reader = Reader()
+    def __init__(self, early: Early | None = None) -> None:
+        self._reader = Reader(early)
         self._kept: set[tuple[Installation, int, tuple[Form | None, ...]]] = set()
 
     def kid(self, frame: bytes) -> bytes | None:

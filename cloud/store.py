@@ -15,12 +15,13 @@ from cloud.ingest import Beginning, Examiner, Finding, Head
 from cloud.journal import Journal
 from cloud.ledger import Ledger
 from cloud.open_rows import OpenRows
+from cloud.reader import Configurations, Early
 from cloud.rows import Gateway
 from cloud.taking import Desk, Patience, Taking
 from drivers.installation import Installation
 from protocols.errors import EnrolmentError
 from protocols.record.answer import Answer, Verdict
-from protocols.record.cose import Signer
+from protocols.record.cose import PublicKey, Signer
 from protocols.record.receipt import RECEIVED, SETTLED, Receipt, open_receipt
 
 KID_BYTES = 8
@@ -52,10 +53,22 @@ class Store(Journal):
         """
         super().__init__(path, key)
         self._batch_s, self._processor = batch_s, processor
-        self._examiner = Examiner()
+        self._early = Early()
+        self._examiner = Examiner(self._early)
         self._desks: dict[bytes, Desk] = {}
         self._copied = self._as_of = 0
         self._seen: tuple[int, int] | None = None
+
+    def read_early(self, frame: bytes) -> None:
+        """Read a frame that ``append`` will be given, while another thread writes; one thread at a time may call this.
+
+        The file is not asked: a frame is read by a key and a configuration that are in mind, or in its turn.
+        """
+        self._early.read(frame, self._in_mind)
+
+    def _in_mind(self, kid: bytes) -> tuple[PublicKey, Configurations] | None:
+        desk = self._desks.get(kid)
+        return None if desk is None else (desk.key, desk.holdings.in_mind)
 
     def append(self, frames: Sequence[bytes], now: int) -> Answered:
         """Take in a batch of one gateway, received at ``now`` (UTC ms); StoreError: then nothing of it is kept."""
@@ -200,7 +213,7 @@ class Store(Journal):
             book = Book(memory_rows.load(db, gateway.id))
             if (config := self.config(db, gateway.id, gateway.config_number)) is not None:
                 book.configure(self.installed(db, config))
-            desk = self._desks[kid] = Desk(
+            desk = Desk(
                 gateway.id,
                 gateway.key,
                 head,
@@ -214,6 +227,7 @@ class Store(Journal):
         if desk.as_of != self._as_of:
             desk.revoked, desk.holdings = gateway.revoked, _Held(self, db, gateway.id)
             desk.issued, desk.as_of = receipts.issued(db, gateway.id, RECEIVED), self._as_of
+            self._desks[kid] = desk
         return desk
 
 
@@ -237,6 +251,10 @@ class _Held:
 
     def beginning(self, epoch: int, previous: bytes) -> Beginning | None:
         return receipts.beginning(self._db, self._gateway, epoch, previous)
+
+    def in_mind(self, number: int) -> tuple[bytes, Installation] | None:
+        """As ``configuration``, of those that were asked for before: the file is not asked."""
+        return self._configurations.get(number)
 
     def configuration(self, number: int) -> tuple[bytes, Installation] | None:
         if number not in self._configurations:

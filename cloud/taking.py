@@ -11,6 +11,7 @@ from cloud.ingest import UNKNOWN_CONFIGURATION, Content, Examiner, Finding, Head
 from cloud.ledger import Ledger, Tally
 from cloud.open_rows import OpenRows
 from cloud.receipts import Issued, Watermark
+from drivers.installation import Installation
 from protocols.errors import TanmeterError
 from protocols.record.answer import Answer, Verdict
 from protocols.record.block import Header
@@ -65,6 +66,9 @@ class Held(Holdings, Protocol):
 
     def frame(self, epoch: int, seq: int) -> bytes:
         """The frame of a block that is held."""
+
+    def in_mind(self, number: int) -> tuple[bytes, Installation] | None:
+        """As ``configuration``, of those that were asked for before: the file is not asked."""
 
 
 class Taking:
