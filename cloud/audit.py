@@ -88,7 +88,7 @@ class Audit:
         self._is = Differences(gateway.hex())
         self._audited = Audited(gateway.hex())
         self._examiner, self._tally = Examiner(), Tally()
-        self._book = Book(Memory())
+        self._book = Book(Memory(), heaped=False)
         self._last: Line | None = None
         self._undated: dict[Place, tuple[Row, Header]] = {}
 

@@ -102,8 +102,8 @@ Said = tuple[Header, Replayed]
 class Desk:
     """Which columns of a device's tracks are booked under the configuration in force."""
 
-    def __init__(self, seat: Seat) -> None:
-        self.device, self._points = seat.device, seat.points
+    def __init__(self, seat: Seat, power: bool = True) -> None:
+        self.device, self._points, self._power = seat.device, seat.points, power
         self._lanes: dict[tuple[bytes, int], Lanes] = {}
         self._forms: dict[Form, Sequence[Lanes] | None] = {}
         self._multipliers: dict[int, float] = {}
@@ -119,7 +119,9 @@ class Desk:
         return lanes
 
     def _lanes_of(self, table: Table) -> Lanes:
-        return Lane(table, lambda point: point.id in self._points), Lane(table, _is_power)
+        return Lane(table, lambda point: point.id in self._points), Lane(
+            table, lambda point: self._power and _is_power(point)
+        )
 
     def lanes_of(self, row: Row) -> Sequence[Lanes] | None:
         """The lanes of each of its tracks; None unless nothing is booked of it but the valid numbers of counters, each
@@ -185,8 +187,9 @@ def _together(parts: Sequence[Said]) -> Iterator[tuple[tuple[bytes, ...], tuple[
 class Book:
     """Books blocks in chain order. They wait to be entered together, until the rows are asked for."""
 
-    def __init__(self, memory: Memory) -> None:
-        self._running = Running(memory)
+    def __init__(self, memory: Memory, *, heaped: bool = True) -> None:
+        """``heaped``: the power is heaped as well, which is for the eye alone."""
+        self._running, self._heaped = Running(memory), heaped
         self._desks: dict[int, Desk] = {}
         self._answered: dict[Kind, Newest] = {}
         self._power: dict[tuple[str, str, int], Heap] = {}
@@ -196,7 +199,7 @@ class Book:
     def configure(self, installation: Installation, at: int = 0) -> None:
         """Go on under this configuration, whose first block began ``at`` (UTC ms)."""
         if self._running.configure(installation, at):
-            self._desks = {number: Desk(seat) for number, seat in self._running.seats.items()}
+            self._desks = {number: Desk(seat, self._heaped) for number, seat in self._running.seats.items()}
 
     def book(self, header: Header, content: Content) -> None:
         """Everything a dated block says."""
