@@ -13,7 +13,7 @@ from proofs.gateway_started import OPEN_S, Opened, Place, Reader
 from proofs.messages import Messages
 from proofs.recording import Got, Operation, Sent, Started
 from protocols.errors import TanmeterError
-from protocols.record.answer import decode_answers, decode_batch
+from protocols.record.answer import Answer, decode_answers, decode_batch
 from protocols.record.cose import PublicKey
 from protocols.record.receipt import open_receipt
 
@@ -130,9 +130,13 @@ class Collector:
     def _resend(self, store: Store, told: Receipted) -> list[str]:
         """Send it all again: what it lacks is taken, what it has is held, and the sums are those of all of it."""
         frames = [frame for _, frame in sorted(told.frames.items())]
-        for start in range(0, len(frames), 32):
-            store.append(frames[start : start + 32], 1 << 41)
         self.resent += len(frames)
+        while frames:  # a batch that takes long ends before its last block: the rest is another one
+            answers = [verdict.answer for verdict in store.append(frames[:32], 1 << 41).verdicts]
+            taken = answers.index(Answer.GAP) if Answer.GAP in answers else len(answers)
+            if not taken:
+                break
+            frames = frames[taken:]
         held = self._held(store)
         lacking = [place for place in told.frames if place not in {opened.place for opened in held}]
         return ([f"{len(lacking)} blocks are not taken when sent again"] if lacking else []) + self.sums(store, held)
