@@ -31,7 +31,7 @@ def summary(version: Version) -> dict[str, Any]:
     """One version as a line for a machine."""
     content = version.content
     return {
-        "account": version.reference if version.version else version.id,
+        "account": version.reference,
         "id": version.id,
         "version": version.version,
         "state": version.state,
@@ -148,7 +148,7 @@ def tree(version: Version, language: Language, only: str = "", found: Increments
 
     ``found``: what metered activity rests on, by the digest of its line.
     """
-    title = version.reference if version.version else version.id
+    title = version.reference
     root = inventory(version.content, language, only, title=title, found=found)
     head = root.add(Text(f"{_text('account.show.state', language)}: {stands(version, language)}"))
     for exception in version.exceptions:

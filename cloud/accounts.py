@@ -70,14 +70,14 @@ def content(store: Store, library: Library, subject: str, period: Period, now: i
 def live(store: Store, library: Library, subject: str, period: Period, now: int) -> Version:
     """The account as it stands at ``now``, nothing written: the newest version while that says the same, else a draft.
 
-    A draft carries the newest version's number (0 before the first) and the difference to it.
+    A draft has the number 0, and the difference to the newest version.
     """
     found, as_of = content(store, library, subject, period, now)
     newest = _newest(store, inventory.account_id(subject, period.id))
     digest = found.digest
     if newest is not None and newest.digest == digest:
         return newest
-    return msgspec.structs.replace(minted(found, digest, newest, as_of, now), version=newest.version if newest else 0)
+    return msgspec.structs.replace(minted(found, digest, newest, as_of, now), version=0)
 
 
 def close(store: Store, library: Library, subject: str, period: Period, now: int) -> Version:

@@ -118,7 +118,7 @@ def listing(held: Held, asked: Annotated[AccountsQuery, Query()]) -> JSONRespons
 
 @router.get("/accounts/{reference}")
 def account(reference: AccountId, held: Held, asked: Annotated[Nothing, Query()]) -> JSONResponse:
-    """One account: its totals, how it stands, its versions. Where none was issued yet: as it stands now."""
+    """One account: its totals, how it stands, its versions. Without a number, of a period not over: as it is now."""
     version = find(held, reference)
     versions = [_summary(one) for one in accounts.versions(held.store, version.id)]
     difference = None if version.difference is None else account_show.differing(version.difference)
@@ -164,7 +164,7 @@ def diff(reference: AccountId, held: Held, asked: Annotated[DiffQuery, Query()])
         raise problem.parameter("against", "none", "a version: this one supersedes none")
     before = find(held, against)
     found = account_show.differing(headline.between(before.content, after.content))
-    return JSONResponse({"before": before.reference, "after": name(after), **found})
+    return JSONResponse({"before": before.reference, "after": after.reference, **found})
 
 
 @router.get("/accounts/{reference}/verify")
@@ -184,8 +184,8 @@ def export(reference: AccountId, held: Held, asked: Annotated[ExportQuery, Query
     """A version as it is kept, byte for byte what its digest is of; or its lines as a table."""
     version = find(held, reference)
     if asked.format == "csv":
-        return _csv(account_show.rows([version.content]), name(version))
-    headers = {"content-disposition": f'attachment; filename="{name(version)}.json"', "etag": f'"{version.digest}"'}
+        return _csv(account_show.rows([version.content]), version.reference)
+    headers = {"content-disposition": f'attachment; filename="{version.reference}.json"', "etag": f'"{version.digest}"'}
     return Response(msgspec.json.encode(version.content), headers=headers, media_type="application/json")
 
 
@@ -246,16 +246,24 @@ def corrections(held: Held, asked: Annotated[FeedQuery, Query()]) -> JSONRespons
 
 
 def find(held: Collector, reference: str) -> Version:
-    """The version of this name; without a number and before there is any, the account as it stands. Problem 404."""
+    """The version of this name. Without a number the newest one; of a period that is not over, and where there is none
+    yet, the account as it stands now. Problem 404.
+    """
+    numbered = "@" in reference
     try:
-        return accounts.get(held.store, reference)
+        newest = accounts.get(held.store, reference)
     except UnknownNameError:
-        if "@" in reference:
+        if numbered:
             raise
+        newest = None
+    if newest is not None and (numbered or accounts.period_of(newest.content.period.id).end <= held.now()):
+        return newest
     subject, period = split(held, reference)
     try:
         return accounts.live(held.store, library(held), subject, accounts.period_of(period), held.now())
     except (AccountError, FactorError, MethodError, UnitError) as error:
+        if newest is not None:
+            return newest
         raise problem.Problem(404, error.code, str(error)) from error
 
 
@@ -273,13 +281,8 @@ def library(held: Collector) -> Library:
     return factor_shelf.library(held.store)
 
 
-def name(version: Version) -> str:
-    """What to call this very version; an account as it stands has no version yet."""
-    return version.reference if version.version else version.id
-
-
 def _summary(version: Version) -> dict[str, Any]:
-    path = f"/v1/accounts/{name(version)}"
+    path = f"/v1/accounts/{version.reference}"
     found = account_show.summary(version)
     return {
         **{key: value for key, value in found.items() if key not in ("account", "tco2e")},

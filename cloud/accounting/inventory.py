@@ -163,8 +163,8 @@ class Version(_Record, frozen=True):
 
     @property
     def reference(self) -> str:
-        """How this version is named: ``A-S-0012-2026-11@2``."""
-        return f"{self.id}@{self.version}"
+        """How this version is named: ``A-S-0012-2026-11@2``; without a number when it was never issued."""
+        return f"{self.id}@{self.version}" if self.version else self.id
 
 
 def account_id(subject: str, period: str) -> str:

@@ -9,7 +9,7 @@ from cloud.accounting import feeds, headline, replayed, worked
 from cloud.accounting import method as methods
 from cloud.accounting.checks import Finding
 from cloud.accounting.energy import Consumption, consumption
-from cloud.accounting.inventory import Version, by_reason, part
+from cloud.accounting.inventory import Version, account_id, by_reason, part
 from cloud.accounting.line import Line
 from cloud.accounting.quality import Quality, quality
 from cloud.accounting.statement import plain
@@ -229,7 +229,7 @@ def steps(before: Version, after: Version, lang: Language) -> tuple[Step, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A subject in the list, by its newest account."""
+    """A subject in the list, by its newest account. ``running``: that of the month that runs, if any."""
 
     subject: str
     name: str
@@ -240,10 +240,11 @@ class Row:
     total: Decimal
     state: str
     letter: str
+    running: str
 
 
-def row(version: Version, lang: Language) -> Row:
-    """A version as a row of the list."""
+def row(version: Version, month: str, lang: Language) -> Row:
+    """A version as a row of the list; ``month``: the one that runs, where meters tell of it."""
     content, graded = version.content, quality(version.content.lines)
     return Row(
         subject=content.subject,
@@ -255,6 +256,7 @@ def row(version: Version, lang: Language) -> Row:
         total=content.totals.total,
         state=version.state,
         letter=graded.letter if graded else "–",
+        running=account_id(content.subject, month) if month else "",
     )
 
 

@@ -7,7 +7,10 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 from cloud import account_proof, accounts, cross_checks, early_warning, problem, subjects
+from cloud.accounting import period as periods
 from cloud.accounting.inventory import Version
+from cloud.accounting.subject import ZONE
+from cloud.api_accounts import find
 from cloud.collector import Collector, Held
 from cloud.pages import account as account_pages
 from cloud.pages import city as city_pages
@@ -32,14 +35,16 @@ def listing(request: Request, held: Held) -> HTMLResponse:
     newest: dict[str, Version] = {}
     for version in accounts.listing(held.store):
         newest[version.content.subject] = version
-    rows = [account_pages.row(version, render.language(request)) for version in newest.values()]
-    return render.page(request, "accounts.html", rows=rows)
+    month, lang = periods.month_of(held.now(), ZONE).id, render.language(request)
+    metered = {one.subject.id for one in subjects.listing(held.store) if one.subject.meter or one.subject.monitor}
+    rows = [account_pages.row(one, month if name in metered else "", lang) for name, one in newest.items()]
+    return render.page(request, "accounts.html", rows=rows, month=month)
 
 
 @router.get("/accounts/{reference}")
 def account(request: Request, reference: Reference, held: Held) -> HTMLResponse:
     """One account: total, sources, what changed, every line, its reports and versions."""
-    version = _get(held, reference)
+    version = find(held, reference)
     view = account_pages.view(
         version,
         subjects.get(held.store, version.content.subject).subject,
@@ -61,13 +66,14 @@ def account(request: Request, reference: Reference, held: Held) -> HTMLResponse:
         warnings=account_pages.warned(warnings, lang),
         findings=account_pages.findings(cross_checks.findings(held.store, version.content), lang),
         stacks=cross_checks.stacks(held.store, version.content),
+        running=accounts.period_of(version.content.period.id).end > held.now(),
     )
 
 
 @router.get("/accounts/{reference}/lines/{digest}")
 def line(request: Request, reference: Reference, digest: Digest, held: Held) -> HTMLResponse:
     """Where one line comes from."""
-    version = _get(held, reference)
+    version = find(held, reference)
     found = [one for one in version.content.lines if one.digest.startswith(digest)]
     if not found:
         raise problem.missing("line", digest)
@@ -79,7 +85,7 @@ def line(request: Request, reference: Reference, digest: Digest, held: Held) -> 
 @router.get("/accounts/{reference}/lines.csv")
 def lines_csv(reference: Reference, held: Held) -> Response:
     """Every line of an account."""
-    version = _get(held, reference)
+    version = find(held, reference)
     heads = [
         "line",
         "source",
@@ -117,7 +123,7 @@ def lines_csv(reference: Reference, held: Held) -> Response:
 @router.get("/accounts/{reference}/sources.csv")
 def sources_csv(request: Request, reference: Reference, held: Held) -> Response:
     """The chart by source as a table."""
-    version = _get(held, reference)
+    version = find(held, reference)
     subject = subjects.get(held.store, version.content.subject).subject
     view = account_pages.view(version, subject, _history(held, version), [version], render.language(request))
     rows = ([bar.period, *bar.values] for bar in view.bars)
@@ -127,7 +133,7 @@ def sources_csv(request: Request, reference: Reference, held: Held) -> Response:
 @router.get("/accounts/{reference}/flow")
 def flows(request: Request, reference: Reference, held: Held, of: Of = "carbon") -> HTMLResponse:
     """Where the carbon, or the energy, comes from and where it goes."""
-    version, lang = _get(held, reference), render.language(request)
+    version, lang = find(held, reference), render.language(request)
     name = version.content.name_zh if lang == "zh" else version.content.name_en
     return render.page(request, "flow.html", version=version, name=name, of=of, rows=flow_pages.rows(version, of, lang))
 
@@ -135,7 +141,7 @@ def flows(request: Request, reference: Reference, held: Held, of: Of = "carbon")
 @router.get("/accounts/{reference}/flow.csv")
 def flow_csv(request: Request, reference: Reference, held: Held, of: Of = "carbon") -> Response:
     """The flows as a table."""
-    version = _get(held, reference)
+    version = find(held, reference)
     rows = (
         [one.source, one.target, one.value, one.measured]
         for one in flow_pages.rows(version, of, render.language(request))
@@ -198,13 +204,10 @@ def city_csv(
     return csv_file(f"ranking-{view.period}.csv", heads, rows)
 
 
-def _get(held: Collector, reference: str) -> Version:
-    return accounts.get(held.store, reference)
-
-
 def _history(held: Collector, version: Version) -> list[Version]:
     """The subject's newest versions of periods written alike (months beside months), oldest first, up to two years."""
     shape = [len(part) for part in version.content.period.id.split("-")]
     found = accounts.listing(held.store, version.content.subject)
     alike = [one for one in found if [len(part) for part in one.content.period.id.split("-")] == shape]
-    return [version if one.id == version.id else one for one in alike][-account_pages.MOST_BARS :]
+    others = [one for one in alike if one.id != version.id]
+    return sorted([*others, version], key=lambda one: one.content.period.id)[-account_pages.MOST_BARS :]

@@ -109,6 +109,19 @@ meter = [{ device = "M-01", point = "energy_import", row = "24-08", symbol = "AD
 """
 
 
+GAS = """
+schema = 1
+subject = "WORKS"
+[[activity]]
+row = "24-01"
+item = "natural_gas"
+label = "boiler"
+FC = { value = "10 1e4Nm3", document = "bill 7" }
+from = 2026-10-01
+until = 2026-10-02
+"""
+
+
 @pytest.fixture(scope="module")
 def works(full: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """A copy of the collector with real signed blocks, to have accounts in."""
@@ -132,6 +145,28 @@ def test_a_metered_line_leads_to_the_frames_of_its_registers(works: Any, lang: s
     assert len(blocks) == 2
     for link in [*blocks, *(link for link in page.links if link.startswith(("/meters/", "/statements/")))]:
         assert house.client.get(link, headers=HTML).status_code == 200
+
+
+@pytest.mark.parametrize(("lang", "told"), [("zh", "未签发"), ("en", "not issued")])
+def test_a_month_that_runs_is_shown_as_it_stands_now_whatever_was_issued_of_it(
+    works: Any, lang: str, told: str
+) -> None:
+    subjects.take(works.store, "works.toml", WORKS.encode(), by="w", now=works.now)
+    name, library = "A-WORKS-2026-10", factor_shelf.library(None)
+    early = accounts.close(works.store, library, "WORKS", accounts.period_of("2026-10"), works.now)
+    activities.declare(works.store, f"gas-{lang}.toml", GAS.replace("boiler", lang).encode(), by="w", now=works.now)
+    now = works.client.get(f"/v1/accounts/{name}").json()
+    assert (now["version"], now["open"], now["supersedes"]) == (0, True, early.version)
+    assert Decimal(now["total"]["value"]) > early.content.totals.total
+    issued = works.client.get(f"/v1/accounts/{early.reference}").json()
+    assert Decimal(issued["total"]["value"]) == early.content.totals.total
+    page = see(works, f"/accounts/{name}", lang)
+    assert told in page and f'href="/v1/accounts/{name}/evidence"' not in page
+    assert f'href="/accounts/{name}"' in see(works, f"/accounts/{early.reference}", lang)
+    assert f'href="/accounts/{name}"' in see(works, "/accounts", lang)
+    for link in Page(page).links:
+        if link.startswith("/"):
+            assert works.client.get(link, headers=HTML).status_code == 200, link
 
 
 def test_the_city_opens_with_the_newest_month_that_is_over(town: Any) -> None:
