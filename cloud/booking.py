@@ -87,10 +87,12 @@ class Run:
     def add(self, table: Table, headers: Sequence[Header]) -> None:
         """The replies to as many questions in each of these blocks: when each came (UTC ms), and the block of each."""
         count = len(table.times) // len(headers)
-        starts = [header.utc[0] for header in headers for _ in range(count)]
+        starts: list[int] = []
+        for header in headers:
+            starts += [header.utc[0]] * count
+            self.places += [(header.epoch, header.seq)] * count
         self.tables.append(table)
         self.times += map(add, starts, table.times)
-        self.places += [(header.epoch, header.seq) for header in headers for _ in range(count)]
 
 
 Lanes = tuple[Lane, Lane]
