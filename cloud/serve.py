@@ -138,7 +138,7 @@ def _run(
         server_header=False,
         timeout_graceful_shutdown=GRACE_S,
         http=Connection,
-        loop="uvloop",
+        loop="asyncio",
         proxy_headers=False,
     )
     shown = f"[{host}]" if ":" in host else host
