@@ -3,17 +3,18 @@
 A real `tanmeter cloud serve` on loopback, a store on this disk, many gateways that each send a block of 500 readings at
 a time. First as fast as they are answered: that is the capacity. Then, open-loop, at instants of a Poisson process of
 half that rate, whatever is still unanswered: the time is taken from the instant a block was to be sent at until its
-answer is there, which comes after the commit. Every fiftieth block is asked for behind it and must be there. Where the
-machine has two cores and little else to do, the collector has the first and the load, another process, the second; on
-a busy one both go where there is room. How long this disk takes
-to sync is measured before and after, with as many bytes as a commit writes: no answer comes sooner. Beside the figures
-stands how long the collector waited for a core that other programs held: on a quiet machine that is next to nothing;
-and how long a loop that is always the same took before and after (``benchmarks/pace.py``): a core that a neighbour
-shares can be half as fast, and the figures are those of such a core then.
+answer is there, which comes after the commit. Behind every fiftieth the newest value of each point is asked for, and
+must be that of the block. Where the machine has two cores and little else to do, the collector has the first and the
+load, another process, the second; on a busy one both go where there is room. How long this disk takes to sync is
+measured before and after, with as many bytes as a commit writes: no answer comes sooner. Beside the figures stands how
+long the collector waited for a core that other programs held: on a quiet machine that is next to nothing; and how long
+a loop that is always the same took before and after (``benchmarks/pace.py``): a core that a neighbour shares can be
+half as fast, and the figures are those of such a core then.
 The collector's memory is read before and after.
 """
 
 import asyncio
+import json
 import os
 import random
 import subprocess
@@ -61,11 +62,12 @@ class Link:
         self.sent += 1
 
     async def look(self) -> None:
-        """Ask for the newest block; SystemExit unless it is there."""
-        path = f"GET /v1/blocks/{self.gateway.key.public.id.hex()}/0/{self.sent - 1}"
-        status, _ = await self._request(path.encode(), b"", "application/json")
-        if status != 200:
-            raise SystemExit(f"found {status} for {path}, expected the block that was just receipted")
+        """Ask for the newest value of every point; SystemExit unless they are those of the newest block."""
+        path = f"GET /v1/gateways/{self.gateway.key.public.id.hex()}"
+        status, answer = await self._request(path.encode(), b"", "application/json")
+        places = {value["seq"] for value in json.loads(answer)["latest"]} if status == 200 else set()
+        if places != {self.sent - 1}:
+            raise SystemExit(f"found {status}, values of {places}, expected those of {self.sent - 1}: just receipted")
 
     async def _request(self, line: bytes, body: bytes, kind: str) -> tuple[int, bytes]:
         head = f" HTTP/1.1\r\nhost: x\r\ncontent-type: {kind}\r\ncontent-length: {len(body)}\r\n\r\n".encode()
