@@ -217,6 +217,8 @@ class Examiner:
         if replayed is not None:
             self._check_plan(header, installation, replayed)
             return Content(installation, replayed)
+        if len(items) > len(installation.drivers):
+            raise ChainError(f"found {len(items)} chunks, expected one a device at most: {len(installation.drivers)}")
         chunks = block.open_items(header, items)
         course.check_plan(header, chunks, installation)
         return Content(installation, self._reader.replay(installation, chunks))

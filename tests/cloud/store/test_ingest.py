@@ -241,6 +241,8 @@ def impossible(box: Any, case: str) -> bytes:
     elif case == "device is missing":
         chunks = chunks[:1]
     elif case == "device of no number":
+        chunks = [chunks[0], replace(other, device=2)]
+    elif case == "more chunks than devices":
         chunks = [*chunks, replace(other, device=2)]
     elif case == "device digest":
         chunks = [chunks[0], replace(other, device_digest=bytes(16))]
@@ -268,6 +270,7 @@ CASES: Sequence[tuple[str, str]] = [
     ("another configuration of this number", "configuration 1"),
     ("device is missing", "device 1: found 0 due"),
     ("device of no number", "device 2"),
+    ("more chunks than devices", "found 3 chunks"),
     ("device digest", "digest"),
     ("too few were due", "device 1: found 4 due"),
     ("too many were due", "device 1: found 10 due"),
