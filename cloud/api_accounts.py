@@ -247,7 +247,7 @@ def corrections(held: Held, asked: Annotated[FeedQuery, Query()]) -> JSONRespons
 
 def find(held: Collector, reference: str) -> Version:
     """The version of this name. Without a number the newest one; of a period that is not over, and where there is none
-    yet, the account as it stands now. Problem 404.
+    yet, the account as it stands now; where that cannot be drawn up the newest, which has its number. Problem 404.
     """
     numbered = "@" in reference
     try:
