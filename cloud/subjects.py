@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from cloud import bindings, factor_shelf
 from cloud.accounting import headline, membership, overrides
 from cloud.accounting import method as methods
-from cloud.accounting import subject as files
-from cloud.accounting.subject import Subject, SubjectFile
+from cloud.accounting import subject_file as files
+from cloud.accounting.subject import Subject
+from cloud.accounting.subject_file import SubjectFile
 from cloud.journal import pack, unpack
 from cloud.rows import JournalRow
 from cloud.store import Store

@@ -44,7 +44,8 @@ from cloud.accounting.bounds import Bounds
 from cloud.accounting.checks import Estimate, Finding, Stack, Stocks
 from cloud.accounting.inventory import Inventory
 from cloud.accounting.line import Line
-from cloud.accounting.subject import Id, number
+from cloud.accounting.subject import Id
+from cloud.accounting.subject_file import number
 from cloud.accounting.units import Quantity, quantity, unit
 from drivers import toml
 from protocols.errors import ActivityError, ConfigError, UnitError

@@ -34,7 +34,7 @@ from cloud.accounting import (
 from cloud.accounting import library as libraries
 from cloud.accounting import method as methods
 from cloud.accounting import period as periods
-from cloud.accounting import subject as subject_files
+from cloud.accounting import subject_file as subject_files
 from cloud.accounting.bundle import Bundle
 from cloud.accounting.calculate import Entry, Given
 from cloud.accounting.inventory import Version

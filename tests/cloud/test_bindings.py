@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from cloud import bindings, subjects
-from cloud.accounting import subject as files
+from cloud.accounting import subject_file as files
 from cloud.journal import pack
 from cloud.rows import JournalRow
 from cloud.store import Store

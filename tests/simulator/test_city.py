@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 import tanmeter
-from cloud.accounting import activity_file, calculate, factors, method, subject
+from cloud.accounting import activity_file, calculate, factors, method, subject_file
 from protocols.errors import ConfigError
 from simulator import city
 
@@ -26,7 +26,7 @@ def test_one_seed_is_one_city(made: city.City) -> None:
 
 
 def test_every_enterprise_can_be_accounted_by_its_method(made: city.City) -> None:
-    subjects = subject.read("subjects.toml", made.subjects).subjects
+    subjects = subject_file.read("subjects.toml", made.subjects).subjects
     methods = set()
     for name, files in made.activity.items():
         used = method.get(subjects[name].method)
@@ -46,7 +46,7 @@ def test_every_enterprise_can_be_accounted_by_its_method(made: city.City) -> Non
 
 
 def test_everybody_belongs_to_the_city_in_the_end(made: city.City) -> None:
-    subjects = subject.read("subjects.toml", made.subjects).subjects
+    subjects = subject_file.read("subjects.toml", made.subjects).subjects
     for name in subjects:
         at = name
         while subjects[at].membership:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cloud.accounting import boundary, inventory, membership, subject
+from cloud.accounting import boundary, inventory, membership, subject, subject_file
 from cloud.accounting.boundary import bridge
 from cloud.accounting.line import Line
 from cloud.accounting.membership import Membership
@@ -207,10 +207,12 @@ category = "park"
 class = "indirect_electricity"
 mode = "MAIN_TOTAL"
 """
-    assert subject.read("p", text.encode()).subjects["P"].metering == (Metering("indirect_electricity", "MAIN_TOTAL"),)
+    assert subject_file.read("p", text.encode()).subjects["P"].metering == (
+        Metering("indirect_electricity", "MAIN_TOTAL"),
+    )
     twice = text + '[[subject.metering]]\nclass = "indirect_electricity"\nmode = "SUB_SUM"\n'
     with pytest.raises(ConfigError, match="each class once"):
-        subject.read("p", twice.encode())
+        subject_file.read("p", twice.encode())
 
 
 def test_membership_is_remembered_for_a_roll_up() -> None:

@@ -8,9 +8,10 @@ import msgspec
 import pytest
 
 from cloud import accounts, activities, cross_checks, factor_shelf, subjects
-from cloud.accounting import capacity, subject
+from cloud.accounting import capacity, subject_file
 from cloud.accounting import method as methods
 from cloud.accounting.line import Line
+from cloud.accounting.subject import Subject
 from protocols.errors import ConfigError, LockedError, UnitError
 
 HEAD = """schema = 1
@@ -34,10 +35,10 @@ FC = { value = "AMOUNT", document = "bill" }
 """
 
 
-def plant(text: str) -> subject.Subject:
+def plant(text: str) -> Subject:
     """The subject of a file, held against its method."""
-    found = subject.read("s", (HEAD + text).encode()).subjects["S-1"]
-    subject.bind(found, methods.get("ndrc-24-2015"))
+    found = subject_file.read("s", (HEAD + text).encode()).subjects["S-1"]
+    subject_file.bind(found, methods.get("ndrc-24-2015"))
     return found
 
 

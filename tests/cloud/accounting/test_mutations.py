@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 import pytest
 
-from cloud.accounting import blocks, effects, factors, gwp, inventory, parameters, subject
+from cloud.accounting import blocks, effects, factors, gwp, inventory, parameters, subject, subject_file
 from cloud.accounting import method as methods
 from cloud.accounting import period as periods
 from cloud.accounting.block import Block
@@ -436,9 +436,9 @@ of = "main.energy"
     ids=["a sub meter of nothing", "a sub meter of no meter", "a main meter of another"],
 )
 def test_a_sub_meter_that_would_be_added_is_refused(old: str, new: str, match: str) -> None:
-    subject.read("subjects.toml", SUB.encode())
+    subject_file.read("subjects.toml", SUB.encode())
     with pytest.raises(ConfigError, match=match):
-        subject.read("subjects.toml", SUB.replace(old, new).encode())
+        subject_file.read("subjects.toml", SUB.replace(old, new).encode())
 
 
 def test_an_entry_twice_is_refused_and_a_sub_meter_beside_its_main_is_named_by_the_difference() -> None:

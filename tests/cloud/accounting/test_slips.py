@@ -7,7 +7,7 @@ from functools import cache
 import msgspec
 import pytest
 
-from cloud.accounting import activity_file, calculate, factors, method, slips, subject
+from cloud.accounting import activity_file, calculate, factors, method, slips, subject_file
 from cloud.accounting.line import Line
 from simulator import city
 
@@ -18,7 +18,7 @@ MONTHS = city.months("2026-12", 8)
 def accounts() -> dict[str, dict[str, tuple[Line, ...]]]:
     """Every sixth enterprise's lines by month."""
     made = city.city(7, MONTHS)
-    known = subject.read("subjects.toml", made.subjects).subjects
+    known = subject_file.read("subjects.toml", made.subjects).subjects
     shared: calculate.Known = {}
     return {
         name: {month: _lines(name, known[name].method, month, source, shared) for month, source in files.items()}

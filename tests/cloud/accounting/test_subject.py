@@ -6,7 +6,7 @@ from decimal import Decimal
 import pytest
 
 from cloud.accounting import method as methods
-from cloud.accounting import subject as subjects
+from cloud.accounting import subject_file as subjects
 from protocols.errors import ConfigError
 
 FILE = """
