@@ -28,7 +28,7 @@ from cloud.accounting.subject import ZONE
 from cloud.journal import pack, unpack
 from cloud.rows import JournalRow
 from cloud.store import Store
-from protocols.errors import AccountError, ConfigError, ConflictError, LockedError, ProofError, UnknownNameError
+from protocols.errors import AccountError, ConfigError, LockedError, OvertakenError, ProofError, UnknownNameError
 
 TRIES = 3
 """How often a version is tried again when another process has just issued that number."""
@@ -94,7 +94,7 @@ def close(store: Store, library: Library, subject: str, period: Period, now: int
         version = minted(found, digest, newest, as_of, now)
         try:
             store.keep([row_of(version, now)])
-        except ConflictError:
+        except OvertakenError:
             continue
         return version
     raise AccountError(f"{subject}, {period.id}: found another writer {TRIES} times, expected to be let through")

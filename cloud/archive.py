@@ -2,7 +2,7 @@
 
 from cloud.queries import Queries
 from cloud.rows import StatementRow
-from protocols.errors import ConflictError
+from protocols.errors import OvertakenError
 
 COLUMNS = "id, version, digest, site, period, created, content"
 
@@ -11,7 +11,7 @@ class Archive(Queries):
     """The part of the store that keeps statements."""
 
     def put_statement(self, statement: StatementRow) -> None:
-        """Keep a version; keeping the same again changes nothing. ConflictError when that version says otherwise."""
+        """Keep a version; keeping the same again changes nothing. OvertakenError when that version says otherwise."""
         with self.writing() as db:
             key = (statement.id, statement.version)
             held = db.execute("SELECT digest FROM statements WHERE id = ? AND version = ?", key).fetchone()
@@ -20,7 +20,7 @@ class Archive(Queries):
                 db.execute(f"INSERT INTO statements ({COLUMNS}) VALUES (?,?,?,?,?,?,?)", (*key, *values))
             elif held[0] != statement.digest:
                 name = f"{statement.id} version {statement.version}"
-                raise ConflictError(f"{name}: found digest {statement.digest}, expected {held[0]}: what was issued")
+                raise OvertakenError(f"{name}: found digest {statement.digest}, expected {held[0]}: what was issued")
 
     def statement(self, id: str, version: int | None = None) -> StatementRow | None:
         """One version of a statement, the newest when none is named."""

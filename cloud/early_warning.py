@@ -21,7 +21,7 @@ from cloud.city import City, Standing
 from cloud.journal import pack
 from cloud.rows import JournalRow
 from cloud.store import Store
-from protocols.errors import AccountError, ConfigError, ConflictError, LockedError, UnknownNameError
+from protocols.errors import AccountError, ConfigError, LockedError, OvertakenError, UnknownNameError
 from protocols.record.cose import kid_of
 
 KIND = "warning"
@@ -53,7 +53,7 @@ def history(store: Store, name: str) -> list[Event]:
 
 
 def acknowledge(store: Store, name: str, by: str, why: str, now: int) -> Alarm:
-    """Somebody has seen a warning; UnknownNameError, LockedError, ConfigError, ConflictError when it has just moved."""
+    """Somebody has seen a warning; UnknownNameError, LockedError, ConfigError, OvertakenError when it moved."""
     standing = get(store, name)
     _log(store, standing.events, warning.acknowledge(standing, by, why, periods.stamp(now, ZONE)), now)
     return get(store, name)
@@ -112,7 +112,7 @@ def judge(city: City, subject: str, now: int) -> list[Event]:
                 break
             try:
                 _log(city.store, standing.events if standing else 0, event, now)
-            except ConflictError:
+            except OvertakenError:
                 continue
             happened.append(event)
             break
@@ -185,7 +185,7 @@ def _event(row: JournalRow) -> Event:
 
 
 def _log(store: Store, before: int, event: Event, now: int, *, body: bytes = b"") -> None:
-    """The next event of a warning; ConflictError when another one has come between."""
+    """The next event of a warning; OvertakenError when another one has come between."""
     name = warning.name(event.kind, event.subject, event.about)
     detail = msgspec.json.encode(event)
     digest = hashlib.sha256(detail).hexdigest()

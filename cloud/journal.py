@@ -14,7 +14,7 @@ import zstandard
 from cloud.accounting import certificates
 from cloud.archive import Archive
 from cloud.rows import JournalRow
-from protocols.errors import ConflictError, ProofError
+from protocols.errors import OvertakenError, ProofError
 
 COLUMNS = "number, kind, id, version, subject, period, digest, at, by, detail, body"
 HEADS = "number, kind, id, version, subject, period, digest, at, by, detail, x''"
@@ -41,12 +41,12 @@ class Journal(Archive):
         """Keep entries in one transaction; their numbers. The same again changes nothing and has the number it had.
 
         The certificates in an account's ``detail`` are its own from now on, instead of what it claimed before.
-        ConflictError where one of that name and version says otherwise, ProofError for a certificate used elsewhere.
-        ``behind``: what was looked at before, a kind and the journal's end then; ConflictError when more of it came.
+        OvertakenError where one of that name and version says otherwise, ProofError for a certificate used elsewhere.
+        ``behind``: what was looked at before, a kind and the journal's end then; OvertakenError when more of it came.
         """
         with self.writing() as db:
             if behind is not None and (more := _more(db, *behind)):
-                raise ConflictError(f"journal: found {more} behind number {behind[1]}, expected nothing new")
+                raise OvertakenError(f"journal: found {more} behind number {behind[1]}, expected nothing new")
             numbers = [_keep(db, row) for row in rows]
             for row in rows:
                 if row.kind == "account":
@@ -168,7 +168,7 @@ def _keep(db: sqlite3.Connection, row: JournalRow) -> int:
         return int(cursor.lastrowid or 0)
     if held[1] != row.digest:
         name = f"{row.kind} {row.id} version {row.version}"
-        raise ConflictError(f"{name}: found digest {row.digest}, expected {held[1]}: what is held")
+        raise OvertakenError(f"{name}: found digest {row.digest}, expected {held[1]}: what is held")
     return int(held[0])
 
 

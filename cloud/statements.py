@@ -19,7 +19,7 @@ from cloud.rows import Gateway, StatementRow
 from cloud.store import Store
 from drivers.installation import Installation
 from protocols import messages
-from protocols.errors import AccountError, ConflictError, FactorError, UnknownNameError
+from protocols.errors import AccountError, FactorError, OvertakenError, UnknownNameError
 
 LATE_MS = 3_600_000
 """How long a period that is over waits for the last blocks of its gateways before it is closed without them."""
@@ -55,7 +55,7 @@ def close(store: Store, site: str, period: Period | str, now: int, factors: Fact
         statement = made.mint(content, newest, _stamp(content, now), as_of)
         try:
             store.put_statement(_row(statement, now))
-        except ConflictError:
+        except OvertakenError:
             continue
         return statement
     raise AccountError(f"{site}, {chosen.id}: found another writer {TRIES} times, expected to be let through")

@@ -15,7 +15,7 @@ from cloud.accounting.subject_file import SubjectFile
 from cloud.journal import pack, unpack
 from cloud.rows import JournalRow
 from cloud.store import Store
-from protocols.errors import AccountError, ConfigError, ConflictError, EnrolmentError, UnknownNameError
+from protocols.errors import AccountError, ConfigError, EnrolmentError, OvertakenError, UnknownNameError
 from protocols.record.cose import EDDSA, PublicKey
 
 SOME = 20
@@ -57,7 +57,7 @@ def take(store: Store, name: str, source: bytes, *, by: str, now: int) -> list[H
             rows.append(JournalRow(0, "subject", *place, now, by, bindings.brief(subject), b""))
         try:
             store.keep(rows, behind=("subject", seen))
-        except ConflictError:
+        except OvertakenError:
             continue
         return [get(store, subject, opened=opened) for subject in file.subjects]
     raise AccountError(f"{name}: found another writer {TRIES} times, expected to be let through")

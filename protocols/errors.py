@@ -42,7 +42,8 @@ TanmeterError
 │   ├── LockedError      ACC-804  a locked account refuses what would change it
 │   ├── ProofError       ACC-805  a certificate is used a second time
 │   ├── PeriodError      ACC-806  a text that is no period
-│   └── SharedMeterError ACC-807  one meter is counted by two subjects
+│   ├── SharedMeterError ACC-807  one meter is counted by two subjects
+│   └── OvertakenError   ACC-808  somebody else has decided first
 ├── ReportError          RPT-801  a report cannot be printed here
 └── EvidenceError        EVI-901  an evidence pack does not verify
 """
@@ -389,6 +390,12 @@ class SharedMeterError(AccountError):
     """One meter is a main meter of two subjects on the same day: the city would count it twice."""
 
     code = "ACC-807"
+
+
+class OvertakenError(AccountError):
+    """Somebody else has written this version, or what it was decided on, since it was looked at."""
+
+    code = "ACC-808"
 
 
 class EvidenceError(TanmeterError):

@@ -13,7 +13,7 @@ from cloud.journal import pack
 from cloud.rows import JournalRow
 from cloud.store import Store
 from protocols import messages
-from protocols.errors import ConflictError, SharedMeterError
+from protocols.errors import OvertakenError, SharedMeterError
 from protocols.record.cose import PrivateKey
 
 NOW = 1_790_000_000_000
@@ -229,7 +229,7 @@ def test_two_files_that_come_at_once_are_held_against_each_other(town: Town, mon
     monkeypatch.setattr(Store, "keep", slow)
     with pytest.raises(SharedMeterError, match="which S-B"):
         town.take(works("S-A", meter()))
-    with pytest.raises(ConflictError, match="subject S-B behind number 0"):
+    with pytest.raises(OvertakenError, match="subject S-B behind number 0"):
         town.store.keep([], behind=("subject", 0))
 
 

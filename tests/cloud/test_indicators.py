@@ -25,6 +25,8 @@ from cloud.accounting.signed_acknowledgement import (
 from cloud.city import City
 from cloud.config import create_key, open_store
 from cloud.journal import unpack
+from cloud.rows import JournalRow
+from cloud.store import Store
 from protocols.errors import LockedError, UnknownNameError
 from protocols.record import cose
 from protocols.record.cose import PrivateKey
@@ -336,6 +338,28 @@ def test_a_warning_is_raised_once_acknowledged_by_somebody_and_cleared(house: An
     with pytest.raises(LockedError):
         early_warning.acknowledge(house.store, "W-CITY-target-2023", "x", "y", house.now)
     assert library
+
+
+def test_of_two_who_acknowledge_at_once_the_second_is_told_to_look_again(
+    house: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(house.store, house.now)
+    early_warning.watch(City(house.store), 0, house.now)
+    key, keep, name = PrivateKey.generate(), Store.keep, "W-CITY-target-2023"
+    subjects.trust(house.store, "王工", key.public, now=house.now)
+    signed = sign(Acknowledgement(name, early_warning.get(house.store, name).events, "夏季检修后补偿"), key)
+    first = ["李工"]
+
+    def overtaken(store: Store, rows: list[JournalRow], **how: Any) -> list[int]:
+        if first:
+            early_warning.acknowledge(store, name, first.pop(), "扩产已报批", house.now)
+        return keep(store, rows, **how)
+
+    monkeypatch.setattr(Store, "keep", overtaken)
+    told = house.client.post(f"/v1/warnings/{name}/acknowledge", content=signed, headers={"accept-language": "zh"})
+    assert (told.status_code, told.json()["code"], told.json()["title"]) == (409, "ACC-808", "他人已先一步写入")
+    assert "卡" not in told.json()["fix"], "nobody is sent to look for a cloned card"
+    assert early_warning.get(house.store, name).by == "李工", "who was first stands"
 
 
 def test_the_api_says_what_the_command_line_says(small: tuple[Path, City], house: Any) -> None:

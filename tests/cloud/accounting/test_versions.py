@@ -23,9 +23,9 @@ from protocols.errors import (
     AccountError,
     ActivityError,
     ConfigError,
-    ConflictError,
     EnrolmentError,
     LockedError,
+    OvertakenError,
     ProofError,
     SignatureError,
     UnitError,
@@ -537,7 +537,7 @@ def test_a_second_copy_and_a_restored_store_hold_the_same_accounts(city: City, t
             for row in rows:
                 journal.restore(db, row)
         assert accounts.get(again, version.reference) == accounts.get(city.store, version.reference)
-        with pytest.raises(ConflictError):
+        with pytest.raises(OvertakenError):
             again.keep([JournalRow(0, "account", version.id, 1, "S-DEMO", DAY.id, "00", 0, "", NONE, b"")])
         with again.reading() as db:
             assert db.execute("SELECT proof FROM proofs").fetchall() == [("GEC-2026-000042",)]

@@ -27,7 +27,15 @@ from cloud.enrolments import MOST_TRIES
 from cloud.rows import StatementRow
 from cloud.store import Store
 from cloud.writer import Writer
-from protocols.errors import ChainError, ConfigError, ConflictError, EnrolmentError, SignatureError, StoreError
+from protocols.errors import (
+    ChainError,
+    ConfigError,
+    ConflictError,
+    EnrolmentError,
+    OvertakenError,
+    SignatureError,
+    StoreError,
+)
 from protocols.record import invite, siteconfig, transport
 from protocols.record.answer import Answer, encode_batch
 from protocols.record.block import Event, EventKind, Fault
@@ -296,7 +304,7 @@ def test_statements_are_versions(store: Store) -> None:
     other = replace(first, id="E-plant-7-2026-10-04", period="2026-10-04")
     for statement in (first, first, second, other):
         store.put_statement(statement)
-    with pytest.raises(ConflictError, match="version 1"):
+    with pytest.raises(OvertakenError, match="version 1"):
         store.put_statement(replace(first, digest="cc"))
     assert store.statement(first.id) == second
     assert store.statement(first.id, 1) == first
