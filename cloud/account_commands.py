@@ -3,18 +3,12 @@
 The parts that need no store (calc, a difference of two methods) open none.
 """
 
-import json
-import os
-import sys
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
-from rich.console import Console
 
+from cloud import terminal
 from cloud.account_subject_commands import activity, signer, subject
 from cloud.indicator_commands import COMMANDS
 from protocols import messages
@@ -22,7 +16,6 @@ from protocols.errors import UnknownNameError
 
 if TYPE_CHECKING:
     from cloud.accounting.inventory import Closure, Inventory
-    from cloud.store import Store
 
 account = typer.Typer(no_args_is_help=True, add_completion=False)
 account.add_typer(subject, name="subject")
@@ -43,7 +36,6 @@ Factors = Annotated[
     str,
     typer.Option("--factors", help="grid factors: a TOML file or a folder of them, or the digest of the set expected"),
 ]
-PLAIN_WIDTH = 160
 
 
 @account.callback()
@@ -63,17 +55,17 @@ def list_accounts(
     from cloud import accounts as issued
     from cloud.evidence import show
 
-    with _store(data) as store:
+    with terminal.opened(data) as store:
         found = statements.listing(store, site) if subject is None else []
         held = issued.listing(store, subject) if site is None else []
     if as_json:
         for line in (*map(show.summary, found), *map(account_show.summary, held)):
-            _print(line)
+            terminal.tell(line)
         return
     if found or not held:
-        _console().print(show.table(found, _language()))
+        terminal.show(show.table(found, terminal.language()))
     if held:
-        _console().print(account_show.listing(held, _language()))
+        terminal.show(account_show.listing(held, terminal.language()))
 
 
 @account.command()
@@ -90,12 +82,12 @@ def explain(
     from cloud import statements
     from cloud.evidence import show
 
-    with _store(data) as store:
+    with terminal.opened(data) as store:
         statement = statements.get(store, reference)
     if as_json:
-        _print(statements.explain(statement))
+        terminal.tell(statements.explain(statement))
         return
-    _console().print(show.tree(statement, _language()))
+    terminal.show(show.tree(statement, terminal.language()))
 
 
 @account.command()
@@ -113,22 +105,22 @@ def close(
     from cloud import accounts as issued
     from cloud.evidence import show
 
-    with _store(data) as store:
+    with terminal.opened(data) as store:
         sites = statements.sites(store)
         if not statement and store.entry_head("subject", subject) is None and subject not in sites:
             known = f"{subjects.some(subjects.names(store), subject)}, or a site: {', '.join(sites) or 'none yet'}"
             raise UnknownNameError(f"subject: found {subject!r}, expected {known}")
         if statement or store.entry_head("subject", subject) is None:
-            made = statements.close(store, subject, period, _now())
-            told, tree = show.summary(made), show.tree(made, _language())
+            made = statements.close(store, subject, period, terminal.now_ms())
+            told, tree = show.summary(made), show.tree(made, terminal.language())
         else:
             library = factor_shelf.library(store)
-            version = issued.close(store, library, subject, issued.period_of(period), _now())
-            told, tree = account_show.summary(version), account_show.tree(version, _language())
+            version = issued.close(store, library, subject, issued.period_of(period), terminal.now_ms())
+            told, tree = account_show.summary(version), account_show.tree(version, terminal.language())
     if as_json:
-        _print(told)
+        terminal.tell(told)
         return
-    _console().print(tree)
+    terminal.show(tree)
 
 
 @account.command()
@@ -148,16 +140,16 @@ def lock(
     from cloud import accounts as issued
 
     closure: Closure = "partial" if partial else "exceptions" if with_exceptions else "complete"
-    with _store(data) as store:
-        version = issued.lock(store, reference, by, _now(), closure=closure)
+    with terminal.opened(data) as store:
+        version = issued.lock(store, reference, by, terminal.now_ms(), closure=closure)
     if as_json:
-        _print({**account_show.summary(version), "exceptions": list(version.exceptions)})
+        terminal.tell({**account_show.summary(version), "exceptions": list(version.exceptions)})
         return
-    typer.echo(f"{version.reference}  {account_show.stands(version, _language())}")
+    typer.echo(f"{version.reference}  {account_show.stands(version, terminal.language())}")
     for exception in version.exceptions:
         typer.echo(f"  {exception}")
     if version.state != "locked":
-        typer.echo(messages.text("account.done.second", _language()), err=True)
+        terminal.say("account.done.second")
 
 
 @account.command()
@@ -173,12 +165,12 @@ def refresh(
     """
     from cloud import factor_shelf, reaccounting
 
-    with _store(data) as store:
-        done = reaccounting.again(store, factor_shelf.library(store), _now(), subject=subject, period=period)
+    with terminal.opened(data) as store:
+        done = reaccounting.again(store, factor_shelf.library(store), terminal.now_ms(), subject=subject, period=period)
     if as_json:
-        _print({"seen": done.seen, "made": done.made, "failed": dict(done.failed)})
+        terminal.tell({"seen": done.seen, "made": done.made, "failed": dict(done.failed)})
     else:
-        typer.echo(messages.text("account.done.refreshed", _language(), seen=done.seen, made=done.made), err=True)
+        terminal.say("account.done.refreshed", seen=done.seen, made=done.made)
         for name, why in done.failed:
             typer.echo(f"{name}: {why}", err=True)
     if done.failed:
@@ -192,15 +184,15 @@ def verify(reference: Reference, data: Data = DATA, as_json: Json = False) -> No
     from cloud.accounting.inventory import parse_reference
 
     parse_reference(reference)
-    with _store(data) as store:
-        found = account_proof.verify(store, factor_shelf.library(store), reference, _now())
+    with terminal.opened(data) as store:
+        found = account_proof.verify(store, factor_shelf.library(store), reference, terminal.now_ms())
     failed = any(check.outcome == "failed" for check in found)
     if as_json:
         checks = [{"name": check.name, "outcome": check.outcome, "detail": check.detail} for check in found]
-        _print({"account": reference, "ok": not failed, "checks": checks})
+        terminal.tell({"account": reference, "ok": not failed, "checks": checks})
     else:
         for check in found:
-            outcome = messages.text(f"account.verify.{check.outcome}", _language())
+            outcome = messages.text(f"account.verify.{check.outcome}", terminal.language())
             typer.echo(f"{check.name}: {outcome} {check.detail}".rstrip())
     if failed:
         raise typer.Exit(4)
@@ -226,16 +218,16 @@ def diff(
     from cloud.accounting import headline
 
     if activity is None:
-        with _store(data) as store:
+        with terminal.opened(data) as store:
             before, after = issued.get(store, first).content, issued.get(store, second).content
     else:
         before, after = _two_methods(first, second, activity, period, factors)
     found = headline.between(before, after)
     if as_json:
         totals = [f"{one.totals.total:f}" for one in (before, after)]
-        _print({"before": first, "after": second, "tco2e": totals, **account_show.differing(found)})
+        terminal.tell({"before": first, "after": second, "tco2e": totals, **account_show.differing(found)})
         return
-    _console().print(account_show.changes(found, _language()))
+    terminal.show(account_show.changes(found, terminal.language()))
 
 
 @account.command()
@@ -262,9 +254,9 @@ def calc(
     asked = account_calc.Asked(method, period, region, basis, gwp, factors)
     found = account_calc.calculate(activity, asked)
     if as_json:
-        _print(account_show.explained(found))
+        terminal.tell(account_show.explained(found))
         return
-    _console().print(account_show.inventory(found, _language()))
+    terminal.show(account_show.inventory(found, terminal.language()))
 
 
 def _two_methods(first: str, second: str, activity: Path, period: str, factors: str) -> "tuple[Inventory, Inventory]":
@@ -277,7 +269,7 @@ def _explain_account(data: Path, reference: str, only: str, as_json: bool) -> No
     from cloud import account_proof, account_show
     from cloud import accounts as issued
 
-    with _store(data) as store:
+    with terminal.opened(data) as store:
         version = issued.get(store, reference)
         lines = [line for line in version.content.lines if line.id.startswith(only)]
         if not lines:
@@ -285,30 +277,6 @@ def _explain_account(data: Path, reference: str, only: str, as_json: bool) -> No
             raise UnknownNameError(f"line: found {only!r}, expected one of {known}")
         found = {line.digest: account_proof.increments(store, line, version.as_of) for line in lines}
     if as_json:
-        _print(account_proof.told(version, found, only))
+        terminal.tell(account_proof.told(version, found, only))
         return
-    _console().print(account_show.tree(version, _language(), only, found))
-
-
-@contextmanager
-def _store(data: Path) -> "Iterator[Store]":
-    from cloud import config
-
-    with config.open_store(data, config.open_key(data)) as store:
-        yield store
-
-
-def _language() -> messages.Language:
-    return messages.spoken(os.environ)
-
-
-def _console() -> Console:
-    return Console(width=None if sys.stdout.isatty() else PLAIN_WIDTH, highlight=False, markup=False)
-
-
-def _now() -> int:
-    return time.time_ns() // 1_000_000
-
-
-def _print(value: dict[str, Any]) -> None:
-    typer.echo(json.dumps(value, ensure_ascii=False))
+    terminal.show(account_show.tree(version, terminal.language(), only, found))

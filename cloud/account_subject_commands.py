@@ -1,25 +1,19 @@
 """tanmeter account subject | activity | signer: whom accounts are of, what they rest on, who may sign it."""
 
-import json
-import os
-import sys
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 import typer
-from rich.console import Console
 from rich.table import Table
 
+from cloud import terminal
 from protocols import messages
 from protocols.errors import ConfigError
 
 if TYPE_CHECKING:
-    from cloud.store import Store
+    pass
 
 subject = typer.Typer(no_args_is_help=True, add_completion=False)
 activity = typer.Typer(no_args_is_help=True, add_completion=False)
@@ -28,7 +22,6 @@ signer = typer.Typer(no_args_is_help=True, add_completion=False)
 Data = Annotated[Path, typer.Option("--data", envvar="TANMETER_DATA", help="folder with the collector's store and key")]
 DATA = Path("/var/lib/tanmeter-collector")
 Json = Annotated[bool, typer.Option("--json", help="one JSON object on standard output")]
-PLAIN_WIDTH = 160
 
 
 @subject.callback()
@@ -56,14 +49,14 @@ def import_subjects(
     """Take a subject file in: a new version of every subject that it changes. What was held stays readable."""
     from cloud import subjects
 
-    source = _read(file)
-    with _store(data) as store:
-        found = subjects.take(store, file.name, source, by=by, now=_now())
+    source = terminal.read(file)
+    with terminal.opened(data) as store:
+        found = subjects.take(store, file.name, source, by=by, now=terminal.now_ms())
     if as_json:
         sha256 = found[0].sha256
-        _print({"file": str(file), "sha256": sha256, "subjects": {one.subject.id: one.version for one in found}})
+        terminal.tell({"file": str(file), "sha256": sha256, "subjects": {one.subject.id: one.version for one in found}})
         return
-    typer.echo(messages.text("account.done.subjects", _language(), count=len(found), file=str(file)), err=True)
+    terminal.say("account.done.subjects", count=len(found), file=str(file))
 
 
 @subject.command("list")
@@ -71,13 +64,13 @@ def list_subjects(data: Data = DATA, as_json: Json = False) -> None:
     """Every subject as it stands; with --json one object a line."""
     from cloud import account_show, subjects
 
-    with _store(data) as store:
+    with terminal.opened(data) as store:
         found = subjects.listing(store)
     if as_json:
         for one in found:
-            _print(_subject(one))
+            terminal.tell(_subject(one))
         return
-    _console().print(account_show.subjects(found, _language()))
+    terminal.show(account_show.subjects(found, terminal.language()))
 
 
 @subject.command("show")
@@ -90,11 +83,11 @@ def show_subject(
     """One subject: its meters, memberships, denominators, targets; or the file that says so."""
     from cloud import subjects
 
-    with _store(data) as store:
+    with terminal.opened(data) as store:
         found = subjects.get(store, name, version)
         source = subjects.source(store, found.sha256)
     if as_json:
-        _print(_subject(found))
+        terminal.tell(_subject(found))
         return
     typer.echo(f"# {found.subject.id} @{found.version}  SHA-256 {found.sha256}")
     typer.echo(source.decode())
@@ -110,14 +103,14 @@ def sign_activity(
     from cloud.accounting import activity_file, signed_activity
     from protocols.record.cose import PrivateKey
 
-    source = _read(file)
+    source = terminal.read(file)
     activity_file.read(file.name, source)
-    envelope = signed_activity.sign(source, PrivateKey.from_pem(_read(key)))
+    envelope = signed_activity.sign(source, PrivateKey.from_pem(terminal.read(key)))
     try:
         out.write_bytes(envelope)
     except OSError as error:
         raise ConfigError(f"--out {out}", str(error.strerror), "a file that can be written") from error
-    typer.echo(messages.text("account.done.signed", _language(), file=str(out)), err=True)
+    terminal.say("account.done.signed", file=str(out))
 
 
 @activity.command("import")
@@ -129,9 +122,9 @@ def import_activity(
     """Keep a signed activity file, once its signature is of a registered key and everything in it fits its subject."""
     from cloud import activities
 
-    envelope = _read(file)
-    with _store(data) as store:
-        kept = activities.take_signed(store, file.name, envelope, now=_now())
+    envelope = terminal.read(file)
+    with terminal.opened(data) as store:
+        kept = activities.take_signed(store, file.name, envelope, now=terminal.now_ms())
     _kept(kept, as_json)
 
 
@@ -145,9 +138,9 @@ def declare_activity(
     """Keep an activity file that somebody declares in his name."""
     from cloud import activities
 
-    source = _read(file)
-    with _store(data) as store:
-        kept = activities.declare(store, file.name, source, by=by, now=_now())
+    source = terminal.read(file)
+    with terminal.opened(data) as store:
+        kept = activities.declare(store, file.name, source, by=by, now=terminal.now_ms())
     _kept(kept, as_json)
 
 
@@ -160,17 +153,17 @@ def list_activity(
     """Every activity file, in the order they came; with --json one object a line."""
     from cloud import activities
 
-    with _store(data) as store:
+    with terminal.opened(data) as store:
         found = activities.listing(store, subject)
     if as_json:
         for one in found:
-            _print(asdict(one))
+            terminal.tell(asdict(one))
         return
     table = _table("file", "subject", "grade", "by", "entries", "replaced")
     for one in found:
-        grade = messages.text(f"account.grade.{one.grade}", _language())
+        grade = messages.text(f"account.grade.{one.grade}", terminal.language())
         table.add_row(one.sha256[:16], one.subject, grade, one.by, str(one.count), one.replaced_by[:16])
-    _console().print(table)
+    terminal.show(table)
 
 
 @signer.command("add")
@@ -184,13 +177,13 @@ def add_signer(
     from cloud import subjects
     from protocols.record.cose import PublicKey
 
-    public = PublicKey.from_pem(_read(key))
-    with _store(data) as store:
-        kid = subjects.trust(store, name, public, now=_now())
+    public = PublicKey.from_pem(terminal.read(key))
+    with terminal.opened(data) as store:
+        kid = subjects.trust(store, name, public, now=terminal.now_ms())
     if as_json:
-        _print({"kid": kid, "name": name, "trusted": True})
+        terminal.tell({"kid": kid, "name": name, "trusted": True})
         return
-    typer.echo(messages.text("account.done.signer", _language(), kid=kid, name=name), err=True)
+    terminal.say("account.done.signer", kid=kid, name=name)
 
 
 @signer.command("remove")
@@ -200,9 +193,9 @@ def remove_signer(
     """Take nothing more that a key signs. What it signed before stays and stays verifiable."""
     from cloud import subjects
 
-    with _store(data) as store:
-        subjects.distrust(store, kid, now=_now())
-    typer.echo(messages.text("account.done.unsigned", _language(), kid=kid), err=True)
+    with terminal.opened(data) as store:
+        subjects.distrust(store, kid, now=terminal.now_ms())
+    terminal.say("account.done.unsigned", kid=kid)
 
 
 @signer.command("list")
@@ -210,15 +203,15 @@ def list_signers(data: Data = DATA, as_json: Json = False) -> None:
     """Every registered key; with --json one object a line."""
     from cloud import subjects
 
-    with _store(data) as store:
+    with terminal.opened(data) as store:
         found = subjects.signers(store)
     table = _table("key", "name", "trusted")
     for kid, name, trusted, _ in found:
         if as_json:
-            _print({"kid": kid, "name": name, "trusted": trusted})
+            terminal.tell({"kid": kid, "name": name, "trusted": trusted})
         table.add_row(kid, name, "+" if trusted else "-")
     if not as_json:
-        _console().print(table)
+        terminal.show(table)
 
 
 def _subject(one: Any) -> dict[str, Any]:
@@ -227,45 +220,14 @@ def _subject(one: Any) -> dict[str, Any]:
 
 def _kept(kept: Any, as_json: bool) -> None:
     if as_json:
-        _print(asdict(kept))
+        terminal.tell(asdict(kept))
         return
     typer.echo(kept.sha256)
-    typer.echo(messages.text("account.done.activity", _language(), count=kept.count, sha256=kept.sha256), err=True)
+    terminal.say("account.done.activity", count=kept.count, sha256=kept.sha256)
 
 
 def _table(*columns: str) -> Table:
     table = Table()
     for name in columns:
-        table.add_column(messages.text(f"account.column.{name}", _language()))
+        table.add_column(messages.text(f"account.column.{name}", terminal.language()))
     return table
-
-
-@contextmanager
-def _store(data: Path) -> "Iterator[Store]":
-    from cloud import config
-
-    with config.open_store(data, config.open_key(data)) as store:
-        yield store
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise ConfigError(str(path), str(error.strerror), "a file that can be read") from error
-
-
-def _language() -> messages.Language:
-    return messages.spoken(os.environ)
-
-
-def _console() -> Console:
-    return Console(width=None if sys.stdout.isatty() else PLAIN_WIDTH, highlight=False, markup=False)
-
-
-def _now() -> int:
-    return time.time_ns() // 1_000_000
-
-
-def _print(value: dict[str, Any]) -> None:
-    typer.echo(json.dumps(value, ensure_ascii=False))

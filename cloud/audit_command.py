@@ -1,7 +1,5 @@
 """tanmeter cloud audit: everything that is kept, made again from the signed bytes and compared."""
 
-import json
-import os
 import sys
 from dataclasses import asdict
 from datetime import datetime
@@ -11,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 import typer
 
-from cloud import config
+from cloud import config, terminal
 from protocols import messages
 from protocols.errors import ConfigError
 from protocols.record.cose import PublicKey
@@ -39,13 +37,13 @@ def audit(  # noqa: PLR0917 - the options of a command
     """
     from cloud import audit_file
 
-    language = messages.spoken(os.environ)
+    language = terminal.language()
     file, key = _file(data)
     span = None if since is None and until is None else (_instant("--from", since, 0), _instant("--to", until, 1 << 62))
     order = audit_file.Order(file, gateway, span, None if key is None else (key.algorithm, key.spki))
     report = audit_file.run(order, jobs, _Progress(language).tell)
     if as_json:
-        typer.echo(json.dumps(_plain(report, key is not None), ensure_ascii=False))
+        terminal.tell(_plain(report, key is not None))
     else:
         _show(report, key is not None, language)
     if report.found:

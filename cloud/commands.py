@@ -1,6 +1,5 @@
 """tanmeter cloud: serve the collector, invite gateways, revoke them, list them; audit is in a file of its own."""
 
-import json
 import os
 import re
 from dataclasses import asdict
@@ -10,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from cloud import config
+from cloud import config, terminal
 from cloud.audit_command import audit
 from cloud.collector import health, now_ms
 from cloud.rows import Gateway
@@ -26,10 +25,6 @@ WHOLE = re.compile(r"[0-9a-f]{32}")
 Data = Annotated[Path, typer.Option("--data", envvar="TANMETER_DATA", help="folder with the collector's store and key")]
 
 Json = Annotated[bool, typer.Option("--json", help="one JSON object on standard output")]
-
-
-def _language() -> messages.Language:
-    return messages.spoken(os.environ)
 
 
 @app.callback()
@@ -71,7 +66,7 @@ def serve(
 
     broker = None if mqtt is None else Broker.of(mqtt, Certificates(mqtt_ca, mqtt_certificate, mqtt_key))
     second = None if copy is None else Second(copy, same_disk)
-    run(data, host, port, _language(), second=second, broker=broker, metrics=metrics)
+    run(data, host, port, terminal.language(), second=second, broker=broker, metrics=metrics)
 
 
 @app.command()
@@ -81,9 +76,9 @@ def backup(
     """Write the collector's store as it stands into one file, while it is served. Its key is not in it."""
     if file.exists():
         raise ConfigError(str(file), "something that is there already", "a name that is free")
-    with config.open_store(data, config.open_key(data)) as store:
+    with terminal.opened(data) as store:
         store.back_up(file)
-    typer.echo(messages.text("cloud.backed_up", _language(), file=str(file), size=file.stat().st_size), err=True)
+    terminal.say("cloud.backed_up", file=str(file), size=file.stat().st_size)
 
 
 @app.command()
@@ -103,9 +98,9 @@ def restore(
         raise ConfigError(f"--data {data}", f"no {config.KEY}", "the collector's own, from where it is backed up")
     made = run(copy, data / config.STORE, config.open_key(data), up_to_damage=damaged)
     if as_json:
-        _print(asdict(made))
+        terminal.tell(asdict(made))
         return
-    typer.echo(messages.text("cloud.restored", _language(), **asdict(made)), err=True)
+    terminal.say("cloud.restored", **asdict(made))
 
 
 @app.command()
@@ -126,10 +121,10 @@ def invite(
         store.create_invite(made, site, now + span, now)
     expires = datetime.fromtimestamp((now + span) // 1000, UTC).astimezone().isoformat()
     if as_json:
-        _print({"code": made.format(), "site": site, "expires_at": expires})
+        terminal.tell({"code": made.format(), "site": site, "expires_at": expires})
         return
     typer.echo(made.format())
-    typer.echo(messages.text("cloud.invited", _language(), until=expires), err=True)
+    terminal.say("cloud.invited", until=expires)
 
 
 @app.command()
@@ -146,10 +141,10 @@ def readmit(
     except ValueError as error:
         raise ConfigError("--valid", repr(valid), "a duration like 15m, 72h, 7d") from error
     until = now_ms() + span
-    with config.open_store(data, config.open_key(data)) as store:
+    with terminal.opened(data) as store:
         store.open_window(until)
     expires = datetime.fromtimestamp(until // 1000, UTC).astimezone().isoformat()
-    typer.echo(messages.text("cloud.readmitting" if span else "cloud.readmitted", _language(), until=expires), err=True)
+    terminal.say("cloud.readmitting" if span else "cloud.readmitted", until=expires)
 
 
 @app.command()
@@ -162,31 +157,31 @@ def revoke(
 
     A whole id that is not enrolled is barred: after a store was lost, before gateways are taken in again.
     """
-    with config.open_store(data, config.open_key(data)) as store:
+    with terminal.opened(data) as store:
         rows = store.gateways()
         if WHOLE.fullmatch(gateway) and bytes.fromhex(gateway) not in {row.id for row in rows}:
             store.bar(bytes.fromhex(gateway), reason, now_ms())
-            typer.echo(messages.text("cloud.barred", _language(), gateway=gateway), err=True)
+            terminal.say("cloud.barred", gateway=gateway)
             return
         found = _one(rows, gateway)
         store.revoke(found.id, reason, now_ms())
-    typer.echo(messages.text("cloud.revoked", _language(), gateway=found.id.hex()), err=True)
+    terminal.say("cloud.revoked", gateway=found.id.hex())
 
 
 @app.command()
 def gateways(data: Data = config.DATA, as_json: Json = False) -> None:
     """List the gateways: id, site, health, epoch/next seq, blocks, readings, refused blocks."""
-    with config.open_store(data, config.open_key(data)) as store:
+    with terminal.opened(data) as store:
         rows, now = store.gateways(), now_ms()
     if as_json:
         for row in rows:
-            _print(_plain(row, now))
+            terminal.tell(_plain(row, now))
         return
     if not rows:
-        typer.echo(messages.text("cloud.nogateways", _language()), err=True)
+        terminal.say("cloud.nogateways")
         return
     for row in rows:
-        state = messages.text(f"page.health.{health(row, now)}", _language())
+        state = messages.text(f"page.health.{health(row, now)}", terminal.language())
         place = f"{row.epoch}/{row.next_seq}"
         typer.echo(f"{row.id.hex()}  {row.site}  {state}  {place}  {row.blocks}  {row.readings}  {row.refused_blocks}")
 
@@ -206,7 +201,3 @@ def _plain(row: Gateway, now: int) -> dict[str, Any]:
     fields = {name: value.hex() if isinstance(value, bytes) else value for name, value in asdict(row).items()}
     del fields["enrolment"]
     return fields | {"health": health(row, now)}
-
-
-def _print(value: dict[str, Any]) -> None:
-    typer.echo(json.dumps(value, ensure_ascii=False))

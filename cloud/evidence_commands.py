@@ -1,15 +1,11 @@
 """tanmeter evidence: pack, verify. Only what needs the store opens it."""
 
-import json
-import os
-import sys
-import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
+from cloud import terminal
 from protocols import messages
 from protocols.errors import EvidenceError
 
@@ -24,7 +20,6 @@ Json = Annotated[bool, typer.Option("--json", help="one JSON object on standard 
 Reference = Annotated[
     str, typer.Argument(help="a statement E-SITE-PERIOD or an account A-SUBJECT-PERIOD, or one version: ...@2")
 ]
-PLAIN_WIDTH = 160
 
 
 @evidence.callback()
@@ -53,7 +48,7 @@ def pack(
         if "@" in reference:
             statement = statements.get(store, reference)
         else:
-            statement = statements.close(store, *statements.split(store, reference), _now())
+            statement = statements.close(store, *statements.split(store, reference), terminal.now_ms())
         content = pack_bytes(store, key, statement)
     _packed(out, content, statement.reference, statement.digest, as_json)
 
@@ -62,10 +57,10 @@ def _packed(out: Path, content: bytes, reference: str, digest: str, as_json: boo
     _write(out, content)
     result = {"statement": reference, "file": str(out), "bytes": len(content), "digest": digest}
     if as_json:
-        _print(result)
+        terminal.tell(result)
         return
     typer.echo(str(out))
-    typer.echo(messages.text("evidence.packed", _language(), **result), err=True)
+    terminal.say("evidence.packed", **result)
 
 
 @evidence.command()
@@ -90,12 +85,12 @@ def verify(
         if not as_json:
             raise
         told = {"code": error.code, "file": error.file, "rule": error.rule, "detail": error.detail}
-        _print({"ok": False, "error": told})
+        terminal.tell({"ok": False, "error": told})
         raise typer.Exit(error.exit_code) from error
     if as_json:
-        _print(report.to_json())
+        terminal.tell(report.to_json())
         return
-    _console().print(show.report(report, _language()))
+    terminal.show(show.report(report, terminal.language()))
 
 
 def _account(file: Path) -> bytes | None:
@@ -111,14 +106,14 @@ def _account(file: Path) -> bytes | None:
 
 def _report(report: "account_check.Report", as_json: bool) -> None:
     if as_json:
-        _print(report.to_json())
+        terminal.tell(report.to_json())
         return
     for check in report.checks:
-        typer.echo(f"{messages.text(f'account.check.{check.name}', _language())}: {check.count}")
+        typer.echo(f"{messages.text(f'account.check.{check.name}', terminal.language())}: {check.count}")
     for name, one in report.signed:
-        typer.echo(messages.text(f"factor.signed.{one.how}", _language(), file=name, by=one.by, kid=one.kid))
+        typer.echo(messages.text(f"factor.signed.{one.how}", terminal.language(), file=name, by=one.by, kid=one.kid))
     for name in report.foreign:
-        typer.echo(messages.text("account.check.foreign", _language(), file=name))
+        typer.echo(messages.text("account.check.foreign", terminal.language(), file=name))
     typer.echo(
         f"{report.version.reference}  {report.version.content.totals.total:f} tCO2e  SHA-256 {report.version.digest}"
     )
@@ -132,19 +127,3 @@ def _write(out: Path, content: bytes) -> None:
         aside.replace(out)
     except OSError as error:
         raise typer.BadParameter(f"{out}: {error.strerror}", param_hint="-o") from error
-
-
-def _language() -> messages.Language:
-    return messages.spoken(os.environ)
-
-
-def _console() -> Console:
-    return Console(width=None if sys.stdout.isatty() else PLAIN_WIDTH, highlight=False, markup=False)
-
-
-def _now() -> int:
-    return time.time_ns() // 1_000_000
-
-
-def _print(value: dict[str, Any]) -> None:
-    typer.echo(json.dumps(value, ensure_ascii=False))

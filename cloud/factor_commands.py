@@ -1,17 +1,13 @@
 """tanmeter factor: list, show, sign, adopt, import, verify. Each value with its document and how well it is known."""
 
-import json
-import os
-import sys
 import time
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
-from cloud import adopting, config, factor_rows, factor_shelf
+from cloud import adopting, factor_rows, factor_shelf, terminal
 from cloud.accounting import bundle
 from cloud.accounting.adoption import Of
 from cloud.accounting.bundle import Bundle
@@ -51,9 +47,9 @@ def list_factors(
     rows = factor_rows.select(_library(data), set_, status)
     if as_json:
         for row in rows:
-            typer.echo(json.dumps(row, ensure_ascii=False))
+            terminal.tell(row)
         return
-    language = _language()
+    language = terminal.language()
     table = Table()
     for column in ("id", "value", "unit", "name", "uncertainty", "tier", "status", "standing"):
         table.add_column(messages.text(f"factor.column.{column}", language), overflow="fold")
@@ -62,7 +58,7 @@ def list_factors(
         tier = messages.text(f"account.tier.{row['tier']}", language)
         known = (_spread(row, language), tier, row["status"], standing)
         table.add_row(row["id"], row["value"], row["unit"], row[language], *known)
-    _console().print(table)
+    terminal.show(table, PLAIN_WIDTH)
 
 
 @factor.command()
@@ -74,9 +70,9 @@ def show(
     """One value with all that is known of it: document, uncertainty, tier, status, and who signed for its file."""
     found = factor_rows.one(_library(data), name)
     if as_json:
-        typer.echo(json.dumps(found, ensure_ascii=False))
+        terminal.tell(found)
         return
-    language = _language()
+    language = terminal.language()
     told = {**found, "uncertainty": _spread(found, language)}
     for key, value in told.items():
         for line in value if isinstance(value, list) else [value]:
@@ -95,10 +91,10 @@ def sign(
     as_json: Json = False,
 ) -> None:
     """Check the files and put them under one signature."""
-    sources = {path.name: _read(path) for path in files}
+    sources = {path.name: terminal.read(path) for path in files}
     if len(sources) < len(files):
         raise ConfigError("files", "two of one name", "each name once")
-    signer = PrivateKey.from_pem(_read(key))
+    signer = PrivateKey.from_pem(terminal.read(key))
     envelope = bundle.sign(publisher, sources, signer)
     _write(out, envelope)
     _say("signed", bundle.open_bundle(envelope, signer.public), out, as_json)
@@ -128,7 +124,7 @@ def adopt(
     """Put a name to the very bytes of sets and methods, and confirm or retire what is in them. Import it to heed it."""
     said = adopting.Said(name, by, time.strftime("%Y-%m-%d"), document, tuple(confirm or ()), tuple(retire or ()))
     source = adopting.write(_library(data), ids, said)
-    signer = PrivateKey.from_pem(_read(key))
+    signer = PrivateKey.from_pem(terminal.read(key))
     envelope = bundle.sign(by, {f"{name}.toml": source}, signer)
     _write(out, envelope)
     _say("signed", bundle.open_bundle(envelope, signer.public), out, as_json)
@@ -142,8 +138,8 @@ def import_bundle(
     as_json: Json = False,
 ) -> None:
     """Take a bundle in, once its signature holds and nothing in it contradicts what is held. Nothing is overwritten."""
-    envelope, public = _read(file), PublicKey.from_pem(_read(key))
-    with config.open_store(data, config.open_key(data)) as store:
+    envelope, public = terminal.read(file), PublicKey.from_pem(terminal.read(key))
+    with terminal.opened(data) as store:
         found = factor_shelf.keep(store, envelope, public, now=time.time_ns() // 1_000_000)
     _say("kept", found, file, as_json)
 
@@ -151,13 +147,13 @@ def import_bundle(
 @factor.command()
 def verify(file: Bundled, key: Key, as_json: Json = False) -> None:
     """Check a bundle's signature and every value in it, without a collector."""
-    _say("verified", bundle.open_bundle(_read(file), PublicKey.from_pem(_read(key))), file, as_json)
+    _say("verified", bundle.open_bundle(terminal.read(file), PublicKey.from_pem(terminal.read(key))), file, as_json)
 
 
 def _library(data: Path | None) -> Library:
     if data is None:
         return factor_shelf.library(None)
-    with config.open_store(data, config.open_key(data)) as store:
+    with terminal.opened(data) as store:
         return factor_shelf.library(store)
 
 
@@ -170,9 +166,9 @@ def _say(message: str, found: Bundle, file: Path, as_json: bool) -> None:
     ]
     if as_json:
         full = {**told, "kid": found.kid, "files": list(found.files), "adopted": adopted}
-        typer.echo(json.dumps(full, ensure_ascii=False))
+        terminal.tell(full)
         return
-    language = _language()
+    language = terminal.language()
     typer.echo(messages.text(f"factor.done.{message}", language, **told))
     for name in found.files:
         typer.echo(messages.text("factor.signed.published", language, file=name, by=found.publisher, kid=found.kid))
@@ -205,18 +201,3 @@ def _write(out: Path, envelope: bytes) -> None:
         out.write_bytes(envelope)
     except OSError as error:
         raise ConfigError(f"--out {out}", str(error.strerror), "a file that can be written") from error
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise ConfigError(str(path), str(error.strerror), "a file that can be read") from error
-
-
-def _language() -> messages.Language:
-    return messages.spoken(os.environ)
-
-
-def _console() -> Console:
-    return Console(width=None if sys.stdout.isatty() else PLAIN_WIDTH, highlight=False, markup=False)

@@ -1,18 +1,14 @@
 """tanmeter account indicators, rankings, targets, warnings, acknowledge, check: what a city asks of its accounts."""
 
-import json
-import os
-import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from random import Random
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
-from rich.console import Console
 
+from cloud import terminal
 from protocols import messages
 from protocols.errors import ConfigError
 
@@ -24,7 +20,6 @@ DATA = Path("/var/lib/tanmeter-collector")
 Json = Annotated[bool, typer.Option("--json", help="one JSON object on standard output")]
 Subject = Annotated[str, typer.Argument(help="the id of a subject: an enterprise, a park, a district, the city")]
 Period = Annotated[str, typer.Argument(help="2026-11-22, 2026-11, 2026, or 2026-12-15--2027-01-15")]
-PLAIN_WIDTH = 160
 
 
 def indicators(subject: Subject, period: Period, data: Data = DATA, as_json: Json = False) -> None:
@@ -34,12 +29,10 @@ def indicators(subject: Subject, period: Period, data: Data = DATA, as_json: Jso
 
     with _city(data) as city:
         found = found_in.card(city, subject, accounts.period_of(period), Random(found_in.SEED))
-        told = indicator_show.card(found) if as_json else None
-        tree = None if as_json else indicator_show.tree(found, _language())
-    if told is not None:
-        _print(told)
-        return
-    _console().print(tree)
+        if as_json:
+            terminal.tell(indicator_show.card(found))
+        else:
+            terminal.show(indicator_show.tree(found, terminal.language()))
 
 
 def rankings(
@@ -63,12 +56,14 @@ def rankings(
         rows = found_in.ranking(city, boundary, over, by, kind=kind, category=category)
         absent = found_in.absent(city, boundary, over, kind=kind, category=category)
     if as_json:
-        _print({"by": by, "period": period, "data": [indicator_show.ranked(row) for row in rows], "absent": absent})
+        terminal.tell(
+            {"by": by, "period": period, "data": [indicator_show.ranked(row) for row in rows], "absent": absent}
+        )
         return
     if rows:
-        _console().print(indicator_show.ranking(rows, _language()))
+        terminal.show(indicator_show.ranking(rows, terminal.language()))
     if absent:
-        typer.echo(indicator_show.missing(absent, _language()), err=True)
+        typer.echo(indicator_show.missing(absent, terminal.language()), err=True)
 
 
 def targets(
@@ -85,11 +80,11 @@ def targets(
         only = None if subject is None else [city.subject(subject).id]
         found = list(found_in.aims(city, year, only))
     if as_json:
-        _print({"year": year, "data": [indicator_show.aim(one) for one in found]})
+        terminal.tell({"year": year, "data": [indicator_show.aim(one) for one in found]})
     elif not found:
-        typer.echo(messages.text("indicator.target.none", _language(), year=year), err=True)
+        terminal.say("indicator.target.none", year=year)
     else:
-        _console().print(indicator_show.aims(found, _language()))
+        terminal.show(indicator_show.aims(found, terminal.language()))
 
 
 def warnings(
@@ -103,16 +98,16 @@ def warnings(
     from cloud import early_warning, indicator_show
 
     with _city(data) as city:
-        early_warning.watch(city, 0, _now())
+        early_warning.watch(city, 0, terminal.now_ms())
         found = early_warning.listing(city.store, subject, standing=not everything)
     if as_json:
         for one in found:
-            _print(indicator_show.alarm(one))
+            terminal.tell(indicator_show.alarm(one))
         return
     if not found:
-        typer.echo(messages.text("warning.none", _language()), err=True)
+        terminal.say("warning.none")
         return
-    _console().print(indicator_show.alarms(found, _language()))
+    terminal.show(indicator_show.alarms(found, terminal.language()))
 
 
 def acknowledge(
@@ -137,11 +132,11 @@ def acknowledge(
         _sign(warning, why, events, key, out)
         return
     with _city(data) as city:
-        found = early_warning.acknowledge(city.store, warning, by, why, _now())
+        found = early_warning.acknowledge(city.store, warning, by, why, terminal.now_ms())
     if as_json:
-        _print(indicator_show.alarm(found))
+        terminal.tell(indicator_show.alarm(found))
         return
-    _console().print(indicator_show.alarms([found], _language()))
+    terminal.show(indicator_show.alarms([found], terminal.language()))
 
 
 def _sign(warning: str, why: str, events: int, key: Path, out: Path | None) -> None:
@@ -150,12 +145,12 @@ def _sign(warning: str, why: str, events: int, key: Path, out: Path | None) -> N
 
     if out is None or events < 1:
         raise ConfigError("--key", f"--events {events}, --out {out}", "how many events there were, and a file to write")
-    envelope = sign(Acknowledgement(warning, events, why), PrivateKey.from_pem(_bytes(key)))
+    envelope = sign(Acknowledgement(warning, events, why), PrivateKey.from_pem(terminal.read(key)))
     try:
         out.write_bytes(envelope)
     except OSError as error:
         raise ConfigError(f"--out {out}", str(error.strerror), "a file that can be written") from error
-    typer.echo(messages.text("account.done.signed", _language(), file=str(out)), err=True)
+    terminal.say("account.done.signed", file=str(out))
 
 
 def check(
@@ -176,17 +171,19 @@ def check(
     with _city(data) as city:
         content = accounts.get(city.store, reference).content
         if file is not None:
-            brought = cross_checks.take(city.store, file.name, _bytes(file), by=by, now=_now())
+            brought = cross_checks.take(city.store, file.name, terminal.read(file), by=by, now=terminal.now_ms())
             if (brought.subject, brought.period) != (content.subject, content.period.id):
                 found_in = f"{brought.subject}, {brought.period}"
                 raise ConfigError(file.name, found_in, f"checks of {content.subject}, {content.period.id}")
         found = cross_checks.findings(city.store, content)
     if as_json:
-        _print({"account": reference, "ok": not found, "findings": [indicator_show.finding(one) for one in found]})
+        terminal.tell(
+            {"account": reference, "ok": not found, "findings": [indicator_show.finding(one) for one in found]}
+        )
     elif not found:
-        typer.echo(messages.text("check.none", _language()))
+        typer.echo(messages.text("check.none", terminal.language()))
     else:
-        _console().print(indicator_show.findings(found, _language()))
+        terminal.show(indicator_show.findings(found, terminal.language()))
     if blocking(found):
         raise typer.Exit(4)
 
@@ -194,33 +191,9 @@ def check(
 COMMANDS = (indicators, rankings, targets, warnings, acknowledge, check)
 
 
-def _bytes(file: Path) -> bytes:
-    try:
-        return file.read_bytes()
-    except OSError as error:
-        raise ConfigError(str(file), str(error.strerror), "a file of cross-checks, TOML") from error
-
-
 @contextmanager
 def _city(data: Path) -> "Iterator[City]":
-    from cloud import config
     from cloud.city import City
 
-    with config.open_store(data, config.open_key(data)) as store:
+    with terminal.opened(data) as store:
         yield City(store)
-
-
-def _language() -> messages.Language:
-    return messages.spoken(os.environ)
-
-
-def _console() -> Console:
-    return Console(width=None if sys.stdout.isatty() else PLAIN_WIDTH, highlight=False, markup=False)
-
-
-def _now() -> int:
-    return time.time_ns() // 1_000_000
-
-
-def _print(value: dict[str, Any]) -> None:
-    typer.echo(json.dumps(value, ensure_ascii=False))

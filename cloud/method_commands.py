@@ -1,18 +1,15 @@
 """tanmeter method: list, show. An auditor reads the formula, its symbols, what they are bound to and its source."""
 
-import json
-import os
-import sys
 from collections.abc import Iterator
 from typing import Annotated, Any, get_args
 
 import typer
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
+from cloud import terminal
 from cloud.accounting import blocks
 from cloud.accounting import method as methods
 from cloud.accounting.block import ITEM, Block, Slot
@@ -25,7 +22,6 @@ from protocols import messages
 method = typer.Typer(no_args_is_help=True, add_completion=False)
 
 Json = Annotated[bool, typer.Option("--json", help="one JSON object on standard output")]
-PLAIN_WIDTH = 160
 STANDINGS = get_args(Standing)
 """Best known first."""
 
@@ -41,16 +37,16 @@ def list_methods(as_json: Json = False) -> None:
     known = methods.builtin().values()
     if as_json:
         for one in known:
-            typer.echo(json.dumps(summary(one), ensure_ascii=False))
+            terminal.tell(summary(one))
         return
-    language = _language()
+    language = terminal.language()
     table = Table()
     for column in ("id", "edition", "name", "force", "gwp", "rows", "status"):
         table.add_column(messages.text(f"method.column.{column}", language))
     for one in known:
         name = one.zh if language == "zh" else one.en
         table.add_row(one.id, one.edition, name, _force(one), one.gwp, str(len(one.rows)), one.status)
-    _console().print(table)
+    terminal.show(table)
 
 
 @method.command()
@@ -62,9 +58,9 @@ def show(
     found = methods.get(name)
     if as_json:
         rows = [_row(found, row) for row in found.rows.values()]
-        typer.echo(json.dumps({**summary(found), "rows": rows}, ensure_ascii=False))
+        terminal.tell({**summary(found), "rows": rows})
         return
-    _console().print(_tree(found))
+    terminal.show(_tree(found))
 
 
 def summary(one: Method) -> dict[str, Any]:
@@ -148,7 +144,7 @@ def _value(found: Parameter) -> dict[str, Any]:
 
 
 def _tree(one: Method) -> Tree:
-    language = _language()
+    language = terminal.language()
     tree = Tree(Text(f"{one.id}  {one.zh} · {one.en}  {one.edition}  {one.status}", style="bold"))
     for name, value in (
         ("document", one.document),
@@ -238,13 +234,5 @@ def _told(found: Parameter, language: messages.Language) -> str:
 def _force(one: Method) -> str:
     start, end = one.effective_from.isoformat(), one.effective_until
     if end is None:
-        return messages.text("method.show.since", _language(), start=start)
-    return messages.text("method.show.until", _language(), start=start, end=end.isoformat())
-
-
-def _language() -> messages.Language:
-    return messages.spoken(os.environ)
-
-
-def _console() -> Console:
-    return Console(width=None if sys.stdout.isatty() else PLAIN_WIDTH, highlight=False, markup=False)
+        return messages.text("method.show.since", terminal.language(), start=start)
+    return messages.text("method.show.until", terminal.language(), start=start, end=end.isoformat())

@@ -1,6 +1,5 @@
 """tanmeter report: build an enterprise's report, its supplementary table or its data quality control plan."""
 
-import os
 import time
 from pathlib import Path
 from typing import Annotated, Literal
@@ -8,7 +7,7 @@ from urllib.parse import urlsplit
 
 import typer
 
-from cloud import config, reports
+from cloud import reports, terminal
 from cloud.city import City
 from drivers import toml
 from protocols import messages
@@ -48,7 +47,7 @@ def build(
 ) -> None:
     """Print an account."""
     told = {} if about is None else _about(about)
-    with config.open_store(data, config.open_key(data)) as store:
+    with terminal.opened(data) as store:
         made = reports.build(store, reports.Ask(reference, kind, _form(out), report_lang, address.rstrip("/"), told))
     _write(out, made, address)
 
@@ -65,7 +64,7 @@ def city(
 ) -> None:
     """Print the summary of a boundary: Table 2, from gross to net, and everybody in it."""
     ask = reports.Ask("", "enterprise", _form(out), report_lang, address.rstrip("/"))
-    with config.open_store(data, config.open_key(data)) as store:
+    with terminal.opened(data) as store:
         made = reports.build_city(City(store), boundary, period, ask, time.time_ns() // 1_000_000)
     _write(out, made, address)
 
@@ -82,18 +81,14 @@ def _write(out: Path, made: bytes, address: str) -> None:
         out.write_bytes(made)
     except OSError as error:
         raise ConfigError(f"--out {out}", str(error.strerror), "a file that can be written") from error
-    typer.echo(messages.text("report.written", messages.spoken(os.environ), file=out, bytes=len(made)))
+    typer.echo(messages.text("report.written", terminal.language(), file=out, bytes=len(made)))
     if urlsplit(address).hostname in LOOPBACK:
-        typer.echo(messages.text("report.loopback", messages.spoken(os.environ), address=address), err=True)
+        terminal.say("report.loopback", address=address)
 
 
 def _about(path: Path) -> dict[str, str]:
     """Label -> text; ConfigError for what is no text."""
-    try:
-        source = path.read_bytes()
-    except OSError as error:
-        raise ConfigError(str(path), str(error.strerror), "a file that can be read") from error
-    tables = toml.parse(source, str(path))
+    tables = toml.parse(terminal.read(path), str(path))
     for label, value in tables.items():
         if not isinstance(value, str):
             raise ConfigError(f"{path}: {label}", repr(value), "a text")

@@ -13,9 +13,9 @@ from cloud import (
     cross_checks,
     early_warning,
     factor_shelf,
-    indicator_commands,
     indicator_show,
     subjects,
+    terminal,
 )
 from cloud.account_commands import account
 from cloud.accounting import check_file
@@ -206,9 +206,8 @@ def test_a_slip_blocks_the_lock_until_somebody_says_why(house: Any, issued: Vers
     assert "check.slip: 24-01/anthracite.FC = 1000000 t (Li: a new furnace)" in locked.exceptions
 
 
-def test_brackets_in_what_is_told_are_no_markup() -> None:
+def test_brackets_in_what_is_told_are_no_markup(capsys: pytest.CaptureFixture[str]) -> None:
     figures = {"symbol": "FC", "found": "1 t", "times": "× 10", "likely": "-"}
-    console = indicator_commands._console()
-    with console.capture() as shown:
-        console.print(indicator_show.findings([Finding("slip", "block", "24-01/[red]x", figures)], "en"))
-    assert "[[accepted]]" in shown.get() and "[red]x" in shown.get()
+    terminal.show(indicator_show.findings([Finding("slip", "block", "24-01/[red]x", figures)], "en"))
+    shown = capsys.readouterr().out
+    assert "[[accepted]]" in shown and "[red]x" in shown
