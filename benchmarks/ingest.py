@@ -10,7 +10,6 @@ which the core was as fast as it can be and in all (``benchmarks/pace.py``); the
 import hashlib
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
 from pathlib import Path
 from typing import TypeVar
 
@@ -96,7 +95,7 @@ def _taken(gateway: Gateway, frames: Sequence[bytes], path: Path, batch: int) ->
 
 
 def _audited(path: Path, span: tuple[int, int] | None) -> Round:
-    with closing(audit_file.open_file(path)) as db:
+    with audit_file.open_file(path) as db:
         (gateway,) = audit.gateways(db)
         (readings,) = db.execute("SELECT readings FROM gateways").fetchone()
         one = audit.Audit(db, gateway, lambda _: None)

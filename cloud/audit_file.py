@@ -5,7 +5,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from multiprocessing import get_context
 from multiprocessing.sharedctypes import Synchronized
@@ -15,9 +15,9 @@ from cloud import audit
 from cloud.accounting import statement as statements
 from cloud.audit import Audited
 from cloud.cycles import look_seldom
-from cloud.database import SCHEMA
+from cloud.database import SCHEMA, schema_of, store_errors
 from cloud.difference import Difference, Differences
-from protocols.errors import AccountError, StoreError, UnknownNameError
+from protocols.errors import AccountError, ConfigError, ForeignError, UnknownNameError
 from protocols.record.cose import PublicKey
 
 Span = tuple[int, int]
@@ -54,33 +54,38 @@ class Order:
 def run(order: Order, jobs: int, progress: Progress) -> Report:
     """Audit the gateways whose ids begin with ``order.gateway``, ``jobs`` at a time; without a choice, all the file.
 
-    StoreError when it is not a collector's file; UnknownNameError when there is no such gateway.
+    Errors as of ``open_file``; UnknownNameError when there is no such gateway.
     """
-    with closing(open_file(order.file)) as db:
+    with open_file(order.file) as db:
         chosen = audit.gateways(db, order.gateway)
         (blocks,) = db.execute("SELECT count(*) FROM blocks").fetchone()
     if not chosen and order.gateway:
         raise UnknownNameError(f"--gateway: found none that begins {order.gateway!r}, expected one of this file")
     done = list(_gateways(order, chosen, jobs, blocks, progress))
     whole = not order.gateway and order.span is None
-    with closing(open_file(order.file)) as db:
+    with open_file(order.file) as db:
         count, beyond = _beyond(db) if whole else (0, Differences())
     return Report(sorted(done, key=lambda audited: audited.gateway), count, beyond.listed)
 
 
-def open_file(path: Path) -> sqlite3.Connection:
-    """One unchanging view of a collector's file, never written to; StoreError."""
+@contextmanager
+def open_file(path: Path) -> Iterator[sqlite3.Connection]:
+    """One unchanging view of a collector's file, never written to.
+
+    ConfigError when there is no file, ForeignError when it is not one of this schema, SpoiltError when it is damaged.
+    """
     if not path.is_file():
-        raise StoreError(f"{path}: found no file, expected a collector's")
-    try:
-        db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
-        db.execute("PRAGMA query_only = 1")
-        db.execute("BEGIN")
-        (schema,) = db.execute("SELECT value FROM meta WHERE name = 'schema'").fetchone()
-    except (sqlite3.Error, TypeError) as error:
-        raise StoreError(f"{path}: {error}") from error
-    if schema != SCHEMA:
-        raise StoreError(f"{path}: found schema {schema}, expected {SCHEMA}")
+        raise ConfigError(f"--data {path}", "no file", "a collector's store, or the folder of one")
+    with store_errors(path), closing(_connect(path)) as db:
+        if (schema := schema_of(db, path)) != SCHEMA:
+            raise ForeignError(f"{path}: found schema {schema}, expected {SCHEMA}")
+        yield db
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
+    db.execute("PRAGMA query_only = 1")
+    db.execute("BEGIN")
     return db
 
 
@@ -112,14 +117,11 @@ def _begin(counter: "Synchronized[int]") -> None:
 
 
 def _one(order: Order, gateway: bytes) -> Audited:
-    """One gateway, in a process of the pool; StoreError when the file itself is damaged."""
+    """One gateway, in a process of the pool; SpoiltError when the file itself is damaged."""
     began = time.process_time()
     collector = None if order.collector is None else PublicKey(*order.collector)
-    try:
-        with closing(open_file(order.file)) as db:
-            audited = audit.Audit(db, gateway, _count).run(collector, order.span)
-    except sqlite3.DatabaseError as error:
-        raise StoreError(f"{order.file}: {error}") from error
+    with open_file(order.file) as db:
+        audited = audit.Audit(db, gateway, _count).run(collector, order.span)
     audited.cpu_s = time.process_time() - began
     return audited
 

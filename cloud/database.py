@@ -39,7 +39,7 @@ class Database:
         self._failed: str | None = None
         self._serving: int | None = None
         self._folded = 0
-        with _store_errors(path):
+        with store_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             self._lock = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             try:
@@ -68,7 +68,7 @@ class Database:
     def back_up(self, to: Path) -> None:
         """Write the file as it stands now to ``to``, whole or not at all, while others go on writing; StoreError."""
         unready = to.with_name(f"{to.name}.unready")
-        with _store_errors(to):
+        with store_errors(to):
             unready.unlink(missing_ok=True)
             target = sqlite3.connect(unready)
             try:
@@ -108,7 +108,7 @@ class Database:
         After a disk that failed to write, nothing is written any more: what the file then holds is only known after it
         has been opened again.
         """
-        with self.guard, _store_errors(self.path), self._locked():
+        with self.guard, store_errors(self.path), self._locked():
             if self._failed:
                 raise StoreError(
                     f"{self.path}: the disk failed before ({self._failed}), expected the store to be reopened"
@@ -124,7 +124,7 @@ class Database:
 
     def tidy(self) -> None:
         """Nobody waits just now: fold the log into the database, when enough has been written since. StoreError."""
-        with self.guard, _store_errors(self.path), self._locked():
+        with self.guard, store_errors(self.path), self._locked():
             try:
                 if not self._failed:
                     self._fold(FOLD_AFTER)
@@ -140,7 +140,7 @@ class Database:
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
         """A read-only connection, and one unchanging view of the file while the block lasts. StoreError."""
-        with _store_errors(self.path):
+        with store_errors(self.path):
             reader = self._reader()
             try:
                 reader.execute("BEGIN")
@@ -181,12 +181,9 @@ class Database:
             fcntl.flock(self._lock, fcntl.LOCK_UN)
 
     def _create(self) -> None:
-        found = self._writer.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
-        if found and ("meta",) not in found:
-            raise ForeignError(f"{self.path}: found a database that is not a collector's")
+        version = schema_of(self._writer, self.path)
         steps = ["schema.sql"]
-        if found:
-            (version,) = self._writer.execute("SELECT value FROM meta WHERE name = 'schema'").fetchone()
+        if version is not None:
             if not OLDEST_SCHEMA <= version <= SCHEMA:
                 raise ForeignError(f"{self.path}: found schema {version}, expected {OLDEST_SCHEMA} to {SCHEMA}")
             steps[:0] = [f"schema_from_{number}.sql" for number in range(version, SCHEMA)]
@@ -196,6 +193,25 @@ class Database:
         except BaseException as error:
             self._undo(error)
             raise
+
+
+def schema_of(db: sqlite3.Connection, path: Path) -> int | None:
+    """The schema of a collector's file, None when there is nothing in it yet; ForeignError when it is none."""
+    tables = db.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
+    row = db.execute("SELECT value FROM meta WHERE name = 'schema'").fetchone() if ("meta",) in tables else None
+    if tables and row is None:
+        raise ForeignError(f"{path}: found a database that is not a collector's")
+    return row and int(row[0])
+
+
+@contextmanager
+def store_errors(path: Path) -> Iterator[None]:
+    """What SQLite and the disk say of the file, as an error of ours: SpoiltError where it is damaged, or StoreError."""
+    try:
+        yield
+    except (sqlite3.Error, OSError) as error:
+        spoilt = getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+        raise (SpoiltError if spoilt else StoreError)(f"{path}: {error}") from error
 
 
 def _connect(path: Path) -> sqlite3.Connection:
@@ -213,12 +229,3 @@ def _sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-@contextmanager
-def _store_errors(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except (sqlite3.Error, OSError) as error:
-        spoilt = getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
-        raise (SpoiltError if spoilt else StoreError)(f"{path}: {error}") from error

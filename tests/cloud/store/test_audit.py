@@ -1,11 +1,11 @@
 """The audit: a file that was kept holds; whatever is edited in it is named."""
 
 import json
+import os
 import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 from zlib import crc32
@@ -15,6 +15,7 @@ import pytest
 from cloud import audit, audit_file, interval_rows, statements
 from cloud.audit import Audited
 from cloud.store import Store
+from protocols.errors import ConfigError, ForeignError, SpoiltError
 from protocols.record.answer import Answer
 from protocols.record.block import ClockState, Event, EventKind, Fault
 from protocols.record.cose import PrivateKey
@@ -82,7 +83,7 @@ def kept(tmp_path_factory: pytest.TempPathFactory, make_box: Any) -> Iterator[tu
 
 def audited(path: Path, key: PrivateKey | None) -> list[tuple[str, str, str]]:
     """What differs: kind, name, detail."""
-    with closing(audit_file.open_file(path)) as db:
+    with audit_file.open_file(path) as db:
         found: list[Audited] = [
             audit.Audit(db, gateway, lambda _: None).run(key and key.public) for gateway in audit.gateways(db)
         ]
@@ -198,7 +199,7 @@ def test_a_stretch_of_time_is_checked_from_the_block_before_it(kept: tuple[Path,
         db.execute("UPDATE blocks SET readings = readings + 1 WHERE seq = 10")
     db.close()
     for first, last, expected in ((0, 10, []), (5, 15, ["block"]), (11, 30, []), (30, 55, [])):
-        with closing(audit_file.open_file(copy)) as db:
+        with audit_file.open_file(copy) as db:
             (gateway,) = audit.gateways(db)
             found = audit.Audit(db, gateway, lambda _: None).run(None, (times[first], times[last]))
         assert [one.what for one in found.differences] == expected
@@ -226,3 +227,38 @@ def test_the_command_names_what_differs_beside_a_running_collector(box: Any, tmp
     names = [one["name"] for one in report["gateways"][0]["differences"]]
     assert names == [f"M-0{number}.energy_import 2026-09-21T14:15:00+00:00 consumption" for number in (1, 2)]
     assert run("--gateway", "00ff00ff")[0] == 2
+
+
+def looked_at(path: Path) -> None:
+    audit_file.run(audit_file.Order(path, "", None, None), 1, lambda done, blocks, audited: None)
+
+
+def test_a_file_of_another_schema_or_of_another_program_is_not_one_to_audit(
+    kept: tuple[Path, PrivateKey], tmp_path: Path
+) -> None:
+    other = tmp_path / "other.db"
+    other.write_bytes(kept[0].read_bytes())
+    with sqlite3.connect(other) as db:
+        db.execute("UPDATE meta SET value = value + 1 WHERE name = 'schema'")
+    db.close()
+    with pytest.raises(ForeignError, match="found schema"):
+        looked_at(other)
+    with sqlite3.connect(other) as db:
+        db.execute("DROP TABLE meta")
+    db.close()
+    with pytest.raises(ForeignError, match="not a collector's"):
+        looked_at(other)
+    with pytest.raises(ConfigError, match="no file"):
+        looked_at(tmp_path / "nothing.db")
+
+
+def test_a_file_that_cannot_be_read_as_one_is_damaged(kept: tuple[Path, PrivateKey], tmp_path: Path) -> None:
+    held, spoilt = kept[0].read_bytes(), tmp_path / "spoilt.db"
+    middle = len(held) // 8192 * 4096
+    for bytes_ in (os.urandom(len(held)), held[:middle], held[:middle] + os.urandom(65_536) + held[middle + 65_536 :]):
+        spoilt.write_bytes(bytes_)
+        with pytest.raises(SpoiltError, match=r"spoilt\.db"):
+            looked_at(spoilt)
+    command = [sys.executable, "-m", "tanmeter", "--lang", "en", "cloud", "audit", "--data", str(spoilt)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1 and "STO-105" in done.stderr and "cloud restore" in done.stderr
