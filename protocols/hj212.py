@@ -17,7 +17,7 @@ from functools import reduce
 from operator import xor
 from struct import unpack
 
-from protocols import modbus
+from protocols import crc16, modbus
 from protocols.errors import Damaged, ProtocolError
 from protocols.recogniser import verdict
 
@@ -371,17 +371,6 @@ def _damaged(what: str, at: int, found: bytes, expected: bytes, cause: str) -> D
     return Damaged(message, at=at, found=came, expected=wanted, cause=f"cause.hj212.{cause}")
 
 
-def _table() -> tuple[int, ...]:
-    entries = []
-    for byte in range(256):
-        entry = byte
-        for _ in range(8):
-            entry = entry >> 1 ^ 0xA001 if entry & 1 else entry >> 1
-        entries.append(entry)
-    return tuple(entries)
-
-
-_TABLE = _table()
-_UPPER = bytes(entry >> 8 for entry in _TABLE)
-_WHOLE = {entry >> 8: entry for entry in _TABLE}
+_UPPER = bytes(entry >> 8 for entry in crc16.TABLE)
+_WHOLE = {entry >> 8: entry for entry in crc16.TABLE}
 """The register by its upper half, which tells the lower one."""

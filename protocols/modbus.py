@@ -7,6 +7,7 @@ PDU (Modbus messaging on TCP/IP 1.0b, 3.1.3). PDUs: Modbus application protocol 
 from dataclasses import dataclass
 from functools import lru_cache
 
+from protocols import crc16
 from protocols.errors import Damaged, Mismatched, OtherFraming, ProtocolError, Refused
 from protocols.recogniser import quote, verdict
 
@@ -87,7 +88,7 @@ def crc(data: bytes) -> int:
     """CRC-16/MODBUS; sent low byte first."""
     register = 0xFFFF
     for byte in data:
-        register = register >> 8 ^ _TABLE[(register ^ byte) & 0xFF]
+        register = register >> 8 ^ crc16.TABLE[(register ^ byte) & 0xFF]
     return register
 
 
@@ -318,16 +319,3 @@ def _strangers_tcp(data: bytes) -> list[str]:
         if pdu[0] & ~EXCEPTION in MOST:
             found.append(f"transaction {transaction:04X}, function {pdu[0]:02X} of unit {unit}")
     return found
-
-
-def _table() -> tuple[int, ...]:
-    entries = []
-    for byte in range(256):
-        entry = byte
-        for _ in range(8):
-            entry = entry >> 1 ^ 0xA001 if entry & 1 else entry >> 1
-        entries.append(entry)
-    return tuple(entries)
-
-
-_TABLE = _table()

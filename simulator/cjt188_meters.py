@@ -7,15 +7,14 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
+from simulator.ear import END, START, Ear
 from simulator.pipes import Seen
 from simulator.truth import Served, TruthLog
 
-START, END, FE = 0x68, 0x16, b"\xfe"
+FE = b"\xfe"
 READ_DATA, READ_ADDRESS = 0x01, 0x03
 COUNTED, OWN_ADDRESS = b"\x90\x1f", b"\x81\x0a"
 """Identifiers, high byte first."""
-BYTE_GAP_MS = 500
-"""After a longer silence the beginning of a frame is forgotten."""
 KWH, GJ, KW, M3, M3_H = 0x05, 0x11, 0x17, 0x2C, 0x35
 UNIT_NAMES = {KWH: "kWh", GJ: "GJ"}
 
@@ -86,16 +85,12 @@ class Cjt188Meter:
         self.device = device
         self._make, self._seen, self._truth = make, seen, truth
         self._address = bytes.fromhex(address)[::-1]
-        self._heard = bytearray()
-        self._heard_at = 0
+        self._ear = Ear(length_at=10)
 
     def hear(self, data: bytes, utc_ms: int) -> list[bytes]:
-        """What it says to bytes on the line: mostly nothing. Frames may come in pieces, with noise between them."""
-        if utc_ms - self._heard_at > BYTE_GAP_MS:
-            self._heard.clear()
-        self._heard_at = utc_ms
-        self._heard += data
-        return [reply for frame in _frames(self._heard) if (reply := self._answer(frame, utc_ms)) is not None]
+        """What it says to bytes on the line: mostly nothing."""
+        heard = self._ear.frames(data, utc_ms)
+        return [reply for frame in heard if (reply := self._answer(frame, utc_ms)) is not None]
 
     def _answer(self, frame: bytes, utc_ms: int) -> bytes | None:
         control, data = frame[9], frame[11:-2]
@@ -126,22 +121,6 @@ class Cjt188Meter:
     def _frame(self, control: int, data: bytes) -> bytes:
         body = bytes([START, self._make.answers_as, *self._address, control, len(data), *data])
         return FE * self._make.preamble + body + bytes([sum(body) & 0xFF, END])
-
-
-def _frames(heard: bytearray) -> Iterator[bytes]:
-    """Takes every whole frame out of what was heard; bytes that cannot begin one are dropped."""
-    while True:
-        start = heard.find(START)
-        del heard[: len(heard) if start < 0 else start]
-        if len(heard) < 13 or len(heard) < 13 + heard[10]:
-            return
-        length = 13 + heard[10]
-        frame = bytes(heard[:length])
-        if frame[-1] == END and sum(frame[:-2]) & 0xFF == frame[-2]:
-            del heard[:length]
-            yield frame
-        else:
-            del heard[0]
 
 
 def _served(make: Make, raws: Sequence[int | None]) -> Iterator[Served]:

@@ -3,17 +3,16 @@
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
-from simulator.dlt645_meters import Item, frames, served
+from simulator.dlt645_meters import Item, served
+from simulator.ear import END, START, Ear
 from simulator.electricity import Snapshot
 from simulator.truth import TruthLog
 from simulator.world import ZONE_MS
 
 READ, READ_ON = 0x01, 0x02
 NO_SUCH_DATA, NOT_AUTHORISED = 0x02, 0x04
-START, END, SEPARATOR, WILDCARD = 0x68, 0x16, 0xAA, 0xAA
+SEPARATOR, WILDCARD = 0xAA, 0xAA
 BROADCAST = 0x99
-BYTE_GAP_MS = 500
-"""After a longer silence the beginning of a frame is forgotten."""
 
 
 class Dlt645Meter1997:
@@ -41,16 +40,12 @@ class Dlt645Meter1997:
         self._number = int(number)
         self._table = _table(phases)
         self._rest: tuple[bytes, list[bytes]] = (b"", [])
-        self._heard = bytearray()
-        self._heard_at = 0
+        self._ear = Ear(length_at=9, starts_again_at=7)
 
     def hear(self, data: bytes, utc_ms: int) -> list[bytes]:
         """What it says to bytes on the line: mostly nothing."""
-        if utc_ms - self._heard_at > BYTE_GAP_MS:
-            self._heard.clear()
-        self._heard_at = utc_ms
-        self._heard += data
-        return [reply for frame in frames(self._heard) if (reply := self._answer(frame, utc_ms)) is not None]
+        heard = self._ear.frames(data, utc_ms)
+        return [reply for frame in heard if (reply := self._answer(frame, utc_ms)) is not None]
 
     def _answer(self, frame: bytes, utc_ms: int) -> bytes | None:
         control, data = frame[8], bytes((byte - 0x33) & 0xFF for byte in frame[10:-2])

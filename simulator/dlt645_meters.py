@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
+from simulator.ear import END, START, Ear
 from simulator.electricity import Snapshot
 from simulator.truth import Served, TruthLog
 from simulator.world import DAY_MS, ZONE_MS
@@ -12,12 +13,9 @@ from simulator.world import DAY_MS, ZONE_MS
 HOUR_MS = 3_600_000
 
 PREAMBLE = b"\xfe\xfe\xfe\xfe"
-START, END = 0x68, 0x16
 READ, READ_ON, READ_ADDRESS = 0x11, 0x12, 0x13
 UNSEEN_BY_ALL = 0x99
 """Broadcast address byte: acted on, never answered."""
-BYTE_GAP_MS = 500
-"""After a longer silence the beginning of a frame is forgotten (5.3.2)."""
 NO_SUCH_DATA, NOT_AUTHORISED = 0x02, 0x04
 MOST_DATA = 200
 """Data bytes of one reply; what does not fit follows when it is asked for (5.2.2)."""
@@ -65,16 +63,12 @@ class Dlt645Meter:
         self._seen, self._truth = seen, truth
         self._address = bytes.fromhex(address)[::-1]
         self._table = _table(phases)
-        self._heard = bytearray()
-        self._heard_at = 0
+        self._ear = Ear(length_at=9, starts_again_at=7)
 
     def hear(self, data: bytes, utc_ms: int) -> list[bytes]:
-        """What it says to bytes on the line: mostly nothing. Frames may come in pieces, with noise between them."""
-        if utc_ms - self._heard_at > BYTE_GAP_MS:
-            self._heard.clear()
-        self._heard_at = utc_ms
-        self._heard += data
-        return [reply for frame in frames(self._heard) if (reply := self._answer(frame, utc_ms)) is not None]
+        """What it says to bytes on the line: mostly nothing."""
+        heard = self._ear.frames(data, utc_ms)
+        return [reply for frame in heard if (reply := self._answer(frame, utc_ms)) is not None]
 
     def _answer(self, frame: bytes, utc_ms: int) -> bytes | None:
         control, data = frame[8], bytes((byte - 0x33) & 0xFF for byte in frame[10:-2])
@@ -128,22 +122,6 @@ class Dlt645Meter:
     def _frame(self, control: int, data: bytes) -> bytes:
         body = bytes([START, *self._address, START, control, len(data), *((byte + 0x33) & 0xFF for byte in data)])
         return PREAMBLE + body + bytes([sum(body) & 0xFF, END])
-
-
-def frames(heard: bytearray) -> Iterator[bytes]:
-    """Takes every whole frame out of what was heard; bytes that cannot begin one are dropped."""
-    while True:
-        start = heard.find(START)
-        del heard[: len(heard) if start < 0 else start]
-        if len(heard) < 12 or (heard[7] == START and len(heard) < 12 + heard[9]):
-            return
-        length = 12 + heard[9]
-        frame = bytes(heard[:length])
-        if heard[7] == START and frame[-1] == END and sum(frame[:-2]) & 0xFF == frame[-2]:
-            del heard[:length]
-            yield frame
-        else:
-            del heard[0]
 
 
 def served(name: str, items: Sequence[Item], raws: Sequence[int | None]) -> Iterator[Served]:
