@@ -6,6 +6,7 @@ import logging
 import os
 import re
 import sys
+from collections.abc import Callable
 from importlib import import_module
 from typing import Annotated, Any, TextIO
 
@@ -30,7 +31,7 @@ ROOMS = {
     "evidence": "cloud.evidence_commands:evidence",
     "sim": "simulator.commands:sim",
 }
-"""Command -> where it lives. Its line in the help is the message ``cli.NAME``."""
+"""Command -> where it lives."""
 
 INTERRUPTED = 130
 
@@ -40,7 +41,86 @@ def language() -> messages.Language:
     return messages.spoken(os.environ)
 
 
-class Door(TyperGroup):
+def tell(command: Any, words: str, chosen: messages.Language, shown: Callable[[str], str] = str) -> None:
+    """Put the catalogue's texts into a command, its options and arguments, and all commands below it."""
+    command.help = shown(messages.help_text(words, "about", chosen))
+    for parameter in command.params:
+        parameter.help = shown(messages.help_text(words, parameter.opts[0], chosen))
+    for name, child in getattr(command, "commands", {}).items():
+        tell(child, f"{words} {name}", chosen, shown)
+
+
+def say_the_rest(chosen: messages.Language) -> None:
+    """Have what typer says around our texts in this language, and Chinese, which has no blanks, broken, not cut off."""
+    from rich.text import Text
+    from typer import rich_utils
+
+    class Folded(rich_utils.OptionHighlighter):
+        def highlight(self, text: Text) -> None:
+            super().highlight(text)
+            text.overflow = "fold"
+
+    rich_utils.highlighter = Folded()
+    rich_utils.OPTIONS_PANEL_TITLE = messages.text("cli.help.options", chosen)
+    rich_utils.ARGUMENTS_PANEL_TITLE = messages.text("cli.help.arguments", chosen)
+    rich_utils.COMMANDS_PANEL_TITLE = messages.text("cli.help.commands", chosen)
+    rich_utils.ERRORS_PANEL_TITLE = messages.text("cli.help.error", chosen)
+    rich_utils.DEFAULT_STRING = messages.text("cli.help.default", chosen, value="{}")
+    rich_utils.ENVVAR_STRING = messages.text("cli.help.variable", chosen, name="{}")
+    rich_utils.REQUIRED_LONG_STRING = messages.text("cli.help.required", chosen)
+    rich_utils.RICH_HELP = messages.text("cli.help.try", chosen, command="{command_path} {help_option}")
+
+
+def look_up(command: Any, ctx: Any) -> None:
+    """Give a command that is asked for help its texts, by the words that called it."""
+    from rich.markup import escape
+
+    names: list[str] = []
+    at = ctx
+    while at.parent is not None:
+        names, at = [at.info_name, *names], at.parent
+    tell(command, " ".join(["tanmeter", *names]), language(), escape)
+    command.get_help_option(ctx).help = messages.text("cli.help.this", language())
+
+
+class Told(TyperCommand):
+    """A command whose help is the catalogue's, in the language of this run; looked up only when help is shown."""
+
+    def format_usage(self, ctx: Any, formatter: Any) -> None:
+        """How it is called: the first line of help, and of an error of usage."""
+        say_the_rest(language())
+        usage = " ".join(self.collect_usage_pieces(ctx))
+        formatter.write_usage(ctx.command_path, usage, messages.text("cli.help.usage", language()))
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Help, all of it in one language."""
+        look_up(self, ctx)
+        super().format_help(ctx, formatter)
+
+
+class ToldGroup(TyperGroup):
+    """A group of such commands."""
+
+    format_usage = Told.format_usage
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Help, all of it in one language."""
+        look_up(self, ctx)
+        super().format_help(ctx, formatter)
+
+
+def told(room: typer.Typer) -> typer.Typer:
+    """The room with the catalogue as the help of all that is in it."""
+    room.info.cls = ToldGroup
+    for command in room.registered_commands:
+        command.cls = Told
+    for group in room.registered_groups:
+        if group.typer_instance is not None:
+            told(group.typer_instance)
+    return room
+
+
+class Door(ToldGroup):
     """The top-level group: lists every command, imports only the one that is called."""
 
     def list_commands(self, ctx: Any) -> list[str]:
@@ -50,7 +130,7 @@ class Door(TyperGroup):
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """For the list in --help: the name of a room and its line, without loading it."""
         if cmd_name in ROOMS:
-            return TyperCommand(cmd_name, help=messages.text(f"cli.{cmd_name}", language()))
+            return TyperCommand(cmd_name, help=messages.help_text(f"tanmeter {cmd_name}", "about", language()))
         return super().get_command(ctx, cmd_name)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
@@ -59,7 +139,7 @@ class Door(TyperGroup):
             return super().resolve_command(ctx, args)
         module, _, name = ROOMS[args[0]].partition(":")
         room: typer.Typer = getattr(import_module(module), name)
-        return args[0], typer.main.get_command(room), args[1:]
+        return args[0], typer.main.get_command(told(room)), args[1:]
 
 
 def choose(lang: str | None) -> None:
@@ -84,29 +164,16 @@ app = typer.Typer(cls=Door, no_args_is_help=True, add_completion=False, pretty_e
 
 @app.callback()
 def door(
-    lang: Annotated[
-        str | None,
-        typer.Option("--lang", metavar="zh|en", is_eager=True, callback=choose, help="zh | en; else LANG, else zh"),
-    ] = None,
-    version: Annotated[
-        bool, typer.Option("--version", is_eager=True, callback=show_version, help="print the version and stop")
-    ] = False,
+    lang: Annotated[str | None, typer.Option("--lang", metavar="zh|en", is_eager=True, callback=choose)] = None,
+    version: Annotated[bool, typer.Option("--version", is_eager=True, callback=show_version)] = False,
 ) -> None:
     """tanmeter: from the bytes on a meter's wire to a tonne of CO2 that anyone can check."""
 
 
-@app.command()
+@app.command(cls=Told)
 def decode(
-    frames: Annotated[
-        list[str] | None,
-        typer.Argument(help="frames in hex, or one frame byte by byte; without any, one a line on standard input"),
-    ] = None,
-    protocol: Annotated[
-        str,
-        typer.Option(
-            metavar="auto|cjt188|dlt645|hj212|mbus|modbus-rtu|modbus-tcp", help="how to read it; auto takes what fits"
-        ),
-    ] = "auto",
+    frames: Annotated[list[str] | None, typer.Argument()] = None,
+    protocol: Annotated[str, typer.Option(metavar="auto|cjt188|dlt645|hj212|mbus|modbus-rtu|modbus-tcp")] = "auto",
 ) -> None:
     """Say what a frame means: hex (or a packet of text) in, one JSON object a line out. Exit 3 unless all are good.
 

@@ -24,18 +24,13 @@ account.add_typer(signer, name="signer")
 for _command in COMMANDS:
     account.command()(_command)
 
-Data = Annotated[Path, typer.Option("--data", envvar="TANMETER_DATA", help="folder with the collector's store and key")]
+Data = Annotated[Path, typer.Option("--data", envvar="TANMETER_DATA")]
 DATA = Path("/var/lib/tanmeter-collector")
-Json = Annotated[bool, typer.Option("--json", help="one JSON object on standard output")]
-Reference = Annotated[
-    str, typer.Argument(help="A-SUBJECT-PERIOD or E-SITE-PERIOD, or one version of it: A-SUBJECT-PERIOD@2")
-]
-Period = Annotated[str, typer.Argument(help="2026-11-22, 2026-11, 2026, or 2026-12-15--2027-01-15")]
-Activity = Annotated[Path | None, typer.Option("--activity", help="activity file: TOML or JSON, symbols of the method")]
-Factors = Annotated[
-    str,
-    typer.Option("--factors", help="grid factors: a TOML file or a folder of them, or the digest of the set expected"),
-]
+Json = Annotated[bool, typer.Option("--json")]
+Reference = Annotated[str, typer.Argument()]
+Period = Annotated[str, typer.Argument()]
+Activity = Annotated[Path | None, typer.Option("--activity")]
+Factors = Annotated[str, typer.Option("--factors")]
 
 
 @account.callback()
@@ -46,8 +41,8 @@ def accounts() -> None:
 @account.command("list")
 def list_accounts(
     data: Data = DATA,
-    site: Annotated[str | None, typer.Option(help="only this site's statements")] = None,
-    subject: Annotated[str | None, typer.Option(help="only this subject's accounts")] = None,
+    site: Annotated[str | None, typer.Option()] = None,
+    subject: Annotated[str | None, typer.Option()] = None,
     as_json: Json = False,
 ) -> None:
     """The newest version of every statement and every account; with --json one object a line."""
@@ -72,7 +67,7 @@ def list_accounts(
 def explain(
     reference: Reference,
     data: Data = DATA,
-    line: Annotated[str, typer.Option(help="only the lines whose id begins so, with their increments")] = "",
+    line: Annotated[str, typer.Option()] = "",
     as_json: Json = False,
 ) -> None:
     """Where a figure comes from: formula and numbers, factors and their standing, registers, blocks, what changed."""
@@ -92,12 +87,10 @@ def explain(
 
 @account.command()
 def close(
-    subject: Annotated[str, typer.Argument(help="the id of a subject, or of a site where no subject has it")],
+    subject: Annotated[str, typer.Argument()],
     period: Period,
     data: Data = DATA,
-    statement: Annotated[
-        bool, typer.Option("--statement", help="the site's statement, though a subject has it")
-    ] = False,
+    statement: Annotated[bool, typer.Option("--statement")] = False,
     as_json: Json = False,
 ) -> None:
     """Issue what is held now as a version; nothing new is issued when it says the same as the newest one."""
@@ -125,14 +118,12 @@ def close(
 
 @account.command()
 def lock(
-    reference: Annotated[str, typer.Argument(help="a version of an account: A-SUBJECT-PERIOD@2")],
-    by: Annotated[list[str], typer.Option("--by", help="who puts a name to it; two different ones lock it")],
+    reference: Annotated[str, typer.Argument()],
+    by: Annotated[list[str], typer.Option("--by")],
     *,
     data: Data = DATA,
-    with_exceptions: Annotated[
-        bool, typer.Option("--with-exceptions", help="though drafts or estimates are in it; each is listed")
-    ] = False,
-    partial: Annotated[bool, typer.Option("--partial", help="though of some time nothing is known")] = False,
+    with_exceptions: Annotated[bool, typer.Option("--with-exceptions")] = False,
+    partial: Annotated[bool, typer.Option("--partial")] = False,
     as_json: Json = False,
 ) -> None:
     """Put names to a version. Two different ones lock it for good; what is not confirmed is listed or refused."""
@@ -154,8 +145,8 @@ def lock(
 
 @account.command()
 def refresh(
-    subject: Annotated[str | None, typer.Option(help="only this subject's accounts")] = None,
-    period: Annotated[str | None, typer.Option(help="only accounts of this period: 2026-11")] = None,
+    subject: Annotated[str | None, typer.Option()] = None,
+    period: Annotated[str | None, typer.Option()] = None,
     data: Data = DATA,
     as_json: Json = False,
 ) -> None:
@@ -200,12 +191,12 @@ def verify(reference: Reference, data: Data = DATA, as_json: Json = False) -> No
 
 @account.command()
 def diff(
-    first: Annotated[str, typer.Argument(help="a version A-SUBJECT-PERIOD@1, or a method")],
-    second: Annotated[str, typer.Argument(help="another version, or another method")],
+    first: Annotated[str, typer.Argument()],
+    second: Annotated[str, typer.Argument()],
     *,
     data: Data = DATA,
     activity: Activity = None,
-    period: Annotated[str, typer.Option(help="of two methods: over which period")] = "",
+    period: Annotated[str, typer.Option()] = "",
     factors: Factors = "",
     as_json: Json = False,
 ) -> None:
@@ -233,18 +224,12 @@ def diff(
 @account.command()
 def calc(
     *,
-    activity: Annotated[Path, typer.Option("--activity", help="TOML or JSON, with the symbols of the method")],
-    period: Annotated[str, typer.Option("--period", help="2025-06, 2025, 2025-06-01, 2025-01-01--2025-04-01")],
-    method: Annotated[
-        str, typer.Option("--method", help="an id of `tanmeter method list`, or programme/industry like mee-ets/8")
-    ] = "",
-    region: Annotated[str, typer.Option(help="grid region or province, as in `tanmeter factor list`")] = "",
-    basis: Annotated[
-        Literal["average", "residual", "fossil"] | None, typer.Option(help="which kind of grid factor")
-    ] = None,
-    gwp: Annotated[
-        Literal["SAR", "AR4", "AR5", "AR6"] | None, typer.Option(help="GWP set; else the method's own")
-    ] = None,
+    activity: Annotated[Path, typer.Option("--activity")],
+    period: Annotated[str, typer.Option("--period")],
+    method: Annotated[str, typer.Option("--method")] = "",
+    region: Annotated[str, typer.Option()] = "",
+    basis: Annotated[Literal["average", "residual", "fossil"] | None, typer.Option()] = None,
+    gwp: Annotated[Literal["SAR", "AR4", "AR5", "AR6"] | None, typer.Option()] = None,
     factors: Factors = "",
     as_json: Json = False,
 ) -> None:

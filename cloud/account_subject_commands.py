@@ -19,9 +19,9 @@ subject = typer.Typer(no_args_is_help=True, add_completion=False)
 activity = typer.Typer(no_args_is_help=True, add_completion=False)
 signer = typer.Typer(no_args_is_help=True, add_completion=False)
 
-Data = Annotated[Path, typer.Option("--data", envvar="TANMETER_DATA", help="folder with the collector's store and key")]
+Data = Annotated[Path, typer.Option("--data", envvar="TANMETER_DATA")]
 DATA = Path("/var/lib/tanmeter-collector")
-Json = Annotated[bool, typer.Option("--json", help="one JSON object on standard output")]
+Json = Annotated[bool, typer.Option("--json")]
 
 
 @subject.callback()
@@ -41,8 +41,8 @@ def signers_() -> None:
 
 @subject.command("import")
 def import_subjects(
-    file: Annotated[Path, typer.Argument(help="a subject file, TOML")],
-    by: Annotated[str, typer.Option("--by", help="who takes it in; it stays in the journal")] = "",
+    file: Annotated[Path, typer.Argument()],
+    by: Annotated[str, typer.Option("--by")] = "",
     data: Data = DATA,
     as_json: Json = False,
 ) -> None:
@@ -75,8 +75,8 @@ def list_subjects(data: Data = DATA, as_json: Json = False) -> None:
 
 @subject.command("show")
 def show_subject(
-    name: Annotated[str, typer.Argument(metavar="ID", help="as in `tanmeter account subject list`")],
-    version: Annotated[int | None, typer.Option(help="not as it stands, but as it stood")] = None,
+    name: Annotated[str, typer.Argument(metavar="ID")],
+    version: Annotated[int | None, typer.Option()] = None,
     data: Data = DATA,
     as_json: Json = False,
 ) -> None:
@@ -95,9 +95,9 @@ def show_subject(
 
 @activity.command("sign")
 def sign_activity(
-    file: Annotated[Path, typer.Argument(help="an activity file, TOML or JSON")],
-    key: Annotated[Path, typer.Option("--key", help="the signer's private key, PEM (PKCS #8), Ed25519")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="the envelope to write: something.cose")],
+    file: Annotated[Path, typer.Argument()],
+    key: Annotated[Path, typer.Option("--key")],
+    out: Annotated[Path, typer.Option("--out", "-o")],
 ) -> None:
     """Put an activity file under a signature, where it was made: the key never leaves that place."""
     from cloud.accounting import activity_file, signed_activity
@@ -115,7 +115,7 @@ def sign_activity(
 
 @activity.command("import")
 def import_activity(
-    file: Annotated[Path, typer.Argument(help="a signed activity file: something.cose")],
+    file: Annotated[Path, typer.Argument()],
     data: Data = DATA,
     as_json: Json = False,
 ) -> None:
@@ -130,8 +130,8 @@ def import_activity(
 
 @activity.command("declare")
 def declare_activity(
-    file: Annotated[Path, typer.Argument(help="an activity file, TOML or JSON")],
-    by: Annotated[str, typer.Option("--by", help="who declares it")],
+    file: Annotated[Path, typer.Argument()],
+    by: Annotated[str, typer.Option("--by")],
     data: Data = DATA,
     as_json: Json = False,
 ) -> None:
@@ -146,7 +146,7 @@ def declare_activity(
 
 @activity.command("list")
 def list_activity(
-    subject: Annotated[str | None, typer.Option(help="only this subject's")] = None,
+    subject: Annotated[str | None, typer.Option()] = None,
     data: Data = DATA,
     as_json: Json = False,
 ) -> None:
@@ -168,8 +168,8 @@ def list_activity(
 
 @signer.command("add")
 def add_signer(
-    name: Annotated[str, typer.Argument(help="who signs with it: a department, a laboratory, a supplier")],
-    key: Annotated[Path, typer.Argument(help="the public key, PEM, Ed25519")],
+    name: Annotated[str, typer.Argument()],
+    key: Annotated[Path, typer.Argument()],
     data: Data = DATA,
     as_json: Json = False,
 ) -> None:
@@ -187,9 +187,7 @@ def add_signer(
 
 
 @signer.command("remove")
-def remove_signer(
-    kid: Annotated[str, typer.Argument(help="as in `tanmeter account signer list`")], data: Data = DATA
-) -> None:
+def remove_signer(kid: Annotated[str, typer.Argument()], data: Data = DATA) -> None:
     """Take nothing more that a key signs. What it signed before stays and stays verifiable."""
     from cloud import subjects
 

@@ -22,14 +22,12 @@ DIFFERS = 4
 
 
 def audit(  # noqa: PLR0917 - the options of a command
-    data: Annotated[
-        Path, typer.Option("--data", envvar="TANMETER_DATA", help="folder of the collector, or a copy of its store")
-    ] = config.DATA,
-    gateway: Annotated[str, typer.Option(help="only gateways whose id begins so")] = "",
-    since: Annotated[str | None, typer.Option("--from", help="only blocks after this date or instant")] = None,
-    until: Annotated[str | None, typer.Option("--to", help="only blocks before this date or instant")] = None,
-    jobs: Annotated[int, typer.Option(min=1, help="gateways audited at once, each on a core")] = 1,
-    as_json: Annotated[bool, typer.Option("--json", help="one JSON object on standard output")] = False,
+    data: Annotated[Path, typer.Option("--data", envvar="TANMETER_DATA")] = config.DATA,
+    gateway: Annotated[str, typer.Option()] = "",
+    since: Annotated[str | None, typer.Option("--from")] = None,
+    until: Annotated[str | None, typer.Option("--to")] = None,
+    jobs: Annotated[int, typer.Option(min=1)] = 1,
+    as_json: Annotated[bool, typer.Option("--json")] = False,
 ) -> None:
     """Check every stored block anew and recompute every interval, beside a running collector or on a copy of its store.
 

@@ -22,9 +22,9 @@ app = typer.Typer(no_args_is_help=True, add_completion=False)
 
 WHOLE = re.compile(r"[0-9a-f]{32}")
 
-Data = Annotated[Path, typer.Option("--data", envvar="TANMETER_DATA", help="folder with the collector's store and key")]
+Data = Annotated[Path, typer.Option("--data", envvar="TANMETER_DATA")]
 
-Json = Annotated[bool, typer.Option("--json", help="one JSON object on standard output")]
+Json = Annotated[bool, typer.Option("--json")]
 
 
 @app.callback()
@@ -36,28 +36,15 @@ def cloud() -> None:
 def serve(
     *,
     data: Data = config.DATA,
-    host: Annotated[str, typer.Option(help="address to listen on")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="port to listen on; 0 picks a free one")] = 8080,
-    copy: Annotated[Path | None, typer.Option(help="folder on another disk for a second copy of all records")] = None,
-    same_disk: Annotated[
-        bool,
-        typer.Option("--copy-on-same-disk", help="let the second copy be on the store's own disk: for a demo only"),
-    ] = False,
-    mqtt: Annotated[
-        str | None,
-        typer.Option(
-            envvar="TANMETER_MQTT",
-            help="serve gateways at this broker too: mqtts://user:password@host:8883, mqtt://...",
-        ),
-    ] = None,
-    mqtt_ca: Annotated[Path | None, typer.Option(help="certificates that the broker's must hang on (PEM)")] = None,
-    mqtt_certificate: Annotated[
-        Path | None, typer.Option(help="the collector's own certificate for the broker (PEM); needs --mqtt-key")
-    ] = None,
-    mqtt_key: Annotated[Path | None, typer.Option(help="the private key of --mqtt-certificate (PEM)")] = None,
-    metrics: Annotated[
-        str, typer.Option("--metrics", metavar="HOST:PORT", help="serve Prometheus metrics there: 127.0.0.1:9109")
-    ] = "",
+    host: Annotated[str, typer.Option()] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535)] = 8080,
+    copy: Annotated[Path | None, typer.Option()] = None,
+    same_disk: Annotated[bool, typer.Option("--copy-on-same-disk")] = False,
+    mqtt: Annotated[str | None, typer.Option(envvar="TANMETER_MQTT")] = None,
+    mqtt_ca: Annotated[Path | None, typer.Option()] = None,
+    mqtt_certificate: Annotated[Path | None, typer.Option()] = None,
+    mqtt_key: Annotated[Path | None, typer.Option()] = None,
+    metrics: Annotated[str, typer.Option("--metrics", metavar="HOST:PORT")] = "",
 ) -> None:
     """Serve pages and API until SIGTERM or Ctrl-C; one line on standard error says where, once it is ready."""
     from cloud.mqtt import Broker, Certificates
@@ -70,9 +57,7 @@ def serve(
 
 
 @app.command()
-def backup(
-    file: Annotated[Path, typer.Argument(help="where to write it; nothing may be there")], data: Data = config.DATA
-) -> None:
+def backup(file: Annotated[Path, typer.Argument()], data: Data = config.DATA) -> None:
     """Write the collector's store as it stands into one file, while it is served. Its key is not in it."""
     if file.exists():
         raise ConfigError(str(file), "something that is there already", "a name that is free")
@@ -83,12 +68,9 @@ def backup(
 
 @app.command()
 def restore(
-    copy: Annotated[Path, typer.Option(help="the folder that was given to `serve --copy`")],
+    copy: Annotated[Path, typer.Option()],
     data: Data = config.DATA,
-    damaged: Annotated[
-        bool,
-        typer.Option("--up-to-damage", help="take what stands before a damaged record; gateways send the rest again"),
-    ] = False,
+    damaged: Annotated[bool, typer.Option("--up-to-damage")] = False,
     as_json: Json = False,
 ) -> None:
     """Make a collector's store anew from its second copy; its key has to be in the data folder, from its backup."""
@@ -106,8 +88,8 @@ def restore(
 @app.command()
 def invite(
     data: Data = config.DATA,
-    site: Annotated[str | None, typer.Option(help="only for this site id")] = None,
-    valid: Annotated[str, typer.Option(help="how long the code can be used: 15m, 72h, 7d")] = "72h",
+    site: Annotated[str | None, typer.Option()] = None,
+    valid: Annotated[str, typer.Option()] = "72h",
     as_json: Json = False,
 ) -> None:
     """Make a one-time code by which one gateway can enrol; standard output has the code alone."""
@@ -130,7 +112,7 @@ def invite(
 @app.command()
 def readmit(
     data: Data = config.DATA,
-    valid: Annotated[str, typer.Option(help="for how long, from now: 15m, 72h, 7d; 0h ends it")] = "72h",
+    valid: Annotated[str, typer.Option()] = "72h",
 ) -> None:
     """After the store was lost: take gateways in again by themselves, on a receipt signed with this collector's key.
 
@@ -149,8 +131,8 @@ def readmit(
 
 @app.command()
 def revoke(
-    gateway: Annotated[str, typer.Argument(help="gateway id, or enough of its beginning to know it")],
-    reason: Annotated[str, typer.Option(help="why; it stays in the record")],
+    gateway: Annotated[str, typer.Argument()],
+    reason: Annotated[str, typer.Option()],
     data: Data = config.DATA,
 ) -> None:
     """Take nothing more from a gateway. What it delivered before stays and stays verifiable.

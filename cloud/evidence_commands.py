@@ -14,12 +14,10 @@ if TYPE_CHECKING:
 
 evidence = typer.Typer(no_args_is_help=True, add_completion=False)
 
-Data = Annotated[Path, typer.Option("--data", envvar="TANMETER_DATA", help="folder with the collector's store and key")]
+Data = Annotated[Path, typer.Option("--data", envvar="TANMETER_DATA")]
 DATA = Path("/var/lib/tanmeter-collector")
-Json = Annotated[bool, typer.Option("--json", help="one JSON object on standard output")]
-Reference = Annotated[
-    str, typer.Argument(help="a statement E-SITE-PERIOD or an account A-SUBJECT-PERIOD, or one version: ...@2")
-]
+Json = Annotated[bool, typer.Option("--json")]
+Reference = Annotated[str, typer.Argument()]
 
 
 @evidence.callback()
@@ -30,7 +28,7 @@ def packs() -> None:
 @evidence.command()
 def pack(
     reference: Reference,
-    out: Annotated[Path, typer.Option("--out", "-o", help="the file to write: something.zip")],
+    out: Annotated[Path, typer.Option("--out", "-o")],
     data: Data = DATA,
     as_json: Json = False,
 ) -> None:
@@ -65,11 +63,8 @@ def _packed(out: Path, content: bytes, reference: str, digest: str, as_json: boo
 
 @evidence.command()
 def verify(
-    file: Annotated[Path, typer.Argument(help="the pack: something.zip")],
-    gateway: Annotated[
-        list[str] | None,
-        typer.Option(help="the id on a box's label, once for each box: the pack must rest on these gateways alone"),
-    ] = None,
+    file: Annotated[Path, typer.Argument()],
+    gateway: Annotated[list[str] | None, typer.Option()] = None,
     as_json: Json = False,
 ) -> None:
     """Check a pack and make its figure again, without server or network. Exit 4 names what is wrong."""

@@ -19,13 +19,10 @@ from protocols.record.cose import PrivateKey, PublicKey
 
 factor = typer.Typer(no_args_is_help=True, add_completion=False)
 
-Json = Annotated[bool, typer.Option("--json", help="one JSON object on standard output")]
-Data = Annotated[
-    Path | None,
-    typer.Option("--data", envvar="TANMETER_DATA", help="a collector's folder: what it has taken in counts too"),
-]
-Bundled = Annotated[Path, typer.Argument(metavar="FILE", help="a signed bundle: something.cose")]
-Key = Annotated[Path, typer.Option("--key", help="the publisher's public key, PEM")]
+Json = Annotated[bool, typer.Option("--json")]
+Data = Annotated[Path | None, typer.Option("--data", envvar="TANMETER_DATA")]
+Bundled = Annotated[Path, typer.Argument(metavar="FILE")]
+Key = Annotated[Path, typer.Option("--key")]
 PLAIN_WIDTH = 180
 
 
@@ -37,10 +34,8 @@ def about() -> None:
 @factor.command("list")
 def list_factors(
     data: Data = None,
-    set_: Annotated[
-        str | None, typer.Option("--set", help="only this set; `grid` for electricity, or one file of it")
-    ] = None,
-    status: Annotated[Status | None, typer.Option(help="only what stands so")] = None,
+    set_: Annotated[str | None, typer.Option("--set")] = None,
+    status: Annotated[Status | None, typer.Option()] = None,
     as_json: Json = False,
 ) -> None:
     """Every value; with --json one object a line."""
@@ -63,7 +58,7 @@ def list_factors(
 
 @factor.command()
 def show(
-    name: Annotated[str, typer.Argument(metavar="ID", help="as in `tanmeter factor list`")],
+    name: Annotated[str, typer.Argument(metavar="ID")],
     data: Data = None,
     as_json: Json = False,
 ) -> None:
@@ -84,10 +79,10 @@ def show(
 
 @factor.command()
 def sign(
-    files: Annotated[list[Path], typer.Argument(help="factor or parameter files, TOML")],
-    publisher: Annotated[str, typer.Option(help="who publishes them")],
-    key: Annotated[Path, typer.Option("--key", help="the publisher's private key, PEM (PKCS #8)")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="the bundle to write: something.cose")],
+    files: Annotated[list[Path], typer.Argument()],
+    publisher: Annotated[str, typer.Option()],
+    key: Annotated[Path, typer.Option("--key")],
+    out: Annotated[Path, typer.Option("--out", "-o")],
     as_json: Json = False,
 ) -> None:
     """Check the files and put them under one signature."""
@@ -102,22 +97,15 @@ def sign(
 
 @factor.command()
 def adopt(
-    ids: Annotated[list[str], typer.Argument(metavar="ID...", help="parameter sets, files of grid factors, method:ID")],
-    name: Annotated[str, typer.Option("--id", help="what to call the adoption: city-2026-1")],
-    by: Annotated[str, typer.Option(help="who puts a name to it")],
-    key: Annotated[Path, typer.Option("--key", help="that person's or office's private key, PEM (PKCS #8)")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="the bundle to write: something.cose")],
+    ids: Annotated[list[str], typer.Argument(metavar="ID...")],
+    name: Annotated[str, typer.Option("--id")],
+    by: Annotated[str, typer.Option()],
+    key: Annotated[Path, typer.Option("--key")],
+    out: Annotated[Path, typer.Option("--out", "-o")],
     *,
-    document: Annotated[str, typer.Option(help="the print that what is confirmed was held against")] = "",
-    confirm: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="a symbol, factor, row, or the id of a method for its head; `*` for all: it becomes REVIEWED"
-        ),
-    ] = None,
-    retire: Annotated[
-        list[str] | None, typer.Option(help="NAME=ID: it becomes RETIRED, and ID stands in its place")
-    ] = None,
+    document: Annotated[str, typer.Option()] = "",
+    confirm: Annotated[list[str] | None, typer.Option()] = None,
+    retire: Annotated[list[str] | None, typer.Option()] = None,
     data: Data = None,
     as_json: Json = False,
 ) -> None:
@@ -134,7 +122,7 @@ def adopt(
 def import_bundle(
     file: Bundled,
     key: Key,
-    data: Annotated[Path, typer.Option("--data", envvar="TANMETER_DATA", help="the collector's folder")],
+    data: Annotated[Path, typer.Option("--data", envvar="TANMETER_DATA")],
     as_json: Json = False,
 ) -> None:
     """Take a bundle in, once its signature holds and nothing in it contradicts what is held. Nothing is overwritten."""

@@ -15,11 +15,11 @@ from protocols.errors import ConfigError
 if TYPE_CHECKING:
     from cloud.city import City
 
-Data = Annotated[Path, typer.Option("--data", envvar="TANMETER_DATA", help="folder with the collector's store and key")]
+Data = Annotated[Path, typer.Option("--data", envvar="TANMETER_DATA")]
 DATA = Path("/var/lib/tanmeter-collector")
-Json = Annotated[bool, typer.Option("--json", help="one JSON object on standard output")]
-Subject = Annotated[str, typer.Argument(help="the id of a subject: an enterprise, a park, a district, the city")]
-Period = Annotated[str, typer.Argument(help="2026-11-22, 2026-11, 2026, or 2026-12-15--2027-01-15")]
+Json = Annotated[bool, typer.Option("--json")]
+Subject = Annotated[str, typer.Argument()]
+Period = Annotated[str, typer.Argument()]
 
 
 def indicators(subject: Subject, period: Period, data: Data = DATA, as_json: Json = False) -> None:
@@ -39,11 +39,9 @@ def rankings(
     boundary: Subject,
     period: Period,
     *,
-    by: Annotated[
-        Literal["total", "intensity", "change", "reduction", "quality"], typer.Option(help="what to rank by")
-    ] = "total",
-    kind: Annotated[str, typer.Option(help="only of this kind: enterprise, building, park, ...")] = "",
-    category: Annotated[str, typer.Option(help="only of this category: industry, energy, transport, ...")] = "",
+    by: Annotated[Literal["total", "intensity", "change", "reduction", "quality"], typer.Option()] = "total",
+    kind: Annotated[str, typer.Option()] = "",
+    category: Annotated[str, typer.Option()] = "",
     data: Data = DATA,
     as_json: Json = False,
 ) -> None:
@@ -67,9 +65,9 @@ def rankings(
 
 
 def targets(
-    year: Annotated[int, typer.Argument(min=2000, max=2100, help="a calendar year")],
+    year: Annotated[int, typer.Argument(min=2000, max=2100)],
     data: Data = DATA,
-    subject: Annotated[str | None, typer.Option(help="only of this subject")] = None,
+    subject: Annotated[str | None, typer.Option()] = None,
     as_json: Json = False,
 ) -> None:
     """Quotas and targets of a year: emitted so far, the even path, and how long they last at this pace."""
@@ -89,8 +87,8 @@ def targets(
 
 def warnings(
     *,
-    subject: Annotated[str | None, typer.Option(help="only of this subject")] = None,
-    everything: Annotated[bool, typer.Option("--all", help="those that are over, too")] = False,
+    subject: Annotated[str | None, typer.Option()] = None,
+    everything: Annotated[bool, typer.Option("--all")] = False,
     data: Data = DATA,
     as_json: Json = False,
 ) -> None:
@@ -111,17 +109,13 @@ def warnings(
 
 
 def acknowledge(
-    warning: Annotated[str, typer.Argument(help="a warning W-..., as `tanmeter account warnings` lists it")],
+    warning: Annotated[str, typer.Argument()],
     *,
-    why: Annotated[str, typer.Option("--why", help="why it may stand")],
-    by: Annotated[str, typer.Option("--by", help="who has seen it, where the store is at hand")] = "",
-    key: Annotated[
-        Path | None, typer.Option("--key", help="sign it for a collector elsewhere: a registered signer's key, PEM")
-    ] = None,
-    events: Annotated[
-        int, typer.Option("--events", min=0, help="with --key: events of the warning when it was looked at")
-    ] = 0,
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="with --key: the envelope to write")] = None,
+    why: Annotated[str, typer.Option("--why")],
+    by: Annotated[str, typer.Option("--by")] = "",
+    key: Annotated[Path | None, typer.Option("--key")] = None,
+    events: Annotated[int, typer.Option("--events", min=0)] = 0,
+    out: Annotated[Path | None, typer.Option("--out", "-o")] = None,
     data: Data = DATA,
     as_json: Json = False,
 ) -> None:
@@ -154,13 +148,10 @@ def _sign(warning: str, why: str, events: int, key: Path, out: Path | None) -> N
 
 
 def check(
-    reference: Annotated[str, typer.Argument(help="an account, or one version of it: A-SUBJECT-PERIOD@2")],
+    reference: Annotated[str, typer.Argument()],
     *,
-    file: Annotated[
-        Path | None,
-        typer.Option("--file", help="what else is known: stacks, bills, stocks, balances; kept from now on"),
-    ] = None,
-    by: Annotated[str, typer.Option("--by", help="with --file: who brings it")] = "",
+    file: Annotated[Path | None, typer.Option("--file")] = None,
+    by: Annotated[str, typer.Option("--by")] = "",
     data: Data = DATA,
     as_json: Json = False,
 ) -> None:

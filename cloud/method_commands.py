@@ -21,7 +21,7 @@ from protocols import messages
 
 method = typer.Typer(no_args_is_help=True, add_completion=False)
 
-Json = Annotated[bool, typer.Option("--json", help="one JSON object on standard output")]
+Json = Annotated[bool, typer.Option("--json")]
 STANDINGS = get_args(Standing)
 """Best known first."""
 
@@ -51,7 +51,7 @@ def list_methods(as_json: Json = False) -> None:
 
 @method.command()
 def show(
-    name: Annotated[str, typer.Argument(metavar="ID", help="as in `tanmeter method list`")],
+    name: Annotated[str, typer.Argument(metavar="ID")],
     as_json: Json = False,
 ) -> None:
     """One method: each row with its formula, the symbols and their units, the parameters with standing and source."""

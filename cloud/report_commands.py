@@ -27,23 +27,14 @@ def about() -> None:
 
 @report.command()
 def build(
-    reference: Annotated[
-        str, typer.Argument(help="an account: A-SUBJECT-PERIOD, or one version of it: A-SUBJECT-PERIOD@2")
-    ],
+    reference: Annotated[str, typer.Argument()],
     *,
-    out: Annotated[Path, typer.Option("--out", "-o", help="the file to write: something.pdf, .docx or .xlsx")],
-    kind: Annotated[
-        Literal["enterprise", "supplementary", "plan"],
-        typer.Option(help="the report after the guideline, the supplementary table, or the data quality control plan"),
-    ] = "enterprise",
-    about: Annotated[
-        Path | None, typer.Option(help="TOML of what the enterprise says of itself: one text for each label")
-    ] = None,
-    address: Annotated[str, typer.Option(help="where the collector's pages are, for links and the code")] = (
-        "http://127.0.0.1:8080"
-    ),
-    report_lang: Annotated[Literal["zh", "en"], typer.Option("--in", help="language of the report")] = "zh",
-    data: Annotated[Path, typer.Option("--data", envvar="TANMETER_DATA", help="the collector's folder")] = DATA,
+    out: Annotated[Path, typer.Option("--out", "-o")],
+    kind: Annotated[Literal["enterprise", "supplementary", "plan"], typer.Option()] = "enterprise",
+    about: Annotated[Path | None, typer.Option()] = None,
+    address: Annotated[str, typer.Option()] = ("http://127.0.0.1:8080"),
+    report_lang: Annotated[Literal["zh", "en"], typer.Option("--in")] = "zh",
+    data: Annotated[Path, typer.Option("--data", envvar="TANMETER_DATA")] = DATA,
 ) -> None:
     """Print an account."""
     told = {} if about is None else _about(about)
@@ -54,13 +45,13 @@ def build(
 
 @report.command()
 def city(
-    boundary: Annotated[str, typer.Argument(help="a city, district or park, by its subject id")],
-    period: Annotated[str, typer.Argument(help="2026-10, 2026, 2026-10-07, or 2026-10-01--2026-11-15")],
+    boundary: Annotated[str, typer.Argument()],
+    period: Annotated[str, typer.Argument()],
     *,
-    out: Annotated[Path, typer.Option("--out", "-o", help="the file to write: something.pdf, .docx or .xlsx")],
-    address: Annotated[str, typer.Option(help="where the collector's pages are, for links")] = "http://127.0.0.1:8080",
-    report_lang: Annotated[Literal["zh", "en"], typer.Option("--in", help="language of the report")] = "zh",
-    data: Annotated[Path, typer.Option("--data", envvar="TANMETER_DATA", help="the collector's folder")] = DATA,
+    out: Annotated[Path, typer.Option("--out", "-o")],
+    address: Annotated[str, typer.Option()] = "http://127.0.0.1:8080",
+    report_lang: Annotated[Literal["zh", "en"], typer.Option("--in")] = "zh",
+    data: Annotated[Path, typer.Option("--data", envvar="TANMETER_DATA")] = DATA,
 ) -> None:
     """Print the summary of a boundary: Table 2, from gross to net, and everybody in it."""
     ask = reports.Ask("", "enterprise", _form(out), report_lang, address.rstrip("/"))

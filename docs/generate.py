@@ -23,9 +23,20 @@ HERE = Path(__file__).parent
 
 COMMANDS = """# Commands
 
+[中文](commands.zh-CN.md)
+
 One command, `tanmeter`. Standard output carries the result, standard error the talk; `--json` gives one object with stable keys. The
 language follows `--lang zh|en` (before the command), else `LANG`, else Chinese. Exit codes: [errors.md](errors.md).
 """
+COMMANDS_ZH = """# 命令
+
+[English](commands.md)
+
+只有一个命令 `tanmeter`。结果写到标准输出，说明写到标准错误；`--json` 给出一个键名稳定的对象。语言按 `--lang zh|en`（写在子命令之前），
+其次 `LANG`，再无则为中文。退出码：[errors.md](errors.md)。
+"""
+ARGUMENTS = {"zh": "参数：{}", "en": "Arguments: {}"}
+OPTIONS = {"zh": "| 选项 | 说明 | 缺省 |", "en": "| option | meaning | default |"}
 ERRORS = """# Errors
 
 One code everywhere: command line, page, API, log. Each has one next action. The texts are those of `protocols/messages.toml`.
@@ -117,7 +128,9 @@ What makers do differently. A profile has its own; `options = { flow_decimals = 
 def pages() -> dict[str, str]:
     """Every reference page by its file name."""
     return {
-        "commands.md": COMMANDS + "".join(_command(words, command) for words, command in _commands()),
+        "commands.md": COMMANDS + "".join(_command(words, command, "en") for words, command in _commands("en")),
+        "commands.zh-CN.md": COMMANDS_ZH
+        + "".join(_command(words, command, "zh") for words, command in _commands("zh")),
         "errors.md": ERRORS + "".join(_errors()) + EXIT_CODES,
         "profiles.md": PROFILES
         + "".join(_profile(load(builtin.builtin(name), name)) for name in builtin.builtin_ids())
@@ -204,13 +217,16 @@ def _values(hint: Any) -> str:
     return "0 to 8" if hint is cjt188_options.Decimals else "a byte in hex, like `2C`"
 
 
-def _commands() -> Iterator[tuple[str, Any]]:
-    """Each command with the words that call it."""
+def _commands(language: messages.Language) -> Iterator[tuple[str, Any]]:
+    """Each command with the words that call it, its texts in this language."""
     for name, place in tanmeter.ROOMS.items():
         module, _, attribute = place.partition(":")
         room = typer.main.get_command(getattr(import_module(module), attribute))
+        tanmeter.tell(room, f"tanmeter {name}", language)
         yield from _leaves(f"tanmeter {name}", room)
-    yield from _leaves("tanmeter", typer.main.get_command(tanmeter.app))
+    door = typer.main.get_command(tanmeter.app)
+    tanmeter.tell(door, "tanmeter", language)
+    yield from _leaves("tanmeter", door)
 
 
 def _leaves(words: str, command: Any) -> Iterator[tuple[str, Any]]:
@@ -221,15 +237,16 @@ def _leaves(words: str, command: Any) -> Iterator[tuple[str, Any]]:
         yield from _leaves(f"{words} {name}", child)
 
 
-def _command(words: str, command: Any) -> str:
-    arguments = [parameter.name.upper() for parameter in command.params if parameter.param_type_name == "argument"]
+def _command(words: str, command: Any, language: messages.Language) -> str:
+    arguments = [parameter for parameter in command.params if parameter.param_type_name == "argument"]
     usage = f"\n## `{words}`\n\n{_paragraph(command.help)}\n"
     if arguments:
-        usage += f"\nArguments: {', '.join(f'`{name}`' for name in arguments)}\n"
+        named = "; ".join(f"`{one.name.upper()}` ({_paragraph(one.help)})" for one in arguments)
+        usage += f"\n{ARGUMENTS[language].format(named)}\n"
     options = [parameter for parameter in command.params if parameter.param_type_name == "option"]
     if options:
-        usage += "\n| option | meaning | default |\n| --- | --- | --- |\n"
-        usage += "".join(_option(option) for option in options if "--help" not in option.opts)
+        usage += f"\n{OPTIONS[language]}\n| --- | --- | --- |\n"
+        usage += "".join(_option(option) for option in options)
     return usage
 
 

@@ -19,20 +19,18 @@ from edge.vouched import Vouched, vouch
 from protocols import messages
 from protocols.errors import ChainError, DriftError, PortGone, StoreError
 
-app = typer.Typer(no_args_is_help=True, help=messages.text("cli.edge", messages.spoken(os.environ)))
+app = typer.Typer(no_args_is_help=True, add_completion=False)
 
 STATE = Path("/var/lib/tanmeter")
-State = Annotated[Path, typer.Option("--state", envvar="TANMETER_STATE", help="the box's folder")]
-Json = Annotated[bool, typer.Option("--json", help="one JSON object on standard output")]
+State = Annotated[Path, typer.Option("--state", envvar="TANMETER_STATE")]
+Json = Annotated[bool, typer.Option("--json")]
 
 
 @app.command()
 def run(
     state: State = STATE,
-    verbose: Annotated[bool, typer.Option("--verbose", help="also each commit and block")] = False,
-    metrics: Annotated[
-        str, typer.Option("--metrics", metavar="HOST:PORT", help="serve Prometheus metrics there: 127.0.0.1:9108")
-    ] = "",
+    verbose: Annotated[bool, typer.Option("--verbose")] = False,
+    metrics: Annotated[str, typer.Option("--metrics", metavar="HOST:PORT")] = "",
 ) -> None:
     """Read the meters, keep the signed record, deliver it; until SIGTERM or Ctrl-C."""
     level = "debug" if verbose else "info"  # the agent takes this process over, and leaves typer and pydantic behind
@@ -57,12 +55,12 @@ def status(state: State = STATE, as_json: Json = False) -> None:
 @app.command("export")
 def export_readings(
     *,
-    since: Annotated[str, typer.Option("--from", help="first day (2026-05-01), or an instant with its offset")],
-    until: Annotated[str, typer.Option("--to", help="last day, or the instant before which; else until now")] = "",
-    form: Annotated[str, typer.Option("--format", metavar="csv|jsonl|parquet", help="csv | jsonl | parquet")] = "csv",
-    device: Annotated[str | None, typer.Option("--device", help="only this device of the site file")] = None,
-    unsealed: Annotated[bool, typer.Option("--open", help="also what is not sealed yet: it is not signed")] = False,
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="the file to write; else standard output")] = None,
+    since: Annotated[str, typer.Option("--from")],
+    until: Annotated[str, typer.Option("--to")] = "",
+    form: Annotated[str, typer.Option("--format", metavar="csv|jsonl|parquet")] = "csv",
+    device: Annotated[str | None, typer.Option("--device")] = None,
+    unsealed: Annotated[bool, typer.Option("--open")] = False,
+    out: Annotated[Path | None, typer.Option("--out", "-o")] = None,
     state: State = STATE,
 ) -> None:
     """The readings kept on this box, each with its block; beside a running agent or without. Exit 4: damaged blocks."""
@@ -107,8 +105,8 @@ def _next_action(check: Check) -> str:
 @app.command("support-bundle")
 def support_bundle(
     state: State = STATE,
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="the file to write; else one here")] = None,
-    log: Annotated[Path | None, typer.Option("--log", help="the agent's log; else the journal of its service")] = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o")] = None,
+    log: Annotated[Path | None, typer.Option("--log")] = None,
 ) -> None:
     """One file for whoever helps from afar: status, checks, log, configuration, faults; without keys or passwords."""
     from edge import support
@@ -128,8 +126,8 @@ def support_bundle(
 
 @app.command()
 def salvage(
-    store: Annotated[Path, typer.Argument(metavar="FILE", help="a store that was set aside: outbox-DATE.db")],
-    out: Annotated[Path | None, typer.Option("--out", help="write each block to a file EPOCH-SEQ.blk in here")] = None,
+    store: Annotated[Path, typer.Argument(metavar="FILE")],
+    out: Annotated[Path | None, typer.Option("--out")] = None,
     as_json: Json = False,
 ) -> None:
     """Recover the signed blocks of a damaged store, which is left as it is; exit 7 when some are damaged or missing."""
@@ -141,7 +139,7 @@ def salvage(
 @app.command()
 def clock(
     state: State = STATE,
-    confirm: Annotated[bool, typer.Option("--confirm", help="vouch that UTC is right, until the next boot")] = False,
+    confirm: Annotated[bool, typer.Option("--confirm")] = False,
     as_json: Json = False,
 ) -> None:
     """What the box knows of the time; --confirm where neither network nor a hardware clock tells it."""

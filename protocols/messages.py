@@ -21,6 +21,26 @@ def text(message_id: str, language: Language, /, **values: object) -> str:
     return catalogue()[message_id][language].format(**values)
 
 
+def help_text(words: str, name: str, language: Language) -> str:
+    """What a command (its ``about``), an option or an argument is for: said by the command or the nearest group above.
+
+    ``words`` call the command, like ``tanmeter site init``. KeyError when nobody says.
+    """
+    told = commands()
+    while words and name not in told.get(words, {}):
+        words = words.rpartition(" ")[0]
+    return told[words][name][language]
+
+
+@cache
+def commands() -> dict[str, dict[str, dict[str, str]]]:
+    """The help of each command and group, by its words: ``about`` and each option and argument, with ``zh`` and ``en``.
+
+    In a file of its own, read only when help is shown.
+    """
+    return tomllib.loads(files("protocols").joinpath("messages_help.toml").read_text("utf-8"))
+
+
 def remedy(code: str, language: Language) -> str:
     """The one next action for an error code."""
     return catalogue()[code][f"{language}_fix"]

@@ -20,9 +20,9 @@ from provisioning import bus_address, folder, site_init
 from provisioning import fields as fields_
 from provisioning.lessons import Lesson, lessons
 
-app = typer.Typer(no_args_is_help=True, help=messages.text("cli.bus", messages.spoken(os.environ)))
+app = typer.Typer(no_args_is_help=True, add_completion=False)
 
-Json = Annotated[bool, typer.Option("--json", help="one JSON object on standard output")]
+Json = Annotated[bool, typer.Option("--json")]
 
 
 STATE = Path("/var/lib/tanmeter")
@@ -35,15 +35,13 @@ def bus() -> None:
 
 @app.command()
 def plan(
-    file: Annotated[
-        Path, typer.Argument(metavar="FIELDS.json", help='{"fields": [[address, length], ...]}; - reads it')
-    ],
+    file: Annotated[Path, typer.Argument(metavar="FIELDS.json")],
     *,
-    baud: Annotated[int, typer.Option(min=300, max=1_000_000, help="rate of the line")] = 9600,
-    turnaround_ms: Annotated[float, typer.Option(min=0, max=60_000, help="how long the meter takes to answer")] = 20,
-    max_registers: Annotated[int, typer.Option(min=1, max=125, help="the most the meter gives in one request")] = 125,
-    parity: Annotated[Literal["N", "E", "O"], typer.Option(help="parity of the line")] = "E",
-    stopbits: Annotated[int, typer.Option(min=1, max=2, help="stop bits of the line")] = 1,
+    baud: Annotated[int, typer.Option(min=300, max=1_000_000)] = 9600,
+    turnaround_ms: Annotated[float, typer.Option(min=0, max=60_000)] = 20,
+    max_registers: Annotated[int, typer.Option(min=1, max=125)] = 125,
+    parity: Annotated[Literal["N", "E", "O"], typer.Option()] = "E",
+    stopbits: Annotated[int, typer.Option(min=1, max=2)] = 1,
     as_json: Json = False,
 ) -> None:
     """The Modbus RTU requests that bring these registers in the least bus time, exactly; every gap may be read over.
@@ -65,10 +63,10 @@ def plan(
 
 @app.command()
 def load(
-    file: Annotated[Path, typer.Argument(metavar="SITE.toml", help="a site file; it need not be signed")],
+    file: Annotated[Path, typer.Argument(metavar="SITE.toml")],
     *,
-    profile_dir: Annotated[Path | None, typer.Option(help="a folder with profiles of your own, ID.toml")] = None,
-    overload: Annotated[bool, typer.Option("--overload", help="exit 0 although a port is asked for too much")] = False,
+    profile_dir: Annotated[Path | None, typer.Option()] = None,
+    overload: Annotated[bool, typer.Option("--overload")] = False,
     as_json: Json = False,
 ) -> None:
     """How much of each port's time its devices are asked for; exit 6 above 70 %, with what would fit."""
@@ -86,7 +84,7 @@ def load(
 
 @app.command()
 def learned(
-    state: Annotated[Path, typer.Option("--state", envvar="TANMETER_STATE", help="the box's folder")] = STATE,
+    state: Annotated[Path, typer.Option("--state", envvar="TANMETER_STATE")] = STATE,
     as_json: Json = False,
 ) -> None:
     """What the meters taught this box, and the lines for site.toml that make the signed plan fit; then sign it."""
@@ -100,11 +98,11 @@ def learned(
 
 @app.command()
 def address(
-    place: Annotated[str, typer.Argument(metavar="PORT", help="/dev/serial/by-id/…, or host:port of a serial server")],
+    place: Annotated[str, typer.Argument(metavar="PORT")],
     *,
-    mode: Annotated[str, typer.Option(help="line settings")] = "2400-8E1",
-    protocol: Annotated[Literal["any", "cjt188", "dlt645"], typer.Option(help="what the meter speaks")] = "any",
-    timeout_ms: Annotated[int, typer.Option(min=50, max=10_000, help="how long each question waits")] = 1000,
+    mode: Annotated[str, typer.Option()] = "2400-8E1",
+    protocol: Annotated[Literal["any", "cjt188", "dlt645"], typer.Option()] = "any",
+    timeout_ms: Annotated[int, typer.Option(min=50, max=10_000)] = 1000,
     as_json: Json = False,
 ) -> None:
     """Ask the only meter on a line for its address (CJ/T 188, DL/T 645); the box's agent must not hold the port."""

@@ -22,16 +22,12 @@ from provisioning.folder import Box
 from provisioning.questions import ask
 from provisioning.site_file import Wishes, compose
 
-app = typer.Typer(no_args_is_help=True, help=messages.text("cli.site", messages.spoken(os.environ)))
+app = typer.Typer(no_args_is_help=True, add_completion=False)
 
-State = Annotated[Path, typer.Option("--state", envvar="TANMETER_STATE", help="the box's folder")]
-TechnicianKey = Annotated[
-    Path | None, typer.Option(help="the technician's key; else ~/.config/tanmeter/technician.key")
-]
-ProfileDir = Annotated[Path | None, typer.Option(help="a folder with profiles of your own, ID.toml")]
-Overload = Annotated[
-    bool, typer.Option("--overload", help="sign although a port is asked for more than 70 % of its time")
-]
+State = Annotated[Path, typer.Option("--state", envvar="TANMETER_STATE")]
+TechnicianKey = Annotated[Path | None, typer.Option()]
+ProfileDir = Annotated[Path | None, typer.Option()]
+Overload = Annotated[bool, typer.Option("--overload")]
 STATE = Path("/var/lib/tanmeter")
 
 
@@ -39,25 +35,14 @@ STATE = Path("/var/lib/tanmeter")
 def init(
     *,
     state: State = STATE,
-    site_id: Annotated[str, typer.Option("--id", help="the site's id")] = "",
-    name: Annotated[str, typer.Option(help="the site's name; else its id")] = "",
-    port: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="name=rs485-1,device=/dev/serial/by-id/…,mode=9600-8E1 or name=tcp-1,tcp=host:502 "
-            "or name=logger-1,listen=0.0.0.0:9001; repeatable"
-        ),
-    ] = None,
-    device: Annotated[
-        list[str] | None,
-        typer.Option(help="id=M-01,profile=…,port=rs485-1,address=…,ct=400/5,role=purchased; repeatable"),
-    ] = None,
-    timezone: Annotated[str, typer.Option(help="where its business days begin")] = "Asia/Shanghai",
-    region: Annotated[str, typer.Option(help="grid region or province, for information")] = "",
-    block: Annotated[str, typer.Option(help="how long a block lasts; else 60s")] = "",
-    file: Annotated[
-        Path | None, typer.Option(help="a site file that is written already, instead of the options")
-    ] = None,
+    site_id: Annotated[str, typer.Option("--id")] = "",
+    name: Annotated[str, typer.Option()] = "",
+    port: Annotated[list[str] | None, typer.Option()] = None,
+    device: Annotated[list[str] | None, typer.Option()] = None,
+    timezone: Annotated[str, typer.Option()] = "Asia/Shanghai",
+    region: Annotated[str, typer.Option()] = "",
+    block: Annotated[str, typer.Option()] = "",
+    file: Annotated[Path | None, typer.Option()] = None,
     profile_dir: ProfileDir = None,
     technician_key: TechnicianKey = None,
     overload: Overload = False,
@@ -83,7 +68,7 @@ def init(
 @app.command()
 def sign(
     state: State = STATE,
-    file: Annotated[Path | None, typer.Option(help="the changed site file; else site.toml in the box's folder")] = None,
+    file: Annotated[Path | None, typer.Option()] = None,
     profile_dir: ProfileDir = None,
     technician_key: TechnicianKey = None,
     overload: Overload = False,
@@ -102,19 +87,13 @@ def sign(
 
 @app.command()
 def enrol(
-    code: Annotated[str, typer.Argument(help="the one-time code made with tanmeter cloud invite")],
-    collector: Annotated[str, typer.Option(help="the collector's address, like https://collector.example")],
+    code: Annotated[str, typer.Argument()],
+    collector: Annotated[str, typer.Option()],
     state: State = STATE,
     *,
-    instead: Annotated[
-        bool, typer.Option("--new-collector", help="in place of the one it is enrolled with, whose key is lost")
-    ] = False,
-    ca: Annotated[
-        Path | None, typer.Option(help="certificates (PEM) that the collector's must hang on; their dates do not count")
-    ] = None,
-    mqtt: Annotated[
-        str | None, typer.Option(help="deliver through this broker: mqtts://broker.example:8883, mqtt://...")
-    ] = None,
+    instead: Annotated[bool, typer.Option("--new-collector")] = False,
+    ca: Annotated[Path | None, typer.Option()] = None,
+    mqtt: Annotated[str | None, typer.Option()] = None,
 ) -> None:
     """Enrol this box with a collector; the code also pins the collector's key."""
     enrolling.enrol(state, code, collector, instead=instead, way=enrolling.Way(ca, mqtt))
@@ -126,7 +105,7 @@ def enrol(
 @app.command()
 def show(
     state: State = STATE,
-    as_json: Annotated[bool, typer.Option("--json", help="one JSON object")] = False,
+    as_json: Annotated[bool, typer.Option("--json")] = False,
 ) -> None:
     """What is set up here: site, gateway, meters, configuration in force, collector. Every signature is checked."""
     found = overview(state)

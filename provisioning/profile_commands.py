@@ -19,12 +19,12 @@ from protocols import messages
 from protocols.errors import ConfigError
 from provisioning import folder
 
-app = typer.Typer(no_args_is_help=True, help=messages.text("cli.profile", messages.spoken(os.environ)))
+app = typer.Typer(no_args_is_help=True, add_completion=False)
 
-Json = Annotated[bool, typer.Option("--json", help="one JSON object on standard output")]
-ProfileDir = Annotated[Path | None, typer.Option(help="a folder with profiles of your own, ID.toml")]
-Out = Annotated[Path | None, typer.Option(help="write it here instead of standard output")]
-What = Annotated[str, typer.Argument(metavar="ID|FILE", help="the id of a profile, or its TOML file")]
+Json = Annotated[bool, typer.Option("--json")]
+ProfileDir = Annotated[Path | None, typer.Option()]
+Out = Annotated[Path | None, typer.Option()]
+What = Annotated[str, typer.Argument(metavar="ID|FILE")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ def show(what: What, profile_dir: ProfileDir = None, as_json: Json = False) -> N
 
 @app.command()
 def test(
-    what: Annotated[list[str], typer.Argument(metavar="ID|FILE...", help="ids of profiles, or their TOML files")],
+    what: Annotated[list[str], typer.Argument(metavar="ID|FILE...")],
     profile_dir: ProfileDir = None,
     as_json: Json = False,
 ) -> None:
@@ -82,7 +82,7 @@ def test(
 
 @app.command()
 def new(
-    source: Annotated[Path, typer.Option("--from", help="a filled-in sheet, .xlsx or .csv")],
+    source: Annotated[Path, typer.Option("--from")],
     out: Out = None,
 ) -> None:
     """Make a profile out of a sheet: checked, with proof frames composed where it has none."""
@@ -108,7 +108,7 @@ def new(
 @app.command("sheet")
 def sheet_(
     what: What,
-    out: Annotated[Path | None, typer.Option(help="write it here; .xlsx or .csv, else ID.xlsx")] = None,
+    out: Annotated[Path | None, typer.Option()] = None,
     profile_dir: ProfileDir = None,
 ) -> None:
     """Write a profile as a sheet to look at, change, or start a similar model from."""

@@ -10,18 +10,16 @@ import typer
 from protocols import messages
 from provisioning import unit as units
 
-app = typer.Typer(no_args_is_help=True, help=messages.text("cli.unit", messages.spoken(os.environ)))
+app = typer.Typer(no_args_is_help=True, add_completion=False)
 
-Install = Annotated[bool, typer.Option("--install", help="write the unit and its user's file instead of printing it")]
-Root = Annotated[Path, typer.Option("--root", help="the root of the system to install into: / or that of an image")]
-Program = Annotated[
-    Path | None, typer.Option("--program", help="the tanmeter to start; else the one that is running now")
-]
+Install = Annotated[bool, typer.Option("--install")]
+Root = Annotated[Path, typer.Option("--root")]
+Program = Annotated[Path | None, typer.Option("--program")]
 
 
 @app.command()
 def edge(
-    state: Annotated[Path, typer.Option("--state", help="the box's folder, in /var/lib")] = units.EDGE.folder,
+    state: Annotated[Path, typer.Option("--state")] = units.EDGE.folder,
     program: Program = None,
     install: Install = False,
     root: Root = Path("/"),
@@ -32,7 +30,7 @@ def edge(
 
 @app.command()
 def cloud(
-    data: Annotated[Path, typer.Option("--data", help="the collector's folder, in /var/lib")] = units.CLOUD.folder,
+    data: Annotated[Path, typer.Option("--data")] = units.CLOUD.folder,
     program: Program = None,
     install: Install = False,
     root: Root = Path("/"),

@@ -13,7 +13,7 @@ from protocols import messages
 sim = typer.Typer(no_args_is_help=True, add_completion=False)
 demo = typer.Typer(add_completion=False)
 
-Seed = Annotated[int, typer.Option(min=0, help="which world: one seed is always the same")]
+Seed = Annotated[int, typer.Option(min=0)]
 
 
 @sim.callback()
@@ -24,9 +24,9 @@ def callback() -> None:
 @sim.command()
 def site(
     seed: Seed = 1,
-    folder: Annotated[Path | None, typer.Option(help="where the bus is linked and the truth log kept")] = None,
-    host: Annotated[str, typer.Option(help="address of the networked meters")] = "127.0.0.1",
-    tcp_port: Annotated[list[int] | None, typer.Option(help="TCP ports of M-04 and S-01; else free ones")] = None,
+    folder: Annotated[Path | None, typer.Option()] = None,
+    host: Annotated[str, typer.Option()] = "127.0.0.1",
+    tcp_port: Annotated[list[int] | None, typer.Option()] = None,
 ) -> None:
     """Run the simulated meters until Ctrl-C; one JSON line says how to reach them."""
     from simulator.site import run
@@ -39,10 +39,10 @@ def site(
 
 @sim.command()
 def history(
-    state: Annotated[Path, typer.Argument(help="a gateway's folder, set up and not yet used")],
-    since: Annotated[int, typer.Option("--from", help="first instant, UTC ms")],
-    until: Annotated[int, typer.Option("--to", help="last instant, UTC ms")],
-    truth: Annotated[Path, typer.Option(help="truth log to append to")],
+    state: Annotated[Path, typer.Argument()],
+    since: Annotated[int, typer.Option("--from")],
+    until: Annotated[int, typer.Option("--to")],
+    truth: Annotated[Path, typer.Option()],
     seed: Seed = 1,
 ) -> None:
     """Have a gateway live through a stretch of the past in virtual time: its own code, simulated meters."""
@@ -53,9 +53,9 @@ def history(
 
 @sim.command("city")
 def write_city(
-    out: Annotated[Path, typer.Argument(help="folder to write: subjects.toml, and activity/SUBJECT/MONTH.toml")],
-    until: Annotated[str, typer.Option(help="last month, 2026-10")],
-    months: Annotated[int, typer.Option(min=1, max=60, help="how many months")] = 13,
+    out: Annotated[Path, typer.Argument()],
+    until: Annotated[str, typer.Option()],
+    months: Annotated[int, typer.Option(min=1, max=60)] = 13,
     seed: Seed = 1,
 ) -> None:
     """Write an invented city of a few dozen enterprises: who they are, and what they used month by month."""
@@ -74,12 +74,12 @@ def write_city(
 @demo.command()
 def play(
     *,
-    once: Annotated[bool, typer.Option("--once", help="stop when everything was put to the proof")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="one JSON object on standard output, talk on error")] = False,
+    once: Annotated[bool, typer.Option("--once")] = False,
+    as_json: Annotated[bool, typer.Option("--json")] = False,
     seed: Seed = 1,
-    days: Annotated[int, typer.Option(min=1, max=365, help="length of the history")] = 30,
-    keep: Annotated[Path | None, typer.Option(help="work in this folder and leave it")] = None,
-    port: Annotated[int, typer.Option(min=0, max=65535, help="of the page; a free one when it is taken")] = 8080,
+    days: Annotated[int, typer.Option(min=1, max=365)] = 30,
+    keep: Annotated[Path | None, typer.Option()] = None,
+    port: Annotated[int, typer.Option(min=0, max=65535)] = 8080,
 ) -> None:
     """The whole life of a reading: simulated site, gateway, collector, page; Ctrl-C ends it."""
     from simulator.demo import start

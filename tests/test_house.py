@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import typer
+from typer.testing import CliRunner
 
 import tanmeter
 from protocols import errors, messages
@@ -25,19 +26,17 @@ def subclasses(kind: type) -> set[type]:
     return {kind} | {found for child in kind.__subclasses__() for found in subclasses(child)}
 
 
-def leaves(words: str, command: Any) -> list[tuple[str, Any]]:
-    """Every command under a group with the words that call it."""
-    children = getattr(command, "commands", None)
-    if not children:
-        return [(words, command)]
-    return [leaf for name, child in children.items() for leaf in leaves(f"{words} {name}", child)]
+def below(words: str, command: Any) -> list[tuple[str, Any]]:
+    """A command or group and all below it, with the words that call each."""
+    children = getattr(command, "commands", None) or {}
+    return [(words, command), *(one for name, child in children.items() for one in below(f"{words} {name}", child))]
 
 
 def every_command() -> list[tuple[str, Any]]:
-    found = leaves("tanmeter", typer.main.get_command(tanmeter.app))
+    found = below("tanmeter", typer.main.get_command(tanmeter.app))
     for name, place in tanmeter.ROOMS.items():
         module, _, attribute = place.partition(":")
-        found += leaves(f"tanmeter {name}", typer.main.get_command(getattr(import_module(module), attribute)))
+        found += below(f"tanmeter {name}", typer.main.get_command(getattr(import_module(module), attribute)))
     return found
 
 
@@ -80,12 +79,49 @@ def test_every_command_option_error_code_and_profile_is_documented() -> None:
         assert (ROOT / "docs" / name).read_text("utf-8") == page, f"docs/{name} is behind: make docs"
 
 
-def test_every_command_says_what_it_does_and_every_option_what_it_means() -> None:
+@pytest.mark.parametrize("language", ["zh", "en"])
+def test_every_command_option_and_argument_is_explained_in_both_languages(language: messages.Language) -> None:
     for words, command in every_command():
-        assert command.help, words
-        assert [option.opts for option in command.params if option.opts[0].startswith("-") and not option.help] == [], (
-            words
-        )
+        tanmeter.tell(command, words, language)
+        for said in (command.help, *(one.help for one in command.params)):
+            assert said.strip(), words
+            assert language == "en" or re.search("[\u4e00-\u9fff]", said), (words, said)
+
+
+def test_the_code_has_no_help_of_its_own_and_its_docstrings_say_what_the_catalogue_says() -> None:
+    for words, command in every_command():
+        assert [one.opts for one in command.params if one.help] == [], f"{words}: help is in messages_help.toml"
+        if not getattr(command, "commands", None):
+            assert command.help.split() == messages.help_text(words, "about", "en").split(), words
+
+
+def test_the_catalogue_explains_nothing_that_is_not_there() -> None:
+    there: dict[str, set[str]] = {}
+    for words, command in every_command():
+        names = {"about", *(one.opts[0] for one in command.params)}
+        for place in messages.commands():
+            if f"{words} ".startswith(f"{place} "):
+                there.setdefault(place, set()).update(names)
+    for place, told in messages.commands().items():
+        assert place in there, place
+        assert set(told) <= there[place], place
+
+
+@pytest.mark.parametrize(
+    ("language", "title", "about"), [("zh", "选项", "导入签名文件"), ("en", "Options", "Take a bundle in")]
+)
+def test_help_is_shown_in_the_language_that_is_asked_for(
+    language: str, title: str, about: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TANMETER_LANG", "")  # what --lang sets goes when the test does
+
+    def shown(*words: str) -> str:
+        return CliRunner().invoke(tanmeter.app, ["--lang", language, *words]).stdout
+
+    assert title in shown("factor", "import", "--help") and about in shown("factor", "import", "--help")
+    assert title in shown("--help") and title in shown("factor") and about in shown("factor", "--help")
+    assert "[[" in shown("bus", "plan", "--help"), "brackets are text, not markup"
+    assert "…" not in shown("demo", "--help"), "a text without blanks is broken, not cut off"
 
 
 def test_the_readme_names_what_is_there() -> None:
