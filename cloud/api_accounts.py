@@ -11,7 +11,7 @@ from fastapi import APIRouter, Query
 from pydantic import Field
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
-from cloud import account_proof, account_show, accounts, factor_shelf, problem, query, subjects
+from cloud import account_proof, account_show, accounts, factor_shelf, problem, query, subjects, submeters
 from cloud.accounting import headline, worked
 from cloud.accounting.inventory import Version
 from cloud.accounting.library import Library
@@ -20,6 +20,7 @@ from cloud.accounting.method import Class
 from cloud.api_record import Nothing
 from cloud.collector import Collector, Held
 from cloud.evidence import account_pack
+from cloud.pages import flow
 from cloud.pages.render import iso
 from cloud.query import Cursor, Limit, Name
 from cloud.rows import JournalRow
@@ -66,6 +67,12 @@ class ExplainQuery(query.Query):
     """Which lines: those whose id begins so."""
 
     line: Annotated[str, Field(max_length=200)] = ""
+
+
+class FlowQuery(query.Query):
+    """Of what: carbon in tCO2e, or energy in tonnes of standard coal."""
+
+    of: flow.Kind = "carbon"
 
 
 class DiffQuery(query.Query):
@@ -153,6 +160,13 @@ def explain(reference: AccountId, held: Held, asked: Annotated[ExplainQuery, Que
         raise problem.missing("line", asked.line)
     found = {line.digest: account_proof.increments(held.store, line, version.as_of) for line in chosen}
     return JSONResponse(account_proof.told(version, found, asked.line))
+
+
+@router.get("/accounts/{reference}/flow")
+def flows(reference: AccountId, held: Held, asked: Annotated[FlowQuery, Query()]) -> JSONResponse:
+    """Where carbon or energy flows: sources, meters, those below them and what none of them counted, classes, total."""
+    version = find(held, reference)
+    return JSONResponse(flow.told(version, asked.of, submeters.trees(held.store, version)))
 
 
 @router.get("/accounts/{reference}/diff")

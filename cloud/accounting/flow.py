@@ -1,63 +1,148 @@
 """Where the carbon comes from and where it goes: the lines of an account as flows between named nodes. Pure.
 
-Left to right: what is used (its item, where the source has several), at which source of the method, in which
-accounting class, and the total. What leaves the account (carbon fixed in a product, recovered, green power) flows out
-beside the total, never into it.
+Left to right: what is used (its item, where the source has several), at which source of the method, through which
+meters, in which accounting class, and the total. What leaves the account (carbon fixed in a product, recovered, green
+power) flows out beside the total, never into it.
+
+A line that one meter counted goes through it, and from there on through those below it, in the share that they counted
+of it. What none of them counted is a flow of its own, ``rest``, never spread over the others; what they counted more
+than the meter above stands beside the total, ``over``, for the account is by the meter above.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Literal
 
-from cloud.accounting.energy import consumption
+from cloud.accounting.branch import Branch
+from cloud.accounting.energy import ELECTRICITY, HEAT, Carrier, consumption
 from cloud.accounting.inventory import part
-from cloud.accounting.line import Line
+from cloud.accounting.line import PLACES, Line
 from cloud.accounting.units import ARITHMETIC
 
-Column = Literal["item", "source", "class", "end"]
+Column = Literal["item", "source", "meter", "rest", "class", "end"]
+Trees = Mapping[str, Branch]
+"""Digest of a line -> the meter that counted it, with those below it."""
+Standing = Literal["measured", "default", "estimated"]
+"""default: measured, by a factor that the method gives where none was measured. estimated: something of it was
+declared, filled or left out."""
+WORST: tuple[Standing, ...] = ("measured", "default", "estimated")
 
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A bar of the diagram. ``id`` is unique in it; ``name``: an item, a row, or the message id of a class."""
+    """A bar of the diagram. ``id`` is unique in it; ``name``: an item, a row, a meter, or the message id of a class.
+
+    ``meter``: the one that it is, or whose rest it is.
+    """
 
     id: str
     column: Column
     name: str
+    meter: Branch | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Flow:
-    """tCO2e (or tce) from one node to another, above 0. ``measured``: none of it was declared or filled."""
+    """tCO2e (or tce) from one node to another, above 0, and the lines (digests) it is of."""
 
     source: str
     target: str
     amount: Decimal
-    measured: bool
+    standing: Standing
     lines: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Diagram:
-    """All of it: what flows into the total is the total, where no outflow exceeds its class."""
+    """All of it: what flows into the total is the total, where no outflow exceeds its class.
+
+    ``shared``: the meters that have others below them, one for each line.
+    """
 
     nodes: tuple[Node, ...]
     flows: tuple[Flow, ...]
+    shared: tuple[Branch, ...]
 
 
-def diagram(lines: Sequence[Line]) -> Diagram:
+TOTAL = Node("total", "end", "total")
+OVER = Node("over", "end", "over")
+
+
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """Where a line (its digest) goes to in the end, and how well it is known."""
+
+    target: Node
+    standing: Standing
+    line: str
+
+    @property
+    def factor(self) -> Standing:
+        """What is said of its factor: that its own meter has gaps is no word on the meters below."""
+        return "default" if self.standing == "default" else "measured"
+
+
+class _Sums:
+    """Flows being added up, in the order in which they were met."""
+
+    def __init__(self) -> None:
+        self.nodes: dict[str, Node] = {}
+        self.flows: dict[tuple[str, str], Flow] = {}
+
+    def add(self, source: Node, target: Node, amount: Decimal, standing: Standing, *lines: str) -> None:
+        """So much more from one to the other; nothing for nothing."""
+        if amount <= 0:
+            return
+        self.nodes.setdefault(source.id, source)
+        self.nodes.setdefault(target.id, target)
+        held = self.flows.get((source.id, target.id))
+        if held is not None:
+            amount, standing = ARITHMETIC.add(held.amount, amount), worst(held.standing, standing)
+            lines = (*held.lines, *(one for one in lines if one not in held.lines))
+        self.flows[source.id, target.id] = Flow(source.id, target.id, amount, standing, lines)
+
+    def through(self, source: Node, amount: Decimal, tree: Branch, way: _Way) -> Decimal:
+        """A line by its meter and those below it; how much more than it those counted."""
+        self.add(source, _meter(tree), amount, way.standing, way.line)
+        each = ARITHMETIC.divide(amount, tree.amount) if tree.amount else Decimal(0)
+        return self._spread(amount, each, tree, way)
+
+    def _spread(self, amount: Decimal, each: Decimal, tree: Branch, way: _Way) -> Decimal:
+        """What a meter counted onwards: to those below it and what is left by itself; of one without any, to the end.
+
+        ``each``: tonnes for one of what is counted.
+        """
+        meter, more, left = _meter(tree), Decimal(0), amount
+        if tree.rest is None or not each:
+            self.add(meter, way.target, amount, way.standing, way.line)
+            return more
+        for one in tree.known:
+            of_it = ARITHMETIC.multiply(each, one.amount or Decimal(0)).quantize(PLACES, context=ARITHMETIC)
+            own = replace(way, standing=worst(way.factor, "measured" if one.measured else "estimated"))
+            self.add(meter, _meter(one), of_it, own.standing, own.line)
+            more = ARITHMETIC.add(more, self._spread(of_it, each, one, own))
+            left = ARITHMETIC.subtract(left, of_it)
+        if left < 0:
+            return ARITHMETIC.subtract(more, left)
+        unmetered = Node(f"rest:{tree.id}", "rest", tree.device, tree)
+        known = way.standing if all(one.measured for one in tree.known) else "estimated"
+        self.add(meter, unmetered, left, known, way.line)
+        self.add(unmetered, way.target, left, known, way.line)
+        return more
+
+    def into(self, target: str) -> Iterator[Flow]:
+        """What flows into a node."""
+        return (one for one in self.flows.values() if one.target == target)
+
+    def diagram(self, shared: Sequence[Branch]) -> Diagram:
+        """What came of it."""
+        return Diagram(tuple(self.nodes.values()), tuple(self.flows.values()), tuple(shared))
+
+
+def diagram(lines: Sequence[Line], trees: Trees) -> Diagram:
     """The flows of what enters the total: positive lines from item to class, negative ones out of their class."""
-    nodes: dict[str, Node] = {}
-    sums: dict[tuple[str, str], tuple[Decimal, bool, tuple[str, ...]]] = {}
-
-    def add(source: Node, target: Node, line: Line) -> None:
-        nodes.setdefault(source.id, source)
-        nodes.setdefault(target.id, target)
-        tco2e, measured, held = sums.get((source.id, target.id), (Decimal(0), True, ()))
-        grown = ARITHMETIC.add(tco2e, abs(line.tco2e))
-        sums[source.id, target.id] = grown, measured and _measured(line), (*held, line.digest)
-
+    sums, over = _Sums(), dict[str, Decimal]()
     for line in lines:
         own = part(line.class_)
         if own in ("memo", "reduction") or not line.tco2e:
@@ -65,52 +150,86 @@ def diagram(lines: Sequence[Line]) -> Diagram:
         side = "indirect" if own in ("indirect", "offset") else "direct"
         row = Node(f"row:{line.row}", "source", line.report)
         group = Node(f"class:{side}", "class", side)
-        if line.tco2e > 0:
-            used = line.item or line.label
-            if used:
-                add(Node(f"item:{line.row}:{used}", "item", used), row, line)
-            add(row, group, line)
+        found = standing(line)
+        if line.tco2e < 0:
+            sums.add(group, Node(f"out:{line.row}", "end", line.report), -line.tco2e, found, line.digest)
+            continue
+        tree = trees.get(line.digest)
+        used = line.item or ("" if tree else line.label)
+        if used:
+            sums.add(Node(f"item:{line.row}:{used}", "item", used), row, line.tco2e, found, line.digest)
+        if tree is None:
+            sums.add(row, group, line.tco2e, found, line.digest)
         else:
-            add(group, Node(f"out:{line.row}", "end", line.report), line)
-    _close(nodes, sums)
-    flows = [Flow(source, target, *found) for (source, target), found in sums.items()]
-    return Diagram(tuple(nodes.values()), tuple(flow for flow in flows if flow.amount > 0))
+            more = sums.through(row, line.tco2e, tree, _Way(group, found, line.digest))
+            over[group.id] = ARITHMETIC.add(over.get(group.id, Decimal(0)), more)
+    _close(sums, over)
+    return sums.diagram(_shared(lines, trees))
 
 
-def energy(lines: Sequence[Line]) -> Diagram:
-    """The same in tonnes of standard coal (GB/T 2589): what is burnt and bought, by source, into what was consumed.
+def energy(lines: Sequence[Line], trees: Trees) -> Diagram:
+    """The same in tonnes of standard coal (GB/T 2589): what is burnt and bought, through its meters, into the total.
 
     Sold energy flows out of it. Lines whose standard coal is not known are not in it.
     """
-    nodes: dict[str, Node] = {}
-    sums: dict[tuple[str, str], tuple[Decimal, bool, tuple[str, ...]]] = {}
-    for carrier in consumption(lines).carriers:
-        line = carrier.line
-        used = Node(f"item:{line.row}:{carrier.item}", "item", carrier.item)
-        whole = Node("total", "end", "total")
-        pair = (used, whole) if carrier.tce > 0 else (whole, Node(f"out:{line.row}", "end", line.report))
-        for node in pair:
-            nodes.setdefault(node.id, node)
-        key = (pair[0].id, pair[1].id)
-        tce, measured, held = sums.get(key, (Decimal(0), True, ()))
-        grown = ARITHMETIC.add(tce, abs(carrier.tce))
-        sums[key] = grown, measured and _measured(line), (*held, line.digest)
-    return Diagram(
-        tuple(nodes.values()),
-        tuple(Flow(source, target, *found) for (source, target), found in sums.items() if found[0] > 0),
-    )
+    sums, over = _Sums(), Decimal(0)
+    carriers = consumption(lines).carriers
+    for carrier in carriers:
+        line, found = carrier.line, _standing(carrier)
+        if carrier.tce < 0:
+            sums.add(TOTAL, Node(f"out:{line.row}", "end", line.report), -carrier.tce, found, line.digest)
+            continue
+        used, tree = Node(f"item:{line.row}:{carrier.item}", "item", carrier.item), trees.get(line.digest)
+        if tree is None:
+            sums.add(used, TOTAL, carrier.tce, found, line.digest)
+        else:
+            over = ARITHMETIC.add(over, sums.through(used, carrier.tce, tree, _Way(TOTAL, found, line.digest)))
+    sums.add(TOTAL, OVER, over, "estimated")
+    return sums.diagram(_shared([carrier.line for carrier in carriers if carrier.tce > 0], trees))
 
 
-def _close(nodes: dict[str, Node], sums: dict[tuple[str, str], tuple[Decimal, bool, tuple[str, ...]]]) -> None:
+def standing(line: Line) -> Standing:
+    """How well a line's emission is known."""
+    if not _measured(line):
+        return "estimated"
+    return "default" if any(one.tier in ("default", "formula") for one in line.parameters) else "measured"
+
+
+def worst(*found: Standing) -> Standing:
+    """The least known of them."""
+    return max(found, key=WORST.index)
+
+
+def _close(sums: _Sums, over: Mapping[str, Decimal]) -> None:
     """What each class has left over flows into the total."""
-    for group in [node for node in nodes.values() if node.column == "class"]:
-        into = [value for (_, target), value in sums.items() if target == group.id]
-        out = [value[0] for (source, _), value in sums.items() if source == group.id]
-        rest = ARITHMETIC.subtract(sum((value[0] for value in into), Decimal(0)), sum(out, Decimal(0)))
-        total = Node("total", "end", "total")
-        if rest > 0:
-            nodes.setdefault(total.id, total)
-            sums[group.id, total.id] = rest, all(value[1] for value in into), ()
+    for group in [node for node in sums.nodes.values() if node.column == "class"]:
+        sums.add(group, OVER, over.get(group.id, Decimal(0)), "estimated")
+        into = list(sums.into(group.id))
+        out = sum((one.amount for one in sums.flows.values() if one.source == group.id), Decimal(0))
+        rest = ARITHMETIC.subtract(sum((one.amount for one in into), Decimal(0)), out)
+        sums.add(group, TOTAL, rest, worst("measured", *(one.standing for one in into)))
+
+
+def _shared(lines: Sequence[Line], trees: Trees) -> list[Branch]:
+    found: list[Branch] = []
+    waiting = [trees[line.digest] for line in lines if line.digest in trees and line.tco2e > 0]
+    while waiting:
+        tree = waiting.pop(0)
+        if tree.below:
+            found.append(tree)
+            waiting += tree.below
+    return found
+
+
+def _meter(tree: Branch) -> Node:
+    return Node(f"meter:{tree.id}", "meter", tree.device, tree)
+
+
+def _standing(carrier: Carrier) -> Standing:
+    if not _measured(carrier.line):
+        return "estimated"
+    known = carrier.item in (ELECTRICITY, HEAT) or carrier.basis == "measured"
+    return "measured" if known else "default"
 
 
 def _measured(line: Line) -> bool:

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Path, Query
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
-from cloud import account_proof, accounts, cross_checks, early_warning, problem, subjects
+from cloud import account_proof, accounts, cross_checks, early_warning, problem, subjects, submeters
 from cloud.accounting import period as periods
 from cloud.accounting.inventory import Version
 from cloud.accounting.subject import ZONE
@@ -135,20 +135,17 @@ def flows(request: Request, reference: Reference, held: Held, of: Of = "carbon")
     """Where the carbon, or the energy, comes from and where it goes."""
     version, lang = find(held, reference), render.language(request)
     name = version.content.name_zh if lang == "zh" else version.content.name_en
-    return render.page(request, "flow.html", version=version, name=name, of=of, rows=flow_pages.rows(version, of, lang))
+    view = flow_pages.view(version, of, submeters.trees(held.store, version), lang)
+    return render.page(request, "flow.html", version=version, name=name, of=of, view=view)
 
 
 @router.get("/accounts/{reference}/flow.csv")
 def flow_csv(request: Request, reference: Reference, held: Held, of: Of = "carbon") -> Response:
     """The flows as a table."""
     version = find(held, reference)
-    rows = (
-        [one.source, one.target, one.value, one.measured]
-        for one in flow_pages.rows(version, of, render.language(request))
-    )
-    return csv_file(
-        f"{version.reference}-flow.csv", ["from", "to", "tce" if of == "energy" else "tCO2e", "measured"], rows
-    )
+    view = flow_pages.view(version, of, submeters.trees(held.store, version), render.language(request))
+    rows = ([one.source, one.target, one.value, one.standing] for one in view.rows)
+    return csv_file(f"{version.reference}-flow.csv", ["from", "to", flow_pages.UNITS[of], "standing"], rows)
 
 
 @router.get("/city")

@@ -84,7 +84,18 @@
     };
   };
 
-  // Each row a flow; what rests on declarations or filled gaps is paler.
+  // Stripes, for what was declared or filled.
+  const stripes = () => {
+    const tile = Object.assign(document.createElement("canvas"), { width: 8, height: 8 });
+    const pen = tile.getContext("2d");
+    pen.fillStyle = "#eef1f4"; pen.fillRect(0, 0, 8, 8);
+    pen.strokeStyle = "#8796a5"; pen.lineWidth = 1.6;
+    for (const at of [-8, 0, 8]) { pen.beginPath(); pen.moveTo(at - 1, 9); pen.lineTo(at + 9, -1); pen.stroke(); }
+    return { image: tile, repeat: "repeat" };
+  };
+
+  // Each row a flow: solid what was measured, paler by a default factor, striped what was declared or filled. A meter opens
+  // its page; what no meter below it counted is red.
   const sankey = (box, table) => {
     const rows = [...table.tBodies[0].rows].map((row) => row.dataset);
     const names = [...new Set(rows.flatMap((row) => [row.source, row.target]))];
@@ -92,6 +103,9 @@
       const sum = (side) => rows.filter((row) => row[side] === name).reduce((total, row) => total + Number(row.v), 0);
       return [name, Math.max(sum("source"), sum("target"))];
     }));
+    const pages = new Map(rows.flatMap((row) => [[row.source, row.sourceHref], [row.target, row.targetHref]]));
+    const left = new Set(rows.filter((row) => row.column === "rest").map((row) => row.target));
+    const styles = { measured: { color: "gradient", opacity: 0.55 }, default: { color: "gradient", opacity: 0.25 }, estimated: { color: stripes(), opacity: 0.75 } };
     return {
       animation: false,
       color: COLOURS,
@@ -100,10 +114,9 @@
         type: "sankey", left: 8, right: narrow(box) ? 82 : 170, top: 8, bottom: 8, nodeAlign: "left", draggable: false, emphasis: { focus: "adjacency" },
         label: narrow(box)
           ? { ...words, fontSize: 11, formatter: (node) => node.name + (rows.some((row) => row.source === node.name) ? "" : "\n" + shown(sums.get(node.name))), width: 74, overflow: "break" }
-          : { ...words, formatter: (node) => node.name + " " + shown(sums.get(node.name)), width: 160, overflow: "truncate" },
-        data: names.map((name) => ({ name })),
-        links: rows.map((row) => ({ source: row.source, target: row.target, value: Number(row.v), href: row.href,
-          lineStyle: { color: "gradient", opacity: row.measured === "1" ? 0.5 : 0.22 } })),
+          : { ...words, formatter: (node) => node.name + " " + shown(sums.get(node.name)), width: Math.floor(box.clientWidth / 7), overflow: "break" },
+        data: names.map((name) => ({ name, href: pages.get(name), itemStyle: left.has(name) ? { color: "#b5451b" } : undefined })),
+        links: rows.map((row) => ({ source: row.source, target: row.target, value: Number(row.v), href: row.href, lineStyle: styles[row.standing] })),
       }],
     };
   };
