@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from cloud import account_show, accounts, activities, metering, subjects
-from cloud.accounting import feeds, overrides, replayed
+from cloud.accounting import feeds, inventory, overrides, replayed
 from cloud.accounting import method as methods
 from cloud.accounting.factors import FactorSet
 from cloud.accounting.feeds import Place
@@ -159,7 +159,7 @@ def _redrawn(store: Store, library: Library, version: Version, now: int) -> Chec
         content, _ = accounts.content(store, library, version.content.subject, period, now)
     except TanmeterError as error:
         return Check("account", "later", str(error))
-    if content.digest == version.digest:
+    if inventory.same(content, version.content):
         return Check("account", "held", version.digest)
     return Check("account", "later", f"found {content.digest} now, {version.digest} then")
 

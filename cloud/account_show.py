@@ -9,8 +9,9 @@ from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
+from cloud.accounting import days, worked
 from cloud.accounting import method as methods
-from cloud.accounting import worked
+from cloud.accounting.calculate import UNDOCUMENTED
 from cloud.accounting.inventory import Difference, Inventory, Totals, Version
 from cloud.accounting.line import Activity, Line, Used
 from cloud.subjects import Held
@@ -86,11 +87,12 @@ def explained(content: Inventory) -> dict[str, Any]:
         "parameter_sets": content.parameter_sets,
         "result": {"value": f"{content.totals.total:f}", "unit": "tCO2e"},
         "totals": plain_totals(content.totals),
-        "lines": [worked.line(one) for one in content.lines],
+        "lines": [explained_line(one, content) for one in content.lines],
         "provisional": bool(content.reasons),
         "reasons": [{"id": name, **both(name)} for name in content.reasons],
         "coverage": {"readings": content.coverage.readings, "expected": content.coverage.expected},
         "estimated": f"{content.estimated:f}",
+        "left_out": [{"line": one.line, "start": one.start, "end": one.end} for one in content.left_out or ()],
         "gaps": [
             {
                 "line": gap.line, "symbol": gap.symbol, "meter": gap.meter, "start": gap.start, "end": gap.end,
@@ -102,6 +104,12 @@ def explained(content: Inventory) -> dict[str, Any]:
         "engine": content.engine,
         "digest": content.digest,
     }  # fmt: skip
+
+
+def explained_line(one: Line, content: Inventory) -> dict[str, Any]:
+    """A line of an inventory for a machine; ``covers``: the days of the period that its activity is of."""
+    found = days.covered(one, content)
+    return {**worked.line(one), "covers": {"days": f"{found.days:f}", "of": found.of}}
 
 
 def differing(found: Difference) -> dict[str, Any]:
@@ -169,9 +177,11 @@ def inventory(
     root.add(_totals(content.totals, language))
     for reason in content.reasons:
         root.add(Text(f"! {_text(reason, language)}", style="yellow"))
-    for line in content.lines:
-        if line.id.startswith(only):
-            root.add(_line(line, language, (found or {}).get(line.digest, ())))
+    for name in days.named(content):
+        root.add(Text(f"  {name}", style="yellow"))
+    for one in content.lines:
+        if one.id.startswith(only):
+            root.add(_line(one, content, language, (found or {}).get(one.digest, ())))
     for gap in content.filled:
         amount = "?" if gap.value is None else f"{gap.value:f} {gap.unit}"
         rule = _text(f"account.rule.{gap.rule}", language)
@@ -221,7 +231,7 @@ def _totals(totals: Totals, language: Language) -> Table:
     return table
 
 
-def _line(line: Line, language: Language, increments: Sequence[Mapping[str, Any]]) -> Tree:
+def _line(line: Line, content: Inventory, language: Language, increments: Sequence[Mapping[str, Any]]) -> Tree:
     branch = Tree(Text(f"{line.id}  {_row(line, language)}  {tonnes(line.tco2e)} tCO2e", style="bold"))
     sign = "" if line.sign == 1 else "−"
     branch.add(Text(f"E = {sign}{line.formula} = {sign}{worked.formula(line)} = {line.mass:f} t{line.gas}"))
@@ -229,6 +239,13 @@ def _line(line: Line, language: Language, increments: Sequence[Mapping[str, Any]
         branch.add(Text(f"GWP {line.gwp:f} ({line.gwp_set})"))
     for activity in line.activities:
         branch.add(Text(_activity(activity, language)))
+    if UNDOCUMENTED in line.reasons:
+        branch.add(Text(_text(UNDOCUMENTED, language), style="yellow"))
+    if not (found := days.covered(line, content)).whole:
+        part = messages.text(
+            "account.show.covers", language, start=line.start, end=line.end, days=found.days, of=found.of
+        )
+        branch.add(Text(part, style="yellow"))
     for used in line.parameters:
         if used.tier != "formula":
             branch.add(Text(_used(used, language), style="" if used.status != "DRAFT" else "yellow"))

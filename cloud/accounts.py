@@ -7,10 +7,12 @@ superseded once a newer one stands beside it. Late data, a new factor or another
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import msgspec
 
 from cloud import activities, cross_checks, factor_shelf, metering, subjects
+from cloud.accounting import days as left_out
 from cloud.accounting import draw as drawing
 from cloud.accounting import effects, feeds, inventory, overrides
 from cloud.accounting import method as methods
@@ -74,10 +76,9 @@ def live(store: Store, library: Library, subject: str, period: Period, now: int)
     """
     found, as_of = content(store, library, subject, period, now)
     newest = _newest(store, inventory.account_id(subject, period.id))
-    digest = found.digest
-    if newest is not None and newest.digest == digest:
+    if newest is not None and inventory.same(found, newest.content):
         return newest
-    return msgspec.structs.replace(minted(found, digest, newest, as_of, now), version=0)
+    return msgspec.structs.replace(minted(found, found.digest, newest, as_of, now), version=0)
 
 
 def close(store: Store, library: Library, subject: str, period: Period, now: int) -> Version:
@@ -88,10 +89,9 @@ def close(store: Store, library: Library, subject: str, period: Period, now: int
     for _ in range(TRIES):
         found, as_of = content(store, library, subject, period, now)
         newest = _newest(store, inventory.account_id(subject, period.id))
-        digest = found.digest
-        if newest is not None and newest.digest == digest:
+        if newest is not None and inventory.same(found, newest.content):
             return newest
-        version = minted(found, digest, newest, as_of, now)
+        version = minted(found, found.digest, newest, as_of, now)
         try:
             store.keep([row_of(version, now)])
         except OvertakenError:
@@ -104,7 +104,8 @@ def lock(store: Store, reference: str, by: Sequence[str], now: int, *, closure: 
     """Put names to a version; with two different ones it is locked. LockedError says what stands against it.
 
     ``exceptions`` locks it with every draft, estimate and gap listed by name; ``partial`` beyond that with time of
-    which nothing is known. A version that is superseded, or of a period that is still open, is never locked.
+    which nothing is known, of a meter or of a source. A version that is superseded, or of a period that is still open,
+    is never locked.
     """
     version = get(store, reference)
     if version.state != "provisional":
@@ -186,14 +187,20 @@ def minted(found: Inventory, digest: str, newest: Version | None, as_of: int, no
 
 def _admitted(version: Version, closure: Closure, findings: Sequence[Finding]) -> tuple[str, ...]:
     """What is accepted with a version that is locked so; LockedError when it takes more."""
-    reasons = version.content.reasons
+    content, reasons = version.content, version.content.reasons
     if OPEN in reasons:
         raise LockedError(f"{version.reference}: found its period open, expected one that is over: close it again then")
-    found = drawing.unconfirmed(version.content)
+    found = drawing.unconfirmed(content)
     if MISSING in reasons and closure != "partial":
         raise LockedError(
             f"{version.reference}: found time of which nothing is known, expected --partial, or a ceiling in the"
             " subject file"
+        )
+    if content.left_out and closure != "partial":
+        days = "; ".join(islice(left_out.named(content), 3))
+        raise LockedError(
+            f"{version.reference}: found days that a source leaves out ({days}), expected --partial, a document of"
+            " them, or [[subject.in_use]] to say that it was not there"
         )
     if against := blocking(findings):
         raise LockedError(f"{version.reference}: found {'; '.join(against)}, expected figures that go together")

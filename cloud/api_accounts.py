@@ -12,7 +12,7 @@ from pydantic import Field
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from cloud import account_proof, account_show, accounts, factor_shelf, problem, query, subjects, submeters
-from cloud.accounting import headline, worked
+from cloud.accounting import headline
 from cloud.accounting.inventory import Version
 from cloud.accounting.library import Library
 from cloud.accounting.line import State
@@ -147,7 +147,7 @@ def lines(reference: AccountId, held: Held, asked: Annotated[LinesQuery, Query()
     shown = chosen[after : after + asked.limit]
     place, more = after + len(shown), after + len(shown) < len(chosen)
     told, path = asked.model_dump(by_alias=True), f"/v1/accounts/{reference}/lines"
-    data = [worked.line(line) for line in shown]
+    data = [account_show.explained_line(line, version.content) for line in shown]
     return query.page(path, data, told, following=query.encode_cursor(place), more=more, as_of=version.as_of)
 
 

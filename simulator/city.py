@@ -1,10 +1,11 @@
 """A whole city for the pages and the benchmarks: subjects of every industry and what they used, month by month. Pure.
 
 Each enterprise accounts by its guideline. The amounts are made so that each source has a part of what the enterprise
-emits in a month: a block is linear in its first activity, so one trial at one unit says how much is wanted. The same
-seed gives the same city.
+emits in a month: a block is linear in its first activity, so one trial at one unit says how much is wanted. Who does
+not sign has a document for each month, whose digest stands in the file. The same seed gives the same city.
 """
 
+import hashlib
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -81,6 +82,7 @@ class _Enterprise(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     heat_from: str = ""
     green: str = ""
     quota: str = "1"
+    declares: bool = False
 
 
 class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -95,10 +97,14 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 @dataclass(frozen=True, slots=True)
 class City:
-    """The subject file of all of it, and each enterprise's activity files by month (``2026-10``)."""
+    """The subject file of all of it, and each enterprise's activity files by month (``2026-10``).
+
+    ``documents``: those that the files of whoever does not sign name by their digest.
+    """
 
     subjects: bytes
     activity: Mapping[str, Mapping[str, bytes]]
+    documents: Mapping[str, Mapping[str, bytes]]
 
 
 def city(seed: int, months: tuple[str, ...]) -> City:
@@ -106,7 +112,12 @@ def city(seed: int, months: tuple[str, ...]) -> City:
     source = files("simulator").joinpath("city.toml").read_bytes()
     plan = toml.load(source, _File, "city.toml")
     activity = {one.id: dict(_months(one, seed, months)) for one in plan.enterprise}
-    return City("".join(_subjects(plan, Random(seed), months)).encode(), activity)
+    documents: dict[str, dict[str, bytes]] = {}
+    for one in (one for one in plan.enterprise if one.declares):
+        documents[one.id] = {month: _document(one, month, text) for month, text in activity[one.id].items()}
+        for month, document in documents[one.id].items():
+            activity[one.id][month] = _naming(activity[one.id][month], f"demo-{one.id}-{month}.txt", document)
+    return City("".join(_subjects(plan, Random(seed), months)).encode(), activity, documents)
 
 
 def months(until: str, count: int) -> tuple[str, ...]:
@@ -183,6 +194,23 @@ def _months(one: _Enterprise, seed: int, months: tuple[str, ...]) -> Iterator[tu
             lines += [entry, _seller(one, row), _certificate(one, row, month)]
             bought += amount if row.class_ == "indirect_electricity" else 0
         yield month, "".join([*lines, _green(one, method, bought, month)]).encode()
+
+
+def _document(one: _Enterprise, month: str, source: bytes) -> bytes:
+    """What the amounts of an activity file were copied from: the enterprise's own sheet of the month."""
+    told = [
+        "  ".join([entry["row"], entry.get("item", ""), name, value["value"] if isinstance(value, dict) else value])
+        for entry in toml.parse(source, f"{one.id}-{month}.toml")["activity"]
+        for name, value in entry.items()
+        if name not in ("row", "item", "from", "until", "document", "supplier", "proof")
+    ]
+    return "\n".join([f"{one.zh} {month} 能源与物料台账（虚构）", *told, ""]).encode()
+
+
+def _naming(source: bytes, name: str, document: bytes) -> bytes:
+    """An activity file that names this document with its digest wherever it named none."""
+    named = f'document = "{name}"\nsha256 = "{hashlib.sha256(document).hexdigest()}"\n'
+    return source.replace(b'document = "demo"\n', named.encode())
 
 
 def _seller(one: _Enterprise, row: Row) -> str:

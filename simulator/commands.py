@@ -62,12 +62,13 @@ def write_city(
     from simulator import city
 
     made = city.city(seed, city.months(until, months))
-    (out / "activity").mkdir(parents=True, exist_ok=True)
+    out.mkdir(parents=True, exist_ok=True)
     (out / "subjects.toml").write_bytes(made.subjects)
-    for subject, files in made.activity.items():
-        (out / "activity" / subject).mkdir(exist_ok=True)
-        for month, source in files.items():
-            (out / "activity" / subject / f"{month}.toml").write_bytes(source)
+    for kind, end, held in (("activity", "toml", made.activity), ("documents", "txt", made.documents)):
+        for subject, files in held.items():
+            (out / kind / subject).mkdir(parents=True, exist_ok=True)
+            for month, source in files.items():
+                (out / kind / subject / f"{month}.{end}").write_bytes(source)
     typer.echo(str(out))
 
 

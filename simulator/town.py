@@ -15,8 +15,6 @@ from cloud.store import Store
 from protocols.record.cose import PrivateKey
 from simulator import city
 
-DECLARED = ("E-05", "E-16", "E-27", "E-31")
-"""Who only declares, without a signature: the city shows the difference."""
 MONTHS = 3
 WORKS = """
 [[subject]]
@@ -59,7 +57,7 @@ def fill(data: Path, seed: int, now: int) -> Town:
         subjects.take(store, "city.toml", made.subjects + WORKS.format(since=f"{this}-01").encode(), by="demo", now=now)
         subjects.trust(store, "demo", signer.public, now=now)
         for name, files in made.activity.items():
-            _bring(store, name, files, signer, now)
+            _bring(store, name, files, None if name in made.documents else signer, now)
         closed = [
             accounts.close(store, library, name, accounts.period_of(month), now)
             for name in made.activity
@@ -71,9 +69,10 @@ def fill(data: Path, seed: int, now: int) -> Town:
     return Town(months[-1], len(newest), total, own.reference, own.content.totals.total)
 
 
-def _bring(store: Store, name: str, files: Mapping[str, bytes], signer: PrivateKey, now: int) -> None:
+def _bring(store: Store, name: str, files: Mapping[str, bytes], signer: PrivateKey | None, now: int) -> None:
+    """Its files, signed; without a signer they are declared: the city shows the difference."""
     for month, source in files.items():
-        if name in DECLARED:
+        if signer is None:
             activities.declare(store, f"{name}-{month}.toml", source, by="demo", now=now)
         else:
             activities.take_signed(store, f"{name}-{month}.cose", signed_activity.sign(source, signer), now=now)

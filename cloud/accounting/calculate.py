@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from cloud.accounting import blocks, gwp, prepared, standing
 from cloud.accounting.block import ITEM, Block, Slot
 from cloud.accounting.factors import NATIONAL, Basis, Factor, FactorSet, resolve
-from cloud.accounting.line import PLACES, Activity, Grade, Line, Used
+from cloud.accounting.line import ENGINE, PLACES, Activity, Grade, Line, Used
 from cloud.accounting.method import GRID, Method, Row
 from cloud.accounting.parameters import Parameter, copied
 from cloud.accounting.reductions import Ledger, claim
@@ -26,6 +26,8 @@ DRAFT_FACTOR = "factor.draft"
 ESTIMATED = "activity.estimated"
 UNPROVED = "parameter.unproved"
 """A measured parameter of which only a document's name is known."""
+UNDOCUMENTED = "activity.undocumented"
+"""A declared amount of which no document's digest is known: it stands on a word."""
 WORLD = Decimal("1e18")
 """t of a gas: more than the atmosphere holds of any but nitrogen. What comes to it is a slip or an attack."""
 BALANCES = frozenset({"STOCK", "GRID-LOSS"})
@@ -82,7 +84,7 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
 class Programme:
     """For whom and where it is accounted: the subject, the grid of its place, which kind of grid factor, which GWP set.
 
-    ``gwp_set`` "" takes the method's own.
+    ``gwp_set`` "" takes the method's own. ``engine``: what the lines say they were made by.
     """
 
     subject: str
@@ -90,6 +92,7 @@ class Programme:
     region: str = NATIONAL
     basis: Basis = "average"
     gwp_set: str = ""
+    engine: str = ENGINE
 
 
 Bound = tuple[Used, Unit, tuple[str, ...]]
@@ -103,8 +106,8 @@ class _Source:
     """A row for one item and year with all that does not depend on the entry.
 
     ``refused``: why a symbol has no value of its own, for whoever does not bring one; ``limits``: days of those whose
-    validity ends; ``makers``: by symbol and unit of an only activity, what makes its lines in bulk, or how often it
-    was met so far; ``days``: those that were checked.
+    validity ends; ``makers``: by symbol and unit of an only activity, and whether it is a word alone, what makes its
+    lines in bulk, or how often it was met so far; ``days``: those that were checked.
     """
 
     row: Row
@@ -115,7 +118,7 @@ class _Source:
     potential: Decimal
     refused: Mapping[str, FactorError]
     limits: Mapping[str, Days]
-    makers: dict[tuple[str, str], prepared.Make | int] = field(default_factory=dict)
+    makers: dict[tuple[str, str, bool], prepared.Make | int] = field(default_factory=dict)
     days: dict[tuple[date, date], tuple[str, str]] = field(default_factory=dict)
 
 
@@ -139,6 +142,7 @@ def lines(
         programme.region,
         programme.basis,
         programme.gwp_set,
+        programme.engine,
     )
     known = {} if shared is None else shared.setdefault(context, {})
     seen: dict[tuple[str, str, str], list[tuple[date, date]]] = {}
@@ -163,7 +167,7 @@ def _in_bulk(method: Method, source: _Source, entry: Entry, programme: Programme
     if len(entry.given) != 1 or (source.row.proof and not named(entry.proof)):
         return None
     [(symbol, own)] = entry.given.items()
-    key = (symbol, own.quantity.unit.text)
+    key = (symbol, own.quantity.unit.text, _undocumented(own))
     make = source.makers.get(key, 0)
     if isinstance(make, int):
         if make < OFTEN:
@@ -332,6 +336,7 @@ def _line(method: Method, source: _Source, entry: Entry, programme: Programme) -
         gwp=source.potential,
         tco2e=plain(tco2e if row.sign == 1 else tco2e.copy_negate()),
         reasons=tuple(reasons),
+        engine=programme.engine,
         supplier=entry.supplier,
         proof=entry.proof,
         adoptions=tuple(dict.fromkeys(by for one in (method.id, row.row) if (by := method.adopted.get(one)))) or UNSET,
@@ -372,6 +377,7 @@ def _inputs(source: _Source, entry: Entry) -> Inputs:
                 reasons[ESTIMATED] = None
             if slot.kind == "activity":
                 activities.append(_activity(slot.name, own))
+                reasons |= {UNDOCUMENTED: None} if _undocumented(own) else {}
             else:
                 used.append(_measured(slot.name, own))
                 reasons |= {} if own.proved else {UNPROVED: None}
@@ -423,6 +429,10 @@ def _misfit(source: _Source, entry: Entry) -> str:
 def _told(own: Given) -> str:
     unit_ = own.quantity.unit.text
     return f"{own.quantity.value} {'without a unit' if unit_ == '1' else unit_}"
+
+
+def _undocumented(own: Given) -> bool:
+    return own.grade == "declared" and not own.proved
 
 
 def _activity(name: str, own: Given) -> Activity:

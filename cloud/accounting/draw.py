@@ -8,12 +8,12 @@ from functools import lru_cache
 
 from msgspec import UNSET, UnsetType
 
-from cloud.accounting import beside, calculate, factors, inventory, offsets, overrides, standing
+from cloud.accounting import beside, calculate, days, factors, inventory, offsets, overrides, standing
 from cloud.accounting.calculate import Entry, Known, Programme
 from cloud.accounting.factors import FactorSet
 from cloud.accounting.inventory import Filled, Inventory
 from cloud.accounting.library import Library
-from cloud.accounting.line import Line
+from cloud.accounting.line import ENGINE, Line
 from cloud.accounting.method import Method
 from cloud.accounting.period import Period, stamp
 from cloud.accounting.statement import Coverage, Span
@@ -22,6 +22,12 @@ from protocols.errors import AccountError, ActivityError, MethodError
 
 PLAIN = Coverage(0, 0)
 """Of an account without a meter."""
+BEFORE = "account/2"
+"""The engine that did not tell what is left out."""
+LINES = {BEFORE: "lines/1", inventory.ENGINE: ENGINE}
+"""Which engine of lines belongs to which of accounts."""
+TOLD_BY_LINE = (calculate.ESTIMATED, calculate.UNDOCUMENTED)
+"""Reasons that are named by the line they are of and its first day."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,25 +53,31 @@ def draw(
     *,
     subject_sha256: str = "",
     shared: Known | None = None,
+    engine: str = inventory.ENGINE,
 ) -> Inventory:
     """The inventory, with what the subject chose from the library; MethodError for a method that is not in force,
     AccountError without any activity.
 
     ActivityError, UnitError and FactorError say what does not fit in it. ``shared``: as in ``calculate.lines``.
+    ``engine``: an older one draws up what it drew up; AccountError for one that is not known here.
     """
     if not drawn.entries:
         raise AccountError(
             f"{subject.id}, {period.id}: found no activity, expected a meter that was read or a document"
         )
+    if engine not in LINES:
+        raise AccountError(f"{subject.id}, {period.id}: found the engine {engine}, expected {' or '.join(LINES)}")
     _within(drawn.entries, method, period)
     used = overrides.in_use(library, subject, method, *period.days())
-    programme = Programme(subject.id, used.factors, subject.region, subject.basis, subject.gwp or "")
+    programme = Programme(subject.id, used.factors, subject.region, subject.basis, subject.gwp or "", LINES[engine])
     found = tuple(calculate.lines(used.method, sorted(drawn.entries, key=_order(method)), programme, shared))
     reasons = dict.fromkeys((*drawn.reasons, *(reason for line in found for reason in line.reasons)))
     if beside.untold(drawn.entries):
         reasons[beside.BESIDE] = None
     if offsets.beyond(found):
         reasons[offsets.BEYOND] = None
+    if left_out := () if engine == BEFORE else days.left_out(found, period, drawn.through, subject.in_use):
+        reasons[days.LEFT_OUT] = None
     return Inventory(
         schema="tanmeter-account/2",
         subject=subject.id,
@@ -89,8 +101,10 @@ def draw(
         reasons=tuple(reasons),
         filled=drawn.filled,
         subject_sha256=subject_sha256,
+        engine=engine,
         factor_files=_files(used.factors),
         adoptions=_adoptions(found, library),
+        left_out=left_out or UNSET,
     )
 
 
@@ -100,6 +114,12 @@ def unconfirmed(content: Inventory) -> tuple[str, ...]:
     ``factor.draft: ndrc-24-2015-fuels:NCV.natural_gas`` and the like, each once, in order.
     """
     return tuple(dict.fromkeys((*_of_lines(content.lines), *_of_the_whole(content))))
+
+
+def concerned(content: Inventory) -> dict[str, list[str]]:
+    """What each reason concerns that whoever keeps the documents can put right: words alone, and days left out."""
+    told = inventory.by_reason(unconfirmed(content))
+    return {reason: told[reason] for reason in (calculate.UNDOCUMENTED, days.LEFT_OUT) if reason in told}
 
 
 def _files(known: FactorSet) -> dict[str, str] | UnsetType:
@@ -126,7 +146,7 @@ def _of_lines(lines: Iterable[Line]) -> Iterator[str]:
         for reason in line.reasons:
             if reason == calculate.DRAFT_METHOD:
                 yield f"{reason}: {line.method} {line.row}"
-            elif reason == calculate.ESTIMATED:
+            elif reason in TOLD_BY_LINE:
                 yield f"{reason}: {line.id} {line.start}"
         for used in line.parameters:
             if used.status == "DRAFT" and used.tier == "measured":
@@ -136,10 +156,12 @@ def _of_lines(lines: Iterable[Line]) -> Iterator[str]:
 
 
 def _of_the_whole(content: Inventory) -> Iterator[str]:
-    told = {calculate.DRAFT_METHOD, calculate.DRAFT_FACTOR, calculate.ESTIMATED, calculate.UNPROVED}
+    told = {*TOLD_BY_LINE, calculate.DRAFT_FACTOR, calculate.UNPROVED, calculate.DRAFT_METHOD}
     for reason in content.reasons:
         if reason == beside.BESIDE:
             yield from (f"{reason}: {pair}" for pair in beside.pairs(content.lines))
+        elif reason == days.LEFT_OUT:
+            yield from (f"{reason}: {name}" for name in days.named(content))
         elif reason not in told:
             yield reason
 

@@ -137,7 +137,7 @@ def _entry(own: Sequence[Fed]) -> Entry:
             raise ActivityError(f"{name}: found two meters, expected one (a label tells two of one kind apart)")
         given[one.meter.symbol] = _metered(one)
         for name, fixed in one.meter.given.items():
-            given[name] = _fixed(fixed)
+            given[name] = fixed_value(fixed)
     return Entry(
         row=head.meter.row,
         start=_day(head.start),
@@ -170,7 +170,8 @@ def uncertainty(accuracy: str) -> Decimal | None:
     return plain(half.quantize(UNCERTAINTY_PLACES, rounding=ROUND_CEILING))
 
 
-def _fixed(fixed: Fixed) -> Given:
+def fixed_value(fixed: Fixed) -> Given:
+    """What a subject file says beside a meter: declared, and proved by its document's digest alone."""
     spread = None if fixed.uncertainty is None else Decimal(fixed.uncertainty)
     return Given(
         quantity(fixed.value), "declared", fixed.document, fixed.sha256, uncertainty=spread, proved=bool(fixed.sha256)

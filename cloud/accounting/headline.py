@@ -35,6 +35,7 @@ NO_PREVIOUS = "indicator.no-previous"
 STILL_OPEN = "indicator.open"
 OTHER_MONTHS = "indicator.months"
 OTHER_METERS = "indicator.meters"
+OTHER_DAYS = "indicator.days"
 OTHER_BASIS = "indicator.basis"
 NOTHING_BEFORE = "indicator.zero"
 NO_BASELINE = "indicator.no-baseline"
@@ -55,13 +56,16 @@ class Total:
 
 @dataclass(frozen=True, slots=True)
 class Extent:
-    """What of an account says how it compares. ``days``: half open; ``unfinished``: it does not reach its end yet."""
+    """What of an account says how it compares. ``days``: half open; ``unfinished``: it does not reach its end yet;
+    ``left_out``: a source has no activity for some of its days.
+    """
 
     days: tuple[date, date]
     tco2e: Decimal
     meters: frozenset[str]
     basis: str
     unfinished: bool
+    left_out: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,7 +237,8 @@ def span(account: Inventory) -> tuple[date, date]:
 def extent(account: Inventory) -> Extent:
     """How an account compares with another."""
     open_ = account.period.through < account.period.end
-    return Extent(span(account), account.totals.total, frozenset(_meters(account)), account.basis, open_)
+    meters = frozenset(_meters(account))
+    return Extent(span(account), account.totals.total, meters, account.basis, open_, bool(account.left_out))
 
 
 def earlier(period: Period, against: Against) -> Period:
@@ -298,6 +303,8 @@ def _unequal(
     months = 12 if against == "yoy" else _months(before[0].days[0], after[0].days[0])
     if [tuple(_shifted(day, months) for day in one.days) for one in before] != [one.days for one in after]:
         yield OTHER_MONTHS
+    if any(one.left_out for one in (*after, *before)):
+        yield OTHER_DAYS
     if meters:
         yield OTHER_METERS
     if len({one.basis for one in (*after, *before)}) > 1:

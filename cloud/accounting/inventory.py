@@ -28,8 +28,8 @@ from drivers.quantity import EXACT
 from protocols.errors import AccountError, UnknownNameError
 
 SCHEMA = "tanmeter-account/2"
-ENGINE = "account/2"
-"""Changes whenever equal inputs would give another inventory."""
+ENGINE = "account/3"
+"""Changes whenever equal inputs would give another inventory; account/2 told neither words nor days left out."""
 
 Kind = Literal["enterprise", "building", "park", "community", "district", "city"]
 Part = Literal["direct", "indirect", "offset", "fixed", "memo", "reduction"]
@@ -74,14 +74,23 @@ class Filled(_Record, frozen=True):
     unit: str
 
 
+class LeftOut(_Record, frozen=True):
+    """Days of the period, half open, that no line of a source is of. ``line``: the id that its lines have."""
+
+    line: str
+    start: str
+    end: str
+
+
 class Inventory(_Record, frozen=True):
     """What an account says and rests on. Equal inputs give equal bytes; the digest of a version is over them.
 
     ``factor_set``: digest of the grid factors; ``parameter_sets``: of the method's sets and those in their place, by
     id; ``subject_sha256``: of the subject file. Only where it is so, and else not written: ``factor_files``, digest
     of each file of grid factors by name, where they are not the built-in ones; ``adoptions``, of each that confirmed
-    something. ``coverage``: readings held of those due at the meters that count. ``estimated``: share of the
-    emissions (by size, whatever their sign) that rests on filled gaps. ``reasons``: why it is provisional.
+    something; ``left_out``, days that a source's activity is not of. ``coverage``: readings held of those due at the
+    meters that count. ``estimated``: share of the emissions (by size, whatever their sign) that rests on filled gaps.
+    ``reasons``: why it is provisional.
     """
 
     schema: Literal["tanmeter-account/2"]
@@ -109,6 +118,7 @@ class Inventory(_Record, frozen=True):
     engine: str = ENGINE
     factor_files: dict[str, str] | msgspec.UnsetType = msgspec.UNSET
     adoptions: dict[str, str] | msgspec.UnsetType = msgspec.UNSET
+    left_out: tuple[LeftOut, ...] | msgspec.UnsetType = msgspec.UNSET
 
     @property
     def digest(self) -> str:
@@ -243,6 +253,20 @@ def estimated(lines: Iterable[Line]) -> Decimal:
     if not whole:
         return _ZERO
     return plain(min(Decimal(1), ARITHMETIC.divide(filled, whole).quantize(SHARE, rounding="ROUND_CEILING")))
+
+
+def same(found: Inventory, held: Inventory) -> bool:
+    """Whether two inventories say the same, whichever engine drew them up: its name alone makes no newer version."""
+    if found.engine == held.engine:
+        return found.digest == held.digest
+    lines = (
+        tuple(msgspec.structs.replace(line, engine="") for line in found.lines),
+        tuple(msgspec.structs.replace(line, engine="") for line in held.lines),
+    )
+    old, new = (
+        msgspec.structs.replace(one, engine="", lines=own) for one, own in zip((found, held), lines, strict=True)
+    )
+    return old == new
 
 
 def to_json(version: Version) -> bytes:

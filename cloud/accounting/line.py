@@ -9,8 +9,8 @@ import msgspec
 from cloud.accounting.method import Class
 from cloud.accounting.standing import Status
 
-ENGINE = "lines/1"
-"""Changes whenever equal inputs would give another line."""
+ENGINE = "lines/2"
+"""Changes whenever equal inputs would give another line. lines/1 did not tell a declared amount without a document."""
 
 PLACES = Decimal("1e-12")
 """A line's tonnes are rounded once, to a microgram; every sum above it is exact, so a roll-up equals its lines."""

@@ -5,9 +5,9 @@ from datetime import date
 
 from msgspec.structs import replace
 
-from cloud.accounting import blocks
+from cloud.accounting import blocks, days, offsets
 from cloud.accounting import period as periods
-from cloud.accounting.calculate import Entry, Given, Known
+from cloud.accounting.calculate import UNDOCUMENTED, Entry, Given, Known
 from cloud.accounting.draw import Drawn, draw
 from cloud.accounting.inventory import Inventory
 from cloud.accounting.library import Library
@@ -23,31 +23,37 @@ def redrawn(
 ) -> Inventory:
     """The inventory drawn up anew from the activity of its own lines: what changed is factor or method, never activity.
 
-    The errors are those of ``draw``.
+    By the engine that drew it up: a newer one tells what these lines do not hold. The same reasons stay in the order in
+    which they were. The errors are those of ``draw``.
     """
-    of_lines = {reason for line in content.lines for reason in line.reasons}
+    told = {offsets.BEYOND, days.LEFT_OUT, *(reason for line in content.lines for reason in line.reasons)}
     drawn = Drawn(
         entries=tuple(map(entry, content.lines)),
         through=periods.instant(content.period.through),
         coverage=content.coverage,
         filled=content.filled,
-        reasons=tuple(reason for reason in content.reasons if reason not in of_lines),
+        reasons=tuple(reason for reason in content.reasons if reason not in told),
     )
     period = periods.parse(content.period.id, ZONE)
-    return draw(subject, method, period, library, drawn, subject_sha256=content.subject_sha256, shared=shared)
+    found = draw(
+        subject, method, period, library, drawn,
+        subject_sha256=content.subject_sha256, shared=shared, engine=content.engine,
+    )  # fmt: skip
+    return replace(found, reasons=content.reasons) if set(found.reasons) == set(content.reasons) else found
 
 
 def entry(line: Line) -> Entry:
     """What a line was made from: its activity, and the parameters that were measured for it."""
-    given = {one.symbol: _activity(one) for one in line.activities}
+    word = UNDOCUMENTED in line.reasons
+    given = {one.symbol: _activity(one, proved=not word) for one in line.activities}
     given |= {one.symbol: _measured(one) for one in line.parameters if one.given}
     first, last = date.fromisoformat(line.start), date.fromisoformat(line.end)
     return Entry(line.row, first, last, given, line.item, line.label, line.supplier, line.proof)
 
 
-def _activity(one: Activity) -> Given:
+def _activity(one: Activity, *, proved: bool) -> Given:
     amount = Quantity(one.value, unit(one.unit))
-    return Given(amount, one.grade, one.reference, one.sha256, one.by, one.uncertainty, one.estimated)
+    return Given(amount, one.grade, one.reference, one.sha256, one.by, one.uncertainty, one.estimated, proved)
 
 
 def _measured(one: Used) -> Given:

@@ -144,6 +144,22 @@ class Capacity(_Part, frozen=True):
     label: str = ""
 
 
+class InUse(_Part, frozen=True):
+    """Over which days a source was there at all, as ``document`` says: without ``since`` ever, without ``until`` still.
+
+    ``row`` "": all of the subject; ``item`` and ``label`` "": any of them. What several of one kind say goes together:
+    a boiler of two winters has two. Outside of these days a source owes no activity.
+    """
+
+    document: str
+    row: str = ""
+    item: str = ""
+    label: str = ""
+    sha256: Sha256 = ""
+    since: date | None = None
+    until: date | None = None
+
+
 class Metering(_Part, frozen=True):
     """How a whole's own lines of a class stand to its members' of the same class, where both are metered."""
 
@@ -225,6 +241,7 @@ class Subject(_Part, frozen=True):
     baseline: tuple[Baseline, ...] = ()
     factors: tuple[Override, ...] = ()
     capacity: tuple[Capacity, ...] = ()
+    in_use: tuple[InUse, ...] = ()
 
     def members_of(self, day: date) -> Mapping[str, Decimal]:
         """What it belongs to on a day, with its share."""

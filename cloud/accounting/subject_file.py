@@ -34,6 +34,13 @@
     most = "0.2 1e4Nm3"
     document = "nameplate of boilers 1 and 2"
 
+    [[subject.in_use]]               # a source that was there only from or until a day; row left out: all
+    row = "24-01"
+    item = "natural_gas"
+    label = "boiler 2"
+    from = 2025-06-12
+    document = "commissioning report"
+
     [[subject.membership]]
     of = "P-01"
     from = 2025-01-01
@@ -113,7 +120,9 @@ def read(name: str, source: bytes) -> SubjectFile:
 
 
 def bind(subject: Subject, method: Method) -> None:
-    """ConfigError unless every meter feeds a symbol that the method's row has, and every capacity bounds one."""
+    """ConfigError unless every meter feeds a symbol that the method's row has, every capacity bounds one, and what is
+    said to be in use is of a row.
+    """
     for index, meter in enumerate(subject.meter):
         where = f"subject {subject.id}: meter[{index}]"
         _slots(meter, (meter.symbol, *meter.given), method, where)
@@ -123,6 +132,10 @@ def bind(subject: Subject, method: Method) -> None:
         units = [text for text in slot.units if "{" not in text]
         if units and quantity(held.most).unit.dimension not in {unit(text).dimension for text in units}:
             raise ConfigError(f"{where}.most", repr(held.most), f"so much in an hour, in {' or '.join(units)}")
+    for index, used in enumerate(subject.in_use):
+        if used.row not in ("", *method.rows):
+            known = toml.one_of(list(method.rows), used.row)
+            raise ConfigError(f"subject {subject.id}: in_use[{index}].row", repr(used.row), known)
 
 
 def _slots(one: Meter | Capacity, symbols: Iterable[str], method: Method, where: str) -> list[Slot]:
@@ -203,9 +216,17 @@ def _check_days(one: Subject, where: str) -> None:
     parts += [(f"factors[{index}]", part.since, part.until) for index, part in enumerate(one.factors)]
     parts += [(f"meter[{index}]", meter.since or date.min, meter.until) for index, meter in enumerate(one.meter)]
     parts += [(f"monitor[{index}]", held.since or date.min, held.until) for index, held in enumerate(one.monitor)]
+    parts += [(f"in_use[{index}]", used.since or date.min, used.until) for index, used in enumerate(one.in_use)]
     for name, since, until in parts:
         if until is not None and since >= until:
             raise ConfigError(f"{where}.{name}.until", str(until), f"a day after {since}")
+    for index, used in enumerate(one.in_use):
+        if used.since is None and used.until is None:
+            raise ConfigError(
+                f"{where}.in_use[{index}]", "neither from nor until", "the day it began or ended, or both"
+            )
+        if not used.row and (used.item or used.label):
+            raise ConfigError(f"{where}.in_use[{index}].row", repr(used.row), "the row of its item or label")
     for index, membership in enumerate(one.membership):
         if membership.of == one.id:
             raise ConfigError(f"{where}.membership[{index}].of", repr(one.id), "another subject")

@@ -7,7 +7,8 @@
   the method, what confirms a value, and grid factors that this edition does not have are in bundles of the pack, each
   under a signature that holds.
 - Every metered amount comes out of the intervals whose digest its line names.
-- Every other amount stands in an activity file of the pack, whose signature holds where it has one.
+- Every other amount stands in an activity file of the pack, whose signature holds where it has one: what is told as
+  imported in a signed one, what is told as documented beside the digest of its document.
 """
 
 import hashlib
@@ -37,9 +38,10 @@ from cloud.accounting import period as periods
 from cloud.accounting import subject_file as subject_files
 from cloud.accounting.bundle import Bundle
 from cloud.accounting.calculate import Entry, Given
+from cloud.accounting.draw import BEFORE, LINES
 from cloud.accounting.inventory import Version
 from cloud.accounting.library import Library, Signed
-from cloud.accounting.line import Line
+from cloud.accounting.line import Grade, Line
 from cloud.accounting.metered import metered
 from cloud.accounting.method import Method
 from cloud.accounting.subject import Subject
@@ -273,16 +275,21 @@ def _measured(files: Files, version: Version, subject: Subject, line: Line) -> l
 def _documented(files: Files, subject: Subject, method: Method, line: Line) -> int:
     """How many amounts of a line stand in a document of the pack; EvidenceError for one that does not."""
     entry, count = restated.entry(line), 0
-    fixed = {name: one for meter in subject.meter if meter.row == line.row for name, one in meter.given.items()}
+    fixed = {
+        name: feeds.fixed_value(one)
+        for meter in subject.meter if meter.row == line.row
+        for name, one in meter.given.items()
+    }  # fmt: skip
     for symbol, given in entry.given.items():
         if given.reference.startswith(feeds.METER):
             continue
-        held = symbol in fixed and quantity(fixed[symbol].value) == given.quantity
-        if not held and not any(_gives(one, entry, symbol, given) for one in _entries(files, method)):
+        told = given if line.engine != LINES[BEFORE] else msgspec.structs.replace(given, proved=False)
+        held = symbol in fixed and _stands(fixed[symbol], told)
+        if not held and not any(_gives(one, entry, symbol, told) for one in _entries(files, method)):
             raise EvidenceError(
                 ACTIVITY,
                 "documents",
-                f"{line.id}.{symbol}: found {given.quantity.value} in no file, expected it in one",
+                f"{line.id}.{symbol}: found {given.quantity.value} in no file that proves it as told, expected one",
             )
         count += 1
     return count
@@ -292,7 +299,14 @@ def _gives(found: Entry, wanted: Entry, symbol: str, given: Given) -> bool:
     def place(one: Entry) -> tuple[str, str, str, date, date]:
         return one.row, one.item, one.label, one.start, one.end
 
-    return place(found) == place(wanted) and symbol in found.given and found.given[symbol].quantity == given.quantity
+    return place(found) == place(wanted) and symbol in found.given and _stands(found.given[symbol], given)
+
+
+def _stands(found: Given, told: Given) -> bool:
+    """Whether an amount in a document is the one that is told, and is proved as it is told to be."""
+    if told.grade == "imported" and found.grade != "imported":
+        return False
+    return found.quantity == told.quantity and (found.proved or not told.proved)
 
 
 def _entries(files: Files, method: Method) -> Iterator[Entry]:
@@ -305,7 +319,8 @@ def _entries(files: Files, method: Method) -> Iterator[Entry]:
                 if hashlib.sha256(source).hexdigest() != sha256:
                     raise EvidenceError(name, "documents", "found other bytes than those it is named by")
                 file = activity_file.read(name, source)
-                yield from activity_file.entries(name, file, method, date.min, date.min)
+                grade: Grade = "imported" if name.endswith(".cose") else "declared"
+                yield from activity_file.entries(name, file, method, date.min, date.min, grade=grade)
             except EvidenceError:
                 raise
             except TanmeterError as error:

@@ -5,9 +5,11 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from cloud.accounting import feeds, headline, replayed, worked
+from cloud.accounting import days, feeds, headline, replayed, worked
 from cloud.accounting import method as methods
 from cloud.accounting.checks import Finding
+from cloud.accounting.days import Covered
+from cloud.accounting.draw import concerned
 from cloud.accounting.energy import Consumption, consumption
 from cloud.accounting.inventory import Version, account_id, by_reason, part
 from cloud.accounting.line import Line
@@ -265,9 +267,11 @@ class LineView:
     """One line's page. ``repeats``: worked out again from its own record it comes out the same; ``worked``: how.
 
     ``increments``: of each metered activity its registers, the blocks that hold them, the statements that prove them.
+    ``covers``: the days of the period that it is of.
     """
 
     line: Line
+    covers: Covered
     name: str
     item: str
     reference: str
@@ -284,6 +288,7 @@ def line_view(version: Version, line: Line, increments: Sequence[Mapping[str, An
     known = methods.builtin().get(line.method)
     return LineView(
         line=line,
+        covers=days.covered(line, version.content),
         name=name_of(line, lang),
         item=item_of(line, lang),
         reference=version.reference,
@@ -333,11 +338,13 @@ def _improve(spread: Uncertainty) -> str:
 def _why(version: Version, lang: Language) -> Iterator[str]:
     """Why a version is provisional; of one that was locked with exceptions each of them with what it concerns."""
     if not version.exceptions:
-        yield from (_said(reason, lang) for reason in version.content.reasons)
-    for reason, concerned in by_reason(version.exceptions).items():
-        yield f"{_said(reason, lang)}: {' · '.join(concerned)}" if concerned else _said(reason, lang)
+        told = concerned(version.content)
+        yield from (_said(reason, lang, told.get(reason, ())) for reason in version.content.reasons)
+    for reason, names in by_reason(version.exceptions).items():
+        yield _said(reason, lang, names)
 
 
-def _said(reason: str, lang: Language) -> str:
+def _said(reason: str, lang: Language, names: Sequence[str] = ()) -> str:
     known = messages.catalogue().get(reason)
-    return known[lang] if known and "{" not in known[lang] else reason
+    said = known[lang] if known and "{" not in known[lang] else reason
+    return f"{said}: {' · '.join(names)}" if names else said

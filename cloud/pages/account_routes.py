@@ -7,6 +7,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 from cloud import account_proof, accounts, cross_checks, early_warning, problem, subjects, submeters
+from cloud.accounting import days
 from cloud.accounting import period as periods
 from cloud.accounting.inventory import Version
 from cloud.accounting.subject import ZONE
@@ -53,9 +54,10 @@ def account(request: Request, reference: Reference, held: Held) -> HTMLResponse:
         render.language(request),
     )
     lang = render.language(request)
+    content = version.content
     names = {
-        one.digest: (account_pages.name_of(one, lang), account_pages.item_of(one, lang))
-        for one in version.content.lines
+        one.digest: (account_pages.name_of(one, lang), account_pages.item_of(one, lang), days.covered(one, content))
+        for one in content.lines
     }
     warnings = early_warning.listing(held.store, version.content.subject, standing=True)
     return render.page(

@@ -9,7 +9,8 @@ from decimal import Decimal
 from functools import partial
 from itertools import groupby
 
-from cloud.accounting import blocks, indicators
+from cloud.accounting import blocks, days, indicators
+from cloud.accounting.draw import concerned
 from cloud.accounting.inventory import Version, by_reason, part
 from cloud.accounting.line import Activity, Line, Used
 from cloud.accounting.method import Method
@@ -122,11 +123,14 @@ def _quality(sheets: "_Sheets", method: Method, lang: Language) -> Iterator[Part
     if method.reason:
         yield Paragraph(say("quality.method", reason=method.why(lang)), "note")
     if sheets.version.exceptions:
-        for reason, concerned in by_reason(sheets.version.exceptions).items():
-            yield Paragraph(say("quality.exception", reason=_reason(reason, lang, concerned)), "note")
+        for reason, names in by_reason(sheets.version.exceptions).items():
+            yield Paragraph(say("quality.exception", reason=_reason(reason, lang, names)), "note")
     else:
+        told = concerned(content)
         for reason in content.reasons:
-            yield Paragraph(say("quality.reason", reason=_reason(reason, lang)), "note")
+            yield Paragraph(say("quality.reason", reason=_reason(reason, lang, told.get(reason, ()))), "note")
+    if (covers := sheets.covers()) is not None:
+        yield covers
     if content.filled:
         yield sheets.filled()
 
@@ -250,6 +254,17 @@ class _Sheets:
             for one in self.version.content.filled
         ]
         return self._table("filled", ("meter", "start", "end", "rule", "value", "unit"), rows, (4, 3, 3, 3, 2, 1), {4})
+
+    def covers(self) -> Table | None:
+        """The lines that are not of the whole period, with the days that they are of; None where all are."""
+        content = self.version.content
+        found = [(line, days.covered(line, content)) for line in self._lines]
+        rows = [
+            (text(line.id, self._at(line)), text(line.start), text(line.end), text(f"{one.days:f} / {one.of}"))
+            for line, one in found
+            if not one.whole
+        ]
+        return self._table("covers", ("line", "start", "end", "days"), rows, (4, 2, 2, 2)) if rows else None
 
     def difference(self) -> Table:
         """What changed against the version before, by cause."""

@@ -1,5 +1,6 @@
 """The invented city: the same for the same seed, and good enough to be accounted by the real methods."""
 
+import hashlib
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
@@ -43,6 +44,17 @@ def test_every_enterprise_can_be_accounted_by_its_method(made: city.City) -> Non
         assert Decimal("0.7") < total / quota < Decimal("1.3"), name
     assert len(made.activity) >= 35
     assert len(methods) >= 25
+
+
+def test_who_declares_has_a_document_of_each_month_that_its_file_names_by_digest(made: city.City) -> None:
+    assert set(made.documents) == {"E-05", "E-16", "E-27", "E-31"}
+    for name, documents in made.documents.items():
+        for month, document in documents.items():
+            file = activity_file.read(month, made.activity[name][month])
+            assert {entry["sha256"] for entry in file.activity} == {hashlib.sha256(document).hexdigest()}
+            amounts = [value["value"] for entry in file.activity for value in entry.values() if isinstance(value, dict)]
+            assert amounts and all(amount in document.decode() for amount in amounts)
+    assert not any("sha256" in entry for entry in activity_file.read("x", made.activity["E-08"]["2026-10"]).activity)
 
 
 def test_everybody_belongs_to_the_city_in_the_end(made: city.City) -> None:

@@ -113,6 +113,40 @@ def cheaper(files: dict[str, bytes]) -> None:
     )
 
 
+def silent(files: dict[str, bytes]) -> None:
+    """The diesel that stands on a word alone told as if its document were known, and everything made to fit."""
+    version = msgspec.json.decode(files[account_check.ACCOUNT], type=inventory.Version)
+    word = "activity.undocumented"
+    assert word in version.content.reasons
+    lines = [
+        msgspec.structs.replace(line, reasons=tuple(one for one in line.reasons if one != word))
+        for line in version.content.lines
+    ]
+    reasons = tuple(one for one in version.content.reasons if one != word)
+    content = msgspec.structs.replace(version.content, lines=tuple(lines), reasons=reasons)
+    files[account_check.ACCOUNT] = inventory.to_json(
+        msgspec.structs.replace(version, content=content, digest=content.digest)
+    )
+
+
+def signed(files: dict[str, bytes]) -> None:
+    """The same diesel told as if its file were signed."""
+    version = msgspec.json.decode(files[account_check.ACCOUNT], type=inventory.Version)
+    lines = [
+        msgspec.structs.replace(
+            line, activities=tuple(msgspec.structs.replace(one, grade="imported") for one in line.activities)
+        )
+        if line.item == "diesel"
+        else line
+        for line in version.content.lines
+    ]
+    content = msgspec.structs.replace(version.content, lines=tuple(lines))
+    files[account_check.ACCOUNT] = inventory.to_json(
+        msgspec.structs.replace(version, content=content, digest=content.digest)
+    )
+    silent(files)
+
+
 def edited(prefix: str, before: bytes, after: bytes) -> Callable[[dict[str, bytes]], None]:
     def change(files: dict[str, bytes]) -> None:
         (name,) = [name for name in files if name.startswith(prefix) and before in files[name]]
@@ -132,6 +166,8 @@ def renamed(files: dict[str, bytes]) -> None:
     ("change", "rule"),
     [
         (cheaper, "documents"),
+        (silent, "documents"),
+        (signed, "documents"),
         (edited("factors/", b'"0.5306"', b'"0.5106"'), "factors"),
         (edited("methods/", b'class = "direct_combustion"', b'class = "memo"'), "digest"),
         (edited("parameters/", b"389.31", b"289.31"), "digest"),

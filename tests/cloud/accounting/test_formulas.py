@@ -97,7 +97,7 @@ def test_every_built_in_set_and_method_loads() -> None:
 
 def test_a_tonne_of_anthracite_by_the_guideline_of_other_industry() -> None:
     """1000 t x 24.515 GJ/t x 0.02749 tC/GJ x 0.94 x 44/12."""
-    (line,) = lines([Entry("24-01", *JUNE, {"FC": given_("1000 t")}, item="anthracite")])
+    (line,) = lines([Entry("24-01", *JUNE, {"FC": given_("1000 t", proved=True)}, item="anthracite")])
     assert line.tco2e == Decimal("2322.768466333333")
     assert line.leaf == "industry.direct.coal"
     assert line.reasons == ("factor.draft", "method.draft")

@@ -1,5 +1,6 @@
 """Which values an account is drawn up with: a set over another where a subject says so, adoptions, and their proof."""
 
+import hashlib
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -41,22 +42,23 @@ set = "{name}"
 over = "{over}"
 from = {since}
 """
-ACTIVITY = """schema = 1
+TICKETS, BILL = (hashlib.sha256(paper).hexdigest() for paper in (b"weighbridge: 100 t", b"bill: 100 MWh"))
+ACTIVITY = f"""schema = 1
 subject = "S-1"
 [[activity]]
 row = "24-01"
 item = "lignite"
 from = 2023-06-01
 until = 2023-07-01
-FC = { value = "100 t", document = "weighbridge" }
+FC = {{ value = "100 t", document = "weighbridge", sha256 = "{TICKETS}" }}
 """
-POWER = """schema = 1
+POWER = f"""schema = 1
 subject = "S-1"
 [[activity]]
 row = "24-08"
 from = 2021-06-01
 until = 2021-07-01
-AD = { value = "100 MWh", document = "bill" }
+AD = {{ value = "100 MWh", document = "bill", sha256 = "{BILL}" }}
 """
 VALUES = (("NCV.lignite", "11.9", "GJ/t"), ("CC.lignite", "0.0281", "tC/GJ"), ("OF.lignite", "0.95", "1"))
 GRID = """schema = 1
@@ -195,6 +197,55 @@ def test_a_retired_value_is_refused_and_its_replacement_named(house: House) -> N
     house.take(row=adoption("row", of(GUIDE, methods.get(GUIDE).sha256, retired="24-01=24-02")))
     with pytest.raises(MethodError, match="24-01 retired, expected 24-02"):
         house.close()
+
+
+def corrected(house: House, before: str, after: str) -> Version:
+    """The account after its file was replaced by one in which this is otherwise."""
+    digest = activities.listing(house.store, "S-1")[-1].sha256
+    text = ACTIVITY.replace(before, after).replace("[[", f'replaces = "{digest}"\n[[', 1)
+    activities.declare(house.store, "b.toml", text.encode(), by="周", now=NOW)
+    return house.close()
+
+
+def test_a_complete_lock_takes_no_declared_amount_without_its_document(house: House) -> None:
+    locked(house)
+    version = corrected(house, f', sha256 = "{TICKETS}"', "")
+    assert version.content.reasons == ("activity.undocumented",)
+    with pytest.raises(LockedError, match=r"found 1 things.*activity\.undocumented: 24-01/lignite 2023-06-01"):
+        house.lock(version)
+    taken = accounts.lock(house.store, version.reference, ["王", "李"], NOW, closure="exceptions")
+    assert (taken.closure, taken.exceptions) == ("exceptions", ("activity.undocumented: 24-01/lignite 2023-06-01",))
+
+
+def test_days_that_a_source_leaves_out_take_a_partial_lock_or_a_word_that_it_was_not_there(house: House) -> None:
+    whole = locked(house)
+    version = corrected(house, "until = 2023-07-01", "until = 2023-06-21")
+    assert version.content.reasons == ("activity.left-out",)
+    assert version.content.totals == whole.content.totals, "what is left out lowers no figure"
+    for closure in ("complete", "exceptions"):
+        with pytest.raises(LockedError, match=r"24-01/lignite 2023-06-21--2023-07-01.*--partial"):
+            accounts.lock(house.store, version.reference, ["王", "李"], NOW, closure=closure)  # type: ignore[arg-type]
+    taken = accounts.lock(house.store, version.reference, ["王", "李"], NOW, closure="partial")
+    assert taken.exceptions == ("activity.left-out: 24-01/lignite 2023-06-21--2023-07-01",)
+    uses = HEAD.format(region="national") + USES.format(name="city-lab-2023", over=FUELS, since="2023-01-01")
+    gone = '[[subject.in_use]]\nrow = "24-01"\nuntil = 2023-06-21\ndocument = "boiler sold"\n'
+    subjects.take(house.store, "s.toml", (uses + gone).encode(), by="周", now=NOW)
+    assert house.lock(house.close()).closure == "complete"
+
+
+def test_an_account_that_only_an_older_engine_drew_up_otherwise_is_not_issued_again(house: House) -> None:
+    """What a version says decides, not the name of the program: the old one stays locked."""
+    version = locked(house)
+    lines = tuple(msgspec.structs.replace(line, engine="lines/1") for line in version.content.lines)
+    content = msgspec.structs.replace(version.content, engine="account/2", lines=lines)
+    old = msgspec.structs.replace(version, content=content, digest=content.digest, version=version.version + 1)
+    house.store.keep([accounts.row_of(old, NOW)])
+    assert house.close() == accounts.issued(house.store, version.id, old.version)
+    checks = account_proof.verify(house.store, factor_shelf.library(house.store), old.reference, NOW)
+    assert {check.outcome for check in checks} == {"held"}
+    library = factor_shelf.library(house.store)
+    assert account_check.verify(account_pack.pack_bytes(house.store, house.key, accounts.get(house.store, old.id)))
+    assert reaccounting.again(house.store, library, NOW).made == 0
 
 
 def test_a_measured_value_needs_no_default(house: House) -> None:
@@ -426,4 +477,36 @@ def test_the_page_of_a_line_says_what_stepped_back(full: Any, tmp_path: Path, la
     shown = found.client.get(path, headers={"accept": "text/html"}).text
     own = used(version, "NCV")
     assert f"{words} {own.over}" in shown and str(own.set_sha256)[:16] in shown, shown
+    found.close()
+
+
+@pytest.mark.parametrize(
+    ("lang", "days", "part", "word"),
+    [
+        ("zh", "20/30 天", "覆盖期间 30 天中的 20 天", "未附文件"),
+        ("en", "20 of 30 days", "of 20 of the 30 days", "no document"),
+    ],
+)
+def test_a_page_says_which_days_it_is_of_and_what_stands_on_a_word(
+    full: Any, tmp_path: Path, lang: str, days: str, part: str, word: str
+) -> None:
+    found = type(full[0])(tmp_path, NOW)
+    house = House(found.store, found.key, tmp_path, PrivateKey.generate())
+    house.uses()
+    source = ACTIVITY.replace("until = 2023-07-01", "until = 2023-06-21").replace(f', sha256 = "{TICKETS}"', "")
+    activities.declare(house.store, "a.toml", source.encode(), by="周", now=NOW)
+    version = house.close()
+    path = f"/accounts/{version.reference}"
+    shown = found.client.get(f"{path}?lang={lang}", headers={"accept": "text/html"}).text
+    assert f'<span class="badge warn">{days}</span>' in shown and f'<span class="badge warn">{word}</span>' in shown
+    assert "24-01/lignite 2023-06-21--2023-07-01" in shown, "and the reason names the days"
+    line = found.client.get(
+        f"{path}/lines/{version.content.lines[0].digest[:16]}?lang={lang}", headers={"accept": "text/html"}
+    ).text
+    assert part in line
+    explained = found.client.get(f"/v1{path}/explain").json()
+    assert explained["left_out"] == [{"line": "24-01/lignite", "start": "2023-06-21", "end": "2023-07-01"}]
+    assert explained["lines"][0]["covers"] == {"days": "20", "of": 30}
+    assert found.client.get(f"/v1{path}/lines").json()["data"][0]["covers"] == {"days": "20", "of": 30}
+    assert {one["id"] for one in explained["reasons"]} >= {"activity.left-out", "activity.undocumented"}
     found.close()

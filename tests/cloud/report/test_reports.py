@@ -14,13 +14,14 @@ import pytest
 
 from cloud.accounting import calculate, factors, inventory, method
 from cloud.accounting.calculate import Entry, Given, Programme
-from cloud.accounting.inventory import Inventory, Version
+from cloud.accounting.inventory import Inventory, LeftOut, Version
 from cloud.accounting.statement import Coverage, Span
 from cloud.accounting.subject import Denominator, Subject
 from cloud.accounting.units import quantity
 from cloud.report import document, enterprise, excel, pdf, quality_plan, supplementary, word
 from cloud.report.document import Cell, Document, Paragraph, Table, amount, exact, text
 from protocols.errors import ReportError
+from protocols.messages import Language
 
 JUNE = (date(2025, 6, 1), date(2025, 7, 1))
 ADDRESS = "http://127.0.0.1:8080"
@@ -147,6 +148,36 @@ def test_a_lock_with_exceptions_says_which_and_is_no_provisional_figure(version:
     said = [part.text for part in made.parts if isinstance(part, Paragraph)]
     assert "锁定时的例外：因子未与公告原文核对（草稿）：ndrc-24-2015:EF_heat、ndrc-24-2015:rho_CH4" in said
     assert not any("暂估" in one for one in said)
+
+
+@pytest.mark.parametrize(
+    ("lang", "reason"),
+    [
+        ("zh", "暂估原因：有排放源的活动数据未覆盖整个期间："),
+        ("en", "Provisional because: the activity of a source leaves days of the period out: "),
+    ],
+)
+def test_the_chapter_of_quality_names_days_left_out_and_words(version: Version, lang: Language, reason: str) -> None:
+    first, *others = version.content.lines
+    part = msgspec.structs.replace(first, end="2025-06-21")
+    content = msgspec.structs.replace(
+        version.content,
+        lines=(part, *others),
+        left_out=(LeftOut(part.id, "2025-06-21", "2025-07-01"),),
+        reasons=("activity.undocumented", "activity.left-out"),
+    )
+    made = enterprise.compose(
+        msgspec.structs.replace(version, content=content), method.get("ndrc-24-2015"), {}, lang, ADDRESS
+    )
+    said = [one.text for one in made.parts if isinstance(one, Paragraph)]
+    assert f"{reason}{part.id} 2025-06-21--2025-07-01" in said
+    assert any("24-08 2025-06-01" in one and "SHA-256" in one for one in said), "each word alone is named"
+    (table,) = (
+        one for one in made.tables() if one.caption in ("未覆盖整个期间的数据", "Lines of a part of the period")
+    )
+    assert [[cell.text for cell in row] for row in table.rows] == [[part.id, "2025-06-01", "2025-06-21", "20 / 30"]]
+    whole = enterprise.compose(version, method.get("ndrc-24-2015"), {}, lang, ADDRESS)
+    assert not any(one.caption == table.caption for one in whole.tables())
 
 
 def test_every_symbol_is_told_with_its_name_and_its_row(version: Version) -> None:
