@@ -107,9 +107,11 @@ def explained(content: Inventory) -> dict[str, Any]:
 
 
 def explained_line(one: Line, content: Inventory) -> dict[str, Any]:
-    """A line of an inventory for a machine; ``covers``: the days of the period that its activity is of."""
+    """A line of an inventory for a machine; ``covers``: the days of the period that its activity is of, and
+    whether any of the others is owed.
+    """
     found = days.covered(one, content)
-    return {**worked.line(one), "covers": {"days": f"{found.days:f}", "of": found.of}}
+    return {**worked.line(one), "covers": {"days": f"{found.days:f}", "of": found.of, "owing": found.owing}}
 
 
 def differing(found: Difference) -> dict[str, Any]:
@@ -245,7 +247,7 @@ def _line(line: Line, content: Inventory, language: Language, increments: Sequen
         part = messages.text(
             "account.show.covers", language, start=line.start, end=line.end, days=found.days, of=found.of
         )
-        branch.add(Text(part, style="yellow"))
+        branch.add(Text(part, style="yellow" if found.owing else ""))
     for used in line.parameters:
         if used.tier != "formula":
             branch.add(Text(_used(used, language), style="" if used.status != "DRAFT" else "yellow"))

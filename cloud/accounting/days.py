@@ -32,10 +32,14 @@ Span = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class Covered:
-    """Days of the period that a line's activity is of, rounded down to hundredths, and how many the period has."""
+    """Days of the period that a line's activity is of, rounded down to hundredths, and how many the period has.
+
+    ``owing``: the rest is owed, in part at least; else the source was not there.
+    """
 
     days: Decimal
     of: int
+    owing: bool = False
 
     @property
     def whole(self) -> bool:
@@ -69,7 +73,8 @@ def covered(line: Line, content: Inventory) -> Covered:
     known = sum(last - first for first, last in _without((start, end), gaps))
     days = ARITHMETIC.divide(Decimal(known), Decimal(DAY_MS)).quantize(PLACES, rounding=ROUND_FLOOR)
     first, last = (date.fromisoformat(text[:10]) for text in (content.period.start, content.period.end))
-    return Covered(plain(days), (last - first).days)
+    owing = bool(gaps) or any(one.line == line.id for one in content.left_out or ())
+    return Covered(plain(days), (last - first).days, owing)
 
 
 def named(content: Inventory) -> Iterator[str]:

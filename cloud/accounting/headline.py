@@ -201,7 +201,9 @@ def compared(after: Sequence[Extent], before: Sequence[Extent], against: Against
 
 
 def reduction(accounts: Sequence[Inventory], baselines: Iterable[Baseline], period: Period) -> Reduction:
-    """Against the baseline of the same days of a year; only by the same method, and with its document's digest."""
+    """Against the baseline of the same days of a year; only by the same method, with its document's digest, and where
+    no source leaves days out: what was not reckoned was not saved.
+    """
     tiles = over(accounts, period)
     ledger = -_sum(one.totals.reduction for one in tiles)
     own = next((one for one in baselines if _same_days(periods.parse(one.period, ZONE), period)), None)
@@ -215,6 +217,8 @@ def reduction(accounts: Sequence[Inventory], baselines: Iterable[Baseline], peri
         reasons.append(INCOMPLETE)
     elif {one.method for one in tiles} != {own.method}:
         reasons.append(OTHER_METHOD)
+    if any(one.left_out for one in tiles):
+        reasons.append(OTHER_DAYS)
     if reasons:
         return Reduction(own.id, own.method, frozen, None, plain(ledger), tuple(reasons))
     saved = EXACT.subtract(frozen, _sum(one.totals.total for one in tiles))

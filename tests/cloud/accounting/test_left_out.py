@@ -10,15 +10,17 @@ import msgspec
 import pytest
 
 from cloud import account_show
-from cloud.accounting import days, draw, factors, headline, inventory, restated, subject_file
+from cloud.accounting import days, draw, factors, feeds, headline, inventory, restated, subject_file
 from cloud.accounting import method as methods
 from cloud.accounting import period as periods
 from cloud.accounting.calculate import UNDOCUMENTED, Entry, Given
 from cloud.accounting.draw import Drawn
 from cloud.accounting.inventory import Filled, Inventory
 from cloud.accounting.library import Library
-from cloud.accounting.subject import ZONE, InUse, Subject
+from cloud.accounting.metered import metered as metering
+from cloud.accounting.subject import ZONE, Baseline, InUse, Meter, Subject
 from cloud.accounting.units import quantity
+from cloud.intervals import Interval, Register
 from protocols.errors import AccountError, ConfigError
 
 JUNE = periods.parse("2025-06", ZONE)
@@ -66,12 +68,12 @@ def test_a_bill_of_20_of_30_days_says_so_and_lowers_nothing() -> None:
     part, whole = account(power(1, 21)), account(power(1, 31))
     assert left(part) == ["24-08 2025-06-21--2025-07-01"] and left(whole) == []
     assert part.totals == whole.totals and part.totals.total == Decimal("300") * part.lines[0].parameters[0].value
-    assert days.covered(part.lines[0], part) == days.Covered(Decimal(20), 30)
+    assert days.covered(part.lines[0], part) == days.Covered(Decimal(20), 30, owing=True)
     assert days.covered(whole.lines[0], whole).whole
     assert b"left_out" not in msgspec.json.encode(whole), "what is not so is not written"
     told = account_show.explained(part)
     assert told["left_out"] == [{"line": "24-08", "start": "2025-06-21", "end": "2025-07-01"}]
-    assert told["lines"][0]["covers"] == {"days": "20", "of": 30}
+    assert told["lines"][0]["covers"] == {"days": "20", "of": 30, "owing": True}
     assert draw.unconfirmed(part)[-1] == "activity.left-out: 24-08 2025-06-21--2025-07-01"
 
 
@@ -147,7 +149,33 @@ def test_time_of_a_meter_that_no_rule_fills_is_not_covered() -> None:
             gap("AD", "09T00", "09T12", Decimal(1)),
         ),
     )
-    assert days.covered(content.lines[0], content) == days.Covered(Decimal("28.5"), 30)
+    assert days.covered(content.lines[0], content) == days.Covered(Decimal("28.5"), 30, owing=True)
+
+
+@pytest.mark.parametrize(("since", "missing"), [(None, True), (date(2025, 6, 16), False)])
+def test_a_meter_that_comes_in_the_month_has_a_gap_unless_the_subject_file_begins_it_there(
+    since: date | None, missing: bool
+) -> None:
+    """The register stands at 1000 kWh at 0:00 on 16 June and at 1300 at the end of the month."""
+    start, meter = periods.midnight(date(2025, 6, 16), ZONE), Meter("M-1", "energy_import", "24-08", "AD", since=since)
+    opening, closing = Register(Decimal(1000), start, 0, 1), Register(Decimal(1300), JUNE.end, 0, 2)
+    counted = Interval(
+        *("M-1", "energy_import", "kWh", "meter/1", start, JUNE.end, True, opening, closing, Decimal(0)),
+        *(Decimal(1), Decimal(300), 21600, 21600, "measured", JUNE.end, 60_000),
+    )
+    [(first, last)] = feeds.parts(meter, JUNE)
+    fed = [feeds.Fed(meter, "0f", first, last, metering("M-1", [counted], first, last, through=JUNE.end))]
+    drawn = Drawn(
+        tuple(feeds.entries(fed)),
+        JUNE.end,
+        feeds.coverage(fed),
+        feeds.filled(fed),
+        tuple(feeds.reasons(fed, JUNE, JUNE.end)),
+    )
+    content = draw.draw(Subject("S-1", "甲", "Works", "enterprise", "industry", GUIDE.id), GUIDE, JUNE, LIBRARY, drawn)
+    assert content.lines[0].activities[0].value == 300 and left(content) == []
+    assert ("account.missing" in content.reasons) == missing
+    assert days.covered(content.lines[0], content) == days.Covered(Decimal(15), 30, owing=missing)
 
 
 def test_a_declared_amount_without_its_document_is_told_however_often_it_comes() -> None:
@@ -206,6 +234,16 @@ def test_a_month_with_days_left_out_is_not_compared() -> None:
     assert headline.OTHER_DAYS in headline.compared([part], [whole], "yoy").reasons
     assert headline.OTHER_DAYS in headline.compared([whole], [part], "yoy").reasons
     assert headline.OTHER_DAYS not in headline.compared([whole], [whole], "yoy").reasons
+
+
+def test_what_was_not_reckoned_was_not_saved() -> None:
+    """A baseline of 1000 t: with ten days of June left out nothing is said of a reduction."""
+    baseline = Baseline("B-1", "2024-06", "1000", GUIDE.id, "report", "b2" * 32)
+    part, whole = account(power(1, 21)), account(power(1, 31))
+    saved = headline.reduction([whole], [baseline], JUNE)
+    assert saved.tco2e == 1000 - whole.totals.total and saved.reasons == ()
+    unsaid = headline.reduction([part], [baseline], JUNE)
+    assert (unsaid.tco2e, unsaid.reasons) == (None, (headline.OTHER_DAYS,))
 
 
 HEAD = """schema = 1

@@ -506,7 +506,12 @@ def test_a_page_says_which_days_it_is_of_and_what_stands_on_a_word(
     assert part in line
     explained = found.client.get(f"/v1{path}/explain").json()
     assert explained["left_out"] == [{"line": "24-01/lignite", "start": "2023-06-21", "end": "2023-07-01"}]
-    assert explained["lines"][0]["covers"] == {"days": "20", "of": 30}
-    assert found.client.get(f"/v1{path}/lines").json()["data"][0]["covers"] == {"days": "20", "of": 30}
+    assert explained["lines"][0]["covers"] == {"days": "20", "of": 30, "owing": True}
+    assert found.client.get(f"/v1{path}/lines").json()["data"][0]["covers"] == {"days": "20", "of": 30, "owing": True}
     assert {one["id"] for one in explained["reasons"]} >= {"activity.left-out", "activity.undocumented"}
+    gone = '[[subject.in_use]]\nuntil = 2023-06-21\ndocument = "works closed"\n'
+    subjects.take(house.store, "s.toml", (HEAD.format(region="national") + gone).encode(), by="周", now=NOW)
+    closed = house.close()
+    shown = found.client.get(f"/accounts/{closed.reference}?lang={lang}", headers={"accept": "text/html"}).text
+    assert f'<span class="badge info">{days}</span>' in shown and "2023-06-21--" not in shown
     found.close()
