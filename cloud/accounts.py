@@ -18,7 +18,7 @@ from cloud.accounting import effects, feeds, inventory, overrides
 from cloud.accounting import method as methods
 from cloud.accounting import period as periods
 from cloud.accounting.certificates import Used, each_named
-from cloud.accounting.checks import Finding, blocking
+from cloud.accounting.checks import Finding, blocking, open_
 from cloud.accounting.draw import Drawn, draw
 from cloud.accounting.electricity import MISSING, OPEN
 from cloud.accounting.inventory import Closure, Inventory, Version
@@ -190,7 +190,7 @@ def _admitted(version: Version, closure: Closure, findings: Sequence[Finding]) -
     content, reasons = version.content, version.content.reasons
     if OPEN in reasons:
         raise LockedError(f"{version.reference}: found its period open, expected one that is over: close it again then")
-    found = drawing.unconfirmed(content)
+    found = (*open_(findings), *drawing.unconfirmed(content))
     if MISSING in reasons and closure != "partial":
         raise LockedError(
             f"{version.reference}: found time of which nothing is known, expected --partial, or a ceiling in the"

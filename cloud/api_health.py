@@ -8,6 +8,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from starlette.responses import JSONResponse
 
+from cloud import early_warning
 from cloud.api_record import Nothing
 from cloud.collector import Held, algorithm, health
 from cloud.copier import Standing
@@ -34,6 +35,9 @@ def healthy(held: Held, asked: Annotated[Nothing, Query()]) -> JSONResponse:
         reasons.append("restored")
     if held.heard is not None and not held.heard.is_set():
         reasons.append("broker")
+    shared = [one.id for one in early_warning.listing(held.store, kind="shared") if one.state == "raised"]
+    if shared:
+        reasons.append("shared")
     content = {
         "status": "degraded" if reasons else "ok", "reasons": reasons, "version": version("tanmeter"), "now": iso(now),
         "collector": {
@@ -45,7 +49,7 @@ def healthy(held: Held, asked: Annotated[Nothing, Query()]) -> JSONResponse:
         "gaps": counts.gaps, "received_at": iso(counts.received_at) or None, "as_of_seq": held.store.as_of(),
         "waiting": held.writer.waiting, "disk_free_bytes": free,
         "copy": {"state": "off"} if copy is None else asdict(copy) | {"copied_at": iso(copy.copied_at) or None},
-        "behind_receipts": [gateway.hex() for gateway in behind],
+        "behind_receipts": [gateway.hex() for gateway in behind], "shared_meters": shared,
     }  # fmt: skip
     return JSONResponse(content, headers={"cache-control": "no-store"})
 

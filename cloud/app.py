@@ -132,13 +132,16 @@ async def _close_accounts(collector: Collector) -> None:
 async def _watch(city: City, collector: Collector) -> None:
     """Judge what the journal brought, from its beginning once: a warning that stands already stays as it is.
 
-    A few subjects at a time, so that nobody who stops the process waits for a whole city.
+    Whose meters are where a gateway was set up anew is judged as well. A few subjects at a time, so that nobody who
+    stops the process waits for a whole city.
     """
-    after, waiting = 0, list[str]()
+    after, facts, waiting = 0, 0, list[str]()
     while True:
         try:
             if not waiting:
-                after, waiting = await asyncio.to_thread(early_warning.concerned, city, after)
+                facts, waiting = await asyncio.to_thread(early_warning.set_up, city, facts)
+                after, changed = await asyncio.to_thread(early_warning.concerned, city, after)
+                waiting = list(dict.fromkeys((*waiting, *changed)))
             names, waiting = waiting[:JUDGED_AT_ONCE], waiting[JUDGED_AT_ONCE:]
             for event in await asyncio.to_thread(early_warning.judge_each, city, names, collector.now()):
                 log.info("warning %s of %s %s: %s", event.kind, event.subject, event.about, event.happened)

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from cloud import metering, subjects
+from cloud import metering, shared_meters, subjects
 from cloud.accounting import bounds, capacity, check_file, checks, slips
 from cloud.accounting import period as periods
 from cloud.accounting.check_file import CheckFile
@@ -57,6 +57,7 @@ def findings(store: Store, account: Inventory) -> list[Finding]:
         found += [] if file is None else check_file.findings(file, account)
     except ActivityError as error:
         found.append(Finding("unmatched", "block", account.subject, {"text": str(error)}))
+    found += shared_meters.findings(store, account)
     return [*found, *checks.composites(account.lines, known), *checks.ranges(account.lines), *_slips(store, account)]
 
 

@@ -10,13 +10,14 @@ from decimal import Decimal
 
 import msgspec
 
-from cloud import accounts, cross_checks, indicators, subjects
+from cloud import accounts, cross_checks, indicators, shared_meters, subjects
 from cloud.accounting import headline, signals, uncertainty, warning
 from cloud.accounting import period as periods
-from cloud.accounting.signals import Signal
+from cloud.accounting.signals import Kind, Signal
 from cloud.accounting.signed_acknowledgement import open_acknowledgement
 from cloud.accounting.subject import ZONE, Subject
 from cloud.accounting.warning import Alarm, Event
+from cloud.bindings import Places
 from cloud.city import City, Standing
 from cloud.journal import pack
 from cloud.rows import JournalRow
@@ -31,9 +32,12 @@ MOST = 10_000
 TRIES = 3
 
 
-def listing(store: Store, subject: str | None = None, *, standing: bool = False) -> list[Alarm]:
+def listing(
+    store: Store, subject: str | None = None, *, standing: bool = False, kind: Kind | None = None
+) -> list[Alarm]:
     """Every warning as it stands, critical ones first, then the newest; ``standing``: only those that are not over."""
-    found = [_stands(store, row.id) for row in store.entries(KIND, subject=subject)]
+    rows = store.entries(KIND, subject=subject, named=None if kind is None else f"-{kind}-")
+    found = [_stands(store, row.id) for row in rows if kind in (None, _event(row).kind)]
     chosen = [one for one in found if one is not None and (one.standing or not standing)]
     chosen.sort(key=lambda one: (one.since, one.id), reverse=True)
     return sorted(chosen, key=lambda one: not (one.critical and one.standing))
@@ -84,27 +88,36 @@ def watch(city: City, after: int, now: int) -> tuple[int, list[Event]]:
 
 
 def concerned(city: City, after: int) -> tuple[int, list[str]]:
-    """Whose accounts, file or checks changed behind this entry of the journal, and all above them."""
+    """Whose accounts, file or checks changed behind this entry of the journal, who shares a meter, all above them."""
     changed: set[str] = set()
     while rows := city.store.journal(after, MOST, SOURCES):
         after = rows[-1].number
         changed |= {row.subject for row in rows}
+    if changed:
+        changed |= {one.subject for one in listing(city.store, standing=True, kind="shared")}
     return after, sorted(_concerned(city, changed))
+
+
+def set_up(city: City, after: int) -> tuple[int, list[str]]:
+    """Who has a main meter where a gateway was enrolled or set up anew behind this fact of the store."""
+    after, changed = city.store.set_up(after)
+    if not changed:
+        return after, []
+    places = Places.of((), city.subjects().values())
+    near = {place for one in city.store.gateways() if one.id in changed for place in (one.id.hex(), one.site)}
+    return after, sorted({subject.id for place in near for subject, _ in places.meters.get(place, ())})
 
 
 def judge_each(city: City, names: Iterable[str], now: int) -> list[Event]:
     """What happened to the warnings of these subjects."""
-    return [event for name in names for event in judge(city, name, now)]
+    places = Places.of(city.store.gateways(), city.subjects().values())
+    return [event for name in names for event in judge(city, name, places, now)]
 
 
-def judge(city: City, subject: str, now: int) -> list[Event]:
-    """What the signals of a subject make of its warnings, logged. A subject that cannot be reckoned says nothing."""
+def judge(city: City, subject: str, places: Places, now: int) -> list[Event]:
+    """What the signals of a subject make of its warnings, logged. One that cannot be reckoned says only who shares."""
     known, happened = signals.levels(), []
-    try:
-        found = list(of_subject(city, city.subject(subject)))
-    except (AccountError, ConfigError):
-        return []
-    for signal in found:
+    for signal in _signals(city, subject, places):
         for _ in range(TRIES):
             standing = _stands(city.store, warning.name(signal.kind, signal.subject, signal.about))
             event = warning.judge(standing, signal, known[signal.kind], periods.stamp(now, ZONE))
@@ -117,6 +130,18 @@ def judge(city: City, subject: str, now: int) -> list[Event]:
             happened.append(event)
             break
     return happened
+
+
+def _signals(city: City, name: str, places: Places) -> list[Signal]:
+    try:
+        subject = city.subject(name)
+    except UnknownNameError:
+        return []
+    shared = list(_shared(city, subject, places))
+    try:
+        return [*shared, *of_subject(city, subject)]
+    except (AccountError, ConfigError):
+        return shared
 
 
 def of_subject(city: City, subject: Subject) -> Iterator[Signal]:
@@ -133,6 +158,15 @@ def of_subject(city: City, subject: Subject) -> Iterator[Signal]:
         found = indicators.aim(city, subject, target)
         if found.telling:
             yield from _some([signals.burning(subject.id, found.burn)])
+
+
+def _shared(city: City, subject: Subject, places: Places) -> Iterator[Signal]:
+    """Of each meter that others count too, and of those that they counted and no longer do."""
+    found = list(shared_meters.judged(city.store, places, city.subjects(), subject))
+    yield from found
+    for one in listing(city.store, subject.id, standing=True, kind="shared"):
+        if one.about not in {signal.about for signal in found}:
+            yield signals.shared(subject.id, one.about, 1, one.figures)
 
 
 def _drifts(subject: Subject, months: list[Standing]) -> Iterator[Signal]:

@@ -209,6 +209,13 @@ class Enrolments(Database):
         kid = kid_of(envelope)
         return [row.id for row in self.gateways() if not row.revoked and row.technician.kid == kid]
 
+    def set_up(self, after: int) -> tuple[int, set[bytes]]:
+        """The gateways that were enrolled or set up anew behind this fact, and the number of the newest one."""
+        with self.reading() as db:
+            (last,) = db.execute("SELECT coalesce(max(id), 0) FROM facts").fetchone()
+            query = "SELECT gateway FROM facts WHERE id > ? AND id <= ? AND kind IN ('enrolment', 'configuration')"
+            return last, {bytes(row[0]) for row in db.execute(query, (after, last))}
+
     def configurations(self, gateway: bytes) -> list[Configuration]:
         """The signed configurations of a gateway, by number."""
         with self.reading() as db:

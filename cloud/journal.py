@@ -83,10 +83,24 @@ class Journal(Archive):
             return [JournalRow(*row) for row in rows]
 
     def entries(
-        self, kind: str, *, subject: str | None = None, period: str | None = None, heads: bool = True
+        self,
+        kind: str,
+        *,
+        subject: str | None = None,
+        period: str | None = None,
+        named: str | None = None,
+        about: Sequence[str] = (),
+        heads: bool = True,
     ) -> list[JournalRow]:
-        """The newest version of each entry of a kind, in the order they came."""
-        where, values = _asked({"kind = ?": kind, "subject = ?": subject, "period = ?": period})
+        """The newest version of each entry of a kind, in the order they came.
+
+        ``named``: only with an id that has this in it; ``about``: only with a detail that has one of these in it.
+        """
+        asked = {"kind = ?": kind, "subject = ?": subject, "period = ?": period, "instr(id, ?) > 0": named}
+        where, values = _asked(asked)
+        if about:
+            where += f" AND ({' OR '.join('instr(detail, ?) > 0' for _ in about)})"
+            values += about
         with self.reading() as db:
             rows = db.execute(
                 f"SELECT {HEADS if heads else COLUMNS} FROM journal AS j WHERE {where} AND {NEWEST} ORDER BY number",

@@ -3,7 +3,7 @@
 import difflib
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from cloud import bindings, factor_shelf
@@ -84,14 +84,11 @@ def _fits(store: Store, name: str, file: SubjectFile, changed: Sequence[Subject]
     """Whether those that change, and whoever is below them, go with everybody: membership, and each meter once."""
     if not changed:
         return
-    standing = {
-        row.id: bindings.of_brief(row.detail) or file_subject(store, row.digest, row.id, opened)
-        for row in store.entries("subject")
-    }
+    standing = {row.id: _brief(store, row, opened) for row in store.entries("subject")}
     known = membership.Membership({**standing, **file.subjects})
     touched = known.below(one.id for one in changed)
     known.check(touched)
-    bindings.check(store, name, known, touched)
+    bindings.check(store, name, known, touched, standing)
 
 
 def _frozen(store: Store, subject: Subject, opened: Opened) -> None:
@@ -131,6 +128,25 @@ def listing(store: Store) -> list[Held]:
     return found
 
 
+def briefs(store: Store, wanted: Iterable[str]) -> dict[str, Subject]:
+    """Of these subjects, and of all that they belong to, what others are held against; without those that are none."""
+    found: dict[str, Subject] = {}
+    opened, waiting = Opened(), list(wanted)
+    while waiting:
+        row = store.entry_head("subject", name) if (name := waiting.pop()) not in found else None
+        if row is not None:
+            found[name] = _brief(store, row, opened)
+            waiting += [one.of for one in found[name].membership]
+    return found
+
+
+def briefs_about(store: Store, places: Iterable[str]) -> dict[str, Subject]:
+    """The same of every subject that may name one of these: gateways (hex) or sites; a few others may be among them."""
+    opened = Opened()
+    rows = [row for place in places for row in store.entries("subject", about=(place, "{}"))]
+    return {row.id: _brief(store, row, opened) for row in rows}
+
+
 def source(store: Store, sha256: str) -> bytes:
     """A subject file as it was written; UnknownNameError."""
     row = store.entry("file", sha256)
@@ -153,6 +169,11 @@ def file_subject(store: Store, sha256: str, subject: str, opened: Opened | None 
     if sha256 not in known:
         known[sha256] = _file(store, sha256)
     return _of(known[sha256], sha256, subject)
+
+
+def _brief(store: Store, row: JournalRow, opened: Opened) -> Subject:
+    """What others are held against, out of its file where the entry is of a time before it was kept."""
+    return bindings.of_brief(row.detail) or file_subject(store, row.digest, row.id, opened)
 
 
 def _file(store: Store, sha256: str) -> Mapping[str, Subject]:

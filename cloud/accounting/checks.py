@@ -2,7 +2,8 @@
 
 Each returns a finding where the two do not go together, else None. What cannot be compared is a finding too: a check
 that was not made never looks like one that was passed. Figures are texts with their units; ``id`` names the message
-``check.<id>`` and what to do, ``check.<id>.do``. A finding that blocks stands against a lock.
+``check.<id>`` and what to do, ``check.<id>.do``. A finding that blocks stands against a lock; one that is open against
+a complete one, and a lock with exceptions names it.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -17,7 +18,7 @@ from cloud.accounting.units import ARITHMETIC, Quantity, unit
 from drivers.quantity import EXACT
 from protocols.errors import UnitError
 
-Severity = Literal["warn", "block"]
+Severity = Literal["warn", "open", "block"]
 CO2_KG_PER_NM3 = Decimal("1.977")
 """At 0 C and 101.325 kPa."""
 SHOWN = Decimal("0.001")
@@ -221,8 +222,17 @@ def consumption(band: str, used: Quantity, made: Quantity, bounds: Bounds) -> Fi
 
 
 def blocking(findings: Iterable[Finding]) -> tuple[str, ...]:
-    """What stands against a lock, by name."""
-    return tuple(f"check.{one.id}: {one.about}" for one in findings if one.severity == "block")
+    """What stands against any lock, by name."""
+    return _named(findings, "block")
+
+
+def open_(findings: Iterable[Finding]) -> tuple[str, ...]:
+    """What stands against a complete lock, by name."""
+    return _named(findings, "open")
+
+
+def _named(findings: Iterable[Finding], severity: Severity) -> tuple[str, ...]:
+    return tuple(f"check.{one.id}: {one.about}" for one in findings if one.severity == severity)
 
 
 def _apart(id: str, about: str, first: Quantity, second: Quantity, limit: Limit) -> Finding | None:

@@ -6,6 +6,7 @@
     missing        what is not held of what is due, or fills gaps
     uncertainty    how much wider the account is than the one before
     flue-gas       measured against calculated mass
+    shared         subjects that count one meter, as gateways are set up now
 
 A signal that cannot be given is None: it neither raises a warning nor clears one.
 """
@@ -26,8 +27,8 @@ from drivers import toml
 from drivers.quantity import EXACT
 from protocols.errors import ConfigError
 
-Kind = Literal["quota", "target", "ewma", "cusum", "missing", "uncertainty", "flue-gas"]
-KINDS: tuple[Kind, ...] = ("quota", "target", "ewma", "cusum", "missing", "uncertainty", "flue-gas")
+Kind = Literal["quota", "target", "ewma", "cusum", "missing", "uncertainty", "flue-gas", "shared"]
+KINDS: tuple[Kind, ...] = ("quota", "target", "ewma", "cusum", "missing", "uncertainty", "flue-gas", "shared")
 LEAST = 6
 """Periods that say where an intensity was, before anything can be said of its drift."""
 SHOWN = Decimal("0.001")
@@ -208,6 +209,11 @@ def wider(subject: str, about: str, now: Decimal | None, before: Decimal | None)
 def flue_gas(subject: str, stack: str, score: Decimal | None) -> Signal | None:
     """The En score of a stack."""
     return None if score is None else Signal("flue-gas", subject, stack, score, {"en": _told(score)})
+
+
+def shared(subject: str, meter: str, counting: int, figures: Mapping[str, str]) -> Signal:
+    """How many subjects count a meter: one is as it should be."""
+    return Signal("shared", subject, meter, Decimal(counting), figures)
 
 
 def _spread(values: Sequence[Decimal]) -> tuple[Decimal, Decimal]:

@@ -76,6 +76,7 @@ class Found:
     about: str
     text: str
     todo: str
+    severity: str
     blocks: bool
 
 
@@ -98,6 +99,7 @@ def findings(found: Iterable[Finding], lang: Language) -> tuple[Found, ...]:
             about=one.about,
             text=messages.text(f"check.{one.id}", lang, **one.figures),
             todo=messages.text(f"check.{one.id}.do", lang),
+            severity=messages.text(f"check.severity.{one.severity}", lang),
             blocks=one.severity == "block",
         )
         for one in found

@@ -1,7 +1,9 @@
-"""Incidents and refused blocks as one list for a person."""
+"""Incidents, refused blocks and meters that two subjects count, as one list for a person."""
 
 from dataclasses import dataclass
 
+from cloud import early_warning
+from cloud.accounting import period as periods
 from cloud.collector import Collector
 from protocols import messages
 
@@ -22,7 +24,7 @@ class Shown:
 
 
 def incidents(held: Collector, gateway: bytes | None, lang: str, limit: int) -> tuple[Shown, ...]:
-    """The newest incidents and refusals, of one gateway or of all."""
+    """The newest of them, of one gateway or of all."""
     chosen: messages.Language = "en" if lang == "en" else "zh"
     raised = [
         Shown(
@@ -50,4 +52,17 @@ def incidents(held: Collector, gateway: bytes | None, lang: str, limit: int) -> 
         for kept in held.store.quarantine(LOOKED_AT)
         if gateway in (None, kept.gateway)
     ]
-    return tuple(sorted(raised + refused, key=lambda row: row.at, reverse=True)[:limit])
+    counted = [
+        Shown(
+            periods.instant(one.since),
+            messages.text("page.incident.shared", chosen),
+            "bad" if one.critical else "warn",
+            one.figures["gateway"],
+            None,
+            None,
+            f"{one.subject}: {messages.text('warning.shared', chosen, **one.figures)}",
+        )
+        for one in early_warning.listing(held.store, standing=True, kind="shared")
+        if gateway is None or gateway.hex() == one.figures["gateway"]
+    ]
+    return tuple(sorted(raised + refused + counted, key=lambda row: row.at, reverse=True)[:limit])

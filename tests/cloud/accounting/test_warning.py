@@ -177,6 +177,8 @@ def test_every_kind_has_its_texts_and_fills_their_gaps() -> None:
     given = [*drifting, signals.burning("S-1", burn), signals.missing("S-1", "m", 1, 2, Decimal(0))]
     given.append(signals.burning("S-1", signals.burn_down(Target(2026, "9", "target"), Decimal(8), date(2026, 4, 1))))
     given += [signals.wider("S-1", "m", Decimal(2), Decimal(1)), signals.flue_gas("S-1", "DA001", Decimal(3))]
+    figures = {"meter": "M-01.energy", "gateway": "0f", "others": "S-2 (M-01.energy)", "since": "–", "until": "–"}
+    given.append(signals.shared("S-1", "0f-M-01.energy", 2, figures))
     assert {one.kind for one in given if one} == set(signals.KINDS)
     for one in given:
         assert one is not None
