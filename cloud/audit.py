@@ -18,6 +18,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
+
 from cloud import dating, receipts
 from cloud.audit_rows import Kept
 from cloud.audit_trust import Trusted, trusted
@@ -59,8 +61,7 @@ class Audited:
     found: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(msgspec.Struct, frozen=True, gc=False):
     """A row of ``blocks``."""
 
     epoch: int

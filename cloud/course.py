@@ -20,6 +20,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
+import msgspec
+
 from cloud.dating import UNKNOWN
 from cloud.intervals import EARLIEST_UTC_MS
 from drivers.installation import Installation
@@ -37,8 +39,7 @@ LONGEST_MS = 400 * DAY_MS
 """The longest block of all, gaps included."""
 
 
-@dataclass(frozen=True, slots=True)
-class Course:
+class Course(msgspec.Struct, frozen=True, gc=False):
     """What a block leaves for the next one to go on from: the ends of its clocks (ms), and the highest configuration
     number of the blocks booked so far.
     """

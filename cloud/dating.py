@@ -10,7 +10,9 @@
 When a block was received plays no part in it, so that whoever replays the same chain books the same figures.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+
+from msgspec.structs import replace
 
 from cloud.intervals import EARLIEST_UTC_MS
 from protocols.record.block import EventKind, Header

@@ -24,11 +24,16 @@ quarantined, but keeps its place in the chain, so that it blocks nothing that fo
 
 A block that lies in the future, or opens a new epoch, is booked all the same, and somebody is told: no verifier could
 know when it was received. So is an epoch that begins after a receipt of blocks that are not held any more.
+
+What is made of every block is a struct, as in ``cloud/intervals.py``.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from typing import Any, Protocol
+
+import msgspec
+from msgspec.structs import replace
 
 from cloud import course
 from cloud.course import Course
@@ -47,8 +52,7 @@ MOST_KEPT = 1024
 """Ways to keep to a plan that are remembered, of whole blocks."""
 
 
-@dataclass(frozen=True, slots=True)
-class Head:
+class Head(msgspec.Struct, frozen=True, gc=False):
     """Where a chain stands: what the next block must be, and what it goes on from.
 
     ``boot``, ``mono``, ``utc``: of the newest block, None before the first; ``config_number``: the highest booked.
@@ -103,21 +107,19 @@ class Beginning:
     held: tuple[int, int] | None
 
 
-@dataclass(frozen=True, slots=True)
-class Content:
+class Content(msgspec.Struct, frozen=True, gc=False):
     """What a good block says, ready to be booked."""
 
     installation: Installation
     chunks: tuple[Replayed, ...]
-    readings: int = field(init=False)
-    """How many readings the block holds."""
+    readings: int = 0
+    """How many readings the block holds: all of its chunks', whatever is given."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "readings", sum([held.readings for held in self.chunks]))
+        msgspec.structs.force_setattr(self, "readings", sum([held.readings for held in self.chunks]))
 
 
-@dataclass(frozen=True, slots=True)
-class Opened:
+class Opened(msgspec.Struct, frozen=True, gc=False):
     """A signed block: ``content`` is None when it was refused, or never looked at because of its place."""
 
     hash: bytes
@@ -135,8 +137,7 @@ class Notice:
     detail: str
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(msgspec.Struct, frozen=True, gc=False):
     """The answer to a frame. ``opened``: the block, when it is signed. ``head``: where the chain stands if it moved.
 
     ``ahead``: the block is the gateway's own word and its turn has not come; its content is there for its live values

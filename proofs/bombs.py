@@ -8,13 +8,14 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import cbor2
 import httpx
 import zstandard
+from msgspec.structs import replace
 
 from edge.config import COLLECTOR, load_collector
 from proofs.gateway import Gateway

@@ -5,11 +5,13 @@ import hashlib
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from decimal import Decimal
 from functools import reduce
 from pathlib import Path
 from typing import Any
+
+from msgspec.structs import replace
 
 from drivers.quantity import EXACT
 from edge.outbox import Outbox

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
 
+import msgspec
+
 from protocols.errors import EncodingError
 from protocols.record import cbor, shape, transport
 
@@ -22,8 +24,7 @@ class Answer(IntEnum):
     REFUSED = 4
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(msgspec.Struct, frozen=True, gc=False):
     """The answer to one block. ``wanted`` is the seq the collector wants next, where it says so.
 
     ``code`` is the stable code of the error and ``detail`` its sentence; both empty when the block is held.

@@ -158,7 +158,7 @@ class Box:
             ClockState(2, 2, 5, 0), self.configuration, ("0.1", bytes(32)), boots,
         )  # fmt: skip
         chunks = [self.chunk(0, span, 1), self.chunk(1, span, 2)]
-        sealed = seal(replace(header, **changes), chunks, self.key)
+        sealed = seal(msgspec.structs.replace(header, **changes), chunks, self.key)
         self.energy += 2 * len(range(50, span, 10_000))
         self.previous, self.seq, self.utc = sealed.hash, self.seq + 1, self.utc + span
         return transport.pack(sealed)

@@ -10,6 +10,7 @@ import cbor2
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 from protocols.errors import ChainError, EncodingError, RecordError, SignatureError
 from protocols.record import cbor, cose, merkle
@@ -70,7 +71,7 @@ def test_what_is_sealed_opens(key: cose.PrivateKey) -> None:
     sealed = seal(HEADER, (CHUNK, OTHER), key)
     header, chunks = open_block(sealed, key.public)
     assert chunks == (CHUNK, OTHER)
-    assert header == replace(HEADER, chunks=(2, merkle.root(sealed.chunks)))
+    assert header == structs.replace(HEADER, chunks=(2, merkle.root(sealed.chunks)))
     assert open_header(sealed.envelope, key.public) == header
     assert sealed.hash == hashlib.sha256(sealed.envelope).digest()
 
@@ -227,8 +228,10 @@ def test_a_signed_header_in_another_encoding_is_refused() -> None:
 
 
 def test_a_hardware_counter_and_a_checkpoint_are_kept() -> None:
-    header = replace(HEADER, counter=(1, 42), checkpoint=(b"o" * 8, 9, b"r" * 32), custody=2, epoch=1, events=())
-    assert open_block(seal(header, (), KEY), KEY.public)[0] == replace(header, chunks=(0, merkle.root(())))
+    header = structs.replace(
+        HEADER, counter=(1, 42), checkpoint=(b"o" * 8, 9, b"r" * 32), custody=2, epoch=1, events=()
+    )
+    assert open_block(seal(header, (), KEY), KEY.public)[0] == structs.replace(header, chunks=(0, merkle.root(())))
 
 
 WRONG_CHUNKS: dict[str, dict[int, Any]] = {
@@ -332,18 +335,23 @@ def test_devices_out_of_order_or_twice_are_refused() -> None:
 def test_a_declared_gap_explains_what_was_due(kind: EventKind) -> None:
     chunk = replace(CHUNK, counters=Counters.of(TRACKS, FAULTS, undeclared=3))
     assert chunk.counters.due == 15
-    header = replace(HEADER, events=(Event(kind, HEADER.utc[0] + 5, HEADER.utc[1] + 9, "disk full"),))
+    header = structs.replace(HEADER, events=(Event(kind, HEADER.utc[0] + 5, HEADER.utc[1] + 9, "disk full"),))
     assert open_block(seal(header, (chunk,), KEY), KEY.public)[1] == (chunk,)
     with pytest.raises(ChainError, match="unaccounted for"):
         seal(HEADER, (chunk,), KEY)
     for start, end in ((0, 1), (0, HEADER.utc[0] - 1), (HEADER.utc[1] + 1, HEADER.utc[1] + 2)):
         with pytest.raises(ChainError, match="unaccounted for"):
-            seal(replace(HEADER, events=(Event(kind, start, end, "of another block"),)), (chunk,), KEY)
+            seal(structs.replace(HEADER, events=(Event(kind, start, end, "of another block"),)), (chunk,), KEY)
 
 
 @pytest.mark.parametrize(
     "header",
-    [replace(HEADER, seq=-1), replace(HEADER, previous=b""), replace(HEADER, custody=9), replace(HEADER, mono=(5, 4))],
+    [
+        structs.replace(HEADER, seq=-1),
+        structs.replace(HEADER, previous=b""),
+        structs.replace(HEADER, custody=9),
+        structs.replace(HEADER, mono=(5, 4)),
+    ],
     ids=["seq negative", "no previous", "custody 9", "time backwards"],
 )
 def test_nothing_is_signed_that_would_not_open(header: Header) -> None:
@@ -434,7 +442,7 @@ def test_any_block_opens_as_it_was_sealed(header: Header, found: list[Chunk]) ->
     sealed = seal(header, found, KEY)
     opened_header, opened_chunks = open_block(sealed, KEY.public)
     assert opened_chunks == tuple(sorted(found, key=lambda chunk: chunk.device))
-    assert replace(opened_header, chunks=(0, b"")) == header
+    assert structs.replace(opened_header, chunks=(0, b"")) == header
 
 
 @given(chunks(), st.data())

@@ -1,10 +1,9 @@
 """A header read by a form that has been seen is what the rules read; nothing is read that they refuse."""
 
-from dataclasses import replace
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from protocols.errors import RecordError
 from protocols.record import block, cbor

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from cloud.piles import Piles, _piled
 from protocols.errors import EncodingError, RecordError
@@ -44,7 +45,7 @@ def over(data: bytes, count: int, like: Header = HEADER) -> Header:
         parts = [leaf for leaf, _ in transport.cut(data, count)]
     except RecordError:
         parts = [data]
-    return replace(like, chunks=(count, merkle.root(parts)))
+    return structs.replace(like, chunks=(count, merkle.root(parts)))
 
 
 def by_rule(header: Header, data: bytes) -> tuple[Chunk, ...] | None:
@@ -160,14 +161,14 @@ def test_times_that_no_stack_holds_are_left_to_the_rules(steps: tuple[int, int])
     track = Track.of(b"ask", [steps[0], sum(steps)], [b"xx", b"yy"])
     part = Chunk(3, bytes(16), (track,), (), Counters.of((track,), ()), None, bytes(16))
     data, piles = part.to_bytes(), Piles()
-    ever = replace(HEADER, mono=(0, (1 << 63) - 1))
+    ever = structs.replace(HEADER, mono=(0, (1 << 63) - 1))
     assert same(piles, [(over(data, 1, ever), data)] * 2) == [True, True] and not of_forms(piles, data, 1, ever)
 
 
 def test_a_reply_outside_its_block_fits_no_form() -> None:
     data, piles = leaves([chunk(3, (2,), 1, (1_000,)), chunk(4, (2,), 1, (1_000,))]), Piles()
     spans = [(0, 2_000), (10, 2_010), (0, 1_999), (0, 5_000)]
-    blocks = [(over(data, 2, replace(HEADER, mono=mono)), data) for mono in spans]
+    blocks = [(over(data, 2, structs.replace(HEADER, mono=mono)), data) for mono in spans]
     assert same(piles, blocks[:1]) == [True]
     assert same(piles, blocks) == [True, True, False, True]
 

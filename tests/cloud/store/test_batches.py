@@ -1,12 +1,13 @@
 """Blocks booked together come to the same rows as one by one, and as reading by reading, whatever their meters say."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from struct import pack
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from cloud.booking import Book, Changes
 from cloud.evidence.chain import replayed

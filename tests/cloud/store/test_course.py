@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from cloud.store import Store
 from protocols.record import block as blocks
@@ -145,7 +146,7 @@ def test_a_refused_block_does_not_raise_the_configuration_number(running: Any, s
 def raw(box: Any, **changes: Any) -> bytes:
     """The next block with a header that our own ``seal`` would not sign."""
     chunks = [chunk.to_bytes() for chunk in box.chunks()]
-    header = replace(box.header(**changes), chunks=(len(chunks), merkle.root(chunks)))
+    header = structs.replace(box.header(**changes), chunks=(len(chunks), merkle.root(chunks)))
     payload = cbor.encode(blocks._written(header))
     return transport.pack(Sealed(cose.sign1(payload, box.key, blocks.BLOCK_TYPE, blocks.BLOCK_AAD), tuple(chunks)))
 

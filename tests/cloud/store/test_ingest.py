@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from cloud.store import Store
 from protocols.record import siteconfig, transport
@@ -96,7 +97,7 @@ def test_another_block_of_the_same_seq_is_a_conflict_and_both_are_kept(enrolled:
 
 def test_a_fork_is_a_conflict_and_a_new_epoch_goes_on(enrolled: Any, store: Store) -> None:
     _, envelope, _ = store.append([enrolled.block()], LATER)
-    stray = enrolled.seal(replace(enrolled.header(), previous=bytes(32)))
+    stray = enrolled.seal(structs.replace(enrolled.header(), previous=bytes(32)))
     assert one(store, transport.pack(stray)).answer == Answer.CONFLICT
     assert [incident.kind for incident in store.incidents()] == ["fork"]
     assert envelope is not None

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 from cloud.course import check_plan
 from drivers.installation import Installation, install
@@ -166,7 +167,7 @@ def test_what_was_kept_before_excuses_nothing(box: Any, blocks: list[Any]) -> No
     """One installation judges each block as an installation that has not seen the others."""
     seen = installed(box, Asks())
     for events, asked, faults, undeclared, span in blocks:
-        head = replace(header(*events), mono=(0, span))
+        head = structs.replace(header(*events), mono=(0, span))
         said = chunk(asked, faults, undeclared)
         assert judged(head, said, seen) == judged(head, said, installed(box, Asks()))
 

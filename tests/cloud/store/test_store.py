@@ -21,6 +21,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 from cloud import database, keys, receipts, ways
 from cloud.enrolments import MOST_TRIES
@@ -536,14 +537,16 @@ def test_what_is_refused_is_bounded_in_bytes_and_in_number(
     monkeypatch.setattr("cloud.ledger.MOST_INCIDENTS", 2)
     store.append([os.urandom(1_000) for _ in range(5)], LATER)
     header = box.header(epoch=0, seq=0)
-    twins = [transport.pack(box.seal(replace(header, software=(str(turn), bytes(32))), [])) for turn in range(5)]
+    twins = [
+        transport.pack(box.seal(structs.replace(header, software=(str(turn), bytes(32))), [])) for turn in range(5)
+    ]
     assert {verdict.answer for verdict in store.append(twins, LATER)[0]} == {Answer.CONFLICT}
     kept = store.quarantine()
     assert [store.quarantined(row.id) for row in kept if row.signed] == twins[:1:-1]
     assert sum(not row.signed for row in kept) == 2
     assert len(store.incidents()) == 2
     monkeypatch.setattr("cloud.ledger.MOST_SIGNED_BYTES", len(twins[4]) + len(twins[3]))
-    store.append([held, transport.pack(box.seal(replace(header, custody=1), []))], LATER)
+    store.append([held, transport.pack(box.seal(structs.replace(header, custody=1), []))], LATER)
     assert sum(row.signed for row in store.quarantine()) < 3
 
 
