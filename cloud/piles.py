@@ -25,7 +25,7 @@ from protocols.record.chunk import MOST_TRACKS
 from protocols.record.stacks import Form, Forms, Skeleton, Stack, stack
 
 MOST_ORDERED = 1 << 16
-"""Chunks whose order in a block is remembered, of all gateways."""
+"""Chunks whose order in a block is remembered, of all gateways and all sizes of their blocks."""
 
 MOST_BYTES = 1 << 18
 """Of chunks without a form that are read ahead in one block: some milliseconds of reading, and of making forms. A block
@@ -37,11 +37,10 @@ ITEM_BYTES, EXCHANGE_BYTES = 512, 16
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Order:
-    """How the chunks of a block lay: the form of each and where it is, in so many bytes."""
+    """How the chunks of a block lay: the form of each and where it is."""
 
     forms: tuple[Form, ...]
     spans: tuple[slice, ...]
-    size: int
     tracks: int
 
 
@@ -83,17 +82,17 @@ class Piles:
 
     def __init__(self) -> None:
         self._layouts, self._forms = Layouts(), Forms()
-        self._orders: dict[bytes, Order] = {}
+        self._orders: dict[tuple[bytes, int], Order] = {}
         self._ordered = 0
 
     def cut(self, header: Header, data: bytes) -> Cut:
         """The chunks behind an envelope, once they are known to be under its root; RecordError, for some reason.
 
-        Where so many chunks lie in so many bytes as in the block before, they are cut like those: what is under the
-        root then is these very chunks, be they of those forms or not.
+        Where so many chunks lie in so many bytes as in a block before, they are cut like those: what is under the root
+        then is these very chunks, be they of those forms or not.
         """
-        order = self._orders.get(header.gateway)
-        if order is not None and (order.size, len(order.forms)) == (len(data), header.chunks[0]):
+        order = self._orders.get((header.gateway, len(data)))
+        if order is not None and len(order.forms) == header.chunks[0]:
             leaves = [data[span] for span in order.spans]
             if merkle.root(leaves) == header.chunks[1]:
                 return Cut(header, data, leaves, order.forms, order.tracks)
@@ -144,7 +143,7 @@ class Piles:
         ends = list(accumulate(map(len, cut.leaves)))
         spans = tuple(map(slice, [0, *ends], ends))
         forms = tuple([part for part in cut.parts if isinstance(part, Form)])
-        self._orders[cut.header.gateway] = Order(forms, spans, len(cut.data), cut.tracks)
+        self._orders[cut.header.gateway, len(cut.data)] = Order(forms, spans, cut.tracks)
         self._ordered += len(forms)
 
     def say(self, installation: Installation, cuts: Sequence[Cut]) -> None:
