@@ -24,6 +24,10 @@ Matrix: TypeAlias = tuple[Numbers, Mask | None]
 Patterns: TypeAlias = tuple[tuple[int, int], ...]
 """Columns and the bit patterns that are no value in them."""
 
+_WHOLE = {f"{sign}{bits}": f"{sign}{bits // 8}" for sign in "ui" for bits in (16, 32, 64)}
+"""What numpy calls the integers that it has, too."""
+LEAST = 4
+"""Points in a run, on average, from which on reading run by run costs less than byte by byte."""
 WIDEST = 1 << 63
 """A product below this fits int64."""
 
@@ -56,6 +60,27 @@ class Integers:
         if self.shift is not None:
             raw = raw >> self.shift
         return (raw if self.mask is None else raw & self.mask), valid
+
+
+Run: TypeAlias = tuple[slice, slice, str]
+"""Columns of one type whose bytes lie side by side: which, where their bytes are, and what numpy calls the type."""
+
+
+@dataclass(frozen=True, slots=True)
+class Adjoining:
+    """Modbus integers that lie side by side, type by type: as ``Integers``, in a fraction of the time."""
+
+    runs: tuple[Run, ...]
+    count: int
+    bad: Patterns
+    dtype: type[np.generic]
+
+    def read(self, rows: Bytes) -> Matrix:
+        """The numbers of every reply."""
+        numbers: Numbers = np.empty((len(rows), self.count), self.dtype)
+        for columns, places, kind in self.runs:
+            numbers[:, columns] = rows[:, places].view(kind)
+        return numbers, _valid(numbers, self.bad) if self.bad else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,8 +297,26 @@ def _integers(kind: str, parts: Sequence[Part], start: int, length: int) -> Fami
     single = [point.type == "bit" or point.bit is not None for point, _ in parts]
     mask = np.array([1 if one else -1 for one in single], np.int64) if any(single) else None
     shift = np.array(shifts, np.int64) if any(shifts) else None
-    dtype = np.uint64 if kind == "u64" else np.int64
-    return Integers(np.array(gather, np.intp), shift, mask, _patterns(parts, lifts, kind == "i64"), dtype)
+    dtype, bad = np.uint64 if kind == "u64" else np.int64, _patterns(parts, lifts, kind == "i64")
+    if (runs := _runs(parts, start)) is not None:
+        return Adjoining(runs, len(parts), tuple([(column, own >> lifts[column]) for column, own in bad]), dtype)
+    return Integers(np.array(gather, np.intp), shift, mask, bad, dtype)
+
+
+def _runs(parts: Sequence[Part], start: int) -> tuple[Run, ...] | None:
+    """The runs that points make up; None where one is of a kind that numpy has not, or too few lie side by side."""
+    found: list[Run] = []
+    for column, (point, part) in enumerate(parts):
+        spots = _spots(point, start + part) if point.type in _WHOLE and point.bit is None else []
+        if not spots or sorted(spots) not in (spots, spots[::-1]):
+            return None
+        kind, first = ("><"[spots[0] > spots[-1]] + _WHOLE[str(point.type)]), min(spots)
+        if found and (found[-1][1].stop, found[-1][2]) == (first, kind):
+            columns, places, _ = found.pop()
+            found.append((slice(columns.start, column + 1), slice(places.start, first + len(spots)), kind))
+        else:
+            found.append((slice(column, column + 1), slice(first, first + len(spots)), kind))
+    return tuple(found) if len(found) * LEAST <= len(parts) else None
 
 
 def _spots(point: Point, start: int) -> list[int]:

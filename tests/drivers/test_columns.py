@@ -72,11 +72,13 @@ def same(held: Driver, track: Track, layouts: Layouts) -> bool:
 
 @st.composite
 def registers(draw: st.DrawFn) -> list[Point]:
+    """Of every type as they come, or many of one type side by side."""
     points, address = [], 0
+    alike = draw(st.none() | st.tuples(st.sampled_from(TYPES), st.sampled_from(ORDERS)))
     for index in range(draw(st.integers(1, 6))):
-        kind = draw(st.sampled_from(TYPES))
+        kind, order = alike or (draw(st.sampled_from(TYPES)), draw(st.sampled_from(ORDERS)))
         bad = draw(st.lists(st.sampled_from([*SPECIAL, 2**64 - 1, 2**63]), max_size=2))
-        bit = draw(st.none() | st.integers(0, 15)) if kind == "u16" else None
+        bit = draw(st.none() | st.integers(0, 15)) if kind == "u16" and alike is None else None
         limits = draw(st.none() | st.integers(-1000, 1000))
         points.append(
             Point(
@@ -86,7 +88,7 @@ def registers(draw: st.DrawFn) -> list[Point]:
                 fc=3,
                 address=address,
                 type=kind,
-                order=draw(st.sampled_from(ORDERS)),
+                order=order,
                 scale=draw(st.sampled_from(SCALES)),
                 bad=tuple(bad),
                 bit=bit,
@@ -94,7 +96,7 @@ def registers(draw: st.DrawFn) -> list[Point]:
                 max=None if limits is None else Decimal(limits) / 10 + 7,
             )
         )
-        address += REGISTERS[kind] + draw(st.integers(0, 2))
+        address += REGISTERS[kind] + (draw(st.integers(0, 2)) if alike is None else 0)
     return points
 
 
@@ -165,6 +167,26 @@ def test_registers_of_every_type_are_the_same_both_ways(
     track = Track.of(asked.tcp() if tcp else asked.rtu(), range(count), replies)
     layouts = Layouts()
     assert same(held, track, layouts) == same(held, track, layouts)
+
+
+@pytest.mark.parametrize(("kind", "bad"), [("i16", 0x8000), ("u16", 0xFFFF), ("i32", 0xFFFF_FFFF), ("u64", 1 << 63)])
+@pytest.mark.parametrize("order", ["ABCD", "DCBA"])
+def test_what_is_no_value_is_none_among_numbers_side_by_side(kind: str, bad: int, order: str) -> None:
+    width = REGISTERS[kind]
+    points = [
+        Point(id=f"p{at}", unit="1", kind="gauge", fc=3, address=width * at, type=kind, order=order, bad=(bad,))
+        for at in range(4)
+    ]
+    held, asked = device(model("modbus", points)), modbus.Request(9, 3, 0, 4 * width)
+    fields = [ordered(value.to_bytes(2 * width), order) for value in (1, bad, bad - 1, 0)]
+    track = Track.of(asked.rtu(), [5], [modbus.frame_rtu(9, bytes([3, 8 * width]) + b"".join(fields))])
+    assert same(held, track, Layouts())
+    assert [column.quality(0) for column in replay_track(held, track, Layouts())] == [
+        "measured",
+        "absent",
+        "measured",
+        "measured",
+    ]
 
 
 @settings(max_examples=3 * EXAMPLES, deadline=None)
