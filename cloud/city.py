@@ -89,11 +89,16 @@ class Brief:
 
     @property
     def total(self) -> Total:
-        """The net as a total; none where something is missing, with the reason."""
+        """The net as a total, with the reason where a source leaves days out; none where accounts are missing."""
         periods = tuple(one.reference for one in self.standings)
         if self.incomplete or not self.standings:
             return Total(None, periods, (headline.INCOMPLETE,))
-        return Total(self.net, periods)
+        return Total(self.net, periods, self.left_out)
+
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """The reason, where a source of any account leaves days out."""
+        return (headline.LEFT_OUT,) if any(one.tally.extent.left_out for one in self.standings) else ()
 
     @property
     def own(self) -> tuple[Standing, ...]:

@@ -174,7 +174,8 @@ def _drifts(subject: Subject, months: list[Standing]) -> Iterator[Signal]:
         values: list[Decimal] = []
         for one in months:
             period = accounts.period_of(one.tally.period)
-            total = headline.Total(one.tally.totals.total, (one.reference,))
+            left_out = (headline.LEFT_OUT,) if one.tally.extent.left_out else ()
+            total = headline.Total(one.tally.totals.total, (one.reference,), left_out)
             value = headline.ratio(total, subject.denominator, period, kind, product).value
             values += [] if value is None else [value]
         yield from signals.drift(subject.id, "-".join(part for part in (kind, product) if part), values)

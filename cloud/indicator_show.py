@@ -212,7 +212,7 @@ def alarms(found: Iterable[Alarm], language: Language) -> Table:
 def _headlines(found: Card, language: Language) -> Iterable[str]:
     total = found.look.brief.total
     reasons = "; ".join(messages.text(reason, language) for reason in total.reasons)
-    shown = f"{_short(total.tco2e)} tCO2e" if total.tco2e is not None else f"– {reasons}"
+    shown = f"– {reasons}" if total.tco2e is None else f"{_short(total.tco2e)} tCO2e {reasons}".rstrip()
     if found.look.incomplete:
         shown += f": {missing(found.look.incomplete, language)}"
     yield f"{messages.text('indicator.total', language)}: {shown}"

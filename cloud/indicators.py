@@ -181,7 +181,8 @@ def aim(city: City, subject: Subject, target: Target) -> Aim:
     reached = max((end for _, end in days), default=year.days()[0])
     reasons = () if _reaching(look, reached, year) else (headline.INCOMPLETE,)
     expected = _expected(city, look, reached, year) if reasons else None
-    return Aim(subject, burn_down(target, look.bridge.net, reached, expected), reasons)
+    burn = burn_down(target, look.bridge.net, reached, expected)
+    return Aim(subject, burn, (*reasons, *look.brief.left_out))
 
 
 def _expected(city: City, look: Look, reached: date, year: Period) -> Decimal:

@@ -35,7 +35,7 @@ NO_PREVIOUS = "indicator.no-previous"
 STILL_OPEN = "indicator.open"
 OTHER_MONTHS = "indicator.months"
 OTHER_METERS = "indicator.meters"
-OTHER_DAYS = "indicator.days"
+LEFT_OUT = "indicator.days"
 OTHER_BASIS = "indicator.basis"
 NOTHING_BEFORE = "indicator.zero"
 NO_BASELINE = "indicator.no-baseline"
@@ -47,7 +47,10 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Total:
-    """tCO2e over a period; None with the reason where accounts are missing. ``accounts`` by their period."""
+    """tCO2e over a period; None with the reason where accounts are missing. ``accounts`` by their period.
+
+    A figure with a reason is the sum of what there is, and nothing is divided or compared with it.
+    """
 
     tco2e: Decimal | None
     accounts: tuple[str, ...]
@@ -137,7 +140,8 @@ def total(accounts: Sequence[Inventory], period: Period) -> Total:
     tiles = over(accounts, period)
     if not tiles:
         return Total(None, (), (INCOMPLETE,))
-    return Total(_sum(one.totals.total for one in tiles), tuple(one.period.id for one in tiles))
+    reasons = (LEFT_OUT,) if any(one.left_out for one in tiles) else ()
+    return Total(_sum(one.totals.total for one in tiles), tuple(one.period.id for one in tiles), reasons)
 
 
 def intensity(
@@ -155,7 +159,7 @@ def ratio(
     own = [one for one in denominators if (one.kind, one.product) == (kind, product)]
     found = _denominator(own, period)
     unit = f"tCO2e/{own[0].quantity.unit.text}" if own else ""
-    if found is None or tco2e.tco2e is None:
+    if found is None or tco2e.tco2e is None or tco2e.reasons:
         reasons = (*(() if found else (NO_DENOMINATOR,)), *tco2e.reasons)
         return Intensity(kind, product, None, unit, None, None, (), reasons)
     amount, percent, documents = found
@@ -218,7 +222,7 @@ def reduction(accounts: Sequence[Inventory], baselines: Iterable[Baseline], peri
     elif {one.method for one in tiles} != {own.method}:
         reasons.append(OTHER_METHOD)
     if any(one.left_out for one in tiles):
-        reasons.append(OTHER_DAYS)
+        reasons.append(LEFT_OUT)
     if reasons:
         return Reduction(own.id, own.method, frozen, None, plain(ledger), tuple(reasons))
     saved = EXACT.subtract(frozen, _sum(one.totals.total for one in tiles))
@@ -308,7 +312,7 @@ def _unequal(
     if [tuple(_shifted(day, months) for day in one.days) for one in before] != [one.days for one in after]:
         yield OTHER_MONTHS
     if any(one.left_out for one in (*after, *before)):
-        yield OTHER_DAYS
+        yield LEFT_OUT
     if meters:
         yield OTHER_METERS
     if len({one.basis for one in (*after, *before)}) > 1:

@@ -172,6 +172,33 @@ def test_the_four_indicators_of_a_subject(small: tuple[Path, City]) -> None:
     assert both["intensity"][0]["value"] == "0.183028571", "1281.2 t over 7000 t, no mean of 0.12812 and 0.3203"
 
 
+def test_nothing_is_divided_compared_or_saved_where_a_source_leaves_days_out(tmp_path: Path) -> None:
+    """The mill's power of June is of 20 days: its tonnes stand as they are, and say what they lack."""
+    now, part = 1_700_000_000_000, declared("MILL", "2023-06", "row = '24-11'\nAD = '1000 GJ'\nsupplier = 'BOILER'")
+    with open_store(tmp_path, create_key(tmp_path)) as store:
+        library = fill(store, now)
+        whole = activities.listing(store, "MILL")[-1]
+        power = b"[[activity]]\nfrom = 2023-06-01\nuntil = 2023-06-21\nrow = '24-08'\nAD = '1000 MWh'\n"
+        source = part.replace(b"[[", f"replaces = '{whole.sha256}'\n[[".encode(), 1) + power
+        activities.declare(store, "part", source, by="demo", now=now)
+        assert accounts.close(store, library, "MILL", accounts.period_of("2023-06"), now).version == 2
+    mill = json.loads(run(tmp_path, "indicators", "MILL", "2023-06", "--json"))
+    told = ["indicator.days"]
+    assert mill["total"] == {"tco2e": "640.6", "reasons": told}, "no figure is lower for it"
+    assert (mill["intensity"][0]["value"], mill["intensity"][0]["reasons"]) == (None, told)
+    assert [(one["percent"], one["reasons"]) for one in mill["change"]] == [(None, told), (None, told)]
+    assert (mill["reduction"]["tco2e"], mill["reduction"]["reasons"]) == (None, told)
+    park = json.loads(run(tmp_path, "indicators", "P-01", "2023-06", "--json"))
+    assert park["total"]["reasons"] == told and park["change"][0]["reasons"] == told
+    ranked = json.loads(run(tmp_path, "rankings", "CITY", "2023-06", "--json"))["data"]
+    assert [(row["subject"], row["reasons"]) for row in ranked] == [("BOILER", []), ("MILL", told)]
+    quota = next(
+        one for one in json.loads(run(tmp_path, "targets", "2023", "--json"))["data"] if one["subject"] == "CITY"
+    )
+    assert quota["reasons"] == ["indicator.incomplete", *told]
+    assert "leaves days of the period out" in run(tmp_path, "indicators", "MILL", "2023-06")
+
+
 def test_a_period_without_all_accounts_has_no_total(small: tuple[Path, City]) -> None:
     park = json.loads(run(small[0], "indicators", "P-01", "2023", "--json"))
     assert park["total"] == {"tco2e": None, "reasons": ["indicator.incomplete"]}

@@ -231,9 +231,9 @@ def test_the_name_of_the_engine_alone_is_no_other_account() -> None:
 def test_a_month_with_days_left_out_is_not_compared() -> None:
     part = headline.extent(account(power(1, 21)))
     whole = headline.extent(account(power(1, 31)))
-    assert headline.OTHER_DAYS in headline.compared([part], [whole], "yoy").reasons
-    assert headline.OTHER_DAYS in headline.compared([whole], [part], "yoy").reasons
-    assert headline.OTHER_DAYS not in headline.compared([whole], [whole], "yoy").reasons
+    assert headline.LEFT_OUT in headline.compared([part], [whole], "yoy").reasons
+    assert headline.LEFT_OUT in headline.compared([whole], [part], "yoy").reasons
+    assert headline.LEFT_OUT not in headline.compared([whole], [whole], "yoy").reasons
 
 
 def test_what_was_not_reckoned_was_not_saved() -> None:
@@ -243,7 +243,7 @@ def test_what_was_not_reckoned_was_not_saved() -> None:
     saved = headline.reduction([whole], [baseline], JUNE)
     assert saved.tco2e == 1000 - whole.totals.total and saved.reasons == ()
     unsaid = headline.reduction([part], [baseline], JUNE)
-    assert (unsaid.tco2e, unsaid.reasons) == (None, (headline.OTHER_DAYS,))
+    assert (unsaid.tco2e, unsaid.reasons) == (None, (headline.LEFT_OUT,))
 
 
 HEAD = """schema = 1
