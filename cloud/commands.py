@@ -20,6 +20,7 @@ from protocols.record import invite as invites
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
 
+PARTLY = 7
 WHOLE = re.compile(r"[0-9a-f]{32}")
 
 Data = Annotated[Path, typer.Option("--data", envvar="TANMETER_DATA")]
@@ -83,6 +84,32 @@ def restore(
         terminal.tell(asdict(made))
         return
     terminal.say("cloud.restored", **asdict(made))
+
+
+@app.command()
+def mend(
+    copy: Annotated[Path | None, typer.Option()] = None,
+    data: Data = config.DATA,
+    gateway: Annotated[str, typer.Option()] = "",
+    as_json: Json = False,
+) -> None:
+    """Prove every stored block by its signature and put back those that rotted, beside a running collector or not.
+
+    They come from the second copy; what is not there, or without one, the gateways are asked for. Exit 7 while some are
+    not put back.
+    """
+    from cloud import mend as mending
+
+    with terminal.opened(data) as store:
+        found = mending.mend(store, copy, gateway, now_ms())
+    if as_json:
+        terminal.tell({"blocks": found.blocks, "damaged": [damaged.plain() for damaged in found.damaged]})
+    else:
+        for damaged in found.damaged:
+            typer.echo(messages.text(f"cloud.mend.{damaged.outcome}", terminal.language(), **damaged.plain()))
+        terminal.say("cloud.mend.done", blocks=found.blocks, damaged=len(found.damaged), left=found.left)
+    if found.left:
+        raise typer.Exit(PARTLY)
 
 
 @app.command()

@@ -265,13 +265,17 @@ class Enrolments(Database):
             raise ConfigError(str(self.path), "a store opened without the collector's key", "one opened with it")
         return PublicKey(self.key.algorithm, self.key.spki)
 
+    def sign(self, receipt: Receipt) -> bytes:
+        """A receipt as it is given out, kept nowhere."""
+        if self.key is None:
+            raise ConfigError(str(self.path), "a store opened without the collector's key", "one opened with it")
+        return sign_receipt(receipt, self.key)
+
     def issue(self, db: sqlite3.Connection, receipt: Receipt, before: Issued | None = None) -> bytes:
         """Sign a receipt and keep it in this transaction: it may leave only after the commit. ``before``: what was
         issued of its gateway and level, where that is known; it moves on.
         """
-        if self.key is None:
-            raise ConfigError(str(self.path), "a store opened without the collector's key", "one opened with it")
-        envelope = sign_receipt(receipt, self.key)
+        envelope = self.sign(receipt)
         receipts.issue(db, receipt, envelope, before or receipts.issued(db, receipt.gateway, receipt.level))
         return envelope
 

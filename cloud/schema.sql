@@ -95,6 +95,13 @@ CREATE TABLE IF NOT EXISTS ahead (
     PRIMARY KEY (gateway, epoch, seq, hash)
 );
 
+-- Blocks whose row is not what was signed, until they are put back. `hash`: what the chain says they have. `asked`: answers
+-- in which their gateway was asked for them.
+CREATE TABLE IF NOT EXISTS damaged (
+    gateway BLOB NOT NULL, epoch INTEGER NOT NULL, seq INTEGER NOT NULL, hash BLOB NOT NULL, asked INTEGER NOT NULL,
+    PRIMARY KEY (gateway, epoch, seq)
+) WITHOUT ROWID;
+
 -- How far a chain was when we signed a receipt for it: a row while it stands behind that, because this file is an older one.
 CREATE TABLE IF NOT EXISTS watermarks (
     gateway BLOB PRIMARY KEY, epoch INTEGER NOT NULL, next_seq INTEGER NOT NULL, head BLOB NOT NULL,

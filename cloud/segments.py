@@ -91,6 +91,16 @@ def read(folder: Path, *, up_to_damage: bool = False) -> Iterator[Record]:
             raise StoreError(f"{path}: found damage at byte {at}, expected whole records up to the newest segment")
 
 
+def whole(folder: Path) -> Iterator[Record]:
+    """Every whole record of a generation, and of a damaged segment what stands before the damage.
+
+    For whoever proves by itself what a record holds: that none is left out or out of its place is not checked.
+    """
+    for path in _paths(folder):
+        if (segment := _read(path)) is not None:
+            yield from (record for _, record in segment.records)
+
+
 class Segments:
     """A generation to append to. Nothing counts before ``sync``; after an OSError it must be opened anew.
 

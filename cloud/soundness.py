@@ -2,11 +2,10 @@
 
 from itertools import islice
 
-from cloud import receipts
+from cloud import receipts, rot
 from cloud.rows import Gateway
 from cloud.store import Store
-from protocols.errors import ConfigError, RecordError, SpoiltError
-from protocols.record import transport
+from protocols.errors import ConfigError, RecordError, RottenError, SpoiltError
 from protocols.record.cose import PublicKey
 from protocols.record.receipt import open_receipt
 
@@ -15,20 +14,28 @@ MOST = 256
 
 
 def check(store: Store, key: PublicKey) -> None:
-    """SpoiltError when the newest blocks or the heads of the chains are not what they were, ConfigError when the key is
-    not the one that the receipts were signed with.
+    """RottenError when one of the newest blocks is not what was signed, unless that is known; SpoiltError when the head
+    of a chain is not what it was; ConfigError for a key that the receipts were not signed with.
     """
     newest = sorted(store.gateways(), key=lambda row: row.received_at or 0, reverse=True)
     for gateway in islice(newest, MOST):
         _check_head(store, gateway)
         _check_key(store, gateway, key)
+    keys = {gateway.id: gateway.key for gateway in newest}
     with store.reading() as db:
         (counted,) = db.execute("SELECT value FROM meta WHERE name = 'ingest_seq'").fetchone()
-        rows = db.execute(f"SELECT ingest_seq, hash, frame FROM blocks ORDER BY ingest_seq DESC LIMIT {MOST}")
-        for number, sha256, frame in rows:
+        rows = db.execute(
+            f"SELECT ingest_seq, gateway, epoch, seq, hash, frame FROM blocks ORDER BY ingest_seq DESC LIMIT {MOST}"
+        )
+        for number, gateway, epoch, seq, sha256, frame in rows:
             if number > counted:
                 raise SpoiltError(f"{store.path}: found block {number}, expected none above {counted}")
-            _check_frame(f"{store.path}: block {number}", frame, sha256)
+            if rot.is_known(db, gateway, (epoch, seq)):
+                continue
+            try:
+                rot.prove(frame, gateway, keys[gateway], (epoch, seq), sha256)
+            except RecordError as error:
+                raise RottenError(f"{store.path}: gateway {gateway.hex()}, block {epoch}/{seq}: {error}") from error
 
 
 def _check_head(store: Store, gateway: Gateway) -> None:
@@ -54,12 +61,3 @@ def _check_key(store: Store, gateway: Gateway, key: PublicKey) -> None:
         raise ConfigError(
             str(store.path.parent / "collector.key"), f"key {key.kid.hex()} ({error})", expected
         ) from error
-
-
-def _check_frame(where: str, frame: bytes, sha256: bytes) -> None:
-    try:
-        found = transport.unpack(frame).hash
-    except RecordError as error:
-        raise SpoiltError(f"{where}: {error}") from error
-    if found != sha256:
-        raise SpoiltError(f"{where}: found {found.hex()}, expected {sha256.hex()}")

@@ -1,5 +1,6 @@
 """The collector's store: what came is examined, booked and kept in one transaction, and only then receipted."""
 
+import hashlib
 import sqlite3
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -8,7 +9,7 @@ from math import inf
 from pathlib import Path
 from typing import NamedTuple
 
-from cloud import ahead, dated_rows, memory_rows, open_rows, receipts
+from cloud import ahead, dated_rows, memory_rows, open_rows, receipts, rot
 from cloud.booking import Book
 from cloud.enrolments import GATEWAY_COLUMNS
 from cloud.ingest import Beginning, Examiner, Finding, Head
@@ -128,8 +129,9 @@ class Store(Journal):
         for receipt, envelope in brought:
             if receipts.bring(db, receipt, envelope):
                 self._compare(db, ledger, desk, receipt, now)
+        answered = self._asking(db, ledger, desk, self._answered(db, desk, (), now))
         ledger.close()
-        return self._answered(db, desk, (), now)
+        return answered
 
     def _compare(self, db: sqlite3.Connection, ledger: Ledger, desk: Desk, receipt: Receipt, now: int) -> None:
         """What a receipt that this file does not know says of it: it is an older one, or of another chain."""
@@ -180,8 +182,26 @@ class Store(Journal):
         if desk.revoked:
             return Answered(verdicts)
         if desk.head == before:
-            return self._answered(db, desk, verdicts, now)
-        return Answered(verdicts, self._receipt(db, desk, now), desk.settled)
+            answered = self._answered(db, desk, verdicts, now)
+        else:
+            answered = Answered(verdicts, self._receipt(db, desk, now), desk.settled)
+        return self._asking(db, ledger, desk, answered)
+
+    def _asking(self, db: sqlite3.Connection, ledger: Ledger, desk: Desk, answered: Answered) -> Answered:
+        """The answer, while a damaged block is wanted with a receipt that ends before it: no further do we hold it all.
+
+        That is not among those that we have issued: what they say of the chain stands.
+        """
+        if not desk.wanted:
+            return answered
+        place = min(desk.wanted)
+        head = rot.before(db, desk.gateway, place) or _first(db, desk.gateway)
+        if not rot.asked(db, desk.gateway, place):
+            del desk.wanted[place]
+            detail = f"found no answer to {rot.MOST_ASKED} requests to its gateway for it, expected the block"
+            ledger.tell(desk.gateway, "damaged", place, detail)
+        receipt = Receipt(desk.gateway, *place, head, RECEIVED, ledger.now)
+        return answered._replace(receipt=self.sign(receipt))
 
     def _answered(self, db: sqlite3.Connection, desk: Desk, verdicts: tuple[Verdict, ...], now: int) -> Answered:
         """The verdicts with the newest receipt; one is made for a file that came without its receipts."""
@@ -226,7 +246,8 @@ class Store(Journal):
             )
         if desk.as_of != self._as_of:
             desk.revoked, desk.holdings = gateway.revoked, _Held(self, db, gateway.id)
-            desk.issued, desk.as_of = receipts.issued(db, gateway.id, RECEIVED), self._as_of
+            desk.issued, desk.wanted = receipts.issued(db, gateway.id, RECEIVED), rot.wanted(db, gateway.id)
+            desk.as_of = self._as_of
             self._desks[kid] = desk
         return desk
 
@@ -276,6 +297,14 @@ def _head(db: sqlite3.Connection, gateway: Gateway) -> Head:
 def _gateway(db: sqlite3.Connection, where: str, values: tuple[bytes, ...]) -> Gateway | None:
     row = db.execute(f"SELECT {GATEWAY_COLUMNS} FROM gateways WHERE {where}", values).fetchone()
     return None if row is None else Gateway(*row)
+
+
+def _first(db: sqlite3.Connection, gateway: bytes) -> bytes:
+    """What the first block that is held names as its predecessor: the enrolment, where the chain begins with it."""
+    row = db.execute(
+        "SELECT s.previous, enrolment FROM gateways LEFT JOIN starts AS s USING (gateway) WHERE gateway = ?", (gateway,)
+    ).fetchone()
+    return bytes(row[0]) if row[0] is not None else hashlib.sha256(row[1]).digest()
 
 
 def _stranger(ledger: Ledger, frame: bytes) -> Verdict:

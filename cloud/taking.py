@@ -4,15 +4,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from cloud import ahead, dated_rows, dating, receipts
+from cloud import ahead, dated_rows, dating, receipts, rot
 from cloud.booking import Book
 from cloud.dating import Line
 from cloud.ingest import UNKNOWN_CONFIGURATION, Content, Examiner, Finding, Head, Holdings, Notice, Trust
 from cloud.ledger import Ledger, Tally
 from cloud.open_rows import OpenRows
 from cloud.receipts import Issued, Watermark
+from cloud.rot import Place
 from drivers.installation import Installation
-from protocols.errors import TanmeterError
+from protocols.errors import RecordError, TanmeterError
 from protocols.record.answer import Answer, Verdict
 from protocols.record.block import Header
 from protocols.record.cose import PublicKey
@@ -43,7 +44,8 @@ class Desk:
     """What is remembered of a gateway between batches; all of it can be read again from the file.
 
     ``last``: the end of the last dated block. ``ahead``: whether blocks are kept ahead of the chain. ``settled``: the
-    newest receipt of level 2; ``issued``: of those of level 1. ``as_of``: the write of others that it knows of.
+    newest receipt of level 2; ``issued``: of those of level 1. ``wanted``: damaged blocks that it is asked for, each
+    with its hash. ``as_of``: the write of others that it knows of.
     """
 
     gateway: bytes
@@ -58,6 +60,7 @@ class Desk:
     revoked: bool = field(init=False)
     holdings: "Held" = field(init=False)
     issued: Issued = field(init=False)
+    wanted: dict[Place, bytes] = field(init=False)
     as_of: int = 0
 
 
@@ -102,6 +105,8 @@ class Taking:
         if finding.ahead:
             self._ledger.keep_ahead(finding.opened, frame)
             self._desk.ahead = True
+        elif finding.verdict.answer == Answer.HELD and self._desk.wanted:
+            self._put_back(finding.opened.header, frame)
         elif finding.head is not None:
             self.head = finding.head
             self._tally.add(finding.opened)
@@ -110,6 +115,19 @@ class Taking:
             if self._desk.watermark is not None:
                 self._pass(self._desk.watermark, finding.notices)
         return finding
+
+    def _put_back(self, header: Header, frame: bytes) -> None:
+        """A block that is held comes again: where what is held of it is damaged, it takes its place, once proven."""
+        place = (header.epoch, header.seq)
+        if (sha256 := self._desk.wanted.get(place)) is None:
+            return
+        try:
+            rot.prove(frame, self._gateway, self._desk.key, place, sha256)
+        except RecordError:
+            return
+        rot.put_back(self._ledger.db, self._gateway, place, sha256, frame)
+        self._ledger.tell(self._gateway, "mended", place, "its gateway has sent it again")
+        del self._desk.wanted[place]
 
     def _book(self, header: Header, content: Content) -> tuple[int, int] | None:
         """Book a block that has come into the chain, when it was; its UTC where it is dated."""

@@ -152,12 +152,15 @@ class Sync:
             return self._retry.busy()
 
     async def _choose(self) -> tuple[list[Stored], bool]:
-        """What to send now, and whether ahead of its turn: the newest blocks, unless they are in the next batch."""
+        """What to send now, and whether ahead of its turn: the newest blocks, unless they are in the next batch.
+
+        They go although what is wanted next is damaged here and nothing can follow it.
+        """
         following = self._not_kept(await self._batch(*self._at, MOST_BLOCKS))
         link = (await self._recorder.call(self._outbox.chain)).link
         newest, held = (link.epoch, link.seq - 1), self._hold_until > _now()
         in_turn = not held and following and (following[-1].epoch, following[-1].seq) >= newest
-        if following and not in_turn and self._shown < newest:
+        if self._at <= newest and not in_turn and self._shown < newest:
             first = first_ahead(self._at, self._shown, newest)
             if live := await self._batch(link.epoch, first, MOST_LIVE):
                 return live, True

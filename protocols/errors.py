@@ -247,6 +247,12 @@ class SpoiltError(StoreError):
     code = "STO-105"
 
 
+class RottenError(SpoiltError):
+    """A stored block of the collector is not what its gateway signed; the file around it can be read."""
+
+    code = "STO-106"
+
+
 class ClockError(TanmeterError):
     """The box does not know the time well, or its clock has stepped and is not believed."""
 

@@ -9,8 +9,9 @@ from random import Random
 
 import pytest
 
-from cloud import ways
+from cloud import rot, ways
 from cloud.collector import Collector
+from cloud.mend import mend
 from cloud.store import Store
 from edge import config
 from edge import rows as store_rows
@@ -193,6 +194,60 @@ def test_a_collector_that_lost_everything_is_shown_what_each_epoch_began_with(si
     assert line.store.receipt_named(held.id, hashlib.sha256(began).digest()) == began
     assert {row.kind for row in line.store.incidents()} <= {"readmitted", "epoch"}
     line.lost.close()
+
+
+def rotten(store, *places):
+    """Have the collector find that blocks have rotted; the bytes as they were."""
+    (held,) = store.gateways()
+    frames = {seq: store.block(held.id, 0, seq) for seq in places}
+    with store.writing() as db:
+        for seq, frame in frames.items():
+            spoilt = frame[:-30] + bytes([frame[-30] ^ 1]) + frame[-29:]
+            db.execute("UPDATE blocks SET frame = ? WHERE seq = ?", (spoilt, seq))
+    assert {one.outcome for one in mend(store, None, "", 0).damaged} == {"asked"}
+    return frames
+
+
+def test_blocks_that_rotted_at_the_collector_are_sent_again_by_a_running_agent(site):
+    made, world, line = site
+    frames = {}
+
+    async def during(world):
+        await asyncio.sleep(900)
+        frames.update(rotten(line.store, 0, 7))
+        before = line.posts.count("/v1/blocks")
+        await asyncio.sleep(200)
+        assert {seq: line.store.block(made.gateway.public.id, 0, seq) for seq in frames} == frames
+        assert line.posts.count("/v1/blocks") - before <= 6
+
+    world.run(1500, during)
+    (held,) = line.store.gateways()
+    assert (held.next_seq >= 24, held.blocks) == (True, held.next_seq)
+    assert sorted(row.kind for row in line.store.incidents()) == ["damaged", "damaged", "mended", "mended"]
+    outbox = made.outbox()
+    assert outbox.counts().unsettled <= 1
+    outbox.close()
+
+
+def test_new_blocks_are_delivered_though_the_block_that_is_wanted_has_rotted_at_the_box_too(site):
+    _, world, line = site
+    stood = []
+
+    async def during(world):
+        await asyncio.sleep(600)
+        (agent,) = world.agents
+        with agent._outbox._db.transaction():
+            agent._outbox._db.run("UPDATE block SET frame = x'00' WHERE seq = 3")
+        rotten(line.store, 3)
+        stood.extend(line.store.gateways())
+        await asyncio.sleep(1800)
+        stood.extend(line.store.gateways())
+
+    world.run(2460, during)
+    before, after = stood
+    assert after.epoch == 0 and after.next_seq >= before.next_seq + 29
+    assert rows(line.store, "SELECT asked FROM damaged") == [(rot.MOST_ASKED,)]
+    assert len([row for row in line.store.incidents() if row.kind == "damaged"]) == 2
 
 
 @pytest.mark.parametrize(

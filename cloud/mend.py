@@ -1,0 +1,148 @@
+"""Mends blocks that rotted in the store: from a second copy, or by having their gateways asked for them again."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from cloud import receipts, rot, segments
+from cloud.rot import Place
+from cloud.rows import Gateway
+from cloud.store import Store
+from protocols.errors import ConfigError, RecordError
+from protocols.record import block, transport
+
+TOGETHER = 256
+"""Blocks that are read at once: a view of the file that is held for long keeps its log from being folded."""
+
+
+@dataclass(frozen=True, slots=True)
+class Damaged:
+    """A block whose row is not what was signed. ``hash``: what the chain says it has; ``why``: what was found.
+
+    ``outcome``: ``mended`` from the second copy, ``hash`` where only its stored hash was wrong, ``asked`` of its
+    gateway, or ``lost``: nobody can be asked, because the gateway is revoked.
+    """
+
+    gateway: Gateway
+    place: Place
+    hash: bytes
+    why: str
+    outcome: str = ""
+
+    def plain(self) -> dict[str, str | int]:
+        """As a command tells it."""
+        epoch, seq = self.place
+        return {
+            "gateway": self.gateway.id.hex(),
+            "epoch": epoch,
+            "seq": seq,
+            "outcome": self.outcome,
+            "why": self.why,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Mended:
+    """What was looked at, and what became of each block that was damaged."""
+
+    blocks: int
+    damaged: tuple[Damaged, ...]
+
+    @property
+    def left(self) -> int:
+        """How many are not put back."""
+        return sum(damaged.outcome in ("asked", "lost") for damaged in self.damaged)
+
+
+def mend(store: Store, copy: Path | None, chosen: str, now: int) -> Mended:
+    """Prove every block of the gateways whose ids begin with ``chosen``, and mend those that do not hold.
+
+    It may run beside the collector. ConfigError where ``copy`` is none; SpoiltError when the file itself is damaged.
+    """
+    if copy is not None and not (copy.is_dir() and segments.generations(copy)):
+        raise ConfigError(f"--copy {copy}", "no generation of a copy", "the folder given to `serve --copy`")
+    found: dict[tuple[bytes, Place], tuple[Damaged, bytes]] = {}
+    looked_at = 0
+    for gateway in store.gateways():
+        if gateway.id.hex().startswith(chosen.lower()):
+            for damaged, frame in _look(store, gateway):
+                looked_at += 1
+                if damaged is not None:
+                    found[gateway.id, damaged.place] = damaged, frame
+    good = {key: frame for key, (damaged, frame) in found.items() if _holds(damaged, frame)}
+    if copy is not None and len(good) < len(found):
+        good |= _copied(copy, {key: damaged for key, (damaged, _) in found.items() if key not in good})
+    done = [_settle(store, damaged, good.get(key), own, now) for key, (damaged, own) in found.items()]
+    return Mended(looked_at, tuple(done))
+
+
+def _look(store: Store, gateway: Gateway) -> Iterator[tuple[Damaged | None, bytes]]:
+    """Every block of a gateway: None where it holds, else what is wrong with it and the bytes that it has."""
+    at = (-1, -1)
+    while True:
+        with store.reading() as db:
+            rows = db.execute(
+                "SELECT epoch, seq, hash, frame FROM blocks WHERE gateway = ? AND (epoch, seq) > (?, ?)"
+                f" ORDER BY epoch, seq LIMIT {TOGETHER}",
+                (gateway.id, *at),
+            ).fetchall()
+        if not rows:
+            return
+        for epoch, seq, sha256, frame in rows:
+            at = (epoch, seq)
+            try:
+                rot.prove(frame, gateway.id, gateway.key, at, sha256)
+            except RecordError as error:
+                yield Damaged(gateway, at, _linked(store, gateway, at, sha256), str(error)), frame
+            else:
+                yield None, b""
+
+
+def _linked(store: Store, gateway: Gateway, place: Place, kept: bytes) -> bytes:
+    """The hash a block must have: what the block after it names, or the head of the chain; else what its row says."""
+    if place == (gateway.epoch, gateway.next_seq - 1):
+        return gateway.head
+    following = store.block(gateway.id, place[0], place[1] + 1)
+    try:
+        return kept if following is None else block.open_header(transport.unwrap(following)[0], gateway.key).previous
+    except RecordError:
+        return kept
+
+
+def _holds(damaged: Damaged, frame: bytes) -> bool:
+    try:
+        rot.prove(frame, damaged.gateway.id, damaged.gateway.key, damaged.place, damaged.hash)
+    except RecordError:
+        return False
+    return True
+
+
+def _copied(copy: Path, wanted: dict[tuple[bytes, Place], Damaged]) -> dict[tuple[bytes, Place], bytes]:
+    """What a second copy holds of these blocks, each proven."""
+    found: dict[tuple[bytes, Place], bytes] = {}
+    for folder in segments.generations(copy):
+        for record in segments.whole(folder):
+            if record.kind != segments.BLOCK:
+                continue
+            gateway, epoch, seq, _, frame = record.fields
+            damaged = wanted.get((gateway, (epoch, seq)))
+            if damaged is not None and _holds(damaged, frame):
+                found[gateway, damaged.place] = frame
+    return found
+
+
+def _settle(store: Store, damaged: Damaged, good: bytes | None, own: bytes, now: int) -> Damaged:
+    """Put the block back, or have it asked for; whoever looks into incidents is told either way."""
+    gateway, place = damaged.gateway, damaged.place
+    with store.writing() as db:
+        if good is not None:
+            outcome = "hash" if good == own else "mended"
+            rot.put_back(db, gateway.id, place, damaged.hash, good)
+            whence = "its stored hash, by the chain" if good == own else "from the second copy"
+            receipts.tell(db, gateway.id, "mended", place, f"{damaged.why}; put back: {whence}", now=now)
+        else:
+            outcome = "lost" if gateway.revoked else "asked"
+            if rot.ask(db, gateway.id, place, damaged.hash):
+                left = "its gateway is revoked" if gateway.revoked else "its gateway is asked for it again"
+                receipts.tell(db, gateway.id, "damaged", place, f"{damaged.why}; {left}", now=now)
+    return Damaged(gateway, place, damaged.hash, damaged.why, outcome)

@@ -1,0 +1,80 @@
+"""Stored blocks that rot: how one is told from what was signed, what is known of it, and how it is put back."""
+
+import sqlite3
+
+from protocols.errors import ChainError
+from protocols.record import block, transport
+from protocols.record.cose import PublicKey
+
+Place = tuple[int, int]
+"""Epoch and seq."""
+MOST_ASKED = 16
+"""Answers in which a gateway is asked for a block. After them it is taken not to hold it; ``cloud mend`` asks anew."""
+
+
+def prove(frame: bytes, gateway: bytes, key: PublicKey, place: Place, sha256: bytes) -> None:
+    """Check that these bytes are the block of this hash, as its gateway signed it for this place; RecordError.
+
+    What its chunks say is not looked at: a block whose content was refused has its place in the chain, too.
+    """
+    sealed = transport.unpack(frame)
+    if sealed.hash != sha256:
+        raise ChainError(f"found the hash {sealed.hash.hex()}, expected {sha256.hex()}")
+    header = block.open_header(sealed.envelope, key)
+    if (header.gateway, header.epoch, header.seq) != (gateway, *place):
+        found = f"{header.epoch}/{header.seq} of {header.gateway.hex()}"
+        raise ChainError(f"found block {found}, expected {place[0]}/{place[1]} of {gateway.hex()}")
+    block.check_root(header, sealed.chunks)
+
+
+def put_back(db: sqlite3.Connection, gateway: bytes, place: Place, sha256: bytes, frame: bytes) -> None:
+    """The block as it was signed, proven before, takes the place of what its row holds."""
+    db.execute(
+        "UPDATE blocks SET hash = ?, frame = ? WHERE gateway = ? AND epoch = ? AND seq = ?",
+        (sha256, frame, gateway, *place),
+    )
+    db.execute("DELETE FROM damaged WHERE gateway = ? AND epoch = ? AND seq = ?", (gateway, *place))
+
+
+def ask(db: sqlite3.Connection, gateway: bytes, place: Place, sha256: bytes) -> bool:
+    """Have the gateway be asked for a block from now on; True when it was not known to be damaged."""
+    known = _row(db, gateway, place)
+    db.execute("INSERT OR REPLACE INTO damaged VALUES (?, ?, ?, ?, 0)", (gateway, *place, sha256))
+    return known is None
+
+
+def wanted(db: sqlite3.Connection, gateway: bytes) -> dict[Place, bytes]:
+    """The blocks that the gateway is to be asked for, each with its hash."""
+    rows = db.execute(
+        "SELECT epoch, seq, hash FROM damaged WHERE gateway = ? AND asked < ?", (gateway, MOST_ASKED)
+    ).fetchall()
+    return {(epoch, seq): sha256 for epoch, seq, sha256 in rows}
+
+
+def asked(db: sqlite3.Connection, gateway: bytes, place: Place) -> bool:
+    """Once more the gateway is asked for a block; False when this was the last time."""
+    at = (gateway, *place)
+    db.execute("UPDATE damaged SET asked = asked + 1 WHERE gateway = ? AND epoch = ? AND seq = ?", at)
+    row = _row(db, gateway, place)
+    return row is not None and row[0] < MOST_ASKED
+
+
+def is_known(db: sqlite3.Connection, gateway: bytes, place: Place) -> bool:
+    """Whether somebody has been told that the block is damaged."""
+    return _row(db, gateway, place) is not None
+
+
+def before(db: sqlite3.Connection, gateway: bytes, place: Place) -> bytes | None:
+    """The hash of the newest block before this one; None before the first that is held."""
+    row = db.execute(
+        "SELECT hash FROM blocks WHERE gateway = ? AND (epoch, seq) < (?, ?) ORDER BY epoch DESC, seq DESC LIMIT 1",
+        (gateway, *place),
+    ).fetchone()
+    return None if row is None else bytes(row[0])
+
+
+def _row(db: sqlite3.Connection, gateway: bytes, place: Place) -> tuple[int] | None:
+    found: tuple[int] | None = db.execute(
+        "SELECT asked FROM damaged WHERE gateway = ? AND epoch = ? AND seq = ?", (gateway, *place)
+    ).fetchone()
+    return found

@@ -1,0 +1,156 @@
+"""A byte flips in a stored block: serving names the block, mending puts the signed bytes back, nothing else changes."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cloud import audit, audit_file, rot
+from cloud.copier import Copier
+from cloud.keys import load_or_create
+from cloud.mend import mend
+from cloud.soundness import check
+from cloud.store import Store
+from protocols.errors import ConfigError, RottenError
+from protocols.record import siteconfig, transport
+from protocols.record.answer import Answer
+from protocols.record.receipt import open_receipt
+
+QUARTER = 900_000
+BLOCKS = 6
+
+
+def flip(path: Path, piece: bytes) -> None:
+    """One bit of the only place in the file where this stands."""
+    data = bytearray(path.read_bytes())
+    assert data.count(piece) == 1
+    data[data.index(piece) + len(piece) // 2] ^= 4
+    path.write_bytes(data)
+
+
+@pytest.fixture
+def kept(rig: Any, midnight: int, tmp_path: Path) -> tuple[Path, Any, list[bytes], int]:
+    """A collector's folder, its key, and the blocks in it, which are in a second copy too; the time."""
+    folder, now = tmp_path / "data", midnight + BLOCKS * QUARTER
+    folder.mkdir()
+    key = load_or_create(folder / "collector.key")
+    frames = list(rig.history(midnight, now, QUARTER))
+    with Store(folder / "collector.db", key) as store:
+        rig.enrol(store, key)
+        for frame in frames:
+            store.append([frame], now)
+        Copier(store, tmp_path / "copy", lambda: now, same_disk=True).close()
+    return folder, key, frames, now
+
+
+def run(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "tanmeter", "--lang", "en", "cloud", *words, "--data", str(folder)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_serving_names_the_block_that_rotted_and_it_is_put_back_from_the_second_copy(
+    kept: Any, rig: Any, tmp_path: Path
+) -> None:
+    folder, key, frames, _ = kept
+    path = folder / "collector.db"
+    flip(path, frames[2][-60:-20])
+    served = run(folder, "serve", "--port", "0")
+    assert served.returncode == 1 and "STO-106" in served.stderr and "cloud mend --copy" in served.stderr
+    assert f"gateway {rig.id.hex()}, block 0/2" in served.stderr
+    done = run(folder, "mend", "--copy", str(tmp_path / "copy"), "--json")
+    told = json.loads(done.stdout)
+    assert (done.returncode, told["blocks"]) == (0, BLOCKS), done.stderr
+    assert [(one["epoch"], one["seq"], one["outcome"]) for one in told["damaged"]] == [(0, 2, "mended")]
+    with Store(path, key) as store:
+        check(store, key.public)
+        assert [store.block(rig.id, 0, seq) for seq in range(BLOCKS)] == frames
+        assert [(row.kind, row.epoch, row.seq) for row in store.incidents()] == [("mended", 0, 2)]
+    with audit_file.open_file(path) as db:
+        assert audit.Audit(db, rig.id, lambda _: None).run(key.public).found == 0
+
+
+@pytest.mark.parametrize("seq", [1, BLOCKS - 1])
+def test_a_stored_hash_that_rotted_is_put_right_by_the_chain(kept: Any, rig: Any, seq: int) -> None:
+    folder, key, frames, now = kept
+    with Store(folder / "collector.db", key) as store:
+        with store.writing() as db:
+            db.execute("UPDATE blocks SET hash = zeroblob(32) WHERE seq = ?", (seq,))
+        found = mend(store, None, "", now)
+        assert [(one.place, one.outcome) for one in found.damaged] == [((0, seq), "hash")]
+        check(store, key.public)
+        assert store.block(rig.id, 0, seq) == frames[seq]
+        assert mend(store, None, "", now).damaged == ()
+
+
+def test_bytes_that_no_signature_proves_are_never_put_back(
+    kept: Any, rig: Any, make_rig: Callable[[], Any], altered: Any, midnight: int, tmp_path: Path
+) -> None:
+    """Not another gateway's block, not an altered one, and nothing from a copy that has rotted in the same place."""
+    folder, key, frames, now = kept
+    (segment,) = (tmp_path / "copy" / "0001").glob("*.copy")
+    flip(segment, frames[4][-60:-20])
+    with Store(folder / "collector.db", key) as store:
+        spoilt = altered(transport.unpack(frames[4]))
+        with store.writing() as db:
+            db.execute("UPDATE blocks SET frame = ? WHERE seq = 4", (spoilt,))
+        with pytest.raises(RottenError, match="0/4"):
+            check(store, key.public)
+        (found,) = mend(store, tmp_path / "copy", rig.id.hex()[:8], now).damaged
+        assert found.outcome == "asked"
+        check(store, key.public)
+        stranger = transport.pack(make_rig().block(midnight, midnight + QUARTER))
+        for frame in (spoilt, stranger, os.urandom(400), frames[3]):
+            store.append([frame], now)
+            assert store.block(rig.id, 0, 4) == spoilt
+        answered = store.append([frames[4]], now)
+        assert answered.verdicts[0].answer == Answer.HELD
+        assert store.block(rig.id, 0, 4) == frames[4]
+        assert [row.kind for row in store.incidents()][:2] == ["mended", "damaged"]
+
+
+def test_its_gateway_is_asked_by_a_receipt_that_ends_before_it_and_not_for_ever(
+    kept: Any, rig: Any, midnight: int, tmp_path: Path
+) -> None:
+    folder, key, frames, now = kept
+
+    def wanted(answered: Any) -> tuple[int, int, bytes]:
+        receipt = open_receipt(answered.receipt, key.public)
+        return receipt.epoch, receipt.next_seq, receipt.head
+
+    flip(folder / "collector.db", frames[0][-60:-20])
+    done = run(folder, "mend")
+    assert done.returncode == 7 and "asked for it again" in done.stdout
+    with Store(folder / "collector.db", key) as store:
+        check(store, key.public)
+        asking = (0, 0, siteconfig.digest(rig.enrolment))
+        live = transport.pack(rig.block(now, now + QUARTER))
+        answered = store.append([live], now)
+        assert answered.verdicts[0].answer == Answer.STORED
+        assert wanted(answered) == asking
+        newest = store.receipt(rig.id)
+        assert newest is not None and open_receipt(newest, key.public).next_seq == BLOCKS + 1
+        times = 1
+        while wanted(store.remember([newest], now))[1] == 0:
+            times += 1
+        assert times == rot.MOST_ASKED
+        assert wanted(store.append([live], now))[:2] == (0, BLOCKS + 1)
+        check(store, key.public)
+        assert [row.kind for row in store.incidents()] == ["damaged", "damaged"]
+        assert mend(store, None, "", now).left == 1
+        assert store.append([frames[0]], now).receipt == newest
+        assert store.block(rig.id, 0, 0) == frames[0]
+        assert mend(store, None, "", now).damaged == ()
+
+
+def test_a_folder_that_is_no_copy_is_named(kept: Any, tmp_path: Path) -> None:
+    folder, key, _, now = kept
+    with (
+        Store(folder / "collector.db", key) as store,
+        pytest.raises(ConfigError, match="no generation of a copy"),
+    ):
+        mend(store, tmp_path / "nothing", "", now)
