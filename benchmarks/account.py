@@ -34,7 +34,8 @@ from cloud import accounts, interval_rows, reaccounting, subjects
 from cloud.accounting import calculate, draw, factors
 from cloud.accounting import library as libraries
 from cloud.accounting import method as methods
-from cloud.accounting.calculate import Entry, Given, Known, Programme
+from cloud.accounting.calculate import Known
+from cloud.accounting.given import Entry, Given, Programme
 from cloud.accounting.library import Library
 from cloud.accounting.metered import metered
 from cloud.accounting.period import Period

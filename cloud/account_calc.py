@@ -9,9 +9,9 @@ from cloud.accounting import factors as factor_sets
 from cloud.accounting import method as methods
 from cloud.accounting import period as periods
 from cloud.accounting.activity_file import ActivityFile
-from cloud.accounting.calculate import Entry
 from cloud.accounting.draw import Drawn, draw
 from cloud.accounting.factors import NATIONAL, Basis, FactorSet
+from cloud.accounting.given import Entry
 from cloud.accounting.inventory import Inventory, Kind
 from cloud.accounting.library import Library
 from cloud.accounting.method import GwpSet, Method

@@ -11,7 +11,7 @@ from cloud import subjects
 from cloud.accounting import activity_file, certificates, signed_activity
 from cloud.accounting import method as methods
 from cloud.accounting.activity_file import ActivityFile
-from cloud.accounting.calculate import Entry
+from cloud.accounting.given import Entry
 from cloud.accounting.line import Grade
 from cloud.accounting.method import Method
 from cloud.accounting.period import Period

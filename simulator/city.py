@@ -20,7 +20,7 @@ import msgspec
 from cloud.accounting import blocks, calculate, factors
 from cloud.accounting import method as methods
 from cloud.accounting.block import ITEM, Block
-from cloud.accounting.calculate import Entry, Given, Programme
+from cloud.accounting.given import Entry, Given, Programme
 from cloud.accounting.method import Method, Row
 from cloud.accounting.units import Quantity, quantity
 from drivers import toml

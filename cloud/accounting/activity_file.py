@@ -26,7 +26,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from cloud.accounting import blocks, certificates
-from cloud.accounting.calculate import Entry, Given
+from cloud.accounting.given import Entry, Given
 from cloud.accounting.line import Grade
 from cloud.accounting.method import Method
 from cloud.accounting.sameness import named

@@ -8,8 +8,8 @@ certificates of their own.
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import combinations, islice, product
 
-from cloud.accounting.calculate import Entry
 from cloud.accounting.certificates import each_named, meet
+from cloud.accounting.given import Entry
 from cloud.accounting.line import Line
 
 BESIDE = "activity.beside"

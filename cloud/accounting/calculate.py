@@ -5,20 +5,20 @@ from dataclasses import dataclass, field
 from datetime import date, timedelta
 from decimal import Decimal
 
-import msgspec
 from msgspec import UNSET
 from msgspec.structs import replace
 
 from cloud.accounting import blocks, gwp, prepared, standing
 from cloud.accounting.block import ITEM, Block, Slot
-from cloud.accounting.factors import NATIONAL, Basis, Factor, FactorSet, resolve
-from cloud.accounting.line import ENGINE, PLACES, Activity, Grade, Line, Used
+from cloud.accounting.factors import Factor, resolve
+from cloud.accounting.given import Entry, Given, Programme
+from cloud.accounting.line import PLACES, Activity, Line, Used
 from cloud.accounting.method import GRID, Method, Row
 from cloud.accounting.parameters import Parameter, copied
 from cloud.accounting.reductions import Ledger, claim
 from cloud.accounting.sameness import named
 from cloud.accounting.statement import plain
-from cloud.accounting.units import ARITHMETIC, Quantity, Unit, unit
+from cloud.accounting.units import ARITHMETIC, Unit, unit
 from protocols.errors import ActivityError, FactorError, MethodError, UnitError
 
 DRAFT_METHOD = "method.draft"
@@ -36,63 +36,6 @@ NEAR, FAR = frozenset({"NCV", "CC", "HV", "rho"}), 5
 """What of one fuel or material is much the same wherever it comes from; and what is too far from its default."""
 OFTEN = 4
 """A source that is met more often than this is worth preparing: it costs what three lines do."""
-
-
-class Given(msgspec.Struct, frozen=True, gc=False):
-    """A value that somebody or something gives for a symbol: activity, or a measured parameter.
-
-    ``reference``, ``sha256``: the increments, file or document it rests on; ``by``: who declared it; ``uncertainty``:
-    half width of the 95 % range in percent; ``estimated``: share that fills gaps by a named rule. ``proved``: a meter,
-    a signature or the digest of the document itself stands behind it, not a document's name alone.
-    """
-
-    quantity: Quantity
-    grade: Grade
-    reference: str = ""
-    sha256: str = ""
-    by: str = ""
-    uncertainty: Decimal | None = None
-    estimated: Decimal = Decimal(0)
-    proved: bool = False
-
-
-class Entry(msgspec.Struct, frozen=True, gc=False):
-    """What was used or made at one source over days, half open. ``label`` tells entries of one row and item apart.
-
-    ``file``: digest of the activity file it comes from, "" for a meter; ``beside``: the file says that it is not what
-    a meter or another file counts of this row and item.
-    """
-
-    row: str
-    start: date
-    end: date
-    given: Mapping[str, Given]
-    item: str = ""
-    label: str = ""
-    supplier: str = ""
-    proof: str = ""
-    file: str = ""
-    beside: bool = False
-
-    @property
-    def name(self) -> str:
-        """Row, item and label: the id that its line will have."""
-        return "/".join(part for part in (self.row, self.item, self.label) if part)
-
-
-@dataclass(frozen=True, slots=True)
-class Programme:
-    """For whom and where it is accounted: the subject, the grid of its place, which kind of grid factor, which GWP set.
-
-    ``gwp_set`` "" takes the method's own. ``engine``: what the lines say they were made by.
-    """
-
-    subject: str
-    factors: FactorSet
-    region: str = NATIONAL
-    basis: Basis = "average"
-    gwp_set: str = ""
-    engine: str = ENGINE
 
 
 Bound = tuple[Used, Unit, tuple[str, ...]]
@@ -167,7 +110,7 @@ def _in_bulk(method: Method, source: _Source, entry: Entry, programme: Programme
     if len(entry.given) != 1 or (source.row.proof and not named(entry.proof)):
         return None
     [(symbol, own)] = entry.given.items()
-    key = (symbol, own.quantity.unit.text, _undocumented(own))
+    key = (symbol, own.quantity.unit.text, own.word)
     make = source.makers.get(key, 0)
     if isinstance(make, int):
         if make < OFTEN:
@@ -377,7 +320,7 @@ def _inputs(source: _Source, entry: Entry) -> Inputs:
                 reasons[ESTIMATED] = None
             if slot.kind == "activity":
                 activities.append(_activity(slot.name, own))
-                reasons |= {UNDOCUMENTED: None} if _undocumented(own) else {}
+                reasons |= {UNDOCUMENTED: None} if own.word else {}
             else:
                 used.append(_measured(slot.name, own))
                 reasons |= {} if own.proved else {UNPROVED: None}
@@ -429,10 +372,6 @@ def _misfit(source: _Source, entry: Entry) -> str:
 def _told(own: Given) -> str:
     unit_ = own.quantity.unit.text
     return f"{own.quantity.value} {'without a unit' if unit_ == '1' else unit_}"
-
-
-def _undocumented(own: Given) -> bool:
-    return own.grade == "declared" and not own.proved
 
 
 def _activity(name: str, own: Given) -> Activity:

@@ -9,8 +9,9 @@ from functools import lru_cache
 from msgspec import UNSET, UnsetType
 
 from cloud.accounting import beside, calculate, days, factors, inventory, offsets, overrides, standing
-from cloud.accounting.calculate import Entry, Known, Programme
+from cloud.accounting.calculate import Known
 from cloud.accounting.factors import FactorSet
+from cloud.accounting.given import Entry, Programme
 from cloud.accounting.inventory import Filled, Inventory
 from cloud.accounting.library import Library
 from cloud.accounting.line import ENGINE, Line

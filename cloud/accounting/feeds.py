@@ -6,8 +6,8 @@ from datetime import date
 from decimal import ROUND_CEILING, Decimal
 
 from cloud.accounting import period as periods
-from cloud.accounting.calculate import Entry, Given
 from cloud.accounting.electricity import ESTIMATED_EDGE, MISSING, OPEN, SUSPECT
+from cloud.accounting.given import Entry, Given
 from cloud.accounting.inventory import Filled
 from cloud.accounting.metered import Metered
 from cloud.accounting.period import Period

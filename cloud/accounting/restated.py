@@ -7,8 +7,9 @@ from msgspec.structs import replace
 
 from cloud.accounting import blocks, days, offsets
 from cloud.accounting import period as periods
-from cloud.accounting.calculate import UNDOCUMENTED, Entry, Given, Known
+from cloud.accounting.calculate import UNDOCUMENTED, Known
 from cloud.accounting.draw import Drawn, draw
+from cloud.accounting.given import Entry, Given
 from cloud.accounting.inventory import Inventory
 from cloud.accounting.library import Library
 from cloud.accounting.line import Activity, Line, Used

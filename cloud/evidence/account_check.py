@@ -37,8 +37,8 @@ from cloud.accounting import method as methods
 from cloud.accounting import period as periods
 from cloud.accounting import subject_file as subject_files
 from cloud.accounting.bundle import Bundle
-from cloud.accounting.calculate import Entry, Given
 from cloud.accounting.draw import BEFORE, LINES
+from cloud.accounting.given import Entry, Given
 from cloud.accounting.inventory import Version
 from cloud.accounting.library import Library, Signed
 from cloud.accounting.line import Grade, Line

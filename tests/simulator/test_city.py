@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 import tanmeter
 from cloud.accounting import activity_file, calculate, factors, method, subject_file
+from cloud.accounting.given import Programme
 from protocols.errors import ConfigError
 from simulator import city
 
@@ -32,7 +33,7 @@ def test_every_enterprise_can_be_accounted_by_its_method(made: city.City) -> Non
     for name, files in made.activity.items():
         used = method.get(subjects[name].method)
         methods.add(used.id)
-        programme = calculate.Programme(name, factors.builtin())
+        programme = Programme(name, factors.builtin())
         file = activity_file.read("october", files["2026-10"])
         entries = activity_file.entries("october", file, used, date(2026, 10, 1), date(2026, 11, 1))
         lines = list(calculate.lines(used, entries, programme))

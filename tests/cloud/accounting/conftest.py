@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from cloud.accounting import calculate, factors, method
-from cloud.accounting.calculate import Entry, Given, Programme
+from cloud.accounting.given import Entry, Given, Programme
 from cloud.accounting.line import Line
 from cloud.accounting.units import quantity
 

@@ -15,8 +15,8 @@ from cloud.accounting import blocks, calculate, factors, inventory, method
 from cloud.accounting import library as libraries
 from cloud.accounting import period as periods
 from cloud.accounting.block import ITEM, Slot
-from cloud.accounting.calculate import Entry, Given, Programme
 from cloud.accounting.draw import Drawn, draw
+from cloud.accounting.given import Entry, Given, Programme
 from cloud.accounting.line import PLACES, Grade, Line
 from cloud.accounting.method import Method, Row
 from cloud.accounting.subject import Subject

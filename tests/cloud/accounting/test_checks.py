@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from cloud.accounting import bounds as bounds_file
 from cloud.accounting import calculate, checks, factors, method
-from cloud.accounting.calculate import Entry, Given, Programme
 from cloud.accounting.checks import Estimate, Finding, FlueSample, Stack, Stocks
+from cloud.accounting.given import Entry, Given, Programme
 from cloud.accounting.units import quantity
 from protocols import messages
 from protocols.errors import ConfigError, UnknownNameError

@@ -8,7 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from cloud.accounting import calculate, factors, indicators, inventory, leaves, method
-from cloud.accounting.calculate import Entry, Given, Programme
+from cloud.accounting.given import Entry, Given, Programme
 from cloud.accounting.line import Grade, Line
 from cloud.accounting.units import quantity
 from protocols.errors import ActivityError

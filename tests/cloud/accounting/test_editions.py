@@ -8,7 +8,7 @@ from decimal import Decimal
 import pytest
 
 from cloud.accounting import calculate, factors, method, restated
-from cloud.accounting.calculate import Entry, Given, Programme
+from cloud.accounting.given import Entry, Given, Programme
 from cloud.accounting.line import Line
 from cloud.accounting.units import quantity
 from protocols.errors import ActivityError, MethodError

@@ -15,8 +15,8 @@ from cloud.accounting import effects, factors, inventory
 from cloud.accounting import library as libraries
 from cloud.accounting import method as methods
 from cloud.accounting import period as periods
-from cloud.accounting.calculate import Entry, Given
 from cloud.accounting.draw import Drawn, draw
+from cloud.accounting.given import Entry, Given
 from cloud.accounting.inventory import Difference, Inventory
 from cloud.accounting.library import Library
 from cloud.accounting.subject import Subject

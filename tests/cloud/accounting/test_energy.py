@@ -7,8 +7,8 @@ import msgspec
 import pytest
 
 from cloud.accounting import calculate, factors, method, parameters
-from cloud.accounting.calculate import Entry, Given, Programme
 from cloud.accounting.energy import Consumption, consumption
+from cloud.accounting.given import Entry, Given, Programme
 from cloud.accounting.line import Line
 from cloud.accounting.units import quantity
 

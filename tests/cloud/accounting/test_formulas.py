@@ -11,8 +11,8 @@ from msgspec.structs import replace
 
 from cloud.accounting import blocks, calculate, factors, method, parameters
 from cloud.accounting.block import ITEM, Block
-from cloud.accounting.calculate import Entry, Given, Programme
 from cloud.accounting.expression import CARBON_TO_CO2, Symbol, constant
+from cloud.accounting.given import Entry, Given, Programme
 from cloud.accounting.units import quantity, unit
 from protocols.errors import ActivityError, ConfigError, FactorError, MethodError, UnitError
 

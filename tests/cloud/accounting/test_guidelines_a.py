@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from cloud.accounting import blocks, calculate, factors, method, parameters
-from cloud.accounting.calculate import Entry, Given, Programme
+from cloud.accounting.given import Entry, Given, Programme
 from cloud.accounting.line import Line
 from cloud.accounting.method import GRID, Method
 from cloud.accounting.units import quantity

@@ -9,7 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from cloud.accounting import calculate, factors, method
-from cloud.accounting.calculate import Entry, Given, Programme
+from cloud.accounting.given import Entry, Given, Programme
 from cloud.accounting.line import Line
 from cloud.accounting.units import quantity
 from protocols.errors import ActivityError

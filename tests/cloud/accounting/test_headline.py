@@ -13,8 +13,8 @@ from cloud.accounting import headline
 from cloud.accounting import library as libraries
 from cloud.accounting import method as methods
 from cloud.accounting import period as periods
-from cloud.accounting.calculate import Entry, Given
 from cloud.accounting.draw import Drawn
+from cloud.accounting.given import Entry, Given
 from cloud.accounting.headline import change, intensity, reduction, total
 from cloud.accounting.inventory import Inventory
 from cloud.accounting.period import Period

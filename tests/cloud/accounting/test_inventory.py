@@ -10,8 +10,9 @@ import pytest
 from cloud.accounting import inventory
 from cloud.accounting import method as methods
 from cloud.accounting.activity_file import entries, read
-from cloud.accounting.calculate import Programme, lines
+from cloud.accounting.calculate import lines
 from cloud.accounting.factors import builtin
+from cloud.accounting.given import Programme
 from cloud.accounting.line import Line
 from protocols.errors import UnknownNameError
 

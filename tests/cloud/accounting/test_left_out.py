@@ -13,8 +13,9 @@ from cloud import account_show
 from cloud.accounting import days, draw, factors, feeds, headline, inventory, restated, subject_file
 from cloud.accounting import method as methods
 from cloud.accounting import period as periods
-from cloud.accounting.calculate import UNDOCUMENTED, Entry, Given
+from cloud.accounting.calculate import UNDOCUMENTED
 from cloud.accounting.draw import Drawn
+from cloud.accounting.given import Entry, Given
 from cloud.accounting.inventory import Filled, Inventory
 from cloud.accounting.library import Library
 from cloud.accounting.metered import metered as metering

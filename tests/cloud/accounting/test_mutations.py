@@ -18,9 +18,9 @@ from cloud.accounting import blocks, effects, factors, gwp, inventory, parameter
 from cloud.accounting import method as methods
 from cloud.accounting import period as periods
 from cloud.accounting.block import Block
-from cloud.accounting.calculate import Entry, Given
 from cloud.accounting.draw import Drawn, draw
 from cloud.accounting.expression import Expression, Symbol, constant
+from cloud.accounting.given import Entry, Given
 from cloud.accounting.inventory import Inventory
 from cloud.accounting.library import Library
 from cloud.accounting.method import Method

@@ -10,8 +10,8 @@ from cloud.accounting import draw as drawing
 from cloud.accounting import library as libraries
 from cloud.accounting import method, offsets
 from cloud.accounting import period as periods
-from cloud.accounting.calculate import Entry, Given
 from cloud.accounting.draw import Drawn, draw
+from cloud.accounting.given import Entry, Given
 from cloud.accounting.inventory import Inventory
 from cloud.accounting.subject import Subject
 from cloud.accounting.units import quantity

@@ -7,7 +7,7 @@ from decimal import Decimal
 import pytest
 
 from cloud.accounting import calculate, checks, factors, method
-from cloud.accounting.calculate import Entry, Given, Programme
+from cloud.accounting.given import Entry, Given, Programme
 from cloud.accounting.line import Line
 from cloud.accounting.plausible import Range, doubts, ranges
 from cloud.accounting.units import quantity

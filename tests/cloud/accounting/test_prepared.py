@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from cloud.accounting import blocks, calculate, factors, prepared
 from cloud.accounting import method as methods
 from cloud.accounting.block import ITEM
-from cloud.accounting.calculate import Entry, Given, Programme
+from cloud.accounting.given import Entry, Given, Programme
 from cloud.accounting.method import Method, Row
 from cloud.accounting.statement import plain
 from cloud.accounting.units import Quantity, unit

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from cloud.accounting import calculate, energy, factors, flow, inventory, method
-from cloud.accounting.calculate import Entry, Given, Programme
+from cloud.accounting.given import Entry, Given, Programme
 from cloud.accounting.line import Grade, Line
 from cloud.accounting.quality import quality
 from cloud.accounting.units import quantity

@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from cloud.accounting import activity_file, calculate, factors, method, slips, subject_file
+from cloud.accounting.given import Programme
 from cloud.accounting.line import Line
 from simulator import city
 
@@ -30,7 +31,7 @@ def _lines(name: str, used: str, month: str, source: bytes, shared: calculate.Kn
     rules, first = method.get(used), date.fromisoformat(f"{month}-01")
     after = date(first.year + first.month // 12, first.month % 12 + 1, 1)
     entries = activity_file.entries(month, activity_file.read(month, source), rules, first, after)
-    return tuple(calculate.lines(rules, entries, calculate.Programme(name, factors.builtin()), shared))
+    return tuple(calculate.lines(rules, entries, Programme(name, factors.builtin()), shared))
 
 
 def test_an_honest_city_is_never_doubted() -> None:

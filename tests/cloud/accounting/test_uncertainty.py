@@ -7,7 +7,7 @@ from random import Random
 import pytest
 
 from cloud.accounting import calculate, factors, feeds, method, uncertainty
-from cloud.accounting.calculate import Entry, Given, Programme
+from cloud.accounting.given import Entry, Given, Programme
 from cloud.accounting.line import Line
 from cloud.accounting.units import quantity
 

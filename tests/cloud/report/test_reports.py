@@ -13,7 +13,7 @@ import pypdf
 import pytest
 
 from cloud.accounting import calculate, factors, inventory, method
-from cloud.accounting.calculate import Entry, Given, Programme
+from cloud.accounting.given import Entry, Given, Programme
 from cloud.accounting.inventory import Inventory, LeftOut, Version
 from cloud.accounting.statement import Coverage, Span
 from cloud.accounting.subject import Denominator, Subject
