@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from cloud.accounting import activity_file, restated
+from cloud.accounting import activity_file, proofs, restated
 from cloud.accounting import factors as factor_sets
 from cloud.accounting import method as methods
 from cloud.accounting import period as periods
@@ -89,7 +89,9 @@ def _period(asked: Asked) -> Period:
 
 
 def _entries(path: Path, file: ActivityFile, method: Method, period: Period) -> tuple[Entry, ...]:
-    return tuple(activity_file.entries(path.name, file, method, *period.days()))
+    found = tuple(activity_file.entries(path.name, file, method, *period.days()))
+    proofs.check(path.name, found, method)
+    return found
 
 
 def _draw(file: ActivityFile, method: Method, period: Period, asked: Asked, entries: tuple[Entry, ...]) -> Inventory:

@@ -2,13 +2,13 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
 from functools import lru_cache
 
 from cloud import subjects
-from cloud.accounting import activity_file, certificates, signed_activity
+from cloud.accounting import activity_file, proofs, signed_activity
 from cloud.accounting import method as methods
 from cloud.accounting.activity_file import ActivityFile
 from cloud.accounting.given import Entry
@@ -109,7 +109,7 @@ def _take(store: Store, name: str, source: bytes, body: bytes, grade: Grade, *, 
         raise ActivityError(f"{name}: subject: found {subject.id}, which has no method, expected one that has")
     method = methods.get(file.method or subject.method)
     found = list(_read(name, file, method, grade, by))
-    _no_hidden_range(name, found)
+    proofs.check(name, found, method)
     if file.replaces:
         replaced = store.entry("activity", file.replaces)
         if replaced is None or replaced.subject != subject.id:
@@ -124,17 +124,6 @@ def _take(store: Store, name: str, source: bytes, body: bytes, grade: Grade, *, 
     row = store.entry("activity", file.sha256)
     assert row is not None, "it has just been kept"
     return _kept(row, "")
-
-
-def _no_hidden_range(name: str, entries: Iterable[Entry]) -> None:
-    """ActivityError where certificates are a range that is not written as one: what is between would be free."""
-    for index, entry in enumerate(entries):
-        for text in filter(None, entry.proof.split("; ")):
-            if told := certificates.fault(text):
-                raise ActivityError(
-                    f"{name}: activity[{index}].proof: found {told} in {text!r}, expected FIRST..LAST of names that"
-                    " differ in as many digits at their end (GEC-0001..GEC-0100), or NAME..NAME where that is one name"
-                )
 
 
 def _raises(held: JournalRow, kid: str) -> bool:

@@ -218,6 +218,7 @@ def _seller(one: _Enterprise, row: Row) -> str:
 
 
 def _certificate(one: _Enterprise, row: Row, month: str) -> str:
+    """A contract of the month, which covers what is claimed by it."""
     return f'proof = "DEMO-{one.id}-{month}"\n' if row.proof else ""
 
 
@@ -230,7 +231,8 @@ def _green(one: _Enterprise, method: Method, bought: Decimal, month: str) -> str
     first, after = _days(month)
     return (
         f'\n[[activity]]\nrow = "{row.row}"\nfrom = {first}\nuntil = {after}\ndocument = "demo"\n'
-        f'proved = "{proved} MWh"\npurchased = "{bought} MWh"\n' + _certificate(one, row, month)
+        f'proved = "{proved} MWh"\npurchased = "{bought} MWh"\ncovers = "{proved} MWh"\n'
+        + _certificate(one, row, month)
     )
 
 

@@ -12,8 +12,9 @@
 A value is a quantity, or a table of it and what it rests on. ``replaces`` in the head names, by its digest, a file
 that this one stands instead of. ``beside = true`` in an entry says that it is a source of its own beside what a meter
 or another file counts of its row and item on these days. ``proof`` is the name of a certificate, a range of them as
-``certificates`` has it, or a list of both; each certificate counts once in the city, whatever stands beside it. In JSON
-days are texts. ActivityError names the place that does not fit.
+``certificates`` has it, or a list of both; each certificate counts once in the city, whatever stands beside it. One of
+green power is of 1 MWh; what is no certificate says with ``covers = "400 MWh"`` what it is of. In JSON days are texts.
+ActivityError names the place that does not fit.
 """
 
 import hashlib
@@ -30,15 +31,15 @@ from cloud.accounting.given import Entry, Given
 from cloud.accounting.line import Grade
 from cloud.accounting.method import Method
 from cloud.accounting.sameness import named
-from cloud.accounting.units import quantity
+from cloud.accounting.units import quantity, unit
 from drivers import toml
 from protocols.errors import ActivityError, UnitError
 
 MOST_BYTES = 4 << 20
 """Some twenty thousand entries; more of one subject in one file is a mistake, or somebody who wears the reader out."""
 _HEAD = {"schema", "subject", "method", "region", "basis", "replaces", "activity"}
-_ABOUT = {"row", "item", "label", "document", "sha256", "by", "supplier", "proof", "from", "until", "beside"}
-_TEXTS = _ABOUT - {"proof", "from", "until", "beside"}
+_ABOUT = {"row", "item", "label", "document", "sha256", "by", "supplier", "proof", "covers", "from", "until", "beside"}
+_TEXTS = _ABOUT - {"proof", "covers", "from", "until", "beside"}
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _VALUE = {"value", "document", "sha256", "by", "uncertainty", "estimated"}
 
@@ -110,6 +111,7 @@ def entries(
             proof=_proof(table.get("proof", ""), f"{where}.proof"),
             file=file.sha256,
             beside=_flag(table.get("beside", False), f"{where}.beside"),
+            covers=_mwh(table["covers"], f"{where}.covers") if "covers" in table else None,
         )
 
 
@@ -164,6 +166,16 @@ def _proof(value: Any, where: str) -> str:
     if not found:
         raise ActivityError(f"{where}: found an empty list, expected a name in it, or no proof")
     return certificates.joined(found)
+
+
+def _mwh(value: Any, where: str) -> Decimal:
+    try:
+        found = quantity(_text(value, where)).to(unit("MWh"))
+    except UnitError as error:
+        raise ActivityError(f"{where}: {error}") from error
+    if found <= 0:
+        raise ActivityError(f"{where}: found {value!r}, expected more than nothing")
+    return found
 
 
 def _digest(value: Any, where: str) -> str:

@@ -3,8 +3,8 @@
     GEC-2026-000001..GEC-2026-000100
 
 is a hundred certificates: the same name but for the digits at its end, as many in both, the first not above the last.
-Any other text is one name. What reads as a range and is not written as one hides all names but two: ``fault`` tells it
-where a file is taken in. ``NAME..NAME`` is the certificate NAME, whatever it looks like.
+Any other text is one name. What reads as a range and is not written as one (``GEC-1-10``) hides all names but two:
+``fault`` tells it where a file is taken in. ``NAME..NAME`` is the certificate NAME, whatever it looks like.
 """
 
 import re
@@ -27,7 +27,8 @@ _LIKE = re.compile(
     re.IGNORECASE,
 )
 _TAIL = re.compile(r"(?<!\d)(\d+)-(\d+)$")
-_DAY = re.compile(r"(\d{4})-(\d\d)-(\d\d)$")
+_DAY = re.compile(r"(\d{4})-(\d\d?)-(\d\d?)$")
+_YEAR = re.compile(r"(?:19|20)\d\d")
 _DIGITS = "0123456789"
 _Use = TypeVar("_Use")
 
@@ -54,6 +55,11 @@ def ends(name: str) -> tuple[str, str]:
     return (first, last) if first and (first == last or _range(first, last)) else (name, name)
 
 
+def count(text: str) -> int:
+    """How many certificates are in a text that ``joined`` made; a name is one, whatever it is the name of."""
+    return sum(map(_size, each_named(text)))
+
+
 def meet(one: Iterable[str], other: Iterable[str]) -> bool:
     """Whether some certificate is in both, of names as ``each_named`` has them."""
     used: Used[None] = Used()
@@ -67,8 +73,8 @@ def fault(text: str) -> str:
     name = named(text)
     first, last = ends(name)
     if first != last:
-        count = int(last[len(stem(last)) :]) - int(first[len(stem(first)) :]) + 1
-        return f"{count} certificates, {MOST} at most" if count > MOST else ""
+        size = _size(name)
+        return f"{size} certificates, {MOST} at most" if size > MOST else ""
     if BETWEEN in first:
         return "a range whose ends do not go together"
     if BETWEEN in name:
@@ -118,15 +124,37 @@ def _range(first: str, last: str) -> bool:
     return len(stem(first)) < len(first) == len(last) and stem(first) == stem(last) and first <= last
 
 
+def _size(name: str) -> int:
+    """Certificates of a name or range."""
+    first, last = ends(name)
+    return 1 if first == last else int(last[len(stem(last)) :]) - int(first[len(stem(first)) :]) + 1
+
+
+def _rises(first: str, last: str) -> bool:
+    """Whether digits count up: as many in both, or numbers without zeros before them, the first of which is no year."""
+    if len(first) == len(last):
+        return first < last
+    return "0" not in (first[0], last[0]) and not _YEAR.fullmatch(first) and int(first) < int(last)
+
+
 def _reads_as_range(text: str, name: str) -> bool:
-    """Whether a person would take one name for two with all between: 1 to 9, 0001-0100, GEC-1-GEC-9; no day does."""
+    """Whether a person would take one name for two with all between: 1 to 9, 0001-0100, GEC-1-10, GEC-1-GEC-10.
+
+    No day does, and no number behind a year: GEC-2026-100042.
+    """
     if _LIKE.search(_seen(text)):
         return True
     dashes = (at for at, letter in enumerate(name) if letter == "-")
-    if any(name[:at] < name[at + 1 :] and _range(name[:at], name[at + 1 :]) for at in dashes):
+    if any(_counts_up(name[:at], name[at + 1 :]) for at in dashes):
         return True
     tail = _TAIL.search(name)
-    return tail is not None and len(tail[1]) == len(tail[2]) and tail[1] < tail[2] and not _is_day(name)
+    return tail is not None and _rises(tail[1], tail[2]) and not _is_day(name)
+
+
+def _counts_up(first: str, last: str) -> bool:
+    """Whether two names are one but for digits at their ends that count up."""
+    low, high = first[len(stem(first)) :], last[len(stem(last)) :]
+    return stem(first) == stem(last) != "" and bool(low and high) and _rises(low, high)
 
 
 def _is_day(name: str) -> bool:

@@ -39,7 +39,7 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
     """What was used or made at one source over days, half open. ``label`` tells entries of one row and item apart.
 
     ``file``: digest of the activity file it comes from, "" for a meter; ``beside``: the file says that it is not what
-    a meter or another file counts of this row and item.
+    a meter or another file counts of this row and item. ``covers``: MWh that ``proof`` is of, where the file says so.
     """
 
     row: str
@@ -52,6 +52,7 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
     proof: str = ""
     file: str = ""
     beside: bool = False
+    covers: Decimal | None = None
 
     @property
     def name(self) -> str:

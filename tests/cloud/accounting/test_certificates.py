@@ -54,7 +54,7 @@ def test_a_range_is_its_first_and_last_and_all_between() -> None:
     [
         *("GEC-1 to 9", "GEC-1 to GEC-9", "GEC-000001至000100", "GEC-01到GEC-09", "GEC-1～9", "GEC-1 ~ GEC-9"),
         *("0001-0100", "GEC-0001-0100", "GEC-0001–0100", "GEC-01-GEC-09", "GEC-1 - 9", "GEC-1 – GEC-9"),
-        *("GEC-1->9", "GEC-1 through 9", "GEC-1...GEC-9"),
+        *("GEC-1->9", "GEC-1 through 9", "GEC-1...GEC-9", "GEC-1-10", "GEC-9-GEC-10", "GEC 8–112", "绿证9-10", "1-100"),
     ],
 )
 def test_what_reads_as_a_range_and_is_not_written_as_one_is_told(text: str) -> None:
@@ -78,6 +78,7 @@ def test_a_range_of_more_than_anybody_buys_is_told() -> None:
     [
         *("GEC-2026-000042", "MR-2026-03-10", "Brandenburg-1", "P/2026/Rand 7", "合同 2026-01（绿电）", "I-REC 12-3"),
         *("0001-0100..0001-0100", "GEC-01..GEC-09", "Phase 2 to Berlin", "2026到货单", "GEC-0100-0001", "TOWER9"),
+        *("GEC-2026-100042", "GEC-1999-10000", "P-7-012", "MR-2026-3-10", "GEC-10-9", "GEC-7-7", "P-7-12..P-7-12"),
     ],
 )
 def test_a_name_that_is_no_range_and_a_range_as_it_should_be_pass(text: str) -> None:

@@ -34,7 +34,7 @@ row = "24-08"
 AD = "1000 MWh"
 [[activity]]
 row = "24-10"
-proof = "GEC-1"
+proof = "GEC-001..GEC-200"
 proved = "200 MWh"
 purchased = "1000 MWh"
 [[activity]]
