@@ -11,7 +11,7 @@ from cloud import problem, query
 from cloud.collector import Collector, Held, algorithm, health
 from cloud.frames import Frame, Opened
 from cloud.opening import open_stored
-from cloud.pages.render import iso, spaced
+from cloud.pages.render import dated, iso, spaced
 from cloud.query import Cursor, GatewayId, Instant, Limit, Name, Number
 from cloud.rows import Block, Gateway
 from drivers import site as sites
@@ -149,7 +149,7 @@ def incidents(held: Held, asked: Annotated[Nothing, Query()]) -> JSONResponse:
     raised = [
         {
             "id": f"I-{row.id}", "kind": row.kind, "at": iso(row.at), "gateway": row.gateway.hex(),
-            "epoch": row.epoch, "seq": row.seq, "detail": row.detail,
+            "epoch": row.epoch, "seq": row.seq, "detail": dated(row.detail),
         }
         for row in held.store.incidents()
     ]  # fmt: skip
@@ -157,7 +157,7 @@ def incidents(held: Held, asked: Annotated[Nothing, Query()]) -> JSONResponse:
         {
             "id": f"Q-{kept.id}", "kind": "refused", "at": iso(kept.at), "code": kept.code,
             "gateway": kept.gateway.hex() if kept.gateway else None, "epoch": kept.epoch, "seq": kept.seq,
-            "signed": kept.signed, "sha256": kept.hash.hex(), "detail": kept.reason,
+            "signed": kept.signed, "sha256": kept.hash.hex(), "detail": dated(kept.reason),
         }
         for kept in held.store.quarantine()
     ]  # fmt: skip

@@ -319,7 +319,8 @@ def _notices(head: Head, holdings: Holdings, header: Header, now: int) -> tuple[
 def _epoch_notices(head: Head, header: Header, beginning: Beginning | None) -> list[Notice]:
     held = None if beginning is None else beginning.held
     unproven = "; the receipt it names is not held" if held is None else ""
-    found = [Notice("epoch", f"epoch {header.epoch} begins at UTC {header.utc[0]}, after {head.utc}{unproven}")]
+    after = "nothing" if head.utc is None else head.utc
+    found = [Notice("epoch", f"epoch {header.epoch} begins at UTC {header.utc[0]}, after {after}{unproven}")]
     if held is not None and held > (head.epoch, head.next_seq):
         detail = f"found the chain at {head.epoch}/{head.next_seq}, expected {held[0]}/{held[1]}: once receipted"
         found.append(Notice("missing", detail))

@@ -1,5 +1,6 @@
 """Templates to HTML: one environment, the reader's language, and how numbers, times and bytes are written."""
 
+import re
 from datetime import datetime, tzinfo
 from decimal import ROUND_HALF_EVEN, Decimal
 from functools import cache, partial
@@ -15,6 +16,11 @@ from protocols import messages
 ZONE = "Asia/Shanghai"
 """Where days begin when no site says otherwise."""
 
+INSTANT = re.compile(
+    r"(?<![\w.:/-])(?:(?:UTC )?(?P<ms>[1-4]\d{12})(?![\w/-]|[.:]\d| [(])"
+    r"|(?P<text>\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00))"
+)
+"""An instant as a detail holds it. A number before a parenthesis is a register, whose instant is in there."""
 NARROW = "\u202f"
 """The narrow no-break space between groups of three digits."""
 
@@ -46,6 +52,7 @@ def page(request: Request, template: str, status: int = 200, **context: Any) -> 
             other=_with_language(request, "en" if chosen == "zh" else "zh"),
             clock=partial(clock, zone=zone),
             iso=partial(iso, zone=zone),
+            dated=partial(dated, zone=zone),
             **context,
         )
     )
@@ -187,6 +194,19 @@ def iso(ms: int | None, zone: tzinfo | None = None) -> str:
     except (ValueError, OverflowError, OSError):
         return f"{ms} ms"
     return shown.isoformat(timespec="milliseconds" if ms % 1000 else "seconds")
+
+
+def dated(detail: str, zone: tzinfo | None = None) -> str:
+    """A stored sentence with the instants in it, in UTC ms or RFC 3339, as ``iso`` writes them; a register's value and
+    what lies outside the years of any record stay as they are.
+    """
+
+    def shown(found: re.Match[str]) -> str:
+        if found["ms"]:
+            return iso(int(found["ms"]), zone)
+        return datetime.fromisoformat(found["text"]).astimezone(zone or ZoneInfo(ZONE)).isoformat(timespec="seconds")
+
+    return INSTANT.sub(shown, detail)
 
 
 def _text(chosen: messages.Language, message_id: str, **values: object) -> str:

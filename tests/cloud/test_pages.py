@@ -9,7 +9,9 @@ from urllib.parse import urljoin, urlsplit
 
 import pytest
 
+from cloud.pages.render import dated
 from protocols import messages
+from protocols.record import transport
 
 DAY_ID = "E-S-DEMO-2026-10-03"
 HTML = {"accept": "text/html"}
@@ -168,6 +170,27 @@ def test_a_block_altered_on_the_collectors_own_disk_is_told(house: Any, rig: Any
     assert messages.text("page.block.bad", "zh") in house.client.get(path, headers=HTML).text
     after = house.client.get(f"/v1/blocks/{rig.id.hex()}/0/2").json()
     assert {check["name"]: check["ok"] for check in after["checks"]}["chain"] is False
+
+
+@pytest.mark.parametrize("lang", LANGUAGES)
+def test_instants_in_what_is_told_of_an_incident_are_times_with_their_offset(
+    house: Any, rig: Any, midnight: int, lang: str
+) -> None:
+    """As they are stored they are UTC in ms."""
+    rig.enrol(house.store, house.key)
+    ahead = midnight + 2 * 86_400_000
+    house.store.append([transport.pack(rig.block(ahead, ahead + 900_123))], midnight)
+    (held,) = house.store.incidents()
+    assert f"UTC {ahead + 900_123}, expected none after {midnight}" in held.detail
+    told = "found 2026-10-05T00:15:00.123+08:00, expected none after 2026-10-03T00:00:00+08:00: when it was received"
+    assert house.client.get("/v1/incidents").json()["data"][0]["detail"] == told
+    assert told in see((house,), f"/gateways/{rig.id.hex()}?lang={lang}")
+
+
+def test_only_an_instant_is_written_as_one() -> None:
+    kept = "M-01.energy: found 1790956800000 (2026-10-03T00:00:00+08:00, 0/7), block 0/1790956800000, ab1790956800000"
+    assert dated(kept.replace("2026-10-03T00:00:00+08:00", "2026-10-02T16:00:00+00:00")) == kept
+    assert dated("from 1790956800000 to 1790956860000") == "from 2026-10-03T00:00:00+08:00 to 2026-10-03T00:01:00+08:00"
 
 
 def test_an_empty_collector_says_what_to_do(house: Any) -> None:
