@@ -46,6 +46,24 @@ class Standing:
     exceptions: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The newest version of an account without its content: its place in the journal, since when (UTC ms), how it
+    stands.
+    """
+
+    reference: str
+    period: str
+    number: int
+    at: int
+    standing: Standing
+
+    @property
+    def locked(self) -> bool:
+        """Whether two names are on it."""
+        return self.standing.state == "locked"
+
+
 def period_of(text: str) -> Period:
     """A period in the days of subjects; AccountError."""
     return periods.parse(text, ZONE)
@@ -151,6 +169,16 @@ def listing(store: Store, subject: str | None = None, period: str | None = None)
     return [_stands(store, row) for row in sorted(rows, key=lambda row: (row.subject, row.period))]
 
 
+def heads(store: Store, subject: str) -> dict[str, Head]:
+    """The newest version of each of a subject's accounts by its period, none of them opened."""
+    found = {}
+    for row in store.entries("account", subject=subject):
+        reference = f"{row.id}@{row.version}"
+        stands = _standing(store, reference, superseded=False)
+        found[row.period] = Head(reference, row.period, row.number, row.at, stands)
+    return found
+
+
 def issued(store: Store, account: str, number: int) -> Version:
     """A version as it was issued, whatever came of it; UnknownNameError."""
     row = store.entry("account", account, number)
@@ -249,7 +277,7 @@ def _proofs(found: Inventory) -> dict[str, str]:
 def _stands(store: Store, row: JournalRow) -> Version:
     version = _decode(row)
     newest = store.entry_head("account", row.id)
-    standing = _standing(store, version, superseded=newest is not None and newest.version > row.version)
+    standing = _standing(store, version.reference, superseded=newest is not None and newest.version > row.version)
     return msgspec.structs.replace(
         version,
         state=standing.state,
@@ -259,8 +287,8 @@ def _stands(store: Store, row: JournalRow) -> Version:
     )
 
 
-def _standing(store: Store, version: Version, *, superseded: bool) -> Standing:
-    marks = store.entry_versions("mark", version.reference)
+def _standing(store: Store, reference: str, *, superseded: bool) -> Standing:
+    marks = store.entry_versions("mark", reference)
     if not marks:
         return Standing("superseded" if superseded else "provisional", (), "", ())
     decided = json.loads(marks[-1].detail)

@@ -106,6 +106,17 @@ def get(store: Store, subject: str, version: int | None = None, *, opened: Opene
     return held(store, row, opened)
 
 
+def at_site(store: Store, site: str) -> list[Subject]:
+    """The subjects with a method whose site this is, or whose main meters hang on a gateway of it, by their ids."""
+    gateways = {one.id.hex() for one in store.gateways_of(site)}
+    found: list[Subject] = []
+    for row in store.entries("subject"):
+        brief = bindings.of_brief(row.detail) or held(store, row).subject
+        if brief.method and (brief.site == site or any(meter.gateway in gateways for meter in brief.meter)):
+            found.append(held(store, row).subject)
+    return sorted(found, key=lambda one: one.id)
+
+
 def names(store: Store) -> list[str]:
     """The id of every subject, in the order they were taken in."""
     return [row.id for row in store.entries("subject")]

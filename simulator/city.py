@@ -56,6 +56,12 @@ MADE: dict[str, tuple[str, str, str]] = {
 """What intensity is per, by the method: kind, unit, and tCO2e for one of it in a month. Invented, of a likely size."""
 KNOWN = {"MWh": "0.5", "1e4Nm3": "1", "GJ": "1.5"}
 """Half width of the 95 % range of an amount by its unit, percent; 2 for any other."""
+FILED = (
+    ("示例市碳监测平台", "Example city's carbon platform", "month", "", "feed"),
+    ("示例省重点用能单位平台", "Example province's platform of key energy users", "month", "25d", "report"),
+    ("示例碳市场管理平台（年度）", "Example carbon market, annual report", "year", "03-31", "report"),
+)
+"""Where the city's enterprises file, how often, by when and how: invented like them."""
 SOLAR = "R17-B"
 """What a solar park adds to the ledger of reductions: the grid's power that it stands for."""
 SEASON = ("1.09", "1.05", "1.0", "0.96", "0.94", "0.97", "1.03", "1.04", "0.98", "0.97", "1.0", "1.06")
@@ -129,7 +135,7 @@ def months(until: str, count: int) -> tuple[str, ...]:
 
 
 def _subjects(plan: _File, random: Random, months: tuple[str, ...]) -> Iterator[str]:
-    yield f"# {plan.zh}: invented.\nschema = 1\n"
+    yield f"# {plan.zh}: invented.\nschema = 1\n{_filings(months[-1])}"
     yield _subject(plan, "city", "park")
     for place in plan.district:
         corners = ", ".join(f'["{lon}", "{lat}"]' for lon, lat in place.outline)
@@ -140,6 +146,16 @@ def _subjects(plan: _File, random: Random, months: tuple[str, ...]) -> Iterator[
         kind = one.category if one.category in ("building", "community") else "enterprise"
         yield _subject(one, kind, one.category, one.park or one.district)
         yield f'method = "{one.method}"\n' + _place(plan, one, random) + _more(one, months)
+
+
+def _filings(newest: str) -> str:
+    """Where everybody files, from the newest month, and its year, on."""
+    found = ""
+    for zh, en, every, due, by in FILED:
+        since = f"{newest[:4]}-01-01" if every == "year" else f"{newest}-01"
+        found += f'\n[[filing]]\nzh = "{zh}"\nen = "{en}"\nevery = "{every}"\ndue = "{due}"\nby = "{by}"\n'
+        found += f'document = "demo"\nfrom = {since}\n'
+    return found
 
 
 def _subject(place: "_Place | _File | _Enterprise", kind: str, category: str, of: str = "") -> str:

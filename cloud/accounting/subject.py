@@ -214,6 +214,24 @@ class Baseline(_Part, frozen=True):
     sha256: Sha256 = ""
 
 
+class Filing(_Part, frozen=True):
+    """Where a subject files its accounts, how often and by when; ``document`` says so.
+
+    ``due``: ``"40d"``, so many days after the period's last, or ``"03-31"``, a day of the year after (of a year's);
+    "" where there is no day. ``by`` report: somebody hands a locked account in. feed: whoever is there fetches what is
+    issued, locked or not.
+    """
+
+    zh: str
+    en: str
+    every: Literal["day", "month", "year"]
+    since: date
+    due: str = ""
+    by: Literal["report", "feed"] = "report"
+    document: str = ""
+    until: date | None = None
+
+
 class Subject(_Part, frozen=True):
     """Whom an account is drawn up for. ``method`` "" where only its members have one (a park that only sums).
 
@@ -242,6 +260,7 @@ class Subject(_Part, frozen=True):
     factors: tuple[Override, ...] = ()
     capacity: tuple[Capacity, ...] = ()
     in_use: tuple[InUse, ...] = ()
+    filing: tuple[Filing, ...] = ()
 
     def members_of(self, day: date) -> Mapping[str, Decimal]:
         """What it belongs to on a day, with its share."""

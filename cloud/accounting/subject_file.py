@@ -51,6 +51,15 @@
     programme = ""                   # of a method; "" for any
     from = 2026-01-01
 
+    [[subject.filing]]               # or [[filing]] at the head of the file, for everybody in it with a method
+    zh = "省重点用能单位平台"         # where it is filed
+    en = "provincial platform"
+    every = "month"                  # day, month or year
+    due = "10d"                      # days after the period's last; of a year also a day of the next: "03-31"
+    by = "report"                    # somebody hands it in; "feed": it is fetched from here
+    document = "notice 2026-7"
+    from = 2026-01-01
+
 A file is kept as it was written and named by its digest; a later file with the same subject is a later version of it.
 Numbers are decimal strings, days are half open: ``from`` is in, ``until`` is out. ConfigError names the place.
 """
@@ -65,7 +74,7 @@ from typing import Literal
 
 import msgspec
 
-from cloud.accounting import blocks
+from cloud.accounting import blocks, filing
 from cloud.accounting import period as periods
 from cloud.accounting.block import ITEM, Slot
 from cloud.accounting.method import Method
@@ -74,6 +83,7 @@ from cloud.accounting.subject import (
     ZONE,
     Capacity,
     Denominator,
+    Filing,
     Membership,
     Meter,
     Monitor,
@@ -89,6 +99,7 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     schema: Literal[1]
     subject: tuple[Subject, ...]
     factors: tuple[Override, ...] = ()
+    filing: tuple[Filing, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +120,7 @@ def read(name: str, source: bytes) -> SubjectFile:
     found: dict[str, Subject] = {}
     for index, own in enumerate(document.subject):
         where = f"{name}: subject[{index}]"
-        one = msgspec.structs.replace(own, factors=(*document.factors, *own.factors)) if document.factors else own
+        one = _with_heads(own, document)
         if one.id in found:
             raise ConfigError(f"{where}.id", repr(one.id), "each subject once")
         found[one.id] = one
@@ -117,6 +128,14 @@ def read(name: str, source: bytes) -> SubjectFile:
     if not found:
         raise ConfigError(f"{name}: subject", "none", "at least one")
     return SubjectFile(found, hashlib.sha256(source).hexdigest())
+
+
+def _with_heads(own: Subject, document: _File) -> Subject:
+    """A subject with what the head of the file says for everybody in it."""
+    filing = document.filing if own.method else ()
+    if not document.factors and not filing:
+        return own
+    return msgspec.structs.replace(own, factors=(*document.factors, *own.factors), filing=(*filing, *own.filing))
 
 
 def bind(subject: Subject, method: Method) -> None:
@@ -168,6 +187,7 @@ def _check(one: Subject, where: str) -> None:
             raise ConfigError(f"{where}.metering[{index}].class", repr(metering.class_), "each class once")
     for index, denominator in enumerate(one.denominator):
         _check_denominator(denominator, f"{where}.denominator[{index}]")
+    _check_filings(one, where)
     for path, text in _periods(one, where):
         try:
             periods.parse(text, ZONE)
@@ -217,6 +237,7 @@ def _check_days(one: Subject, where: str) -> None:
     parts += [(f"meter[{index}]", meter.since or date.min, meter.until) for index, meter in enumerate(one.meter)]
     parts += [(f"monitor[{index}]", held.since or date.min, held.until) for index, held in enumerate(one.monitor)]
     parts += [(f"in_use[{index}]", used.since or date.min, used.until) for index, used in enumerate(one.in_use)]
+    parts += [(f"filing[{index}]", part.since, part.until) for index, part in enumerate(one.filing)]
     for name, since, until in parts:
         if until is not None and since >= until:
             raise ConfigError(f"{where}.{name}.until", str(until), f"a day after {since}")
@@ -235,7 +256,7 @@ def _check_days(one: Subject, where: str) -> None:
                 raise ConfigError(f"{where}.membership[{index}]", f"{other.of} twice at a time", "each day once")
 
 
-def _overlap(left: Membership | Monitor, right: Membership | Monitor) -> bool:
+def _overlap(left: Membership | Monitor | Filing, right: Membership | Monitor | Filing) -> bool:
     since = max(left.since or date.min, right.since or date.min)
     return since < min(left.until or date.max, right.until or date.max)
 
@@ -271,6 +292,21 @@ def _check_monitors(one: Subject, where: str) -> None:
         for other in one.monitor[:index]:
             if other.stack == monitor.stack and _overlap(other, monitor):
                 raise ConfigError(f"{place}.stack", f"{monitor.stack} twice at a time", "one monitor of a stack a day")
+
+
+def _check_filings(one: Subject, where: str) -> None:
+    """Each destination has a name and a day that there is, and is told once at a time for each kind of period."""
+    for index, entry in enumerate(one.filing):
+        place = f"{where}.filing[{index}]"
+        if not one.method:
+            raise ConfigError(place, "a filing of a subject without a method", "a subject that has accounts of its own")
+        for key, name in (("zh", entry.zh), ("en", entry.en)):
+            if not name.strip():
+                raise ConfigError(f"{place}.{key}", repr(name), "where it is filed")
+        filing.check(entry, f"{place}.due")
+        for other in one.filing[:index]:
+            if (other.zh, other.every) == (entry.zh, entry.every) and _overlap(other, entry):
+                raise ConfigError(f"{place}.zh", f"{entry.zh} twice at a time", "each destination once a day")
 
 
 def _check_denominator(one: Denominator, where: str) -> None:

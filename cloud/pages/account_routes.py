@@ -16,7 +16,7 @@ from cloud.collector import Collector, Held
 from cloud.pages import account as account_pages
 from cloud.pages import city as city_pages
 from cloud.pages import flow as flow_pages
-from cloud.pages import render
+from cloud.pages import render, todo
 from cloud.pages.areas import areas as areas_of
 from cloud.pages.download import csv_file
 
@@ -66,6 +66,7 @@ def account(request: Request, reference: Reference, held: Held) -> HTMLResponse:
         view=view,
         names=names,
         warnings=account_pages.warned(warnings, lang),
+        box=todo.box(held, subjects.get(held.store, version.content.subject).subject, lang),
         findings=account_pages.findings(cross_checks.findings(held.store, version.content), lang),
         stacks=cross_checks.stacks(held.store, version.content),
         running=accounts.period_of(version.content.period.id).end > held.now(),

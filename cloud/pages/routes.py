@@ -7,14 +7,14 @@ from fastapi import APIRouter, Path, Query
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
-from cloud import api_account, problem, statements
+from cloud import api_account, problem, statements, subjects
 from cloud.api_account import Reference
 from cloud.api_record import gateway_row
 from cloud.collector import LATE_MS, Held, algorithm, health
 from cloud.opening import open_stored
 from cloud.pages import meter as meters
 from cloud.pages import overview as overviews
-from cloud.pages import records, render
+from cloud.pages import records, render, todo
 from cloud.pages import statement as statement_pages
 from cloud.pages.download import csv_file
 from cloud.pages.incidents import incidents
@@ -41,7 +41,9 @@ def overview(request: Request, held: Held, site: Site = None) -> HTMLResponse:
     if site is not None and site not in statements.sites(held.store):
         raise problem.missing("site", site)
     view = overviews.overview(held, site, render.language(request))
-    return render.page(request, "overview.html", view=view, incidents=view.incidents, zone=view.zone)
+    lang = render.language(request)
+    boxed = [todo.box(held, one, lang) for one in subjects.at_site(held.store, view.site)] if view.site else []
+    return render.page(request, "overview.html", view=view, boxed=boxed, incidents=view.incidents, zone=view.zone)
 
 
 @router.get("/statements/{reference}")
