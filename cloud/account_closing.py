@@ -11,8 +11,8 @@ from cloud.accounting.inventory import Version, account_id
 from cloud.accounting.library import Library
 from cloud.accounting.period import Period
 from cloud.accounting.subject import ZONE, Meter, Monitor, Subject
+from cloud.due import LATE_MS, REOPEN_MS
 from cloud.rows import JournalRow
-from cloud.statements import LATE_MS, REOPEN_MS
 from cloud.store import Store
 from protocols.errors import StoreError, TanmeterError
 

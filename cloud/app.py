@@ -27,7 +27,6 @@ from cloud import (
     closing,
     early_warning,
     factor_shelf,
-    statements,
 )
 from cloud.city import City
 from cloud.collector import Collector
@@ -106,11 +105,12 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
 
 
 async def _close_periods(collector: Collector) -> None:
-    tried: statements.Tried = {}
+    closer = closing.Closer(collector.store)
     while True:
         try:
-            for statement in await asyncio.to_thread(closing.close_all, collector.store, collector.now(), tried):
-                log.info("closed %s", statement.reference)
+            for site in await asyncio.to_thread(closer.waiting, collector.now()):
+                for statement in await asyncio.to_thread(closer.close, site, collector.now()):
+                    log.info("closed %s", statement.reference)
         except Exception:
             log.exception("closing failed")
         await asyncio.sleep(CLOSE_EVERY_S)

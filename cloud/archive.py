@@ -36,11 +36,16 @@ class Archive(Queries):
         """The newest version of each statement, newest period first."""
         with self.reading() as db:
             rows = db.execute(
-                f"SELECT {COLUMNS} FROM statements AS s WHERE site = coalesce(?, site)"
+                f"SELECT {COLUMNS} FROM statements AS s WHERE {'1' if site is None else 'site = ?'}"
                 " AND version = (SELECT max(version) FROM statements WHERE id = s.id) ORDER BY period DESC, id",
-                (site,),
+                () if site is None else (site,),
             )
             return [StatementRow(*row) for row in rows]
+
+    def statement_periods(self, site: str) -> list[str]:
+        """The periods of which a site has a statement."""
+        with self.reading() as db:
+            return [name for (name,) in db.execute("SELECT DISTINCT period FROM statements WHERE site = ?", (site,))]
 
     def statement_versions(self, id: str) -> list[StatementRow]:
         """Every version of a statement, oldest first."""

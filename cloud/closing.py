@@ -1,38 +1,77 @@
-"""Closing periods: each day that is over and delivered gets its version, whether or not anybody looked at it."""
+"""Closing periods: each day that is over and delivered gets its version, whether or not anybody looked at it.
 
-from collections.abc import Iterator
+Yesterday, last month, the days that a back-filled history brought, and again whatever has a version, is not too old and
+changed. A site is looked at when something of it has come, or when an instant has, from which on more may be due: of
+all others nothing but where their gateways stand is read.
+"""
 
-from cloud import statements
-from cloud.accounting import period as periods
-from cloud.accounting.period import Period
 from cloud.accounting.statement import Statement
-from cloud.statements import Tried
+from cloud.changes import Issued, Seen, Standing
+from cloud.due import Look, Settled, Tried, came
 from cloud.store import Store
 
-BACK_MS = 62 * 86_400_000
-"""How far back a day without a version is still closed."""
+
+class Closer:
+    """What is due of every site, with what it remembers of them: a new one looks at everything once."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._seen = Seen()
+        self._settled: dict[str, Settled] = {}
+        self._tried: dict[str, Tried] = {}
+        self._late: dict[str, dict[int, int]] = {}
+        self._issued: dict[str, set[str]] = {}
+        self._own: set[Issued] = set()
+
+    def waiting(self, now: int) -> list[str]:
+        """The sites of which something may be due at ``now`` (UTC ms)."""
+        before = max((settled.before for settled in self._settled.values()), default=0)
+        found = self._store.changes(self._seen, before)
+        for site, start, ingest_seq in found.late:
+            if (settled := self._settled.get(site)) is not None and start < settled.before:
+                self._late.setdefault(site, {})[start] = ingest_seq
+        for site, period, _ in found.issued - self._own:
+            self._issued.setdefault(site, set()).add(period)
+        self._own -= found.issued
+        self._seen = found.seen
+        return [standing.site for standing in found.standings if self._may_be_due(standing, now)]
+
+    def close(self, site: str, now: int) -> list[Statement]:
+        """The new versions of a site.
+
+        A period that cannot be accounted (nothing measured, no factor) is left for whoever asks for it to be told why,
+        and is tried again when something of it has come.
+        """
+        late, issued, tried = self._late.get(site, {}), self._issued.get(site, set()), self._tried.setdefault(site, {})
+        for period in [period for period, as_of in tried.items() if came(late, period, as_of)]:
+            del tried[period]
+        look = Look(self._store, site, now, tried)
+        found = look.close(self._settled.get(site), late, issued)
+        self._settled[site] = look.settled(self._settled.get(site))
+        self._late.pop(site, None)
+        self._issued.pop(site, None)
+        self._own |= {Issued(site, statement.content.period.id, statement.version) for statement in found}
+        return found
+
+    def _may_be_due(self, standing: Standing, now: int) -> bool:
+        settled = self._settled.get(standing.site)
+        if settled is None or settled.shape != standing.shape:
+            self._forget(standing.site)
+            return True
+        return (
+            standing.site in self._late
+            or standing.site in self._issued
+            or now >= settled.until
+            or standing.delivered >= settled.delivered
+            or standing.expected >= settled.expected
+        )
+
+    def _forget(self, site: str) -> None:
+        for held in (self._settled, self._tried, self._late, self._issued):
+            held.pop(site, None)
 
 
-def close_all(store: Store, now: int, tried: Tried) -> list[Statement]:
-    """The new versions: what is due, and the days that a back-filled history brought."""
-    found = statements.close_due(store, now, tried)
-    for site in statements.sites(store):
-        days = [statements.attempt(store, site, day, now, tried) for day in _open_days(store, site, now)]
-        found += [statement for statement in days if statement is not None]
-    return found
-
-
-def _open_days(store: Store, site: str, now: int) -> Iterator[Period]:
-    """Days without a version that every gateway of the site has delivered past, oldest first."""
-    gateways = [gateway for gateway in store.gateways_of(site) if gateway.block_end is not None]
-    firsts = [block.utc_start for gateway in gateways for block in store.blocks(gateway.id, 0, 1)]
-    if not firsts:
-        return
-    zone = statements.zone_of(store, site)
-    delivered = min(gateway.block_end or 0 for gateway in gateways)
-    known = {row.period for row in store.statements(site)}
-    day = periods.day_of(max(min(firsts), now - BACK_MS), zone)
-    while day.end <= min(delivered, now):
-        if day.id not in known:
-            yield day
-        day = periods.day_of(day.end, zone)
+def close_all(store: Store, now: int) -> list[Statement]:
+    """The new versions of every site, of which nothing was known before."""
+    closer = Closer(store)
+    return [statement for site in closer.waiting(now) for statement in closer.close(site, now)]

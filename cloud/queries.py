@@ -4,7 +4,8 @@ from collections.abc import Collection, Iterable, Iterator
 from decimal import Decimal
 from typing import Any
 
-from cloud import dated_rows, interval_rows, memory_rows, open_rows, receipts
+from cloud import changes, dated_rows, interval_rows, memory_rows, open_rows, receipts
+from cloud.changes import Changes, Seen
 from cloud.enrolments import Enrolments
 from cloud.intervals import INTERVAL_MS, Interval
 from cloud.rows import Block, Counts, EventRow, Incident, IntervalRow, Latest, Power, Quarantined, Sum
@@ -28,6 +29,18 @@ class Queries(Enrolments):
         with self.reading() as db:
             (value,) = db.execute("SELECT value FROM meta WHERE name = 'ingest_seq'").fetchone()
             return int(value)
+
+    def changes(self, seen: Seen, before: int) -> Changes:
+        """What has come behind ``seen``; of intervals, those that begin before an instant (UTC ms)."""
+        with self.reading() as db:
+            return changes.since(db, seen, before)
+
+    def interval_starts(self, gateway: bytes, start: int, end: int, after: int) -> dict[int, int]:
+        """Where intervals of a gateway that changed behind an ingest number begin in [start, end) (UTC ms), and the
+        newest ingest number of each.
+        """
+        with self.reading() as db:
+            return changes.starts(db, gateway, start, end, after)
 
     def counts(self) -> Counts:
         """How much is held."""
@@ -55,6 +68,14 @@ class Queries(Enrolments):
                 (gateway, after, _END if before is None else before, limit),
             )
             return [Block(*row) for row in rows]
+
+    def first_start(self, gateway: bytes) -> int:
+        """When the first block of a gateway that is held begins (UTC ms)."""
+        with self.reading() as db:
+            row = db.execute(
+                "SELECT utc_start FROM blocks WHERE gateway = ? ORDER BY epoch, seq LIMIT 1", (gateway,)
+            ).fetchone()
+            return int(row[0])
 
     def blocks_between(self, gateway: bytes, start: int, end: int) -> list[Block]:
         """The blocks that overlap [start, end) (UTC ms), in chain order; of no other block is it known whether."""

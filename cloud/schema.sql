@@ -22,6 +22,7 @@ CREATE TABLE IF NOT EXISTS gateways (
     silent INTEGER NOT NULL DEFAULT 0, damaged INTEGER NOT NULL DEFAULT 0, refused INTEGER NOT NULL DEFAULT 0,
     gaps INTEGER NOT NULL DEFAULT 0
 ) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS gateways_site ON gateways (site);
 
 -- A chain that begins in its middle: its gateway held nothing before this block when it was enrolled here.
 CREATE TABLE IF NOT EXISTS starts (
@@ -191,6 +192,7 @@ CREATE TABLE IF NOT EXISTS statements (
     created INTEGER NOT NULL, content BLOB NOT NULL,
     PRIMARY KEY (id, version)
 ) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS statements_site ON statements (site, period);
 
 -- What accounts are made of beside the record, in the order in which it came, and never changed: subject files and the
 -- subjects in them, keys of who signs activity, activity files, versions of accounts, and what was decided on them.

@@ -14,20 +14,14 @@ from cloud.accounting.factors import FactorSet, builtin
 from cloud.accounting.meters import ENERGY, Configured, increments
 from cloud.accounting.period import Period
 from cloud.accounting.statement import Content, Statement
-from cloud.intervals import INTERVAL_MS, Interval
+from cloud.intervals import Interval
 from cloud.rows import Gateway, StatementRow
 from cloud.store import Store
 from drivers.installation import Installation
 from protocols import messages
-from protocols.errors import AccountError, FactorError, OvertakenError, UnknownNameError
+from protocols.errors import AccountError, OvertakenError, UnknownNameError
 
-LATE_MS = 3_600_000
-"""How long a period that is over waits for the last blocks of its gateways before it is closed without them."""
-REOPEN_MS = 62 * 86_400_000
-"""How far back a version is looked at again when data came late."""
 TRIES = 5
-Tried = dict[str, int]
-"""Statements that could not be made, by name, and the ingest seq up to which the record went in."""
 
 
 def live(store: Store, site: str, period: Period | str, now: int) -> Statement:
@@ -37,11 +31,11 @@ def live(store: Store, site: str, period: Period | str, now: int) -> Statement:
     number (0 before the first) and the difference to it. AccountError, FactorError.
     """
     content, as_of = _content(store, site, _period(store, site, period), now)
-    newest = _newest(store, made.statement_id(site, content.period.id))
-    if newest is not None and newest.digest == made.digest(content):
-        return newest
-    draft = made.mint(content, newest, _stamp(content, now), as_of)
-    return msgspec.structs.replace(draft, version=newest.version if newest else 0)
+    known = newest(store, made.statement_id(site, content.period.id))
+    if known is not None and known.digest == made.digest(content):
+        return known
+    draft = made.mint(content, known, _stamp(content, now), as_of)
+    return msgspec.structs.replace(draft, version=known.version if known else 0)
 
 
 def close(store: Store, site: str, period: Period | str, now: int, factors: FactorSet | None = None) -> Statement:
@@ -49,49 +43,16 @@ def close(store: Store, site: str, period: Period | str, now: int, factors: Fact
     chosen = _period(store, site, period)
     for _ in range(TRIES):
         content, as_of = _content(store, site, chosen, now, factors)
-        newest = _newest(store, made.statement_id(site, chosen.id))
-        if newest is not None and newest.digest == made.digest(content):
-            return newest
-        statement = made.mint(content, newest, _stamp(content, now), as_of)
+        known = newest(store, made.statement_id(site, chosen.id))
+        if known is not None and known.digest == made.digest(content):
+            return known
+        statement = made.mint(content, known, _stamp(content, now), as_of)
         try:
             store.put_statement(_row(statement, now))
         except OvertakenError:
             continue
         return statement
     raise AccountError(f"{site}, {chosen.id}: found another writer {TRIES} times, expected to be let through")
-
-
-def close_due(store: Store, now: int, tried: Tried) -> list[Statement]:
-    """The new versions that are due: of yesterday, last month, and older periods whose data or factors changed.
-
-    A period that cannot be accounted (nothing measured, no factor) is left for whoever asks for it to be told why, and
-    is tried again when something of it has come.
-    """
-    found = []
-    for site in sites(store):
-        for period in _due(store, site, now):
-            known = _newest(store, made.statement_id(site, period.id))
-            if known is not None and not _stale(store, site, period, known):
-                continue
-            statement = attempt(store, site, period, now, tried)
-            if statement is not None and (known is None or statement.version != known.version):
-                found.append(statement)
-    return found
-
-
-def attempt(store: Store, site: str, period: Period, now: int, tried: Tried) -> Statement | None:
-    """The version of a period that says what is held; None where it cannot be accounted, as it could not before."""
-    name = made.statement_id(site, period.id)
-    if name in tried and not _came(store, site, period, tried[name]):
-        return None
-    as_of = store.as_of()
-    try:
-        statement = close(store, site, period, now)
-    except (AccountError, FactorError):
-        tried[name] = as_of
-        return None
-    tried.pop(name, None)
-    return statement
 
 
 def get(store: Store, reference: str, version: int | None = None) -> Statement:
@@ -101,6 +62,12 @@ def get(store: Store, reference: str, version: int | None = None) -> Statement:
     if row is None:
         raise UnknownNameError(f"statement: found none named {reference!r}, expected one that `account list` shows")
     return made.from_json(row.content)
+
+
+def newest(store: Store, statement_id: str) -> Statement | None:
+    """The newest version of a statement; None before the first."""
+    row = store.statement(statement_id)
+    return None if row is None else made.from_json(row.content)
 
 
 def versions(store: Store, statement_id: str) -> list[Statement]:
@@ -121,7 +88,7 @@ def sites(store: Store) -> list[str]:
 
 def zone_of(store: Store, site: str) -> ZoneInfo:
     """The time zone of a site's business days, as its newest block was made under; AccountError for an unknown site."""
-    for gateway in _gateways(store, site):
+    for gateway in store.gateways_of(site)[:1]:
         number = gateway.config_number or store.configurations(gateway.id)[0].number
         return installation(store, gateway.id, number).site.zone
     raise UnknownNameError(f"site: found {site!r}, expected one with an enrolled gateway: {', '.join(sites(store))}")
@@ -191,7 +158,7 @@ def _content(
 def _moved(store: Store, site: str, period: Period) -> tuple[list[MeterRole], list[Increment]]:
     meters: list[MeterRole] = []
     moved: list[Increment] = []
-    for gateway in _gateways(store, site):
+    for gateway in store.gateways_of(site):
         intervals = energy(store, gateway, period)
         if intervals or not gateway.revoked:
             own, increments_ = increments(configured(store, gateway, period), intervals)
@@ -239,53 +206,12 @@ def installation(store: Store, gateway: bytes, number: int) -> Installation:
     return found
 
 
-def _gateways(store: Store, site: str) -> list[Gateway]:
-    return sorted(store.gateways_of(site), key=lambda gateway: gateway.id)
-
-
 def _heads(store: Store, site: str) -> list[tuple[int, int]]:
-    return [(gateway.epoch, gateway.next_seq) for gateway in _gateways(store, site)]
+    return [(gateway.epoch, gateway.next_seq) for gateway in store.gateways_of(site)]
 
 
 def _period(store: Store, site: str, period: Period | str) -> Period:
     return periods.parse(period, zone_of(store, site)) if isinstance(period, str) else period
-
-
-def _newest(store: Store, statement_id: str) -> Statement | None:
-    row = store.statement(statement_id)
-    return None if row is None else made.from_json(row.content)
-
-
-def _due(store: Store, site: str, now: int) -> list[Period]:
-    """What should have a version by now: yesterday, last month, and whatever has one and is not too old."""
-    zone = zone_of(store, site)
-    today, month = periods.day_of(now, zone), periods.month_of(now, zone)
-    ended = [periods.day_of(today.start - 1, zone), periods.month_of(month.start - 1, zone)]
-    known = [periods.parse(row.period, zone) for row in store.statements(site)]
-    again = [period for period in known if period.end <= now < period.end + REOPEN_MS]
-    chosen = {period.id: period for period in (*ended, *again)}
-    return [period for period in chosen.values() if _delivered(store, site, period, now)]
-
-
-def _delivered(store: Store, site: str, period: Period, now: int) -> bool:
-    """Whether every gateway has delivered what may stand for the register at the period's end, or had its time to."""
-    ends = [gateway.block_end or 0 for gateway in _gateways(store, site) if not gateway.revoked]
-    return now >= period.end + LATE_MS or min(ends, default=0) >= period.end + INTERVAL_MS
-
-
-def _stale(store: Store, site: str, period: Period, known: Statement) -> bool:
-    """Whether something that went into a version, or should have, has changed since."""
-    if known.content.factor_set != builtin().sha256 or "account.open" in known.content.reasons:
-        return True
-    return _came(store, site, period, known.as_of)
-
-
-def _came(store: Store, site: str, period: Period, after: int) -> bool:
-    """Whether anything of a period was booked behind this ingest seq."""
-    return any(
-        store.intervals(after=after, limit=1, gateway=gateway.id, start=period.start, end=period.end)
-        for gateway in _gateways(store, site)
-    )
 
 
 def _stamp(content: Content, now: int) -> str:

@@ -283,7 +283,7 @@ def full(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[House, Rig]
             found.store.append([altered(sealed)], found.now)
             found.store.append([transport.pack(Rig(folder).block(at, at + quarter))], found.now)
         found.store.append([transport.pack(sealed)], found.now)
-    closing.close_all(found.store, found.now, {})
+    closing.close_all(found.store, found.now)
     yield found, rig
     found.close()
 

@@ -119,9 +119,9 @@ def test_a_collector_made_from_its_copy_has_the_same_figures_bit_by_bit(
         if index == 20:
             kept.store.append([altered(sealed)], kept.now)
         if index in (30, 60):
-            closing.close_all(kept.store, kept.now, {})
+            closing.close_all(kept.store, kept.now)
         kept.store.append([transport.pack(sealed)], kept.now)
-    closing.close_all(kept.store, kept.now, {})
+    closing.close_all(kept.store, kept.now)
     kept.store.revoke(rig.id, "sold", kept.now)
     kept.store.bar(bytes(16), "stolen", kept.now)
     copier.close()

@@ -23,6 +23,7 @@ from cloud.accounting import period as periods
 from cloud.accounting import statement as made
 from cloud.accounting.electricity import account
 from cloud.accounting.statement import Statement
+from cloud.closing import Closer
 from cloud.evidence import archive
 from cloud.evidence.pack import pack_bytes
 from cloud.evidence.verify import verify
@@ -773,34 +774,40 @@ def packed(store: Store, statement: Statement) -> bytes:
     return pack_bytes(store, store.key, statement)
 
 
+def closed(closer: Closer, now: int) -> list[Statement]:
+    """What is closed of the day that the tests are about."""
+    found = [statement for site in closer.waiting(now) for statement in closer.close(site, now)]
+    return [statement for statement in found if statement.content.period.id == DAY.id]
+
+
 def test_a_day_of_which_nothing_is_known_is_tried_again_when_something_of_it_comes(collector: Store) -> None:
     box = Box()
     box.enrol(collector)
-    tried: statements.Tried = {}
-    assert statements.close_due(collector, DAY.end + 2 * 60 * MINUTE, tried) == []
-    assert "E-plant-7-2026-09-22" in tried
+    closer = Closer(collector)
+    assert closed(closer, DAY.end + 2 * 60 * MINUTE) == []
+    assert closer.waiting(DAY.end + 2 * 60 * MINUTE) == []
     box.deliver(collector, 110, span=15 * MINUTE)
-    found = statements.close_due(collector, DAY.end + 8 * 60 * MINUTE, tried)
-    assert [one.id for one in found] == ["E-plant-7-2026-09-22"] and "E-plant-7-2026-09-22" not in tried
+    found = closed(closer, DAY.end + 8 * 60 * MINUTE)
+    assert [one.id for one in found] == ["E-plant-7-2026-09-22"]
 
 
 def test_a_day_is_closed_by_itself_and_again_when_late_data_changes_it(collector: Store) -> None:
     box = Box()
     box.enrol(collector)
     box.deliver(collector, 80, span=15 * MINUTE)
-    tried: statements.Tried = {}
-    assert statements.close_due(collector, DAY.end + MINUTE, tried) == []
-    (first,) = statements.close_due(collector, DAY.end + 2 * 60 * MINUTE, tried)
+    closer = Closer(collector)
+    assert closed(closer, DAY.end + MINUTE) == []
+    (first,) = closed(closer, DAY.end + 2 * 60 * MINUTE)
     assert (first.id, first.version) == ("E-plant-7-2026-09-22", 1)
     assert "account.missing" in first.content.reasons
     box.deliver(collector, 30, span=15 * MINUTE)
-    (second,) = statements.close_due(collector, DAY.end + 8 * 60 * MINUTE, tried)
+    (second,) = closed(closer, DAY.end + 8 * 60 * MINUTE)
     assert (second.version, second.supersedes) == (2, 1)
     assert second.content.reasons == ("factor.earlier-year",)
     assert second.difference is not None
     assert second.difference.tco2 == second.content.tco2 - first.content.tco2 > 0
     assert second.difference.tco2_by_factor == 0
-    assert statements.close_due(collector, DAY.end + 8 * 60 * MINUTE, tried) == []
+    assert closed(closer, DAY.end + 8 * 60 * MINUTE) == []
     assert [entry.version for entry in statements.versions(collector, first.id)] == [1, 2]
     for version in (first, second):
         assert verify(packed(collector, version)).statement == version

@@ -121,7 +121,7 @@ def test_fault_57_an_empty_collector_with_its_key_is_rebuilt_by_its_gateways_alo
         assert (first.epoch, first.next_seq, first.head) == (0, 0, hashlib.sha256(rig.enrolment).digest())
         assert again.client.get("/v1/health").json()["behind_receipts"] == [rig.id.hex()]
         deliver(again, frames)
-        closing.close_all(again.store, again.now, {})
+        closing.close_all(again.store, again.now)
         assert (figures(again.store), numbers(again.store)) == (before, said)
         assert again.client.get("/v1/health").json()["reasons"] == []
         assert [row.kind for row in again.store.incidents()] == ["readmitted"]
@@ -143,7 +143,7 @@ def test_fault_57_with_the_key_lost_too_a_gateway_enrols_anew_and_brings_everyth
         again.store.create_invite(code, None, again.now + HOUR, again.now)
         assert enrol(again, rig, code.format()).status_code == 201
         deliver(again, frames)
-        closing.close_all(again.store, again.now, {})
+        closing.close_all(again.store, again.now)
         assert (figures(again.store), numbers(again.store)) == (before, said)
     finally:
         again.close()

@@ -1,0 +1,235 @@
+"""The closer looks only where something has changed: whatever happens, it misses nothing that a new one would find."""
+
+import random
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cloud import statements
+from cloud.accounting import factors
+from cloud.accounting import period as periods
+from cloud.accounting.statement import Statement
+from cloud.closing import Closer, close_all
+from cloud.store import Store
+from protocols.record.block import Chunk, ClockState, Counters, Event, EventKind, Fault, Track
+from protocols.record.cose import PrivateKey
+from tests.cloud.test_evidence import DAY, MINUTE, PROFILE, SITE, Box
+
+HOUR, QUARTER = 60 * MINUTE, 15 * MINUTE
+SLOW = PROFILE.replace(b'period = "10s"', b'period = "15m"')
+ELSEWHERE = SITE.replace(b'name = "Plant 7"', b'name = "Plant 7"\ntimezone = "Asia/Tokyo"')
+BEGIN = periods.parse("2026-09-29", DAY.zone).start
+"""So that a month ends within the histories."""
+
+
+class Slow(Box):
+    """A gateway whose meters are asked four times an hour."""
+
+    def chunk(self, device: int, span: int, step: int) -> Chunk:
+        (query,) = self.installation.drivers[device].queries()
+        times = range(50, span, QUARTER)
+        replies = [self.reply(device, self.energy + step * index) for index in range(len(times))]
+        track = Track.of(query.request, times, replies)
+        return Chunk(device, self.installation.digests[device], (track,), (), Counters.of([track], []), None, bytes(16))
+
+
+class Mute(Box):
+    """One whose meters do not answer."""
+
+    def chunk(self, device: int, span: int, step: int) -> Chunk:
+        faults = tuple(Fault(at, 0, 1) for at in range(50, span, QUARTER))
+        digest, salt = self.installation.digests[device], bytes([step] * 16)
+        return Chunk(device, digest, (), faults, Counters.of((), faults), None, salt)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    with Store(tmp_path / "collector.db", PrivateKey.generate()) as opened:
+        yield opened
+
+
+def closed(closer: Closer, now: int) -> list[Statement]:
+    return [statement for site in closer.waiting(now) for statement in closer.close(site, now)]
+
+
+class History:
+    """Random things that happen to a site, one after another."""
+
+    def __init__(self, store: Store, seed: int) -> None:
+        self.store, self.random = store, random.Random(seed)
+        self.now, self.boxes, self.revoked = BEGIN + HOUR, list[Box](), set[bytes]()
+        self.enrol()
+        self.closer = Closer(store)
+
+    def step(self) -> None:
+        weights: dict[Callable[[], None], int] = {
+            self.wait: 4,
+            self.deliver: 8,
+            self.enrol: 1,
+            self.skip: 1,
+            self.configure: 1,
+            self.revoke: 1,
+            self.undated: 1,
+            self.by_hand: 1,
+            self.restart: 1,
+        }
+        self.random.choices(list(weights), list(weights.values()))[0]()
+
+    def wait(self) -> None:
+        """Some time, or until shortly after the next midnight."""
+        midnight = periods.day_of(self.now, DAY.zone).end
+        self.now = self.random.choice([self.now + 3 * HOUR, self.now + 30 * HOUR, midnight, midnight + 20 * MINUTE])
+
+    def enrol(self) -> None:
+        if len(self.boxes) < 3:
+            kind = self.random.choice([Slow, Slow, Mute]) if self.boxes else Slow
+            self.boxes.append(kind(profile=SLOW, utc=BEGIN + self.random.randrange(96) * QUARTER))
+            self.boxes[-1].enrol(self.store)
+
+    def deliver(self) -> None:
+        """What has been recorded up to now or less, so that some of it is late; now and then it is ahead."""
+        if (box := self.live()) is not None:
+            until, span = self.now + self.random.choice([0, 0, 0, -26 * HOUR, 40 * MINUTE]), 4 * HOUR
+            if until - box.utc < span:
+                span = QUARTER
+            box.deliver(self.store, min(12, max(1, (until - box.utc) // span)), span=span)
+
+    def skip(self) -> None:
+        if (box := self.live()) is not None:
+            ended, box.utc = box.utc, box.utc + self.random.choice([HOUR, 26 * HOUR])
+            box.boot, box.born = box.boot + 1, box.utc - 1000
+            boot = Event(EventKind.BOOT, ended, box.utc, "")
+            box.deliver(self.store, 1, span=HOUR, events=(boot,))
+
+    def configure(self) -> None:
+        if (box := self.live()) is not None:
+            number, digest = box.configuration
+            site = self.random.choice([SITE, ELSEWHERE])
+            envelope = box.configured(number + 1, site, digest)
+            assert self.store.put_config(box.key.public.id, envelope, [box.profile], self.now)
+            box.use(number + 1, envelope, site)
+
+    def revoke(self) -> None:
+        if (box := self.live()) not in (None, self.boxes[0]):
+            self.store.revoke(box.key.public.id, "sold", self.now)
+            self.revoked.add(box.key.public.id)
+
+    def undated(self) -> None:
+        """Blocks of a clock that knows nothing, which the next one dates."""
+        if (box := self.live()) is not None:
+            unknown = ClockState(0, 0, 0, 0)
+            box.deliver(self.store, 3, span=HOUR, clock=unknown)
+            self.check()
+            event = Event(EventKind.CORRECTION, box.utc, box.utc, "")
+            box.deliver(self.store, 1, span=HOUR, events=(event,))
+
+    def by_hand(self) -> None:
+        zone = statements.zone_of(self.store, "plant-7")
+        at = self.now - self.random.choice([0, 24, 48]) * HOUR
+        period = self.random.choice([periods.day_of, periods.month_of])(at, zone)
+        try:
+            statements.close(self.store, "plant-7", period, self.now)
+        except statements.AccountError:
+            return
+
+    def restart(self) -> None:
+        self.closer = Closer(self.store)
+
+    def live(self) -> Box | None:
+        among = [box for box in self.boxes if box.key.public.id not in self.revoked]
+        return self.random.choice(among) if among else None
+
+    def check(self) -> list[Statement]:
+        """What the closer closes; nothing is left for one that looks at everything."""
+        found = closed(self.closer, self.now)
+        assert close_all(self.store, self.now) == []
+        return found
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_whatever_happens_it_closes_what_one_that_looks_at_everything_would(store: Store, seed: int) -> None:
+    history = History(store, seed)
+    found = history.check()
+    for _ in range(12):
+        history.step()
+        found += history.check()
+    history.boxes[0].deliver(store, 18, span=4 * HOUR)
+    history.now = max(history.now, history.boxes[0].utc)
+    found += history.check()
+    assert len(found) >= 2
+
+
+@pytest.fixture
+def closer(store: Store) -> Closer:
+    return Closer(store)
+
+
+def slow(store: Store, kind: type[Box] = Slow, **more: Any) -> Box:
+    box = kind(profile=SLOW, utc=BEGIN, **more)
+    box.enrol(store)
+    return box
+
+
+def names(found: Sequence[Statement]) -> list[str]:
+    return [f"{statement.content.period.id}@{statement.version}" for statement in found]
+
+
+def test_a_day_is_closed_as_soon_as_everybody_has_delivered_past_it(store: Store, closer: Closer) -> None:
+    box = slow(store)
+    box.deliver(store, 6, span=4 * HOUR)
+    assert names(closed(closer, box.utc + MINUTE)) == ["2026-09-29@1"]
+    assert names(closed(closer, box.utc + 2 * MINUTE)) == []
+    box.deliver(store, 1, span=QUARTER)
+    assert names(closed(closer, box.utc)) == ["2026-09-29@2"]
+
+
+def test_days_wait_for_a_gateway_that_measures_nothing(store: Store, closer: Closer) -> None:
+    slow(store).deliver(store, 20, span=4 * HOUR)
+    mute = slow(store, Mute)
+    mute.deliver(store, 1, span=4 * HOUR)
+    assert names(closed(closer, BEGIN + 80 * HOUR)) == ["2026-10-01@1", "2026-09@1"]
+    assert names(closed(closer, BEGIN + 80 * HOUR)) == []
+    mute.deliver(store, 6, span=4 * HOUR)
+    assert names(closed(closer, BEGIN + 80 * HOUR)) == ["2026-09-29@1"]
+
+
+def test_a_day_ends_by_the_time_zone_of_the_configuration_in_force(store: Store, closer: Closer) -> None:
+    box = slow(store)
+    box.deliver(store, 5, span=4 * HOUR)
+    assert names(closed(closer, box.utc)) == []
+    number, digest = box.configuration
+    envelope = box.configured(number + 1, ELSEWHERE, digest)
+    store.put_config(box.key.public.id, envelope, [box.profile], box.utc)
+    box.use(number + 1, envelope, ELSEWHERE)
+    box.deliver(store, 14, span=QUARTER)
+    assert names(closed(closer, box.utc)) == ["2026-09-29@1"]
+
+
+def test_what_a_gateway_has_left_open_counts_as_come(store: Store, closer: Closer) -> None:
+    slow(store).deliver(store, 8, span=4 * HOUR)
+    box = Box(utc=BEGIN)
+    box.enrol(store)
+    box.deliver(store, 3)
+    assert names(closed(closer, BEGIN + 32 * HOUR)) == ["2026-09-29@1"]
+    box.deliver(store, 3)
+    assert names(closed(closer, BEGIN + 32 * HOUR)) == ["2026-09-29@2"]
+
+
+def test_a_version_under_other_factors_gives_way_to_one_under_ours(store: Store, closer: Closer) -> None:
+    slow(store).deliver(store, 8, span=4 * HOUR)
+    assert names(closed(closer, BEGIN + 32 * HOUR)) == ["2026-09-29@1"]
+    other = replace(factors.builtin(), sha256="0" * 64)
+    statements.close(store, "plant-7", "2026-09-29", BEGIN + 32 * HOUR, other)
+    assert names(closed(closer, BEGIN + 32 * HOUR)) == ["2026-09-29@3"]
+
+
+def test_of_a_site_where_nothing_happened_nothing_is_read(store: Store, closer: Closer) -> None:
+    box = slow(store)
+    box.deliver(store, 8, span=4 * HOUR)
+    closed(closer, box.utc)
+    box.deliver(store, 1, span=4 * HOUR)
+    assert closer.waiting(box.utc) == []
+    assert closer.waiting(BEGIN + 48 * HOUR) == ["plant-7"]
