@@ -171,14 +171,16 @@ def _shared(city: City, subject: Subject, places: Places) -> Iterator[Signal]:
 
 def _drifts(subject: Subject, months: list[Standing]) -> Iterator[Signal]:
     for kind, product in dict.fromkeys((one.kind, one.product) for one in subject.denominator):
-        values: list[Decimal] = []
+        values: dict[str, Decimal] = {}
         for one in months:
             period = accounts.period_of(one.tally.period)
             left_out = (headline.LEFT_OUT,) if one.tally.extent.left_out else ()
             total = headline.Total(one.tally.totals.total, (one.reference,), left_out)
             value = headline.ratio(total, subject.denominator, period, kind, product).value
-            values += [] if value is None else [value]
-        yield from signals.drift(subject.id, "-".join(part for part in (kind, product) if part), values)
+            values |= {} if value is None else {one.tally.period: value}
+        about = "-".join(part for part in (kind, product) if part)
+        before = [values.get(f"{int(month[:4]) - 1:04}{month[4:]}") for month in values]
+        yield from signals.drift(subject.id, about, list(values.values()), before=before)
 
 
 def _wider(city: City, subject: Subject, months: list[Standing]) -> Signal | None:

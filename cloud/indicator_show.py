@@ -136,7 +136,7 @@ def findings(found: Iterable[Finding], language: Language) -> Table:
 
 def text(found: Alarm, language: Language) -> str:
     """What a warning says."""
-    return messages.text(f"warning.{found.kind}", language, **found.figures)
+    return messages.text(found.message, language, **found.figures)
 
 
 def tree(found: Card, language: Language) -> Tree:

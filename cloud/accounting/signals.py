@@ -2,7 +2,8 @@
 
     quota, target  emitted so far over the even path of the year, with the days that are left at this pace; days that
                    have no account count with the mean of those that have
-    ewma, cusum    drift of an intensity from where it was: small shifts early, in units of its own spread
+    ewma, cusum    drift of an intensity from the same months of the year before, or while these are not held from where
+                   it was: small shifts early, in units of its own spread
     missing        what is not held of what is due, or fills gaps
     uncertainty    how much wider the account is than the one before
     flue-gas       measured against calculated mass
@@ -17,6 +18,7 @@ from datetime import date, timedelta
 from decimal import ROUND_FLOOR, Decimal
 from functools import cache
 from importlib.resources import files
+from itertools import pairwise
 from typing import Literal
 
 import msgspec
@@ -32,6 +34,7 @@ KINDS: tuple[Kind, ...] = ("quota", "target", "ewma", "cusum", "missing", "uncer
 LEAST = 6
 """Periods that say where an intensity was, before anything can be said of its drift."""
 SHOWN = Decimal("0.001")
+HALF_ROOT_PI = Decimal("0.88622692545")
 _ZERO, _ONE = Decimal(0), Decimal(1)
 
 
@@ -142,11 +145,25 @@ def burning(subject: str, burn: Burn) -> Signal | None:
     return Signal(kind, subject, str(burn.target.year), ratio, figures)
 
 
-def drift(subject: str, about: str, values: Sequence[Decimal], reference: int = LEAST) -> tuple[Signal, ...]:
-    """EWMA and CUSUM of an intensity, oldest first; its first ``reference`` values say where it was.
+def drift(
+    subject: str,
+    about: str,
+    values: Sequence[Decimal],
+    reference: int = LEAST,
+    before: Sequence[Decimal | None] = (),
+) -> tuple[Signal, ...]:
+    """EWMA and CUSUM of an intensity, oldest first. ``before``: of each value what the same month of the year before
+    had, None where that is not held.
 
-    Empty while there are too few, or where the reference does not spread at all and nothing moved.
+    Where the newest and at least ``reference`` values have one, the differences are charted, so that no season is
+    taken for a drift. Else the first ``reference`` values say where it was: empty while there are no more than these,
+    or where they do not spread at all and nothing moved.
     """
+    pairs = [(value, was) for value, was in zip(values, before, strict=False) if was is not None]
+    if reference >= LEAST and len(pairs) >= reference and before[-1] is not None:
+        distances = _from_last_year([EXACT.subtract(value, was) for value, was in pairs], values, reference)
+        figures = {"before": f"{before[-1]:.4g}", "last": f"{values[-1]:.4g}"}
+        return _charted(subject, about, distances, figures)
     if reference < LEAST or len(values) <= reference:
         return ()
     mean, spread = _spread(values[:reference])
@@ -154,18 +171,37 @@ def drift(subject: str, about: str, values: Sequence[Decimal], reference: int = 
     if not spread:
         if all(value == mean for value in after):
             return ()
-        spread = max(ARITHMETIC.multiply(abs(mean), Decimal("0.001")), Decimal("1e-12"))
+        spread = _least_spread(mean)
     distances = [ARITHMETIC.divide(value - mean, spread) for value in after]
+    return _charted(subject, about, distances, {"mean": f"{mean:.4g}", "last": f"{values[-1]:.4g}"})
+
+
+def _charted(subject: str, about: str, distances: Sequence[Decimal], figures: Mapping[str, str]) -> tuple[Signal, ...]:
     known = levels()
     charts: dict[Kind, Decimal] = {
         "ewma": ewma(distances, known["ewma"]),
         "cusum": cusum(distances, known["cusum"]),
     }
-    figures = {"mean": f"{mean:.4g}", "last": f"{values[-1]:.4g}"}
     return tuple(
         Signal(kind, subject, about, abs(found), {**figures, "direction": "+" if found > 0 else "-"})
         for kind, found in charts.items()
     )
+
+
+def _from_last_year(moved: Sequence[Decimal], values: Sequence[Decimal], reference: int) -> list[Decimal]:
+    """How far from no change at all, in units of the spread of the first ``reference`` differences.
+
+    The spread is that of a chart of individual values, by what lies between each and the next: two draws of a normal
+    spread s are 2 s / sqrt(pi) apart in the mean. A step that all of them share does not widen it.
+    """
+    apart = [abs(EXACT.subtract(after, first)) for first, after in pairwise(moved[:reference])]
+    spread = ARITHMETIC.divide(ARITHMETIC.multiply(sum(apart, _ZERO), HALF_ROOT_PI), Decimal(len(apart)))
+    return [ARITHMETIC.divide(one, spread or _least_spread(_spread(values)[0])) for one in moved]
+
+
+def _least_spread(mean: Decimal) -> Decimal:
+    """What stands for the spread of a reference that has none: a thousandth of it."""
+    return max(ARITHMETIC.multiply(abs(mean), Decimal("0.001")), Decimal("1e-12"))
 
 
 def ewma(distances: Sequence[Decimal], level: Level) -> Decimal:

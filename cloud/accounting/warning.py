@@ -53,6 +53,11 @@ class Alarm:
         """Whether it is not over."""
         return self.state != "cleared"
 
+    @property
+    def message(self) -> str:
+        """Which message its figures fill; a drift says whether it is one from the same month of last year."""
+        return f"warning.{self.kind}{'-season' if 'before' in self.figures and 'last' in self.figures else ''}"
+
 
 def name(kind: Kind, subject: str, about: str) -> str:
     """``W-<subject>-<kind>-<about>``: one warning for one thing, however often it comes back."""

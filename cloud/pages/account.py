@@ -112,7 +112,7 @@ def warned(found: Iterable[Alarm], lang: Language) -> tuple[Warned, ...]:
         Warned(
             id=one.id,
             subject=one.subject,
-            text=messages.text(f"warning.{one.kind}", lang, **one.figures),
+            text=messages.text(one.message, lang, **one.figures),
             state=messages.text(f"warning.state.{'critical' if one.critical else one.state}", lang),
             critical=one.critical,
             since=one.since,

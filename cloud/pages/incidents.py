@@ -60,7 +60,7 @@ def incidents(held: Collector, gateway: bytes | None, lang: str, limit: int) -> 
             one.figures["gateway"],
             None,
             None,
-            f"{one.subject}: {messages.text('warning.shared', chosen, **one.figures)}",
+            f"{one.subject}: {messages.text(one.message, chosen, **one.figures)}",
         )
         for one in early_warning.listing(held.store, standing=True, kind="shared")
         if gateway is None or gateway.hex() == one.figures["gateway"]

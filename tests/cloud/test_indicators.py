@@ -367,6 +367,31 @@ def test_a_warning_is_raised_once_acknowledged_by_somebody_and_cleared(house: An
     assert library
 
 
+def test_an_intensity_is_held_against_the_same_month_of_the_year_before(house: Any) -> None:
+    """Gas as the winter wants it, two winters alike but for a fifth more in the last month: 2023-12 against 2022-12."""
+    burnt = {f"{year}-{month:02}": (month - 7) ** 2 + 4 for year in (2022, 2023) for month in range(5, 13)}
+    burnt["2023-12"] = burnt["2023-12"] * 6 // 5
+    text = SUBJECTS[: SUBJECTS.index("[[subject]]")] + '[[subject]]\nid = "KILN"\nzh = "窑"\nen = "Kiln"\n'
+    text += 'kind = "enterprise"\ncategory = "industry"\nmethod = "ndrc-24-2015"\n'
+    for month in burnt:
+        text += f'[[subject.denominator]]\nkind = "output"\nvalue = "100 t"\nperiod = "{month}"\ndocument = "d"\n'
+    subjects.take(house.store, "kiln.toml", text.encode(), by="demo", now=house.now)
+    library = factor_shelf.library(house.store)
+    for month, amount in burnt.items():
+        first, last = accounts.period_of(month).days()
+        source = f'schema = 1\nsubject = "KILN"\n[[activity]]\nrow = "24-01"\nitem = "natural_gas"\nfrom = {first}\n'
+        source += f'until = {last}\nFC = {{ value = "{amount} 1e4Nm3", document = "bill" }}\n'
+        activities.declare(house.store, month, source.encode(), by="demo", now=house.now)
+        accounts.close(house.store, library, "KILN", accounts.period_of(month), house.now)
+    city = City(house.store)
+    early_warning.watch(city, 0, house.now)
+    (alarm,) = early_warning.listing(house.store, "KILN", kind="ewma")
+    last, before = Decimal(alarm.figures["last"]), Decimal(alarm.figures["before"])
+    assert f"{last / before:.2f}" == "1.17", "34 over 29, each 1e4 Nm3 of gas"
+    (told,) = [one for one in house.client.get("/v1/warnings?subject=KILN").json()["data"] if one["kind"] == "ewma"]
+    assert "去年同月" in told["zh"] and "未扣除" not in told["zh"] and "same months of last year" in told["en"]
+
+
 def test_of_two_who_acknowledge_at_once_the_second_is_told_to_look_again(
     house: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

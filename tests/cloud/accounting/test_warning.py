@@ -78,6 +78,81 @@ def test_an_intensity_that_stays_raises_nothing_and_one_that_creeps_does() -> No
     assert signals.drift("S-1", "output", [*STEADY, *[Decimal("0.97")] * 8])[0].figures["direction"] == "-"
 
 
+WINTERS = [
+    Decimal(value) for value in ("1.1", "1.0", "1.0", "1.1", "1.4", "1.9", "2.5", "2.9", "3.0", "2.8", "2.2", "1.6")
+]
+"""A heated house, May to April."""
+
+
+def seasonal(*off: str) -> tuple[Signal, ...]:
+    """Of the year of ``WINTERS`` and of the months after it, each so far off what that month had."""
+    values = [*WINTERS, *(was + Decimal(one) for was, one in zip(WINTERS, off, strict=False))]
+    return signals.drift("S-1", "area", values, before=[*[None] * 12, *WINTERS[: len(off)]])
+
+
+def test_a_season_is_no_drift_once_the_year_before_is_held() -> None:
+    """By its summer the house drifts every winter; by the winter before it does not."""
+    noise = ("0.01", "-0.01") * 6
+    assert all(one.level > 2 for one in signals.drift("S-1", "area", WINTERS))
+    assert all(one.level > 2 for one in signals.drift("S-1", "area", [*WINTERS, *WINTERS]))
+    for months in range(6, 13):
+        found = seasonal(*noise[:months])
+        assert [one.kind for one in found] == ["ewma", "cusum"] and all(one.level < 1 for one in found)
+    ewma, cusum = seasonal(*noise[:6], *["0.06"] * 6)
+    assert ewma.level > 1 and cusum.level > 1 and ewma.figures == {"before": "1.6", "last": "1.66", "direction": "+"}
+    ewma, cusum = seasonal(*["-0.10", "-0.11"] * 6)
+    assert ewma.level > 2 and cusum.figures["direction"] == "-", "a step that every month shares is seen"
+
+
+def test_differences_to_last_year_by_hand() -> None:
+    """Six differences of 0.01 and -0.01 by turns lie 0.02 apart: a spread of 0.02 sqrt(pi) / 2 = 0.0177245. Then 0.06.
+
+    Distances 0.5642, -0.5642, ... and 3.3851. CUSUM: 0 after the sixth, 3.3851 - 0.5 = 2.8851 over 5. EWMA: 0.1128,
+    -0.0226, 0.0948, -0.0370, 0.0832, -0.0463, then 0.2 x 3.3851 - 0.8 x 0.0463 = 0.6400, over
+    3 sqrt(0.2 / 1.8 (1 - 0.8^14)) = 0.9778.
+    """
+    ewma, cusum = seasonal(*["0.01", "-0.01"] * 3, "0.06")
+    assert f"{cusum.level:.4f}" == "0.5770" and f"{ewma.level:.4f}" == "0.6546"
+    assert ewma.figures == {"before": "2.5", "last": "2.56", "direction": "+"}
+
+
+def test_without_the_same_months_it_is_as_before_and_the_message_says_so() -> None:
+    def message(found: Signal) -> str:
+        return stood(found).message
+
+    values = [*WINTERS, *WINTERS[:7]]
+    whole: list[Decimal | None] = [*[None] * 12, *WINTERS[:7]]
+    plain = signals.drift("S-1", "area", values)
+    for before in ([*whole[:-1], None], [None] * 14 + whole[14:]):
+        assert signals.drift("S-1", "area", values, before=before) == plain
+    assert signals.drift("S-1", "area", values, before=whole) != plain
+    assert "未扣除季节影响" in messages.text(message(plain[0]), "zh", **plain[0].figures)
+    assert message(seasonal(*["0"] * 7)[1]) == "warning.cusum-season"
+
+
+def test_a_year_like_the_one_before_clears_what_its_season_had_raised() -> None:
+    """It stands while only the first half year is known, down to the level that clears, which is lower."""
+    raised = stood(signals.drift("S-1", "area", [*WINTERS, *WINTERS[:5]])[0])
+    (ewma, _) = seasonal(*["0"] * 6)
+    assert ewma.level == 0
+    cleared = warning.judge(raised, ewma, signals.levels()["ewma"], AT)
+    assert cleared is not None and cleared.happened == "cleared"
+    between = signals.Signal(ewma.kind, ewma.subject, ewma.about, Decimal("0.9"), ewma.figures)
+    assert warning.judge(raised, between, signals.levels()["ewma"], AT) is None, "0.9 is below 1 and not below 0.7"
+
+
+def stood(found: Signal) -> Alarm:
+    """The warning that a signal raises, however low it is."""
+    level = signals.levels()[found.kind]
+    event = warning.judge(
+        None, signals.Signal(found.kind, found.subject, found.about, level.critical, found.figures), level, AT
+    )
+    assert event is not None
+    alarm = warning.stands([event])
+    assert alarm is not None
+    return alarm
+
+
 def test_the_charts_by_hand() -> None:
     """One distance of 3: EWMA 0.2 x 3 = 0.6 over 3 x sqrt(0.2 / 1.8 x (1 - 0.8^2)) = 0.6, so 1. CUSUM 2.5 / 5."""
     known = signals.levels()
@@ -174,7 +249,12 @@ def test_a_warning_stands_exactly_from_raise_to_clear(found: list[Decimal]) -> N
 def test_every_kind_has_its_texts_and_fills_their_gaps() -> None:
     drifting = signals.drift("S-1", "output", [*STEADY, Decimal(2)])
     burn = signals.burn_down(QUOTA, Decimal(20_000), date(2026, 4, 11))
-    given = [*drifting, signals.burning("S-1", burn), signals.missing("S-1", "m", 1, 2, Decimal(0))]
+    given = [
+        *drifting,
+        *seasonal(*["0"] * 7),
+        signals.burning("S-1", burn),
+        signals.missing("S-1", "m", 1, 2, Decimal(0)),
+    ]
     given.append(signals.burning("S-1", signals.burn_down(Target(2026, "9", "target"), Decimal(8), date(2026, 4, 1))))
     given += [signals.wider("S-1", "m", Decimal(2), Decimal(1)), signals.flue_gas("S-1", "DA001", Decimal(3))]
     figures = {"meter": "M-01.energy", "gateway": "0f", "others": "S-2 (M-01.energy)", "since": "–", "until": "–"}
@@ -182,8 +262,8 @@ def test_every_kind_has_its_texts_and_fills_their_gaps() -> None:
     assert {one.kind for one in given if one} == set(signals.KINDS)
     for one in given:
         assert one is not None
-        assert messages.text(f"warning.{one.kind}", "zh", **one.figures)
-        assert messages.text(f"warning.{one.kind}", "en", **one.figures)
+        assert messages.text(stood(one).message, "zh", **one.figures)
+        assert messages.text(stood(one).message, "en", **one.figures)
 
 
 def test_levels_out_of_order_are_refused() -> None:
