@@ -103,6 +103,22 @@ def card(city: City, subject: str, period: Period, random: Random | None = None)
     )
 
 
+def saved(city: City, look: Look, period: Period) -> list[Reduction]:
+    """What members of a boundary emitted less than their own frozen baselines, of those that have one that holds."""
+    found = (_saved(city, name, period) for name in sorted(look.brief.members))
+    return [one for one in found if one is not None and one.tco2e is not None]
+
+
+def _saved(city: City, name: str, period: Period) -> Reduction | None:
+    """Accounts are read only of whom a baseline was set for."""
+    held = city.subject(name)
+    return (
+        headline.reduction(_accounts(city, held, city.look(name, period)), held.baseline, period)
+        if held.baseline
+        else None
+    )
+
+
 def branches(found: Card) -> Iterator[Branch]:
     """Table 2 of a boundary, every node of it in the order of the print; intensities at the subject's own category."""
     tree = table2.tree()

@@ -22,6 +22,7 @@ from cloud.accounting import method as methods
 from cloud.accounting.block import ITEM, Block
 from cloud.accounting.given import Entry, Given, Programme
 from cloud.accounting.method import Method, Row
+from cloud.accounting.subject import Baseline
 from cloud.accounting.units import Quantity, quantity
 from drivers import toml
 from protocols.errors import ConfigError
@@ -65,13 +66,21 @@ FILED = (
 SOLAR = "R17-B"
 """What a solar park adds to the ledger of reductions: the grid's power that it stands for."""
 SEASON = ("1.09", "1.05", "1.0", "0.96", "0.94", "0.97", "1.03", "1.04", "0.98", "0.97", "1.0", "1.06")
+A_YEAR_AGO = Decimal("1.03")
+"""What everybody used a year before, in parts of what is used in the newest year: invented."""
 DIGITS = Decimal("0.001")
+
+
+class _Per(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    kind: Literal["population"]
+    value: str
 
 
 class _Place(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     id: str
     zh: str
     en: str
+    per: _Per | None = None
     district: str = ""
     outline: tuple[tuple[str, str], ...] = ()
 
@@ -96,6 +105,7 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     id: str
     zh: str
     en: str
+    per: _Per
     district: tuple[_Place, ...]
     park: tuple[_Place, ...]
     enterprise: tuple[_Enterprise, ...]
@@ -113,17 +123,27 @@ class City:
     documents: Mapping[str, Mapping[str, bytes]]
 
 
-def city(seed: int, months: tuple[str, ...]) -> City:
-    """The city over these months; equal arguments give equal bytes."""
-    source = files("simulator").joinpath("city.toml").read_bytes()
-    plan = toml.load(source, _File, "city.toml")
-    activity = {one.id: dict(_months(one, seed, months)) for one in plan.enterprise}
+def city(seed: int, months: tuple[str, ...], earlier: tuple[str, ...] = ()) -> City:
+    """The city over these months, and over some ``earlier`` ones to compare with; equal arguments give equal bytes."""
+    plan = _plan()
+    activity = {one.id: dict(_months(one, seed, (*months, *earlier))) for one in plan.enterprise}
     documents: dict[str, dict[str, bytes]] = {}
     for one in (one for one in plan.enterprise if one.declares):
         documents[one.id] = {month: _document(one, month, text) for month, text in activity[one.id].items()}
         for month, document in documents[one.id].items():
             activity[one.id][month] = _naming(activity[one.id][month], f"demo-{one.id}-{month}.txt", document)
-    return City("".join(_subjects(plan, Random(seed), months)).encode(), activity, documents)
+    return City(subjects(seed, months, earlier), activity, documents)
+
+
+def subjects(
+    seed: int, months: tuple[str, ...], earlier: tuple[str, ...] = (), frozen: Mapping[str, Baseline] | None = None
+) -> bytes:
+    """The subject file of the city; ``frozen``: baselines by the enterprise that they were set for."""
+    return "".join(_subjects(_plan(), Random(seed), months, earlier, frozen or {})).encode()
+
+
+def _plan() -> _File:
+    return toml.load(files("simulator").joinpath("city.toml").read_bytes(), _File, "city.toml")
 
 
 def months(until: str, count: int) -> tuple[str, ...]:
@@ -134,18 +154,35 @@ def months(until: str, count: int) -> tuple[str, ...]:
     return tuple(f"{number // 12:04}-{number % 12 + 1:02}" for number in range(last - count + 1, last + 1))
 
 
-def _subjects(plan: _File, random: Random, months: tuple[str, ...]) -> Iterator[str]:
+def _subjects(
+    plan: _File, random: Random, months: tuple[str, ...], earlier: tuple[str, ...], frozen: Mapping[str, Baseline]
+) -> Iterator[str]:
+    years = sorted({month[:4] for month in (*months, *earlier)})
     yield f"# {plan.zh}: invented.\nschema = 1\n{_filings(months[-1])}"
-    yield _subject(plan, "city", "park")
+    yield _subject(plan, "city", "park") + _standing(plan.per, years)
     for place in plan.district:
         corners = ", ".join(f'["{lon}", "{lat}"]' for lon, lat in place.outline)
-        yield _subject(place, "district", "park", plan.id) + f"outline = [{corners}]\n"
+        yield _subject(place, "district", "park", plan.id) + f"outline = [{corners}]\n" + _standing(place.per, years)
     for place in plan.park:
-        yield _subject(place, "park", "park", place.district)
+        yield _subject(place, "park", "park", place.district) + _standing(place.per, years)
     for one in plan.enterprise:
         kind = one.category if one.category in ("building", "community") else "enterprise"
         yield _subject(one, kind, one.category, one.park or one.district)
-        yield f'method = "{one.method}"\n' + _place(plan, one, random) + _more(one, months)
+        yield f'method = "{one.method}"\n' + _place(plan, one, random) + _more(one, months, earlier)
+        yield _frozen(frozen[one.id]) if one.id in frozen else ""
+
+
+def _standing(per: _Per | None, years: list[str]) -> str:
+    """What the intensity of a place is per; nothing of a park."""
+    if per is None:
+        return ""
+    head = f'[[subject.denominator]]\nkind = "{per.kind}"\nvalue = "{per.value}"\ndocument = "demo"\n'
+    return "".join(f'{head}period = "{year}"\n' for year in years)
+
+
+def _frozen(set_: Baseline) -> str:
+    told = "".join(f'{name} = "{value}"\n' for name, value in msgspec.structs.asdict(set_).items())
+    return f"[[subject.baseline]]\n{told}"
 
 
 def _filings(newest: str) -> str:
@@ -171,7 +208,7 @@ def _place(plan: _File, one: _Enterprise, random: Random) -> str:
     return f'place = {{ lon = "{lon}", lat = "{lat}" }}\n'
 
 
-def _more(one: _Enterprise, months: tuple[str, ...]) -> str:
+def _more(one: _Enterprise, months: tuple[str, ...], earlier: tuple[str, ...]) -> str:
     """What each month's intensity is per, and what may be emitted in a year."""
     if one.method not in MADE:
         return ""
@@ -179,7 +216,7 @@ def _more(one: _Enterprise, months: tuple[str, ...]) -> str:
     made = "".join(
         f'[[subject.denominator]]\nkind = "{kind}"\nvalue = "{_output(one, month, kind, each)} {unit}"\n'
         f'period = "{month}"\ndocument = "demo"\n'
-        for month in months
+        for month in (*months, *earlier)
     )
     years = sorted({month[:4] for month in months})
     quota = f"{one.tco2e * 12 * Decimal(one.quota):.0f}"
@@ -206,6 +243,7 @@ def _months(one: _Enterprise, seed: int, months: tuple[str, ...]) -> Iterator[tu
         for row, item, weight in sources:
             noise = Decimal(random.randrange(93, 108)).scaleb(-2)
             wanted = Decimal(one.tco2e) * Decimal(SEASON[int(month[5:]) - 1]) * noise * weight / whole
+            wanted *= A_YEAR_AGO ** (int(max(months)[:4]) - int(month[:4]))
             amount, entry = _entry(method, row, item, wanted, month)
             lines += [entry, _seller(one, row), _certificate(one, row, month)]
             bought += amount if row.class_ == "indirect_electricity" else 0

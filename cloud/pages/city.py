@@ -1,6 +1,6 @@
 """What the city's page shows: a boundary's newest accounts of a period, ranked, on a map, and by Table 2's tree."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Literal
@@ -9,6 +9,7 @@ from cloud import accounts, indicators, subjects
 from cloud.accounting import indicators as table2
 from cloud.accounting import method as methods
 from cloud.accounting.boundary import Bridge
+from cloud.accounting.headline import Intensity
 from cloud.accounting.period import Period
 from cloud.accounting.quality import letter
 from cloud.accounting.subject import Subject
@@ -69,6 +70,37 @@ class TreeRow:
 
 
 @dataclass(frozen=True, slots=True)
+class Per:
+    """An intensity: tCO2e for one of ``name``; ``why`` there is none."""
+
+    value: Decimal | None
+    unit: str
+    name: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """A change against the year or the period before, in parts of what was before, and tCO2e; ``why`` there is none."""
+
+    against: str
+    share: Decimal | None
+    tco2e: Decimal | None
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Table1:
+    """Intensity, change and reduction beside the total. ``saved``: below the frozen baselines of ``frozen`` members."""
+
+    intensities: tuple[Per, ...]
+    changes: tuple[Moved, ...]
+    ledger: Decimal
+    saved: Decimal | None
+    frozen: int
+
+
+@dataclass(frozen=True, slots=True)
 class Boundary:
     """A boundary to choose."""
 
@@ -90,7 +122,7 @@ class CityView:
     """The page of a boundary. ``bridge``: from gross to net over its members' lines; ``tree``: Table 2 over the net.
 
     ``missing``: the names of those inside that have no account of all the period, so that the net is a lower bound.
-    ``locked``, ``measured``: shares of the emissions, by size.
+    ``locked``, ``measured``: shares of the emissions, by size. ``table1``: the standard's other three indicators.
     """
 
     boundary: str
@@ -103,6 +135,7 @@ class CityView:
     live: int
     rows: tuple[Row, ...]
     bridge: Bridge | None
+    table1: Table1 | None
     missing: tuple[str, ...]
     tree: tuple[TreeRow, ...]
     locked: Decimal | None
@@ -137,12 +170,36 @@ def view(city: City, now: int, ask: Ask, lang: Language) -> CityView:
         live=sum(health(one, now) == "live" for one in gateways),
         rows=tuple(_rows(city, look, period, ask.by, lang)) if period else (),
         bridge=look.bridge if look else None,
+        table1=_table1(city, look, period, lang) if look and period else None,
         missing=tuple(_called(known[name], lang) for name in look.incomplete) if look else (),
         tree=tuple(tree_rows(look.bridge, lang)) if look else (),
         locked=look.locked if look else None,
         measured=measured,
         letter="–" if measured is None else letter(measured),
     )
+
+
+def _table1(city: City, look: Look, period: Period, lang: Language) -> Table1:
+    card = indicators.card(city, look.boundary, period)
+    saved = indicators.saved(city, look, period)
+    return Table1(
+        tuple(Per(one.value, one.unit, _per(one, lang), _said(one.reasons, lang)) for one in card.intensities),
+        tuple(
+            Moved(one.against, one.percent and one.percent.scaleb(-2), one.tco2e, _said(one.reasons, lang))
+            for one in card.changes
+        ),
+        card.reduction.ledger,
+        sum((one.tco2e for one in saved if one.tco2e is not None), Decimal(0)) if saved else None,
+        len(saved),
+    )
+
+
+def _per(one: Intensity, lang: Language) -> str:
+    return one.product or messages.text(f"page.denominator.{one.kind}", lang)
+
+
+def _said(reasons: Iterable[str], lang: Language) -> str:
+    return "; ".join(messages.text(reason, lang) for reason in reasons)
 
 
 def tree_rows(bridge: Bridge, lang: Language) -> Iterator[TreeRow]:
@@ -198,7 +255,7 @@ def _row(one: Ranked, columns: Mapping[By, Ranked], lang: Language) -> Row:
 
 
 def _cell(found: Ranked, value: Decimal | None, lang: Language) -> Cell:
-    return Cell(value, found.unit, "; ".join(messages.text(reason, lang) for reason in found.reasons))
+    return Cell(value, found.unit, _said(found.reasons, lang))
 
 
 def _called(subject: Subject, lang: Language) -> str:
