@@ -1,22 +1,24 @@
 """The running accounts of one gateway: what its blocks say goes in, the rows that changed come out. Pure."""
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from operator import add
-from typing import Any
+from typing import Any, NamedTuple, cast, overload
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 from cloud.glide import Place
 from cloud.ingest import Content
 from cloud.intervals import INTERVAL_MS
-from cloud.lanes import Lane
+from cloud.lanes import Lane, Piece, Rows
 from cloud.running import Memory, Moved, Running, Samples, Seat
 from cloud.strips import Replayed, Row
-from drivers.columns import Table, joined
+from drivers.columns import Table
 from drivers.installation import Installation
+from drivers.layouts import Layout
 from drivers.profile import Point
 from drivers.site import multiplier
 from protocols.record.block import Header
@@ -74,25 +76,75 @@ class Changes:
     power: dict[tuple[str, str, int], Heap]
 
 
-@dataclass(slots=True)
+class Places(Sequence[Place]):
+    """The block of each reading of a run: so many readings of one block, then of the next."""
+
+    __slots__ = ("_blocks", "_ends")
+
+    def __init__(self, blocks: Sequence[Place], ends: Sequence[int]) -> None:
+        self._blocks, self._ends = blocks, ends
+
+    def __len__(self) -> int:
+        return self._ends[-1]
+
+    @overload
+    def __getitem__(self, at: int) -> Place: ...
+    @overload
+    def __getitem__(self, at: slice) -> Sequence[Place]: ...
+    def __getitem__(self, at: int | slice) -> Place | Sequence[Place]:
+        if isinstance(at, slice):
+            return [self[index] for index in range(*at.indices(len(self)))]
+        if (at := at + len(self) if at < 0 else at) not in range(len(self)):
+            raise IndexError(f"found reading {at}, expected one of {len(self)}")
+        return self._blocks[bisect_right(self._ends, at)]
+
+
+class Track(NamedTuple):
+    """Replies to one question: where they lie, and when each came (UTC ms)."""
+
+    layout: Layout
+    piece: Piece
+    times: NDArray[np.int64]
+
+
 class Run:
-    """The tracks of one kind over several blocks, each with the header of its block."""
+    """The tracks of one kind over several blocks."""
 
-    counted: Lane
-    power: Lane
-    tables: list[Table]
-    times: list[int]
-    places: list[Place]
+    def __init__(self, counted: Lane, power: Lane, layout: Layout) -> None:
+        self.counted, self.power, self._layout = counted, power, layout
+        self._pieces: list[Piece] = []
+        self._times: list[NDArray[np.int64]] = []
+        self._blocks: list[Place] = []
+        self._ends: list[int] = []
 
-    def add(self, table: Table, headers: Sequence[Header]) -> None:
-        """The replies to as many questions in each of these blocks: when each came (UTC ms), and the block of each."""
-        count = len(table.times) // len(headers)
-        starts: list[int] = []
-        for header in headers:
-            starts += [header.utc[0]] * count
-            self.places += [(header.epoch, header.seq)] * count
-        self.tables.append(table)
-        self.times += map(add, starts, table.times)
+    def add(self, track: Track, blocks: Sequence[Place]) -> None:
+        """As many replies in each of these blocks."""
+        piece, before = track.piece, self._ends[-1] if self._ends else 0
+        last = self._pieces[-1] if self._pieces else None
+        if last is not None and last.whole is piece.whole and last.first + last.length == piece.first:
+            self._pieces[-1] = Piece(last.whole, last.first, last.length + piece.length)
+        else:
+            self._pieces.append(piece)
+        self._times.append(track.times)
+        self._blocks += blocks
+        self._ends += range(
+            before + piece.length // len(blocks), before + piece.length + 1, piece.length // len(blocks)
+        )
+
+    @property
+    def rows(self) -> Rows:
+        """All of its replies."""
+        return Rows(self._layout, self._pieces)
+
+    @property
+    def times(self) -> NDArray[np.int64]:
+        """When each came (UTC ms)."""
+        return self._times[0] if len(self._times) == 1 else np.concatenate(self._times)
+
+    @property
+    def places(self) -> Places:
+        """The block of each."""
+        return Places(self._blocks, self._ends)
 
 
 Lanes = tuple[Lane, Lane]
@@ -110,19 +162,19 @@ class Desk:
         self._forms: dict[Form, Sequence[Lanes] | None] = {}
         self._multipliers: dict[int, float] = {}
 
-    def lanes(self, request: bytes, table: Table) -> Lanes:
+    def lanes(self, request: bytes, layout: Layout) -> Lanes:
         """What of a track that answers this request is counted, and its power."""
-        if not table.layout.fixed:
-            return self._lanes_of(table)
-        key = (request, table.layout.length)
+        if not layout.fixed:
+            return self._lanes_of(layout)
+        key = (request, layout.length)
         lanes = self._lanes.get(key)
         if lanes is None:
-            lanes = self._lanes[key] = self._lanes_of(table)
+            lanes = self._lanes[key] = self._lanes_of(layout)
         return lanes
 
-    def _lanes_of(self, table: Table) -> Lanes:
-        return Lane(table, lambda point: point.id in self._points), Lane(
-            table, lambda point: self._power and _is_power(point)
+    def _lanes_of(self, layout: Layout) -> Lanes:
+        return Lane(layout, lambda point: point.id in self._points), Lane(
+            layout, lambda point: self._power and _is_power(point)
         )
 
     def lanes_of(self, row: Row) -> Sequence[Lanes] | None:
@@ -131,7 +183,7 @@ class Desk:
         """
         form = row.strip.form
         if form not in self._forms:
-            lanes = [self._lanes_of(table) for table in row.tables]
+            lanes = [self._lanes_of(stretch.layout) for stretch in row.strip.stretches]
             points = [point for counted, _ in lanes for point in counted.points]
             plain = all(counted.even and counted.plain and power.plain for counted, power in lanes)
             if len(self._forms) >= FORMS:
@@ -141,23 +193,25 @@ class Desk:
 
     def even(self, replayed: Replayed) -> bool:
         """Whether nothing is booked of a chunk but plain readings of counters."""
-        return all(map(self._plain, replayed.requests, replayed.tables))
+        pairs = zip(replayed.requests, replayed.tables, strict=True)
+        return all(table.stamps is None and self._plain(request, table.layout) for request, table in pairs)
 
-    def _plain(self, request: bytes, table: Table) -> bool:
-        return table.layout.fixed and table.stamps is None and self.lanes(request, table)[0].even
+    def _plain(self, request: bytes, layout: Layout) -> bool:
+        return layout.fixed and self.lanes(request, layout)[0].even
 
     def runs(self, parts: Sequence[Said]) -> list[Run] | None:
         """The tracks of even chunks kind by kind; None where one is not even, or a counter is in several of them."""
         found: dict[int, Run] = {}
-        for requests, tables, headers in _together(parts):
-            for request, table in zip(requests, tables, strict=True):
-                if (run := found.get(id(table.layout))) is None:
-                    if not self._plain(request, table):
+        for requests, tracks, blocks in _together(parts):
+            if tracks is None:
+                return None
+            for request, track in zip(requests, tracks, strict=True):
+                layout = track.layout
+                if (run := found.get(id(layout))) is None:
+                    if not self._plain(request, layout):
                         return None
-                    run = found[id(table.layout)] = Run(*self.lanes(request, table), [], [], [])
-                elif table.stamps is not None:
-                    return None
-                run.add(table, headers)
+                    run = found[id(layout)] = Run(*self.lanes(request, layout), layout)
+                run.add(track, blocks)
         points = [point for run in found.values() for point in run.counted.points]
         return list(found.values()) if len(points) == len(set(points)) else None
 
@@ -170,20 +224,44 @@ class Desk:
         return KILOWATTS[point.unit] * (1.0 if point.primary else factor)
 
 
-def _together(parts: Sequence[Said]) -> Iterator[tuple[tuple[bytes, ...], tuple[Table, ...], list[Header]]]:
-    """Requests, values and blocks of what a device said; rows of a strip that follow one another are taken together."""
+def _together(parts: Sequence[Said]) -> Iterator[tuple[tuple[bytes, ...], list[Track] | None, list[Place]]]:
+    """Requests, tracks and blocks of what a device said; rows of a strip that follow one another are taken together.
+    None: a track whose values the device dates itself is among them.
+    """
     at = 0
     while at < len(parts):
         _, one = parts[at]
         end = at + 1
-        if not isinstance(one, Row):
-            yield one.requests, one.tables, [parts[at][0]]
-        else:
+        if isinstance(one, Row):
             while end < len(parts) and one.is_followed(parts[end][1], end - at):
                 end += 1
-            tables = one.strip.tables(one.index, one.index + end - at)
-            yield one.requests, tables, [header for header, _ in parts[at:end]]
+        headers = [header for header, _ in parts[at:end]]
+        starts = np.array([header.utc[0] for header in headers], np.int64)
+        blocks = [(header.epoch, header.seq) for header in headers]
+        yield one.requests, _row_tracks(one, starts) if isinstance(one, Row) else _tracks(one, starts), blocks
         at = end
+
+
+def _row_tracks(row: Row, starts: NDArray[np.int64]) -> list[Track]:
+    """The tracks of a row of a strip and of those that follow it, in blocks that begin at ``starts`` (UTC ms)."""
+    found, end = list[Track](), row.index + len(starts)
+    for own, stretch in zip(row.strip.times, row.strip.stretches, strict=True):
+        each = own.shape[1]
+        times = (own[row.index : end] + starts[:, np.newaxis]).ravel()
+        piece = Piece(stretch.whole, stretch.first + row.index * each, len(times))
+        found.append(Track(stretch.layout, piece, times))
+    return found
+
+
+def _tracks(replayed: Replayed, starts: NDArray[np.int64]) -> list[Track] | None:
+    tables = replayed.tables
+    if any(table.stamps is not None for table in tables):
+        return None
+    return [Track(table.layout, _piece(table), np.array(table.times, np.int64) + starts) for table in tables]
+
+
+def _piece(table: Table) -> Piece:
+    return Piece(table.whole, table.first, len(table.times))
 
 
 class Book:
@@ -245,8 +323,8 @@ class Book:
         header, first = parts[0]
         if len(parts) == 1 and isinstance(first, Row) and (lanes := desk.lanes_of(first)) is not None:
             self._enter_row(desk, header, first, lanes)
-        elif (runs := desk.runs(parts)) is not None and _rise([run.times for run in runs]):
-            self._follow(desk, number, runs)
+        elif (runs := desk.runs(parts)) is not None and _rise(times := [run.times for run in runs]):
+            self._follow(desk, number, runs, times)
         elif len(parts) == 1:
             self._count(desk, header, first)
         else:
@@ -261,28 +339,30 @@ class Book:
         place, start = (header.epoch, header.seq), header.utc[0]
         for (counted, power), listed, stretch in zip(lanes, row.strip.listed, row.strip.stretches, strict=True):
             times = [start + at for at in listed[row.index]]
-            whole, first = stretch.whole, stretch.first + row.index * len(times)
-            self._running.follow(row.device, counted.readings(whole, first, times, [place] * len(times)))
-            for point, samples in power.readings(whole, first, times):
+            piece = Piece(stretch.whole, stretch.first + row.index * len(times), len(times))
+            rows = Rows(stretch.layout, (piece,))
+            self._running.follow(row.device, counted.readings(rows, times, [place] * len(times)))
+            for point, samples in power.readings(rows, times):
                 self._heap(desk, point, samples)
 
     def _count(self, desk: Desk, header: Header, replayed: Replayed) -> None:
         """Hand over what is counted in one block; heap the power."""
         heard: list[tuple[Point, Samples]] = []
         for request, table in zip(replayed.requests, replayed.tables, strict=True):
-            counted, power = desk.lanes(request, table)
+            counted, power = desk.lanes(request, table.layout)
+            dated, rows = table.stamps is not None, Rows(table.layout, (_piece(table),))
             times = [header.utc[0] + at for at in table.times] if table.stamps is None else list(table.stamps)
-            heard += counted.samples(table, times)
-            for point, samples in power.samples(table, times):
+            heard += counted.samples(rows, times, dated=dated)
+            for point, samples in power.samples(rows, times, dated=dated):
                 self._heap(desk, point, samples)
         self._running.hear(replayed.device, heard, header)
 
-    def _follow(self, desk: Desk, number: int, runs: Sequence[Run]) -> None:
+    def _follow(self, desk: Desk, number: int, runs: Sequence[Run], rising: Sequence[NDArray[np.int64]]) -> None:
         """The same of runs, whose times rise."""
-        for run in runs:
-            table = joined(run.tables)
-            self._running.follow(number, list(run.counted.stretches(table, run.times, run.places)))
-            for point, samples in run.power.samples(table, run.times):
+        for run, times in zip(runs, rising, strict=True):
+            rows, each = run.rows, cast("Sequence[int]", times.data)
+            self._running.follow(number, list(run.counted.stretches(rows, each, run.places)))
+            for point, samples in run.power.samples(rows, each):
                 self._heap(desk, point, samples)
 
     def _heap(self, desk: Desk, point: Point, samples: Samples) -> None:
@@ -297,9 +377,9 @@ class Book:
             first = end
 
 
-def _rise(times: Sequence[list[int]]) -> bool:
+def _rise(times: Sequence[NDArray[np.int64]]) -> bool:
     """Whether time never goes back."""
-    return all(each == sorted(each) for each in times)
+    return all((each[1:] >= each[:-1]).all() for each in times)
 
 
 def _cells(times: Sequence[int]) -> list[tuple[int, int]]:

@@ -12,6 +12,7 @@ from cloud.glide import Place, exact
 from cloud.running import Samples
 from drivers.columns import Table
 from drivers.families import Matrix, Numbers
+from drivers.layouts import Layout
 from drivers.profile import Point
 from drivers.quantity import limited, scaled
 
@@ -22,6 +23,50 @@ FAR = 1 << 62
 
 
 Reading = tuple[Point, Samples]
+Spots = NDArray[np.intp] | slice
+"""Columns of a matrix."""
+
+
+class Piece(NamedTuple):
+    """So many rows of matrices, from the row ``first`` on."""
+
+    whole: Sequence[Matrix]
+    first: int
+    length: int
+
+    def columns(self, family: int, spots: Spots) -> Matrix:
+        """Some columns of a family, one a row; and which of their numbers are valid, None: all."""
+        numbers, valid = self.whole[family]
+        rows = slice(self.first, self.first + self.length)
+        if valid is not None:
+            valid = None if (own := valid[rows, spots]).all() else own.T
+        return numbers[rows, spots].T, valid
+
+
+class Rows(NamedTuple):
+    """The replies of tracks of one layout, piece after piece where they lie."""
+
+    layout: Layout
+    pieces: Sequence[Piece]
+
+    def columns(self, family: int, spots: Spots) -> Matrix:
+        """As of a piece, of all of them one behind another."""
+        if len(self.pieces) == 1:
+            return self.pieces[0].columns(family, spots)
+        parts = [piece.columns(family, spots) for piece in self.pieces]
+        shape = len(parts[0][0]), sum([len(numbers.T) for numbers, _ in parts])
+        joint: Numbers = np.empty(shape, parts[0][0].dtype)
+        np.concatenate([numbers for numbers, _ in parts], axis=1, out=joint)
+        if all(valid is None for _, valid in parts):
+            return joint, None
+        masks = [np.ones(numbers.shape, np.bool_) if valid is None else valid for numbers, valid in parts]
+        return joint, np.concatenate(masks, axis=1)
+
+    def table(self, times: Sequence[int]) -> Table:
+        """All that was read of them, for what is asked of more than one column."""
+        found = [self.columns(family, slice(None)) for family in range(len(self.layout.families))]
+        turned = [(numbers.T, None if valid is None else valid.T) for numbers, valid in found]
+        return Table(tuple(times), self.layout, turned)
 
 
 class Group(NamedTuple):
@@ -31,28 +76,18 @@ class Group(NamedTuple):
     """
 
     family: int
-    spots: NDArray[np.intp] | slice
-    columns: list[tuple[int, Point, Decimal]]
+    spots: Spots
+    named: list[tuple[int, Point, Decimal]]
     plain: bool
 
-    def numbers(self, whole: Sequence[Matrix], first: int, count: int) -> Matrix:
-        """Their numbers in so many rows of these matrices, and which of them are valid; None: all."""
-        numbers, valid = whole[self.family]
-        rows = slice(first, first + count)
-        if valid is not None:
-            valid = None if (own := valid[rows, self.spots]).all() else own
-        return numbers[rows, self.spots], valid
-
-    def readings(
-        self, whole: Sequence[Matrix], first: int, times: list[int], places: Sequence[Place], dated: bool = False
-    ) -> list[Reading]:
-        """The valid numbers of each column, of plain ones, in the rows from ``first`` on."""
-        numbers, valid = self.numbers(whole, first, len(times))
-        named = zip(self.columns, numbers.T.tolist(), strict=True)
+    def readings(self, rows: Rows, times: Sequence[int], places: Sequence[Place], dated: bool = False) -> list[Reading]:
+        """The valid numbers of each column, of plain ones."""
+        numbers, valid = rows.columns(self.family, self.spots)
+        named = zip(self.named, numbers.tolist(), strict=True)
         if valid is None:
             return [(point, Samples(times, raws, scale, dated, places)) for (_, point, scale), raws in named]
         found = []
-        for ((_, point, scale), raws), mask in zip(named, valid.T.tolist(), strict=True):
+        for ((_, point, scale), raws), mask in zip(named, valid.tolist(), strict=True):
             if any(mask):
                 kept = [list(compress(values, mask)) for values in (times, raws, places)]
                 found.append((point, Samples(kept[0], kept[1], scale, dated, kept[2])))
@@ -66,8 +101,7 @@ class Lane:
     valid number is a reading.
     """
 
-    def __init__(self, table: Table, wanted: Callable[[Point], bool]) -> None:
-        layout = table.layout
+    def __init__(self, layout: Layout, wanted: Callable[[Point], bool]) -> None:
         chosen = [index for index, point in enumerate(layout.points) if wanted(point)]
         self.points = [layout.points[index].id for index in chosen]
         counters = all(layout.points[index].kind == "counter" and layout.points[index].of is None for index in chosen)
@@ -76,62 +110,63 @@ class Lane:
         for family in sorted({layout.places[index][0] for index in chosen}):
             held = [index for index in chosen if layout.places[index][0] == family]
             spots = _spots([layout.places[index][1] for index in held])
-            columns = [(index, layout.points[index], layout.scales[index]) for index in held]
-            self._groups.append(Group(family, spots, columns, all(_is_plain(point) for _, point, _ in columns)))
+            named = [(index, layout.points[index], layout.scales[index]) for index in held]
+            self._groups.append(Group(family, spots, named, all(_is_plain(point) for _, point, _ in named)))
         self.plain = all(group.plain for group in self._groups)
 
-    def readings(
-        self, whole: Sequence[Matrix], first: int, times: list[int], places: Sequence[Place] = ()
-    ) -> list[Reading]:
-        """As ``samples``, for a plain lane, from a row of these matrices on."""
-        return [pair for group in self._groups for pair in group.readings(whole, first, times, places)]
+    def readings(self, rows: Rows, times: Sequence[int], places: Sequence[Place] = ()) -> list[Reading]:
+        """As ``samples``, for a plain lane."""
+        return [pair for group in self._groups for pair in group.readings(rows, times, places)]
 
-    def stretches(self, table: Table, times: list[int], places: Sequence[Place]) -> Iterator[Reading]:
+    def stretches(self, rows: Rows, times: Sequence[int], places: Sequence[Place]) -> Iterator[Reading]:
         """As ``samples``, for an even lane and rising times; of many readings what each column did from one to the next
         is found out of all columns at once, and its numbers are looked at only where they are needed.
         """
         for group in self._groups:
             if len(times) < MANY or not group.plain:
-                yield from _samples(group, table, times, places)
+                yield from _samples(group, rows, times, places)
                 continue
-            chosen, valid = group.numbers(table.whole, table.first, len(times))
-            if valid is not None or not _exactly_stepped(chosen):
-                yield from _samples(group, table, times, places)
+            chosen, valid = rows.columns(group.family, group.spots)
+            if valid is not None or not _exactly_stepped(chosen := np.ascontiguousarray(chosen)):
+                yield from _samples(group, rows, times, places)
                 continue
             with np.errstate(over="ignore"):
-                steps = np.diff(chosen, axis=0)
-            for at, ((_, point, scale), least, most) in enumerate(
-                zip(group.columns, steps.min(axis=0).tolist(), steps.max(axis=0).tolist(), strict=True)
-            ):
-                raws = cast("Sequence[int | float]", chosen[:, at].data)
-                yield point, Samples(times, raws, scale, False, places, (least, most))
+                steps = chosen[:, 1:] - chosen[:, :-1]
+            least, most = steps.min(axis=1).tolist(), steps.max(axis=1).tolist()
+            for at, (_, point, scale) in enumerate(group.named):
+                raws = cast("Sequence[int | float]", chosen[at].data)
+                yield point, Samples(times, raws, scale, False, places, (least[at], most[at]))
 
-    def samples(self, table: Table, times: list[int], places: Sequence[Place] = ()) -> list[Reading]:
+    def samples(
+        self, rows: Rows, times: Sequence[int], places: Sequence[Place] = (), dated: bool = False
+    ) -> list[Reading]:
         """The readings of each column that are neither absent nor suspect, of a rate None in their place; nothing where
-        there are none. ``places``: the block of each row, where they are of several.
+        there are none. ``places``: the block of each row, where they are of several. ``dated``: by the device's clock.
         """
-        return [pair for group in self._groups for pair in _samples(group, table, times, places)]
+        return [pair for group in self._groups for pair in _samples(group, rows, times, places, dated)]
 
 
 def _is_plain(point: Point) -> bool:
     return point.kind != "rate" and point.flag is None and point.min is None and point.max is None
 
 
-def _spots(places: list[int]) -> NDArray[np.intp] | slice:
+def _spots(places: list[int]) -> Spots:
     """Columns of a matrix; a slice, which costs less, where they lie side by side."""
     if places == list(range(places[0], places[-1] + 1)):
         return slice(places[0], places[-1] + 1)
     return np.array(places, np.intp)
 
 
-def _samples(group: Group, table: Table, times: list[int], places: Sequence[Place]) -> Iterator[Reading]:
-    dated = table.stamps is not None
+def _samples(
+    group: Group, rows: Rows, times: Sequence[int], places: Sequence[Place], dated: bool = False
+) -> Iterator[Reading]:
     if group.plain:
-        yield from group.readings(table.whole, table.first, times, places, dated)
+        yield from group.readings(rows, times, places, dated)
         return
-    numbers, valid = group.numbers(table.whole, table.first, len(times))
-    masks = repeat(None) if valid is None else valid.T.tolist()
-    for (index, point, scale), raws, mask in zip(group.columns, numbers.T.tolist(), masks, strict=False):
+    table = rows.table(times)
+    numbers, valid = rows.columns(group.family, group.spots)
+    masks = repeat(None) if valid is None else valid.tolist()
+    for (index, point, scale), raws, mask in zip(group.named, numbers.tolist(), masks, strict=False):
         counting = _counting(table, index, raws, scale, mask)
         if point.kind == "rate":
             yield point, Samples(times, _or_none(raws, counting), scale, dated)
@@ -143,8 +178,8 @@ def _samples(group: Group, table: Table, times: list[int], places: Sequence[Plac
 
 
 def _exactly_stepped(numbers: Numbers) -> bool:
-    """Whether numpy finds the very differences from row to row that Python does."""
-    if len(numbers) < 2 or not numbers.size:
+    """Whether numpy finds the very differences from one to the next in a row that Python does."""
+    if len(numbers.T) < 2 or not numbers.size:
         return False
     if numbers.dtype.kind == "f":
         return True

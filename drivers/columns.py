@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
-from itertools import accumulate, chain, pairwise
+from itertools import accumulate, pairwise
 from math import ceil, floor, inf, nextafter
 from typing import overload
 
@@ -27,7 +27,7 @@ from drivers.query import Values
 from drivers.reading import Quality
 from protocols.record.block import Track
 
-__all__ = ["Column", "Layouts", "Stretch", "Table", "joined", "read_stacked", "replay_track", "replay_tracks"]
+__all__ = ["Column", "Layouts", "Stretch", "Table", "read_stacked", "replay_track", "replay_tracks"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,37 +215,6 @@ def _read_alike(parts: Sequence[Part], laid: Bytes) -> list[Stretch | None]:
         for part, (start, end) in zip(parts, pairwise(starts), strict=True)
         for stretch in _read_alike([part], laid[start:end])
     ]
-
-
-def joined(tables: Sequence[Table]) -> Table:
-    """One table of the rows of several that have one layout and no stamps."""
-    if len(tables) == 1:
-        return tables[0]
-    times = tuple(chain.from_iterable([table.times for table in tables]))
-    pieces = _pieces(tables)
-    if len(pieces) == 1:
-        return Table(times, tables[0].layout, tables[0].whole, None, tables[0].first)
-    matrices: list[Matrix] = []
-    for parts in zip(*pieces, strict=True):
-        numbers = np.concatenate([numbers for numbers, _ in parts])
-        if all(valid is None for _, valid in parts):
-            matrices.append((numbers, None))
-        else:
-            masks = [np.ones(part.shape, np.bool_) if valid is None else valid for part, valid in parts]
-            matrices.append((numbers, np.concatenate(masks)))
-    return Table(times, tables[0].layout, matrices)
-
-
-def _pieces(tables: Sequence[Table]) -> list[Sequence[Matrix]]:
-    """The matrices of tables; of those that follow one another in one, the rows of all of them."""
-    stretches: list[tuple[Sequence[Matrix], int, int]] = []
-    for table in tables:
-        end = table.first + len(table.times)
-        if stretches and stretches[-1][0] is table.whole and stretches[-1][2] == table.first:
-            stretches[-1] = (table.whole, stretches[-1][1], end)
-        else:
-            stretches.append((table.whole, table.first, end))
-    return [_rows(whole, slice(begin, end)) for whole, begin, end in stretches]
 
 
 def _rows(matrices: Sequence[Matrix], rows: slice) -> list[Matrix]:
