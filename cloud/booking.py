@@ -1,10 +1,10 @@
 """The running accounts of one gateway: what its blocks say goes in, the rows that changed come out. Pure."""
 
-from bisect import bisect_left, bisect_right
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import groupby
-from typing import Any, NamedTuple, cast, overload
+from itertools import chain, groupby, repeat, starmap
+from typing import Any, NamedTuple, cast
 
 import msgspec
 import numpy as np
@@ -76,29 +76,6 @@ class Changes:
     power: dict[tuple[str, str, int], Heap]
 
 
-class Places(Sequence[Place]):
-    """The block of each reading of a run: so many readings of one block, then of the next."""
-
-    __slots__ = ("_blocks", "_ends")
-
-    def __init__(self, blocks: Sequence[Place], ends: Sequence[int]) -> None:
-        self._blocks, self._ends = blocks, ends
-
-    def __len__(self) -> int:
-        return self._ends[-1]
-
-    @overload
-    def __getitem__(self, at: int) -> Place: ...
-    @overload
-    def __getitem__(self, at: slice) -> Sequence[Place]: ...
-    def __getitem__(self, at: int | slice) -> Place | Sequence[Place]:
-        if isinstance(at, slice):
-            return [self[index] for index in range(*at.indices(len(self)))]
-        if (at := at + len(self) if at < 0 else at) not in range(len(self)):
-            raise IndexError(f"found reading {at}, expected one of {len(self)}")
-        return self._blocks[bisect_right(self._ends, at)]
-
-
 class Track(NamedTuple):
     """Replies to one question: where they lie, and when each came (UTC ms)."""
 
@@ -114,22 +91,18 @@ class Run:
         self.counted, self.power, self._layout = counted, power, layout
         self._pieces: list[Piece] = []
         self._times: list[NDArray[np.int64]] = []
-        self._blocks: list[Place] = []
-        self._ends: list[int] = []
+        self._blocks: list[tuple[Place, int]] = []
 
     def add(self, track: Track, blocks: Sequence[Place]) -> None:
         """As many replies in each of these blocks."""
-        piece, before = track.piece, self._ends[-1] if self._ends else 0
+        piece, each = track.piece, track.piece.length // len(blocks)
         last = self._pieces[-1] if self._pieces else None
         if last is not None and last.whole is piece.whole and last.first + last.length == piece.first:
             self._pieces[-1] = Piece(last.whole, last.first, last.length + piece.length)
         else:
             self._pieces.append(piece)
         self._times.append(track.times)
-        self._blocks += blocks
-        self._ends += range(
-            before + piece.length // len(blocks), before + piece.length + 1, piece.length // len(blocks)
-        )
+        self._blocks += [(block, each) for block in blocks]
 
     @property
     def rows(self) -> Rows:
@@ -142,9 +115,9 @@ class Run:
         return self._times[0] if len(self._times) == 1 else np.concatenate(self._times)
 
     @property
-    def places(self) -> Places:
+    def places(self) -> list[Place]:
         """The block of each."""
-        return Places(self._blocks, self._ends)
+        return list(chain.from_iterable(starmap(repeat, self._blocks)))
 
 
 Lanes = tuple[Lane, Lane]
@@ -274,6 +247,7 @@ class Book:
         self._answered: dict[Kind, Newest] = {}
         self._power: dict[tuple[str, str, int], Heap] = {}
         self._waiting: list[tuple[Header, Content]] = []
+        self._shown: list[tuple[Header, Content]] = []
         self._readings = 0
 
     def configure(self, installation: Installation, at: int = 0) -> None:
@@ -283,29 +257,50 @@ class Book:
 
     def book(self, header: Header, content: Content) -> None:
         """Everything a dated block says."""
-        self.show(header, content)
         self._waiting.append((header, content))
-        self._readings += content.readings
-        if self._readings > MOST_READINGS:
-            self._enter()
+        self.show(header, content)
 
     def show(self, header: Header, content: Content) -> None:
         """The newest replies of a block, and no more: of one that is undated nothing is booked."""
-        for replayed in content.chunks:
-            device = content.installation.site.device[replayed.device].id
-            _newest(self._answered, device, header, replayed)
+        self._shown.append((header, content))
+        self._readings += content.readings
+        if self._readings > MOST_READINGS:
+            self._settle()
 
     def take(self) -> Changes:
         """The rows that are new or changed since the last call."""
-        self._enter()
+        self._settle()
         answered = [_answered(key, *found) for key, found in self._answered.items()]
         changes = Changes(self._running.take(), answered, self._power)
         self._answered, self._power = {}, {}
         return changes
 
+    def _settle(self) -> None:
+        """Enter what waits, and find the newest of what was shown."""
+        self._readings = 0
+        self._enter()
+        self._answer()
+
+    def _answer(self) -> None:
+        """Put the newest answers of what was shown in their places. The newest block comes first: of the rows of a form
+        only the newest is looked into.
+        """
+        shown, self._shown = self._shown, []
+        found: dict[Kind, Newest] = {}
+        seen: set[Form | None] = set()
+        for header, content in reversed(shown):
+            said: dict[Kind, Newest] = {}
+            for replayed in content.chunks:
+                if (form := replayed.form) not in seen:
+                    _newest(said, content.installation.site.device[replayed.device].id, header, replayed)
+                    if form is not None and _are_apart(form.requests):
+                        seen.add(form)
+            found = said | found
+        self._answered |= found
+
     def _enter(self) -> None:
         """Enter what waits. What follows one another under one configuration is entered device by device."""
-        waiting, self._waiting, self._readings = self._waiting, [], 0
+        waiting, self._waiting = self._waiting, []
         for _, group in groupby(waiting, key=lambda block: id(block[1].installation)):
             blocks = list(group)
             self.configure(blocks[0][1].installation, blocks[0][0].utc[0])
@@ -412,7 +407,7 @@ def heard(header: Header, content: Content) -> list[Answered]:
 def _newest(known: dict[Kind, Newest], device: str, header: Header, replayed: Replayed) -> None:
     """Put the newest answer of each kind in its place; one of a later block is newer whatever its time."""
     requests = replayed.requests
-    if all(requests) and len(set(requests)) == len(requests):
+    if _are_apart(requests):
         for at, request in enumerate(requests):
             known[device, request, ""] = (replayed, at, header)
         return
@@ -421,6 +416,11 @@ def _newest(known: dict[Kind, Newest], device: str, header: Header, replayed: Re
         held = known.get(key)
         if held is None or held[2] is not header or max(table.times) >= max(held[0].tables[held[1]].times):
             known[key] = (replayed, at, header)
+
+
+def _are_apart(requests: Sequence[bytes]) -> bool:
+    """Whether each by itself tells what its answers are of."""
+    return all(requests) and len(set(requests)) == len(requests)
 
 
 def _answered(key: Kind, replayed: Replayed, track: int, header: Header) -> Answered:

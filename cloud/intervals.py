@@ -7,7 +7,7 @@ and a frozen dataclass takes twenty times as long to make. The search for cycles
 
 from bisect import bisect_right
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Literal, get_args
 
@@ -132,6 +132,12 @@ class Rules:
     max_rate_per_h: Decimal | None
     ratios: tuple[tuple[int, Decimal], ...]
     kind: Booked = "counter"
+    reach_ms: int = field(init=False, repr=False, compare=False)
+    """How far from a boundary a reading may lie that stands for it: a minute, or somewhat over half a period."""
+
+    def __post_init__(self) -> None:
+        reach = min(max(NEAR_MS, self.period_ms * 6 // 10), INTERVAL_MS // 2)
+        object.__setattr__(self, "reach_ms", reach)
 
     def multiplier(self, at: int) -> Decimal:
         """CT x PT in force at an instant."""
@@ -139,11 +145,6 @@ class Rules:
             return self.ratios[-1][1]
         index = bisect_right(self.ratios, at, key=lambda entry: entry[0])
         return self.ratios[index - 1][1] if index else Decimal(1)
-
-    @property
-    def reach_ms(self) -> int:
-        """How far from a boundary a reading may lie that stands for it: a minute, or somewhat over half a period."""
-        return min(max(NEAR_MS, self.period_ms * 6 // 10), INTERVAL_MS // 2)
 
     def cell(self, at: int) -> int:
         """Where the interval that holds an instant begins."""

@@ -51,13 +51,12 @@ class Layout:
         """
         if not self.plain:
             return None
-        if heads is None:
-            heads = np.frombuffer(self.head, np.uint8)[np.newaxis]
-        if not (laid[:, : len(self.head)] == heads[:, :, np.newaxis]).all():
-            return None
         tracks, length, count = laid.shape
         rows = np.zeros((tracks * count, length + 1), np.uint8)
         rows.reshape(tracks, count, -1)[:, :, :-1] = laid.transpose(0, 2, 1)
+        expected = self.head * len(rows) if heads is None else heads.repeat(count, axis=0).tobytes()
+        if rows[:, : len(self.head)].tobytes() != expected:
+            return None
         if not self.check(rows[:, :-1]):
             return None
         matrices = []

@@ -186,10 +186,14 @@ def stack(skeleton: Skeleton, forms: Sequence[Form], leaves: Sequence[bytes], sp
     each lasts (ms).
     """
     matrix = np.frombuffer(b"\0".join([*leaves, b""]), np.uint8).reshape(len(leaves), skeleton.size + 1)
-    expected = np.frombuffer(b"".join([form.expected for form in forms]), np.uint8).reshape(len(leaves), -1)
-    fits = (matrix.take(skeleton.fixed, axis=1) == expected).all(axis=1)
-    numbers = matrix.take(skeleton.numbers, axis=1).view(">u4")
-    fits &= ((numbers >= skeleton.least) & (numbers <= skeleton.most)).all(axis=1)
+    expected, fixed = b"".join([form.expected for form in forms]), matrix.take(skeleton.fixed, axis=1)
+    if fixed.tobytes() == expected:
+        fits = np.ones(len(leaves), np.bool_)
+    else:
+        fits = (fixed == np.frombuffer(expected, np.uint8).reshape(fixed.shape)).all(axis=1)
+    numbers = matrix.take(skeleton.numbers, axis=1).view(">u4").astype(np.uint32)
+    if (numbers.min(axis=0) < skeleton.least).any() or (numbers.max(axis=0) > skeleton.most).any():
+        fits &= ((numbers >= skeleton.least) & (numbers <= skeleton.most)).all(axis=1)
     ends, times = np.array(spans, np.int64), []
     for place in skeleton.places:
         own = numbers[:, place.first : place.first + place.count].cumsum(axis=1, dtype=np.int64)
