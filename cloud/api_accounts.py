@@ -9,9 +9,10 @@ from typing import Annotated, Any, Literal
 import msgspec
 from fastapi import APIRouter, Query
 from pydantic import Field
+from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
-from cloud import account_proof, account_show, accounts, factor_shelf, problem, query, subjects, submeters
+from cloud import account_proof, account_show, accounts, factor_shelf, problem, query, subjects
 from cloud.accounting import headline
 from cloud.accounting.inventory import Version
 from cloud.accounting.library import Library
@@ -20,6 +21,7 @@ from cloud.accounting.method import Class
 from cloud.api_record import Nothing
 from cloud.collector import Collector, Held
 from cloud.evidence import account_pack
+from cloud.middle import middle
 from cloud.pages import flow
 from cloud.pages.render import iso
 from cloud.query import Cursor, Limit, Name
@@ -163,10 +165,10 @@ def explain(reference: AccountId, held: Held, asked: Annotated[ExplainQuery, Que
 
 
 @router.get("/accounts/{reference}/flow")
-def flows(reference: AccountId, held: Held, asked: Annotated[FlowQuery, Query()]) -> JSONResponse:
+def flows(request: Request, reference: AccountId, held: Held, asked: Annotated[FlowQuery, Query()]) -> JSONResponse:
     """Where carbon or energy flows: sources, meters, those below them and what none of them counted, classes, total."""
     version = find(held, reference)
-    return JSONResponse(flow.told(version, asked.of, submeters.trees(held.store, version)))
+    return JSONResponse(flow.told(version, asked.of, middle(request.app.state.city, version)))
 
 
 @router.get("/accounts/{reference}/diff")

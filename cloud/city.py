@@ -174,6 +174,10 @@ class City:
         """Every subject as it stands, by id."""
         return self._indexed().known
 
+    def membership(self) -> Membership:
+        """Who belongs to whom as it stands."""
+        return self._indexed().shares
+
     def look(self, boundary: str, period: Period) -> Look:
         """A boundary, which may be a single subject, over a period; UnknownNameError, AccountError."""
         return self._look_at(self._indexed(), boundary, period)

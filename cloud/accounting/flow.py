@@ -6,11 +6,12 @@ power) flows out beside the total, never into it.
 
 A line that one meter counted goes through it, and from there on through those below it, in the share that they counted
 of it. What none of them counted is a flow of its own, ``rest``, never spread over the others; what they counted more
-than the meter above stands beside the total, ``over``, for the account is by the meter above.
+than the meter above stands beside the total, ``over``, for the account is by the meter above. Where the main meter of a
+whole is broken down by its members (``MAIN_WITH_BREAKDOWN``), they stand below it in the same way, each with its part.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Literal
 
@@ -18,9 +19,10 @@ from cloud.accounting.branch import Branch
 from cloud.accounting.energy import ELECTRICITY, HEAT, Carrier, consumption
 from cloud.accounting.inventory import part
 from cloud.accounting.line import PLACES, Line
+from cloud.accounting.method import Class
 from cloud.accounting.units import ARITHMETIC
 
-Column = Literal["item", "source", "meter", "rest", "class", "end"]
+Column = Literal["item", "source", "meter", "whole", "member", "rest", "class", "end"]
 Trees = Mapping[str, Branch]
 """Digest of a line -> the meter that counted it, with those below it."""
 Standing = Literal["measured", "default", "estimated"]
@@ -30,16 +32,37 @@ WORST: tuple[Standing, ...] = ("measured", "default", "estimated")
 
 
 @dataclass(frozen=True, slots=True)
+class Member:
+    """A member of the whole, by its account of the period: its part of a class, tCO2e above 0."""
+
+    id: str
+    zh: str
+    en: str
+    reference: str
+    tco2e: Decimal
+    standing: Standing
+
+
+@dataclass(frozen=True, slots=True)
+class Middle:
+    """The meters of lines, and the members that break a class of the account down."""
+
+    trees: Trees = field(default_factory=dict)
+    members: Mapping[Class, tuple[Member, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Node:
     """A bar of the diagram. ``id`` is unique in it; ``name``: an item, a row, a meter, or the message id of a class.
 
-    ``meter``: the one that it is, or whose rest it is.
+    ``meter``: the one that it is, or whose rest it is; ``member``: who it is.
     """
 
     id: str
     column: Column
     name: str
     meter: Branch | None = None
+    member: Member | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +154,22 @@ class _Sums:
         self.add(unmetered, way.target, left, known, way.line)
         return more
 
+    def divide(self, whole: Node, members: Sequence[Member], target: Node) -> Decimal:
+        """What flows into a whole to its members, what is left by itself; how much more than it they have."""
+        into = list(self.into(whole.id))
+        left = sum((one.amount for one in into), Decimal(0))
+        lines = tuple(line for one in into for line in one.lines)
+        for one in members:
+            member = Node(f"member:{one.id}", "member", one.id, member=one)
+            self.add(whole, member, one.tco2e, one.standing, *lines)
+            self.add(member, target, one.tco2e, one.standing, *lines)
+            left = ARITHMETIC.subtract(left, one.tco2e)
+        unmetered = Node(f"rest:{whole.id}", "rest", whole.name)
+        known = worst(*(one.standing for one in into), *(one.standing for one in members))
+        self.add(whole, unmetered, left, known, *lines)
+        self.add(unmetered, target, left, known, *lines)
+        return max(Decimal(0), -left)
+
     def into(self, target: str) -> Iterator[Flow]:
         """What flows into a node."""
         return (one for one in self.flows.values() if one.target == target)
@@ -140,39 +179,40 @@ class _Sums:
         return Diagram(tuple(self.nodes.values()), tuple(self.flows.values()), tuple(shared))
 
 
-def diagram(lines: Sequence[Line], trees: Trees) -> Diagram:
+def diagram(lines: Sequence[Line], middle: Middle) -> Diagram:
     """The flows of what enters the total: positive lines from item to class, negative ones out of their class."""
     sums, over = _Sums(), dict[str, Decimal]()
     for line in lines:
-        own = part(line.class_)
-        if own in ("memo", "reduction") or not line.tco2e:
+        if part(line.class_) in ("memo", "reduction") or not line.tco2e:
             continue
-        side = "indirect" if own in ("indirect", "offset") else "direct"
-        row = Node(f"row:{line.row}", "source", line.report)
-        group = Node(f"class:{side}", "class", side)
-        found = standing(line)
+        group, found = _group(line.class_), standing(line)
         if line.tco2e < 0:
             sums.add(group, Node(f"out:{line.row}", "end", line.report), -line.tco2e, found, line.digest)
             continue
-        tree = trees.get(line.digest)
+        row, tree = Node(f"row:{line.row}", "source", line.report), middle.trees.get(line.digest)
+        target = _whole(line.class_) if line.class_ in middle.members else group
         used = line.item or ("" if tree else line.label)
         if used:
             sums.add(Node(f"item:{line.row}:{used}", "item", used), row, line.tco2e, found, line.digest)
         if tree is None:
-            sums.add(row, group, line.tco2e, found, line.digest)
+            sums.add(row, target, line.tco2e, found, line.digest)
         else:
-            more = sums.through(row, line.tco2e, tree, _Way(group, found, line.digest))
+            more = sums.through(row, line.tco2e, tree, _Way(target, found, line.digest))
             over[group.id] = ARITHMETIC.add(over.get(group.id, Decimal(0)), more)
+    for class_, members in middle.members.items():
+        group = _group(class_)
+        more = sums.divide(_whole(class_), members, group)
+        over[group.id] = ARITHMETIC.add(over.get(group.id, Decimal(0)), more)
     _close(sums, over)
-    return sums.diagram(_shared(lines, trees))
+    return sums.diagram(_shared(lines, middle.trees))
 
 
-def energy(lines: Sequence[Line], trees: Trees) -> Diagram:
+def energy(lines: Sequence[Line], middle: Middle) -> Diagram:
     """The same in tonnes of standard coal (GB/T 2589): what is burnt and bought, through its meters, into the total.
 
-    Sold energy flows out of it. Lines whose standard coal is not known are not in it.
+    Sold energy flows out of it. Lines whose standard coal is not known are not in it, nor is who of the members had it.
     """
-    sums, over = _Sums(), Decimal(0)
+    sums, over, trees = _Sums(), Decimal(0), middle.trees
     carriers = consumption(lines).carriers
     for carrier in carriers:
         line, found = carrier.line, _standing(carrier)
@@ -219,6 +259,15 @@ def _shared(lines: Sequence[Line], trees: Trees) -> list[Branch]:
             found.append(tree)
             waiting += tree.below
     return found
+
+
+def _group(class_: Class) -> Node:
+    side = "indirect" if part(class_) in ("indirect", "offset") else "direct"
+    return Node(f"class:{side}", "class", side)
+
+
+def _whole(class_: Class) -> Node:
+    return Node(f"whole:{class_}", "whole", class_)
 
 
 def _meter(tree: Branch) -> Node:

@@ -6,13 +6,14 @@ from fastapi import APIRouter, Path, Query
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
-from cloud import account_proof, accounts, cross_checks, early_warning, problem, subjects, submeters
+from cloud import account_proof, accounts, cross_checks, early_warning, problem, subjects
 from cloud.accounting import days
 from cloud.accounting import period as periods
 from cloud.accounting.inventory import Version
 from cloud.accounting.subject import ZONE
 from cloud.api_accounts import find
 from cloud.collector import Collector, Held
+from cloud.middle import middle
 from cloud.pages import account as account_pages
 from cloud.pages import city as city_pages
 from cloud.pages import flow as flow_pages
@@ -138,7 +139,7 @@ def flows(request: Request, reference: Reference, held: Held, of: Of = "carbon")
     """Where the carbon, or the energy, comes from and where it goes."""
     version, lang = find(held, reference), render.language(request)
     name = version.content.name_zh if lang == "zh" else version.content.name_en
-    view = flow_pages.view(version, of, submeters.trees(held.store, version), lang)
+    view = flow_pages.view(version, of, middle(request.app.state.city, version), lang)
     return render.page(request, "flow.html", version=version, name=name, of=of, view=view)
 
 
@@ -146,7 +147,7 @@ def flows(request: Request, reference: Reference, held: Held, of: Of = "carbon")
 def flow_csv(request: Request, reference: Reference, held: Held, of: Of = "carbon") -> Response:
     """The flows as a table."""
     version = find(held, reference)
-    view = flow_pages.view(version, of, submeters.trees(held.store, version), render.language(request))
+    view = flow_pages.view(version, of, middle(request.app.state.city, version), render.language(request))
     rows = ([one.source, one.target, one.value, one.standing] for one in view.rows)
     return csv_file(f"{version.reference}-flow.csv", ["from", "to", flow_pages.UNITS[of], "standing"], rows)
 

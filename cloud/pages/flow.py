@@ -10,7 +10,7 @@ from cloud.accounting import flow
 from cloud.accounting import method as methods
 from cloud.accounting.branch import Branch
 from cloud.accounting.energy import ELECTRICITY, HEAT
-from cloud.accounting.flow import Column, Diagram, Flow, Node, Standing, Trees
+from cloud.accounting.flow import Column, Diagram, Flow, Middle, Node, Standing
 from cloud.accounting.inventory import Version
 from cloud.accounting.statement import plain
 from cloud.accounting.units import ARITHMETIC
@@ -19,6 +19,8 @@ from protocols import messages
 from protocols.messages import Language
 
 Kind = Literal["carbon", "energy"]
+MIDDLE = ("meter", "whole", "member", "rest")
+"""Columns between the sources and the classes."""
 UNITS: dict[Kind, str] = {"carbon": "tCO2e", "energy": "tce"}
 
 
@@ -26,7 +28,8 @@ UNITS: dict[Kind, str] = {"carbon": "tCO2e", "energy": "tce"}
 class FlowRow:
     """One flow, its nodes by name; ``links`` open the lines it is made of, ``href`` the line or the meter it is by.
 
-    ``source_href`` and ``target_href`` open the meter that a node is, "" where it is none; ``column`` is the target's.
+    ``source_href`` and ``target_href`` open the meter or the member that a node is, "" where it is none; ``column`` is
+    the target's.
     """
 
     source: str
@@ -72,28 +75,33 @@ class FlowView:
     over: Decimal
 
 
-def drawn(version: Version, kind: Kind, trees: Trees) -> Diagram:
+def drawn(version: Version, kind: Kind, middle: Middle) -> Diagram:
     """The flows of a version, in tCO2e or tce."""
-    return (flow.energy if kind == "energy" else flow.diagram)(version.content.lines, trees)
+    return (flow.energy if kind == "energy" else flow.diagram)(version.content.lines, middle)
 
 
-def view(version: Version, kind: Kind, trees: Trees, lang: Language) -> FlowView:
+def view(version: Version, kind: Kind, middle: Middle, lang: Language) -> FlowView:
     """The page of the flows, names told apart where two nodes would be called alike."""
-    found = drawn(version, kind, trees)
+    found = drawn(version, kind, middle)
     names, nodes = _names(found, version, lang), {node.id: node for node in found.nodes}
-    roots = {f"meter:{tree.id}" for tree in trees.values() if tree.known}
+    roots = {f"meter:{tree.id}" for tree in middle.trees.values() if tree.known}
+    roots |= {f"whole:{class_}" for class_ in middle.members}
     return FlowView(
         rows=tuple(_row(one, names, nodes, version) for one in found.flows),
         shared=tuple(_shared(found.shared)),
-        through=_sum(one.amount for one in found.flows if one.target in roots and nodes[one.source].column != "meter"),
+        through=_sum(
+            one.amount
+            for one in found.flows
+            if one.target in roots and (nodes[one.source].column != "meter" or nodes[one.target].column == "whole")
+        ),
         rest=_sum(one.amount for one in found.flows if nodes[one.target].column == "rest"),
         over=_sum(one.amount for one in found.flows if one.target == flow.OVER.id),
     )
 
 
-def told(version: Version, kind: Kind, trees: Trees) -> dict[str, Any]:
+def told(version: Version, kind: Kind, middle: Middle) -> dict[str, Any]:
     """The flows for a machine: nodes in both languages, flows between them, the balance of every meter with others."""
-    found = drawn(version, kind, trees)
+    found = drawn(version, kind, middle)
     zh, en = _names(found, version, "zh"), _names(found, version, "en")
     return {
         "account": version.reference,
@@ -102,6 +110,7 @@ def told(version: Version, kind: Kind, trees: Trees) -> dict[str, Any]:
         "nodes": [
             {"id": node.id, "column": node.column, "name": {"zh": zh[node.id].strip(), "en": en[node.id].strip()}}
             | ({} if node.meter is None else {"meter": node.meter.id})
+            | ({} if node.member is None else {"subject": node.member.id, "account": node.member.reference})
             for node in found.nodes
         ],
         "flows": [
@@ -122,19 +131,25 @@ def _row(one: Flow, names: dict[str, str], nodes: dict[str, Node], version: Vers
     source, target = nodes[one.source], nodes[one.target]
     links = tuple(f"{account}/lines/{digest[:16]}" for digest in one.lines)
     by_line = links[0] if len(links) == 1 else f"{account}#lines"
-    if source.meter is not None:
-        by_line = _page(target.meter or source.meter)
+    below = source.column in MIDDLE
     return FlowRow(
         names[one.source],
         names[one.target],
         one.amount,
         one.standing,
         links,
-        by_line,
-        "" if source.meter is None else _page(source.meter),
-        "" if target.meter is None else _page(target.meter),
+        (below and (_opens(target) or _opens(source))) or by_line,
+        _opens(source),
+        _opens(target),
         target.column,
     )
+
+
+def _opens(node: Node) -> str:
+    """The page of what a node is: a meter, or the account of a member; "" for anything else."""
+    if node.member is not None:
+        return f"/accounts/{quote(node.member.reference)}"
+    return "" if node.meter is None else _page(node.meter)
 
 
 def _shared(found: Iterable[Branch]) -> Iterator[Shared]:
@@ -169,9 +184,8 @@ def _names(drawn: Diagram, version: Version, lang: Language) -> dict[str, str]:
 
 
 def _name(node: Node, version: Version, lang: Language) -> str:
-    if node.meter is not None:
-        rest = messages.text("page.flow.node.rest", lang, meter=node.meter.device)
-        return rest if node.column == "rest" else _called(node.meter)
+    if node.column in MIDDLE:
+        return _middle_name(node, version, lang)
     if node.column == "class" or node.id in (flow.TOTAL.id, flow.OVER.id):
         return messages.text(f"page.flow.node.{node.name}", lang)
     known = methods.builtin().get(version.content.method)
@@ -188,13 +202,23 @@ def _name(node: Node, version: Version, lang: Language) -> str:
     return node.name if named is None else named.zh if lang == "zh" else named.en
 
 
+def _middle_name(node: Node, version: Version, lang: Language) -> str:
+    """A meter, a member, the whole that the account is of, or what is left of one of them."""
+    if node.member is not None:
+        return node.member.zh if lang == "zh" else node.member.en
+    if node.column == "meter" and node.meter is not None:
+        return _called(node.meter)
+    whole = version.content.name_zh if lang == "zh" else version.content.name_en
+    return messages.text(f"page.flow.node.{node.column}", lang, meter=node.meter.device if node.meter else whole)
+
+
 def _called(meter: Branch) -> str:
     """A meter as its site file calls it; never by another name."""
     return f"{meter.device} {meter.name}" if meter.name else meter.device
 
 
 def _page(meter: Branch) -> str:
-    return f"/meters/{meter.gateway}/{quote(meter.device)}"
+    return f"/meters/{meter.gateway}/{quote(meter.device)}" if meter.gateway else ""
 
 
 def _sum(values: Iterable[Decimal]) -> Decimal:

@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from cloud import accounts, factor_shelf, subjects, submeters
+from cloud import accounts, activities, factor_shelf, subjects, submeters
 from cloud.accounting import flow
 from cloud.accounting.branch import Branch
+from cloud.accounting.flow import Middle
 from cloud.accounting.inventory import Version
 from cloud.accounting.line import Line
 
@@ -127,7 +128,7 @@ def test_what_meters_below_counted_more_than_the_one_above_stands_beside_the_tot
     version = account(works)
     line = version.content.lines[0]
     whole = next(one.value for one in line.activities)
-    found = flow.diagram([line], tree(line, ("A", f"{whole}"), ("B", "1")))
+    found = flow.diagram([line], Middle(tree(line, ("A", f"{whole}"), ("B", "1"))))
     flows = {(one.source, one.target): one.amount for one in found.flows}
     assert flows["class:indirect", "total"] == line.tco2e
     assert flows["class:indirect", "over"] == flows["meter:aa/MAIN/e", "meter:aa/B/e"] > 0
@@ -140,7 +141,7 @@ def test_a_rest_is_one_flow_and_a_filled_meter_makes_it_an_estimate(works: Any) 
     (main,) = trees.values()
     gappy = {line.digest: replace(main, below=(replace(main.below[0], measured=False), main.below[1]))}
     for given, standing in ((trees, "measured"), (gappy, "estimated")):
-        found = flow.diagram([line], given)
+        found = flow.diagram([line], Middle(given))
         rests = [one for one in found.flows if one.target.startswith("rest:")]
         assert [one.standing for one in rests] == [standing]
         a = next(one for one in found.flows if one.target == "meter:aa/A/e")
@@ -168,3 +169,61 @@ def test_an_account_without_meters_below_says_how_to_name_them(town: Any) -> Non
     assert submeters.trees(town.store, version) == {}
     text = town.client.get(f"/accounts/{version.reference}/flow?lang=zh", headers=HTML).text
     assert "parent" in text and "未计量" not in text.partition("<table")[2]
+
+
+PARK = """
+schema = 1
+[[subject]]
+id = "PARK"
+zh = "示例园区"
+en = "Example park"
+kind = "park"
+category = "park"
+method = "ndrc-24-2015"
+metering = [{ class = "indirect_electricity", mode = "MAIN_WITH_BREAKDOWN" }]
+"""
+TENANT = """
+[[subject]]
+id = "{id}"
+zh = "租户{id}"
+en = "Tenant {id}"
+kind = "enterprise"
+category = "industry"
+method = "ndrc-24-2015"
+membership = [{{ of = "PARK", from = 2020-01-01{share} }}]
+"""
+ENTRY = """
+schema = 1
+subject = "{id}"
+[[activity]]
+row = "24-08"
+AD = "{amount} MWh"
+from = 2026-09-01
+until = 2026-10-01
+document = "bill"
+"""
+
+
+@pytest.mark.parametrize(("other", "rest"), [("60", "0.1"), ("120", "-0.2")])
+def test_the_members_behind_a_main_meter_of_a_park_stand_below_it_with_their_share(
+    house: Any, other: str, rest: str
+) -> None:
+    """100 MWh at the park's main meter, 60 of one tenant, 50 % of the other; the rest is nobody's."""
+    tenants = TENANT.format(id="T-1", share="") + TENANT.format(id="T-2", share=', share = "0.5"')
+    subjects.take(house.store, "park.toml", (PARK + tenants).encode(), by="w", now=house.now)
+    library, month = factor_shelf.library(None), accounts.period_of("2026-09")
+    for name, amount in (("PARK", "100"), ("T-1", "60"), ("T-2", "60" if other == "60" else other)):
+        activities.declare(house.store, name, ENTRY.format(id=name, amount=amount).encode(), by="w", now=house.now)
+        version = accounts.close(house.store, library, name, month, house.now)
+    version = accounts.get(house.store, "A-PARK-2026-09")
+    found, whole = told(house, version), version.content.totals.total
+    assert {one["subject"]: one["name"]["en"] for one in found["nodes"] if one["column"] == "member"} == {
+        "T-1": "Tenant T-1", "T-2": "Tenant T-2"
+    }  # fmt: skip
+    assert between(found, "whole:indirect_electricity", "member:T-1") == whole * Decimal("0.6")
+    left = between(found, "whole:indirect_electricity", "rest:whole:indirect_electricity")
+    assert left - between(found, "", "over") == whole * Decimal(rest)
+    assert between(found, "", "total") == whole
+    page = html.unescape(house.client.get(f"/accounts/{version.reference}/flow?lang=zh", headers=HTML).text)
+    assert "租户T-2" in page and "/accounts/A-T-1-2026-09%401" in page
+    assert told(house, version, "energy")["flows"]

@@ -103,6 +103,8 @@
       const sum = (side) => rows.filter((row) => row[side] === name).reduce((total, row) => total + Number(row.v), 0);
       return [name, Math.max(sum("source"), sum("target"))];
     }));
+    const steps = (name) => Math.max(0, ...rows.filter((row) => row.source === name).map((row) => 1 + steps(row.target)));
+    const column = Math.floor((box.clientWidth - 178) / Math.max(1, ...names.map(steps))) - 30;
     const pages = new Map(rows.flatMap((row) => [[row.source, row.sourceHref], [row.target, row.targetHref]]));
     const left = new Set(rows.filter((row) => row.column === "rest").map((row) => row.target));
     const styles = { measured: { color: "gradient", opacity: 0.55 }, default: { color: "gradient", opacity: 0.25 }, estimated: { color: stripes(), opacity: 0.75 } };
@@ -114,7 +116,7 @@
         type: "sankey", left: 8, right: narrow(box) ? 82 : 170, top: 8, bottom: 8, nodeAlign: "left", draggable: false, emphasis: { focus: "adjacency" },
         label: narrow(box)
           ? { ...words, fontSize: 11, formatter: (node) => node.name + (rows.some((row) => row.source === node.name) ? "" : "\n" + shown(sums.get(node.name))), width: 74, overflow: "break" }
-          : { ...words, formatter: (node) => node.name + " " + shown(sums.get(node.name)), width: Math.floor(box.clientWidth / 7), overflow: "break" },
+          : { ...words, formatter: (node) => node.name + " " + shown(sums.get(node.name)), width: Math.max(60, column), overflow: "truncate" },
         data: names.map((name) => ({ name, href: pages.get(name), itemStyle: left.has(name) ? { color: "#b5451b" } : undefined })),
         links: rows.map((row) => ({ source: row.source, target: row.target, value: Number(row.v), href: row.href, lineStyle: styles[row.standing] })),
       }],
