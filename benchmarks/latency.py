@@ -3,13 +3,15 @@
 A real `tanmeter cloud serve` on loopback, a store on this disk, many gateways that each send a block of 500 readings at
 a time. First as fast as they are answered: that is the capacity. Then, open-loop, at instants of a Poisson process of
 half that rate, whatever is still unanswered: the time is taken from the instant a block was to be sent at until its
-answer is there, which comes after the commit. Behind every fiftieth the newest value of each point is asked for, and
-must be that of the block. Where the machine has two cores and little else to do, the collector has the first and the
-load, another process, the second; on a busy one both go where there is room. How long this disk takes to sync is
-measured before and after, with as many bytes as a commit writes: no answer comes sooner. Beside the figures stands how
-long the collector waited for a core that other programs held: on a quiet machine that is next to nothing; and how long
-a loop that is always the same took before and after (``benchmarks/pace.py``): a core that a neighbour shares can be
-half as fast, and the figures are those of such a core then.
+answer is there, which comes after the commit. Then the same at a tenth: what a lone block costs on a core that has
+gone to sleep, with next to nothing to queue behind. Behind every fiftieth the newest value of each point is asked for,
+and must be that of the block. Where the machine has two cores and little else to do, the collector has the first and
+the load, another process, the second, which it keeps awake so that it sends in time; on a busy one both go where there
+is room, and the load sleeps until the next instant: how late it was itself stands beside the figures. How long this
+disk takes to sync is measured before and after, with as many bytes as a commit writes: no answer comes sooner. So does
+how long the collector waited for a core that other programs held: on a quiet machine that is next to nothing; and how
+long a loop that is always the same took before and after (``benchmarks/pace.py``): a core that a neighbour shares can
+be half as fast, and the figures are those of such a core then.
 The collector's memory is read before and after.
 """
 
@@ -31,8 +33,8 @@ from benchmarks.pace import STEPS, loop_s
 from cloud import config
 from protocols.record.answer import BATCH_TYPE, Answer, decode_answers, encode_batch
 
-GATEWAYS, FIRST, LATER = 50, 20, 60
-"""Gateways, and the blocks of each: as fast as it goes, then by the clock."""
+GATEWAYS, FIRST, LATER, LAST = 50, 20, 60, 20
+"""Gateways, and the blocks of each: as fast as it goes, by the clock at half that rate, and at a tenth."""
 SAMPLE = 50
 SYNCS, SYNCED = 150, 48 << 10
 """Syncs of the disk measured alone, each after so many bytes."""
@@ -85,20 +87,21 @@ def main() -> None:
         with config.open_store(data, config.create_key(data)) as store:
             for gateway in gateways:
                 gateway.enrol(store)
-        frames = [list(gateway.frames(FIRST + LATER)) for gateway in gateways]
+        frames = [list(gateway.frames(FIRST + LATER + LAST)) for gateway in gateways]
         syncs, loops = _syncs(Path(folder)), [loop_s()]
-        with _serving(data) as (process, port), _apart(process.pid):
-            asyncio.run(_measure(gateways, frames, process.pid, port))
+        with _serving(data) as (process, port), _apart(process.pid) as alone:
+            sent = asyncio.run(_measure(gateways, frames, process.pid, port, alone))
         loops.append(loop_s())
         print(f"a loop of {STEPS:,} steps took {loops[0] * 1e3:.1f} ms before and {loops[1] * 1e3:.1f} ms after")
         syncs += _syncs(Path(folder))
         print(f"a sync of this disk alone, {SYNCED >> 10} KiB, before and after: {_shown(syncs)}")
         with config.open_store(data, config.open_key(data)) as store:
-            lost = sum(map(len, frames)) - store.counts().blocks
-        print(f"blocks lost: {lost} of {sum(map(len, frames))}")
+            print(f"blocks lost: {sent - store.counts().blocks} of {sent}")
 
 
-async def _measure(gateways: Sequence[Gateway], frames: Sequence[list[bytes]], process: int, port: int) -> None:
+async def _measure(
+    gateways: Sequence[Gateway], frames: Sequence[list[bytes]], process: int, port: int, alone: bool
+) -> int:
     links = [
         Link(gateway, own, *await asyncio.open_connection("127.0.0.1", port))
         for gateway, own in zip(gateways, frames, strict=True)
@@ -113,16 +116,26 @@ async def _measure(gateways: Sequence[Gateway], frames: Sequence[list[bytes]], p
     print(f"{GATEWAYS} gateways, blocks of {SMALL.readings} readings, one a request")
     pace = f"{rate * SMALL.readings:,.0f} readings/s; {cpu / blocks * 1e6:.0f} us CPU a block"
     print(f"capacity   {rate:8.0f} blocks/s ({pace})")
-    before, delayed = _cpu_s(process), _delayed_ms(process)
-    times, seen, achieved = await _open_loop(links, rate / 2)
-    busy, delayed = (_cpu_s(process) - before) * achieved / len(times), (_delayed_ms(process) - delayed) / len(times)
-    print(f"at half    {rate / 2:8.0f} blocks/s offered, open-loop; {achieved:.0f} answered a second, busy {busy:.0%}")
-    print(f"for a core that others held it waited {delayed:.1f} ms a block")
-    print(f"from request to queryable: {_shown(times)}; worst {max(times):.1f} ms")
-    print(f"with a GET behind it ({len(seen)} sampled): p50 {_percentile(seen, 50):.1f} ms, worst {max(seen):.1f} ms")
+    for share, each in ((2, LATER), (10, LAST)):
+        few = links[: max(1, int(rate / share))]  # a connection that is idle for seconds is closed
+        await _by_the_clock(few, process, rate / share, each, alone)
     print(f"resident memory: {memory:.0f} MiB after {blocks} blocks, {_rss_mib(process):.0f} MiB at the end")
     for link in links:
         link.writer.close()
+    return sum([link.sent for link in links])
+
+
+async def _by_the_clock(links: Sequence[Link], process: int, rate: float, each: int, alone: bool) -> None:
+    before, delayed = _cpu_s(process), _delayed_ms(process)
+    found = await _open_loop(links, rate, each, alone)
+    blocks = len(found.times)
+    busy = (_cpu_s(process) - before) * found.achieved / blocks
+    print(f"open-loop  {rate:8.0f} blocks/s offered; {found.achieved:.0f} answered a second, busy {busy:.0%}")
+    print(f"  for a core that others held it waited {(_delayed_ms(process) - delayed) / blocks:.1f} ms a block")
+    print(f"  sent late by {_shown(found.late)}")
+    print(f"  from request to queryable: {_shown(found.times)}; worst {max(found.times):.1f} ms")
+    seen = f"p50 {_percentile(found.seen, 50):.1f} ms, worst {max(found.seen):.1f} ms"
+    print(f"  with a GET behind it ({len(found.seen)} sampled): {seen}")
 
 
 async def _flood(link: Link, blocks: int) -> None:
@@ -130,26 +143,45 @@ async def _flood(link: Link, blocks: int) -> None:
         await link.push()
 
 
-async def _open_loop(links: Sequence[Link], rate: float) -> tuple[list[float], list[float], float]:
-    """Latencies in ms of every block, and of the sampled ones until the GET has shown it; blocks answered a second."""
-    seeded, times, seen = random.Random(11), list[float](), list[float]()
-    order = [link for _ in range(LATER) for link in seeded.sample(list(links), len(links))]
+@dataclass
+class Found:
+    """How long after the instant a block was due, ms: its answer, of the sampled ones what the GET showed, and that it
+    was sent at all; and how many were answered a second.
+    """
+
+    times: list[float] = field(default_factory=list)
+    seen: list[float] = field(default_factory=list)
+    late: list[float] = field(default_factory=list)
+    achieved: float = 0.0
+
+
+async def _open_loop(links: Sequence[Link], rate: float, each: int, alone: bool) -> Found:
+    """So many blocks of each link at random instants; ``alone``: nobody else needs this core while it waits."""
+    seeded, found = random.Random(11), Found()
+    order = [link for _ in range(each) for link in seeded.sample(list(links), len(links))]
     start, at, tasks = time.perf_counter() + 0.5, 0.0, []
 
     async def one(link: Link, due: float, look: bool) -> None:
         async with link.free:
             await link.push()
-            times.append((time.perf_counter() - due) * 1e3)
+            found.times.append(_since_ms(due))
             if look:
                 await link.look()
-                seen.append((time.perf_counter() - due) * 1e3)
+                found.seen.append(_since_ms(due))
 
     for number, link in enumerate(order):
         at += seeded.expovariate(rate)
-        await asyncio.sleep(max(0.0, start + at - time.perf_counter()))
+        while (left := start + at - time.perf_counter()) > 0:  # noqa: ASYNC110 - it is the clock that is waited for
+            await asyncio.sleep(0 if alone else left)
+        found.late.append(_since_ms(start + at))
         tasks.append(asyncio.create_task(one(link, start + at, number % SAMPLE == 0)))
     await asyncio.gather(*tasks)
-    return times, seen, len(times) / (time.perf_counter() - start)
+    found.achieved = len(found.times) / (time.perf_counter() - start)
+    return found
+
+
+def _since_ms(due: float) -> float:
+    return (time.perf_counter() - due) * 1e3
 
 
 def _syncs(folder: Path) -> list[float]:
@@ -168,8 +200,10 @@ def _syncs(folder: Path) -> list[float]:
 
 
 @contextmanager
-def _apart(process: int) -> Iterator[None]:
-    """The collector on one core and this process on another, while it lasts, where there are two and they are free."""
+def _apart(process: int) -> Iterator[bool]:
+    """The collector on one core and this process on another, while it lasts, where there are two and they are free:
+    whether it is so.
+    """
     cores, load = sorted(os.sched_getaffinity(0)), os.getloadavg()[0]
     free = len(cores) > 1 and load < QUIET
     print(f"{len(cores)} cores, load {load:.1f} before: {'one for each' if free else 'shared with whatever runs'}")
@@ -178,7 +212,7 @@ def _apart(process: int) -> Iterator[None]:
             os.sched_setaffinity(int(thread.name), cores[:1])
         os.sched_setaffinity(0, cores[1:2])
     try:
-        yield
+        yield free
     finally:
         os.sched_setaffinity(0, cores)
 
