@@ -186,6 +186,16 @@ def test_a_day_is_closed_as_soon_as_everybody_has_delivered_past_it(store: Store
     assert names(closed(closer, box.utc)) == ["2026-09-29@2"]
 
 
+def test_a_month_waits_for_who_may_yet_deliver_of_it_and_no_longer(store: Store, closer: Closer) -> None:
+    slow(store).deliver(store, 13, span=4 * HOUR)
+    mute = slow(store, Mute)
+    mute.deliver(store, 12, span=4 * HOUR)
+    assert names(closed(closer, BEGIN + 48 * HOUR + 20 * MINUTE)) == ["2026-09-29@1", "2026-09-30@1"]
+    assert names(closed(closer, BEGIN + 48 * HOUR + 20 * MINUTE)) == []
+    mute.deliver(store, 1, span=QUARTER)
+    assert names(closed(closer, BEGIN + 48 * HOUR + 20 * MINUTE)) == ["2026-09@1"]
+
+
 def test_days_wait_for_a_gateway_that_measures_nothing(store: Store, closer: Closer) -> None:
     slow(store).deliver(store, 20, span=4 * HOUR)
     mute = slow(store, Mute)
