@@ -4,6 +4,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+from msgspec import structs
+
 from edge import agent, blocks, database, opening, outbox, retention, retry, sealer, sync
 from proofs.planted import Bug, Change, Original
 from protocols.record.block import GAPS, EventKind
@@ -46,7 +48,7 @@ def without(kinds: frozenset[EventKind]) -> Change:
     def change(original: Original) -> Original:
         def header(block: sealer.OpenBlock, end: sealer.End, link: sealer.Link) -> Any:
             found = original(block, end, link)
-            return replace(found, events=tuple(event for event in found.events if event.kind not in kinds))
+            return structs.replace(found, events=tuple(event for event in found.events if event.kind not in kinds))
 
         return header
 
@@ -88,7 +90,7 @@ def _late(shift: int) -> Change:
     def change(original: Original) -> Original:
         def header(block: sealer.OpenBlock, end: sealer.End, link: sealer.Link) -> Any:
             found = original(block, end, link)
-            return replace(found, utc=(found.utc[0] + shift, found.utc[1] + shift))
+            return structs.replace(found, utc=(found.utc[0] + shift, found.utc[1] + shift))
 
         return header
 
