@@ -9,6 +9,7 @@ from protocols.errors import ConfigError
 
 UNITS = Path("etc/systemd/system")
 USERS = Path("etc/sysusers.d")
+TUNING = Path("etc/sysctl.d")
 HIDDEN = ("/home/", "/root/", "/run/user/", "/tmp/", "/var/tmp/")
 """What ProtectHome and PrivateTmp keep from a service."""
 STATE = Path("/var/lib")
@@ -16,12 +17,16 @@ STATE = Path("/var/lib")
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """A service: its unit file by name, the user it runs as, what that user is, and its folder."""
+    """A service: its unit file by name, the user it runs as, what that user is, and its folder.
+
+    ``tuning``: what it wants of the kernel, as a sysctl.d file; empty for nothing.
+    """
 
     name: str
     user: str
     about: str
     folder: Path
+    tuning: str = ""
 
     def text(self, program: Path, folder: Path | None = None) -> str:
         """The unit file; ConfigError unless the folder is one below /var/lib, where systemd makes it."""
@@ -36,7 +41,16 @@ class Unit:
         return f'u {self.user} - "{self.about}" {self.folder}\n'
 
 
-EDGE = Unit("tanmeter-edge", "tanmeter", "tanmeter gateway", STATE / "tanmeter")
+EDGE = Unit(
+    "tanmeter-edge",
+    "tanmeter",
+    "tanmeter gateway",
+    STATE / "tanmeter",
+    "# tanmeter gateway. Since Linux 6.5 a connection that nobody answers is asked for each second: five packets in\n"
+    "# the five seconds of a look for the collector instead of three, all day long while it is away. The dash: older\n"
+    "# kernels have no such setting.\n"
+    "-net.ipv4.tcp_syn_linear_timeouts = 0\n",
+)
 CLOUD = Unit("tanmeter-cloud", "tanmeter-collector", "tanmeter collector", STATE / "tanmeter-collector")
 
 
@@ -53,6 +67,8 @@ def install(unit: Unit, program: Path, folder: Path | None, root: Path) -> tuple
         root / UNITS / f"{unit.name}.service": unit.text(program, folder),
         root / USERS / f"{unit.name}.conf": unit.users(),
     }
+    if unit.tuning:
+        made[root / TUNING / f"{unit.name}.conf"] = unit.tuning
     for path, text in made.items():
         _place(path, text)
     return tuple(made)

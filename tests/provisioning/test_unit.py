@@ -60,6 +60,8 @@ def test_install_puts_the_files_in_place_and_says_what_comes_next(tmp_path):
     service = tmp_path / "etc/systemd/system/tanmeter-edge.service"
     assert said.stdout.splitlines()[0] == str(service) and service.stat().st_mode & 0o777 == 0o644
     assert service.read_text() == tanmeter("unit", "edge", "--program", PROGRAM).stdout
+    tuning = (tmp_path / "etc/sysctl.d/tanmeter-edge.conf").read_text().splitlines()
+    assert [line for line in tuning if line[0] != "#"] == ["-net.ipv4.tcp_syn_linear_timeouts = 0"]
     users = (tmp_path / "etc/sysusers.d/tanmeter-edge.conf").read_text()
     assert users == 'u tanmeter - "tanmeter gateway" /var/lib/tanmeter\n'
 
