@@ -1,5 +1,6 @@
 """The house: names that are ours, texts in both languages, everything documented, a lean install."""
 
+import ast
 import importlib.util
 import re
 import subprocess
@@ -122,6 +123,18 @@ def test_help_is_shown_in_the_language_that_is_asked_for(
     assert title in shown("--help") and title in shown("factor") and about in shown("factor", "--help")
     assert "[[" in shown("bus", "plan", "--help"), "brackets are text, not markup"
     assert "…" not in shown("demo", "--help"), "a text without blanks is broken, not cut off"
+
+
+def test_what_edge_and_cloud_do_alike_is_the_same_text_in_both() -> None:
+    """They may not import each other, nor does what is below them open a socket (docs/adr/0036): mend both or none."""
+
+    def class_of(file: str, name: str) -> str:
+        tree = ast.parse((ROOT / file).read_text("utf-8"))
+        (found,) = [node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == name]
+        return ast.unparse(found).replace("'", "")
+
+    assert class_of("edge/mqtt.py", "_Complaints") == class_of("cloud/mqtt.py", "_Complaints")
+    assert (ROOT / "edge/notify.py").read_bytes() == (ROOT / "cloud/notify.py").read_bytes()
 
 
 def test_the_readme_names_what_is_there() -> None:
