@@ -141,7 +141,10 @@ def declare_activity(
     source = terminal.read(file)
     with terminal.opened(data) as store:
         kept = activities.declare(store, file.name, source, by=by, now=terminal.now_ms())
-    _kept(kept, as_json)
+        words = activities.words(store, kept)
+    _kept(kept, as_json, undocumented=words)
+    if words and not as_json:
+        terminal.say("account.done.words", count=words)
 
 
 @activity.command("list")
@@ -216,9 +219,9 @@ def _subject(one: Any) -> dict[str, Any]:
     return {**msgspec.to_builtins(one.subject), "version": one.version, "sha256": one.sha256, "by": one.by}
 
 
-def _kept(kept: Any, as_json: bool) -> None:
+def _kept(kept: Any, as_json: bool, **more: int) -> None:
     if as_json:
-        terminal.tell(asdict(kept))
+        terminal.tell({**asdict(kept), **more})
         return
     typer.echo(kept.sha256)
     terminal.say("account.done.activity", count=kept.count, sha256=kept.sha256)

@@ -85,6 +85,14 @@ def content(store: Store, sha256: str) -> tuple[Kept, bytes]:
     return kept, source
 
 
+def words(store: Store, kept: Kept) -> int:
+    """How many values of a file stand on a word alone: declared, without the digest of a document."""
+    _, source = content(store, kept.sha256)
+    method = activity_file.read(kept.sha256, source).method or subjects.get(store, kept.subject).subject.method
+    found = _entries(source, methods.get(method).id, kept.grade, kept.by)
+    return sum(given.word for entry in found for given in entry.given.values())
+
+
 def entries(store: Store, subject: Subject, method: Method, period: Period) -> Iterator[Entry]:
     """What the files that stand give of a period; ActivityError for an entry that lies across its edge."""
     first, last = period.days()

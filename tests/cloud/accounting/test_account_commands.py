@@ -189,7 +189,9 @@ def test_from_the_meter_to_a_locked_version_and_what_changed(data: list[str], ac
     assert (first["account"], first["state"]) == ("A-S-DEMO-2026-10-03@1", "provisional")
     assert told("close", "S-DEMO", "2026-10-03", *data) == first
     assert told("close", "S-DEMO", "2026-10-03", "--statement", *data)["statement"].startswith("E-S-DEMO-2026-10-03@")
-    assert told("activity", "declare", activity, "--by", "王工", *data)["count"] == 2
+    kept = told("activity", "declare", activity, "--by", "王工", *data)
+    assert (kept["count"], kept["undocumented"]) == (2, 2)
+    assert "2 of its values name no document" in run("activity", "declare", activity, "--by", "王工", *data).stderr
     second = told("close", "S-DEMO", "2026-10-03", *data)
     assert second["version"] == 2 and second["lines"] == 3
     found = told("diff", "A-S-DEMO-2026-10-03@1", "A-S-DEMO-2026-10-03@2", *data)
