@@ -7,7 +7,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -237,6 +237,14 @@ class House:
         """Finish and let go."""
         self.writer.close()
         self.store.close()
+
+    @contextmanager
+    def copied(self, folder: Path) -> "Iterator[House]":
+        """A collector of its own with all that is in this one."""
+        self.store.back_up(folder / "collector.db")
+        found = House(folder, self.now)
+        yield found
+        found.close()
 
 
 def altered(sealed: Sealed) -> bytes:

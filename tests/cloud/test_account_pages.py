@@ -18,6 +18,7 @@ from cloud import accounts, activities, early_warning, factor_shelf, reports, su
 from cloud.city import City
 from cloud.pages import city as city_pages
 from protocols.errors import ActivityError
+from tests.cloud import tables
 
 HTML = {"accept": "text/html"}
 REF = "A-E-08-2026-10@1"
@@ -95,18 +96,7 @@ def test_a_line_opens_with_its_formula_values_and_a_recomputation(town: Any) -> 
     assert town.client.get(f"/accounts/{REF}/lines/{'0' * 16}", headers=HTML).status_code == 404
 
 
-WORKS = """
-schema = 1
-[[subject]]
-id = "WORKS"
-zh = "示例机械厂"
-en = "Example works"
-kind = "enterprise"
-category = "industry"
-method = "ndrc-24-2015"
-site = "S-DEMO"
-meter = [{ device = "M-01", point = "energy_import", row = "24-08", symbol = "AD" }]
-"""
+WORKS = tables.works(tables.energy("M-01"))
 
 
 GAS = """
@@ -125,11 +115,8 @@ until = 2026-10-02
 @pytest.fixture(scope="module")
 def works(full: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """A copy of the collector with real signed blocks, to have accounts in."""
-    folder = tmp_path_factory.mktemp("works")
-    full[0].store.back_up(folder / "collector.db")
-    found = type(full[0])(folder, full[0].now)
-    yield found
-    found.close()
+    with full[0].copied(tmp_path_factory.mktemp("works")) as found:
+        yield found
 
 
 @pytest.mark.parametrize("lang", ["zh", "en"])

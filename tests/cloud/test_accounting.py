@@ -22,6 +22,7 @@ from drivers.builtin import builtin as builtin_profile
 from drivers.installation import install
 from protocols import messages
 from protocols.errors import AccountError, FactorError
+from tests.cloud import tables
 
 SHANGHAI = ZoneInfo("Asia/Shanghai")
 QUARTER = 900_000
@@ -29,21 +30,7 @@ MAIN = MeterRole("aa" * 16, "M-01", "energy_import", "purchased")
 SUB = MeterRole("aa" * 16, "M-02", "energy_import", "sub")
 OTHER = MeterRole("aa" * 16, "M-03", "energy_import", "sub")
 DAY = periods.parse("2023-06-01", SHANGHAI)
-SITE = b"""
-schema = 1
-[site]
-id = "S-1"
-name = "S-1"
-[[port]]
-name = "bus-1"
-device = "/dev/ttyUSB0"
-[[device]]
-id = "M-01"
-profile = "eastron-sdm630"
-port = "bus-1"
-address = "1"
-role = "purchased"
-"""
+SITE = tables.site(tables.device("M-01", "eastron-sdm630", 'role = "purchased"\n'), "S-1", "S-1").encode()
 
 
 def one(meter: MeterRole, start: int, kwh: str | None, **changes: object) -> Increment:

@@ -15,6 +15,7 @@ from cloud.store import Store
 from protocols import messages
 from protocols.errors import OvertakenError, SharedMeterError
 from protocols.record.cose import PrivateKey
+from tests.cloud import tables
 
 NOW = 1_790_000_000_000
 METER = {"device": "M-01", "point": "energy_import", "row": "24-08", "symbol": "AD"}
@@ -33,10 +34,8 @@ def meter(**says: str) -> str:
 
 
 def works(name: str, *meters: str, more: str = "", site: str = "S-FAR", method: str = "ndrc-24-2015") -> str:
-    return (
-        f'[[subject]]\nid = "{name}"\nzh = "厂{name}"\nen = "Works {name}"\nkind = "enterprise"\n'
-        f'category = "industry"\nmethod = "{method}"\nsite = "{site}"\nmeter = [{", ".join(meters)}]\n{more}\n'
-    )
+    said = f"meter = [{', '.join(meters)}]\n{more}\n"
+    return tables.subject(name, said, zh=f"厂{name}", en=f"Works {name}", method=method, site=site)
 
 
 def member(of: str, since: str = "2025-01-01", share: str = "1") -> str:
@@ -233,7 +232,7 @@ def test_two_files_that_come_at_once_are_held_against_each_other(town: Town, mon
         town.store.keep([], behind=("subject", 0))
 
 
-def test_one_more_among_hundreds_opens_no_file_of_theirs(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_saidamong_hundreds_opens_no_file_of_theirs(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
     town.take(*(works(f"S-{number}", meter(), site=f"X-{number}") for number in range(300)))
     opened, source = [], subjects.source
 

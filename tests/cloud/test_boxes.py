@@ -14,21 +14,11 @@ from cloud.accounting import filing, subject_file
 from cloud.accounting.subject import Filing
 from cloud.city import City
 from protocols.errors import ConfigError
+from tests.cloud import tables
 
 HTML = {"accept": "text/html"}
 DAY = "2026-10-03"
-WORKS = """
-schema = 1
-[[subject]]
-id = "WORKS"
-zh = "示例机械厂"
-en = "Example works"
-kind = "enterprise"
-category = "industry"
-method = "ndrc-24-2015"
-site = "S-DEMO"
-meter = [{ device = "M-01", point = "energy_import", row = "24-08", symbol = "AD" }]
-"""
+WORKS = tables.works(tables.energy("M-01"))
 FILED = """
 [[subject.filing]]
 zh = "省平台"
@@ -48,10 +38,8 @@ from = 2026-10-03
 @pytest.fixture
 def works(full: Any, tmp_path: Any) -> Iterator[Any]:
     """A copy of the collector with real signed blocks, whose day is over and has no account yet."""
-    full[0].store.back_up(tmp_path / "collector.db")
-    found = type(full[0])(tmp_path, full[0].now)
-    yield found
-    found.close()
+    with full[0].copied(tmp_path) as found:
+        yield found
 
 
 def take(house: Any, more: str = FILED) -> None:

@@ -24,16 +24,9 @@ from cloud.accounting.inventory import Version
 from cloud.accounting.subject import Baseline
 from cloud.city import City
 from protocols.errors import AccountError, ConfigError, LockedError, UnknownNameError
+from tests.cloud import tables
 
-SUBJECT = """schema = 1
-[[subject]]
-id = "S-1"
-zh = "示例"
-en = "Example"
-kind = "enterprise"
-category = "industry"
-method = "ndrc-24-2015"
-"""
+SUBJECT = tables.subject_file(tables.subject("S-1"))
 ACTIVITY = """schema = 1
 subject = "S-1"
 [[activity]]

@@ -36,19 +36,14 @@ from protocols.record.block import Chunk, ClockState, Counters, Event, EventKind
 from protocols.record.cose import ES256, PrivateKey, Signer
 from protocols.record.enrolment import Enrolment, sign_enrolment
 from protocols.record.siteconfig import NO_PREVIOUS, SiteConfig, sign_site
+from tests.cloud import tables
 
 DAY = periods.parse("2026-09-22", ZoneInfo("Asia/Shanghai"))
 MINUTE = 60_000
 
-PROFILE = b"""
-schema = 1
-id = "test-meter"
-title = { zh = "x", en = "x" }
-protocol = "modbus"
-medium = "electricity"
-period = "10s"
-source = { doc = "made for tests", verified = "simulator" }
-products = []
+PROFILE = tables.profile(
+    "test-meter",
+    """\
 [[points]]
 id = "energy_import"
 fc = 3
@@ -69,35 +64,12 @@ unit = "kW"
 kind = "gauge"
 scale = 0.01
 primary = false
-[[proof]]
-request = "01 03 00 00 00 03 05 CB"
-response = "01 03 06 00 00 30 39 00 64 25 9F"
-expect = {}
-"""
+""",
+    proof=("01 03 00 00 00 03 05 CB", "01 03 06 00 00 30 39 00 64 25 9F"),
+).encode()
 
-SITE = b"""
-schema = 1
-[site]
-id = "plant-7"
-name = "Plant 7"
-[[port]]
-name = "bus-1"
-device = "/dev/ttyUSB0"
-[[device]]
-id = "M-01"
-profile = "test-meter"
-port = "bus-1"
-address = "1"
-role = "purchased"
-[[device.ratios]]
-from = 2026-01-01T00:00:00+08:00
-ct = "400/5"
-[[device]]
-id = "M-02"
-profile = "test-meter"
-port = "bus-1"
-address = "2"
-"""
+MAIN = 'role = "purchased"\n[[device.ratios]]\nfrom = 2026-01-01T00:00:00+08:00\nct = "400/5"\n'
+SITE = tables.site(tables.device("M-01", "test-meter", MAIN) + tables.device("M-02", "test-meter", address=2)).encode()
 
 
 @dataclass

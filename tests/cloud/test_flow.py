@@ -15,34 +15,18 @@ from cloud.accounting.branch import Branch
 from cloud.accounting.flow import Middle
 from cloud.accounting.inventory import Version
 from cloud.accounting.line import Line
+from tests.cloud import tables
 
 HTML = {"accept": "text/html"}
 DAY = "2026-10-03"
-WORKS = """
-schema = 1
-[[subject]]
-id = "WORKS"
-zh = "示例机械厂"
-en = "Example works"
-kind = "enterprise"
-category = "industry"
-method = "ndrc-24-2015"
-site = "S-DEMO"
-meter = [
-    { device = "M-01", point = "energy_import", row = "24-08", symbol = "AD" },
-    { device = "M-04", point = "energy_import", row = "24-08", symbol = "AD" },
-MORE]
-"""
+WORKS = tables.works(f"{tables.energy('M-01')}, {tables.energy('M-04')}, MORE")
 
 
 @pytest.fixture(scope="module")
 def works(full: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """A copy of the collector with real signed blocks, to have accounts in."""
-    folder = tmp_path_factory.mktemp("flow")
-    full[0].store.back_up(folder / "collector.db")
-    found = type(full[0])(folder, full[0].now)
-    yield found
-    found.close()
+    with full[0].copied(tmp_path_factory.mktemp("flow")) as found:
+        yield found
 
 
 def account(house: Any, more: str = "") -> Version:
@@ -109,7 +93,7 @@ def test_the_subject_file_hangs_meters_below_a_main_one_too_and_none_twice(works
         f' of = "M-01.energy_import", label = "{name}" }},\n'
         for name in ("M-02", "M-04")
     )
-    whole = WORKS.replace(next(line for line in WORKS.splitlines() if "M-04" in line), "").replace("MORE", subs)
+    whole = tables.works(f"{tables.energy('M-01')}, {subs}")
     subjects.take(works.store, "works.toml", whole.encode(), by="w", now=works.now)
     version = accounts.close(works.store, factor_shelf.library(None), "WORKS", accounts.period_of(DAY), works.now)
     found = told(works, version)

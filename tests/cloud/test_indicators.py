@@ -30,6 +30,7 @@ from cloud.store import Store
 from protocols.errors import LockedError, UnknownNameError
 from protocols.record import cose
 from protocols.record.cose import PrivateKey
+from tests.cloud import tables
 
 MONTHS = ("2022-05", "2022-06", "2023-05", "2023-06")
 SUBJECTS = """schema = 1
@@ -371,8 +372,7 @@ def test_an_intensity_is_held_against_the_same_month_of_the_year_before(house: A
     """Gas as the winter wants it, two winters alike but for a fifth more in the last month: 2023-12 against 2022-12."""
     burnt = {f"{year}-{month:02}": (month - 7) ** 2 + 4 for year in (2022, 2023) for month in range(5, 13)}
     burnt["2023-12"] = burnt["2023-12"] * 6 // 5
-    text = SUBJECTS[: SUBJECTS.index("[[subject]]")] + '[[subject]]\nid = "KILN"\nzh = "窑"\nen = "Kiln"\n'
-    text += 'kind = "enterprise"\ncategory = "industry"\nmethod = "ndrc-24-2015"\n'
+    text = tables.subject_file(tables.subject("KILN"))
     for month in burnt:
         text += f'[[subject.denominator]]\nkind = "output"\nvalue = "100 t"\nperiod = "{month}"\ndocument = "d"\n'
     subjects.take(house.store, "kiln.toml", text.encode(), by="demo", now=house.now)

@@ -11,7 +11,7 @@ from cloud.city import City
 from cloud.store import Store
 from protocols.errors import LockedError, SharedMeterError
 from protocols.record import cbor, siteconfig, transport
-from tests.cloud import conftest
+from tests.cloud import conftest, tables
 
 DAY = 86_400_000
 MIDNIGHT = 1_790_956_800_000
@@ -20,11 +20,8 @@ HERE = "S-DEMO"
 
 
 def works(name: str, device: str, *, gateway: str = "", site: str = HERE, more: str = "", meter: str = "") -> str:
-    return (
-        f'[[subject]]\nid = "{name}"\nzh = "厂{name}"\nen = "Works {name}"\nkind = "enterprise"\n'
-        f'category = "industry"\nmethod = "ndrc-24-2015"\nsite = "{site}"\n{more}meter = [{{ device = "{device}",'
-        f' point = "energy_import", row = "24-08", symbol = "AD", gateway = "{gateway}"{meter} }}]\n'
-    )
+    bound = f'{more}{tables.meter(device)}gateway = "{gateway}"\n{meter}'
+    return tables.subject(name, bound, zh=f"厂{name}", en=f"Works {name}", site=site)
 
 
 def take(house: Any, *texts: str) -> None:
@@ -68,7 +65,7 @@ def test_a_gateway_that_is_enrolled_elsewhere_than_believed_is_told_to_both_and_
     house: Any, rig: Any
 ) -> None:
     """S-B's file says that gateway stands at S-ELSE; it is enrolled at S-DEMO, where S-A's file has M-01."""
-    own, most = rig.id.hex(), ', ceiling = "1 MWh"'
+    own, most = rig.id.hex(), 'ceiling = "1 MWh"\n'
     take(house, works("S-A", "M-01", meter=most), works("S-B", "M-01", gateway=own, site="S-ELSE", meter=most))
     assert look(house) == [] and house.client.get("/v1/health").json()["reasons"] == []
     rig.enrol(house.store, house.key)
@@ -99,10 +96,10 @@ def test_a_gateway_that_is_enrolled_elsewhere_than_believed_is_told_to_both_and_
         early_warning.acknowledge(house.store, name, "周", "十月底前分表", house.now)
     assert house.client.get("/v1/health").json()["reasons"] == [], "somebody has it in hand"
     assert shared(house, version), "and the accounts still say it"
-    given_away = works("S-B", "M-01", gateway=own, site="S-ELSE", meter=", until = 2026-10-01")
+    given_away = works("S-B", "M-01", gateway=own, site="S-ELSE", meter="until = 2026-10-01\n")
     with pytest.raises(SharedMeterError):
         take(house, given_away)
-    take(house, given_away, works("S-A", "M-01", meter=", from = 2026-10-01"))
+    take(house, given_away, works("S-A", "M-01", meter="from = 2026-10-01\n"))
     assert look(house) == [("S-A", "cleared"), ("S-B", "cleared")]
     assert shared(house, version) == [] and alarms(house.store) == []
 
@@ -146,8 +143,8 @@ def test_a_new_meter_tree_is_taken_and_told_from_its_day_on(
 
 
 def test_a_file_that_leaves_it_as_it_is_is_taken_and_one_that_makes_another_is_not(house: Any, rig: Any) -> None:
-    member, more = 'membership = [{ of = "S-P", from = 2025-01-01 }]\n', '[[subject]]\nid = "S-P"\nzh = "园"\n'
-    park = f'{more}en = "Park"\nkind = "park"\ncategory = "park"\n'
+    member = 'membership = [{ of = "S-P", from = 2025-01-01 }]\n'
+    park = tables.subject("S-P", zh="园", en="Park", kind="park", category="park", method="")
     take(house, park, works("S-L", "M-01", more=member), works("S-T", "M-02", more=member))
     rig.enrol(house.store, house.key)
     assert look(house) == [("S-L", "raised"), ("S-T", "raised")]

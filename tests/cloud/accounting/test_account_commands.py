@@ -25,23 +25,11 @@ from protocols.errors import (
     UnknownNameError,
 )
 from protocols.record.cose import PrivateKey
+from tests.cloud import tables
 
-SUBJECTS = """
-schema = 1
-[[subject]]
-id = "S-DEMO"
-zh = "示例机械厂"
-en = "Example machine works"
-kind = "enterprise"
-category = "industry"
-method = "ndrc-24-2015"
-site = "S-DEMO"
-[[subject.meter]]
-device = "M-01"
-point = "energy_import"
-row = "24-08"
-symbol = "AD"
-"""
+SUBJECTS = tables.subject_file(
+    tables.subject("S-DEMO", tables.meter("M-01"), zh="示例机械厂", en="Example machine works", site="S-DEMO")
+)
 ACTIVITY = """
 schema = 1
 subject = "S-DEMO"

@@ -17,29 +17,10 @@ from cloud.evidence import account_check, account_pack, archive
 from cloud.store import Store
 from protocols.errors import AccountError, EvidenceError
 from protocols.record.cose import PrivateKey
+from tests.cloud import tables
 
-SUBJECTS = b"""
-schema = 1
-[[subject]]
-id = "S-DEMO"
-zh = "x"
-en = "x"
-kind = "enterprise"
-category = "industry"
-method = "ndrc-24-2015"
-site = "S-DEMO"
-[[subject.meter]]
-device = "M-01"
-point = "energy_import"
-row = "24-08"
-symbol = "AD"
-[[subject.meter]]
-device = "M-77"
-point = "energy_import"
-row = "24-08"
-symbol = "AD"
-ceiling = "10 kWh"
-"""
+METERS = tables.meter("M-01") + tables.meter("M-77", 'ceiling = "10 kWh"\n')
+SUBJECTS = tables.subject_file(tables.subject("S-DEMO", METERS, site="S-DEMO")).encode()
 FILE = """
 schema = 1
 subject = "S-DEMO"

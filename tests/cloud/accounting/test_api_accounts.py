@@ -15,35 +15,15 @@ from cloud import accounts, activities, subjects
 from cloud.accounting import library as libraries
 from cloud.accounting.inventory import inventory_from
 from cloud.evidence import account_check
+from tests.cloud import tables
 
 DAY = "2026-10-03"
 NAME = f"A-S-DEMO-{DAY}"
-SUBJECTS = b"""
-schema = 1
-[[subject]]
-id = "S-DEMO"
-zh = "\xe7\xa4\xba\xe4\xbe\x8b"
-en = "Example"
-kind = "enterprise"
-category = "industry"
-method = "ndrc-24-2015"
-site = "S-DEMO"
-place = { lon = "113.3", lat = "23.1" }
-[[subject.membership]]
-of = "P-01"
-from = 2026-01-01
-[[subject.meter]]
-device = "M-01"
-point = "energy_import"
-row = "24-08"
-symbol = "AD"
-[[subject]]
-id = "P-01"
-zh = "P"
-en = "P"
-kind = "park"
-category = "park"
-"""
+PLACE = 'place = { lon = "113.3", lat = "23.1" }\nmembership = [{ of = "P-01", from = 2026-01-01 }]\n'
+SUBJECTS = tables.subject_file(
+    tables.subject("S-DEMO", PLACE + tables.meter("M-01"), site="S-DEMO"),
+    tables.subject("P-01", zh="P", en="P", kind="park", category="park", method=""),
+).encode()
 GAS = f"""
 schema = 1
 subject = "S-DEMO"

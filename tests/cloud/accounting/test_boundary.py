@@ -17,6 +17,7 @@ from cloud.accounting.line import Line
 from cloud.accounting.membership import Membership
 from cloud.accounting.subject import Metering, Mode, Subject
 from protocols.errors import AccountError, ConfigError, SharedMeterError
+from tests.cloud import tables
 
 MakeLine = Callable[..., Line]
 SINCE, JUNE, JULY = date(2020, 1, 1), date(2025, 6, 1), date(2025, 7, 1)
@@ -196,17 +197,8 @@ def test_shares_of_a_line_over_parks_add_up_to_it(make_line: MakeLine, shares: l
 
 
 def test_a_subject_file_says_how_a_main_meter_stands_to_the_members() -> None:
-    text = """schema = 1
-[[subject]]
-id = "P"
-zh = "园区"
-en = "Park"
-kind = "park"
-category = "park"
-[[subject.metering]]
-class = "indirect_electricity"
-mode = "MAIN_TOTAL"
-"""
+    more = '[[subject.metering]]\nclass = "indirect_electricity"\nmode = "MAIN_TOTAL"\n'
+    text = tables.subject_file(tables.subject("P", more, zh="园区", en="Park", kind="park", category="park", method=""))
     assert subject_file.read("p", text.encode()).subjects["P"].metering == (
         Metering("indirect_electricity", "MAIN_TOTAL"),
     )

@@ -13,16 +13,9 @@ from cloud.accounting import method as methods
 from cloud.accounting.line import Line
 from cloud.accounting.subject import Subject
 from protocols.errors import ConfigError, LockedError, UnitError
+from tests.cloud import tables
 
-HEAD = """schema = 1
-[[subject]]
-id = "S-1"
-zh = "示例"
-en = "Example"
-kind = "enterprise"
-category = "industry"
-method = "ndrc-24-2015"
-"""
+HEAD = tables.subject_file(tables.subject("S-1"))
 BOILER = 'capacity = [{ row = "24-01", item = "natural_gas", symbol = "FC", most = "0.2 1e4Nm3", document = "d" }]\n'
 GAS = """schema = 1
 subject = "S-1"

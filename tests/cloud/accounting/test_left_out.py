@@ -23,6 +23,7 @@ from cloud.accounting.subject import ZONE, Baseline, InUse, Meter, Subject
 from cloud.accounting.units import quantity
 from cloud.intervals import Interval, Register
 from protocols.errors import AccountError, ConfigError
+from tests.cloud import tables
 
 JUNE = periods.parse("2025-06", ZONE)
 GUIDE = methods.get("ndrc-24-2015")
@@ -247,17 +248,7 @@ def test_what_was_not_reckoned_was_not_saved() -> None:
     assert (unsaid.tco2e, unsaid.reasons) == (None, (headline.LEFT_OUT,))
 
 
-HEAD = """schema = 1
-[[subject]]
-id = "S-1"
-zh = "甲"
-en = "Works"
-kind = "enterprise"
-category = "industry"
-method = "ndrc-24-2015"
-[[subject.in_use]]
-document = "report"
-"""
+HEAD = tables.subject_file(tables.subject("S-1", '[[subject.in_use]]\ndocument = "report"\n'))
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,7 @@ from cloud.accounting.method import Method
 from cloud.accounting.parameters import ParameterSet
 from cloud.accounting.units import quantity
 from protocols.errors import ActivityError, ConfigError, FactorError, MethodError, UnitError
+from tests.cloud import tables
 
 NAME = "ndrc-24-2015"
 JUNE = periods.parse("2023-06", ZoneInfo("Asia/Shanghai"))
@@ -400,30 +401,12 @@ def test_a_slip_of_a_unit_is_named_by_the_difference(row: str, values: Mapping[s
 # Meters
 
 
-SUB = """
-schema = 1
-[[subject]]
-id = "S-1"
-zh = "示例"
-en = "Example"
-kind = "enterprise"
-category = "industry"
-method = "ndrc-24-2015"
-[[subject.meter]]
-gateway = "00000000000000000000000000000001"
-device = "main"
-point = "energy"
-row = "24-08"
-symbol = "AD"
-[[subject.meter]]
-gateway = "00000000000000000000000000000001"
-device = "hall"
-point = "energy"
-row = "24-08"
-symbol = "AD"
-role = "sub"
-of = "main.energy"
-"""
+AT = 'gateway = "00000000000000000000000000000001"\n'
+SUB = tables.subject_file(
+    tables.subject("S-1"),
+    tables.meter("main", AT, "energy"),
+    tables.meter("hall", AT + 'role = "sub"\nof = "main.energy"\n', "energy"),
+)
 
 
 @pytest.mark.parametrize(

@@ -23,20 +23,12 @@ from cloud.journal import pack
 from cloud.store import Store
 from protocols.errors import ConfigError, EvidenceError, FactorError, LockedError, MethodError, TanmeterError
 from protocols.record.cose import PrivateKey
+from tests.cloud import tables
 
 JUNE = "2023-06"
 NOW = 1_700_000_000_000
 FUELS, GUIDE = "ndrc-24-2015-fuels", "ndrc-24-2015"
-HEAD = """schema = 1
-[[subject]]
-id = "S-1"
-zh = "甲厂"
-en = "Works"
-kind = "enterprise"
-category = "industry"
-method = "ndrc-24-2015"
-region = "{region}"
-"""
+HEAD = tables.subject_file(tables.subject("S-1", 'region = "{region}"\n'))
 USES = """[[subject.factors]]
 set = "{name}"
 over = "{over}"

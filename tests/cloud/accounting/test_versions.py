@@ -32,54 +32,22 @@ from protocols.errors import (
     UnknownNameError,
 )
 from protocols.record.cose import ES256, PrivateKey
+from tests.cloud import tables
 
 LIBRARY = libraries.build()
 DAY = accounts.period_of("2026-10-03")
 NONE = '{"proofs": {}}'
 """Of an account without a certificate."""
-SUBJECTS = """
-schema = 1
-[[subject]]
-id = "S-DEMO"
-zh = "示例机械厂"
-en = "Example machine works"
-kind = "enterprise"
-category = "industry"
-method = "ndrc-24-2015"
-site = "S-DEMO"
-[[subject.meter]]
-device = "M-01"
-point = "energy_import"
-row = "24-08"
-symbol = "AD"
-class = "0.5"
-[[subject.meter]]
-device = "M-04"
-point = "energy_import"
-row = "24-08"
-symbol = "AD"
-class = "1"
-[[subject.meter]]
-device = "M-02"
-point = "energy_import"
-row = "24-08"
-symbol = "AD"
-role = "sub"
-of = "M-01.energy_import"
-[[subject]]
-id = "S-OTHER"
-zh = "另一家"
-en = "Another works"
-kind = "enterprise"
-category = "industry"
-method = "ndrc-24-2015"
-[[subject]]
-id = "P-01"
-zh = "园区"
-en = "Park"
-kind = "park"
-category = "park"
-"""
+METERS = (
+    tables.meter("M-01", 'class = "0.5"\n')
+    + tables.meter("M-04", 'class = "1"\n')
+    + tables.meter("M-02", 'role = "sub"\nof = "M-01.energy_import"\n')
+)
+SUBJECTS = tables.subject_file(
+    tables.subject("S-DEMO", METERS, zh="示例机械厂", en="Example machine works", site="S-DEMO"),
+    tables.subject("S-OTHER", zh="另一家", en="Another works"),
+    tables.subject("P-01", zh="园区", en="Park", kind="park", category="park", method=""),
+)
 GAS = """
 schema = 1
 subject = "S-DEMO"

@@ -18,51 +18,26 @@ from protocols.record.block import Chunk, ClockState, Counters, Event, EventKind
 from protocols.record.cose import PrivateKey
 from protocols.record.enrolment import Enrolment, sign_enrolment
 from protocols.record.siteconfig import NO_PREVIOUS, SiteConfig, sign_site
+from tests.cloud import tables
 
 NOON = 1_790_000_100_000 - 1_790_000_100_000 % 900_000
 """A quarter of an hour in September 2026 (UTC ms)."""
 
-PROFILE = b"""
-schema = 1
-id = "two-points"
-title = { zh = "x", en = "x" }
-protocol = "modbus"
-medium = "electricity"
-period = "10s"
-source = { doc = "made for tests", verified = "simulator" }
-products = []
+PROFILE = tables.profile(
+    "two-points",
+    """\
 points = [
   { id = "energy_import", fc = 3, address = 0, type = "u32", unit = "kWh", kind = "counter", scale = 0.01, primary = false, modulus = 10000, max_rate_per_h = 100 },
   { id = "power", fc = 3, address = 2, type = "i16", unit = "kW", kind = "gauge", scale = 0.01, primary = false },
 ]
-[[proof]]
-request = "01 03 00 00 00 03 05 CB"
-response = "01 03 06 00 00 30 39 00 64 25 9F"
-expect = {}
-"""  # noqa: E501
+""",  # noqa: E501
+    proof=("01 03 00 00 00 03 05 CB", "01 03 06 00 00 30 39 00 64 25 9F"),
+).encode()
 
-SITE = """
-schema = 1
-[site]
-id = "plant-7"
-name = "Plant 7"
-[[port]]
-name = "bus-1"
-device = "/dev/ttyUSB0"
-[[device]]
-id = "M-01"
-profile = "two-points"
-port = "bus-1"
-address = "1"
-serial = "SN1"
-role = "purchased"
-{ratios}
-[[device]]
-id = "M-02"
-profile = "two-points"
-port = "bus-1"
-address = "2"
-"""
+SITE = tables.site(
+    tables.device("M-01", "two-points", 'serial = "SN1"\nrole = "purchased"\n{ratios}\n')
+    + tables.device("M-02", "two-points", address=2)
+)
 
 RATIO = '[[device.ratios]]\nfrom = 2026-01-01T00:00:00+08:00\nct = "400/5"\n'
 

@@ -21,18 +21,13 @@ from protocols import modbus
 from protocols.errors import ProtocolError
 from protocols.record import merkle
 from protocols.record.block import Chunk, ClockState, Counters, Event, Header, Track
+from tests.cloud import tables
 
 T0 = 1_790_000_100_000 - 1_790_000_100_000 % INTERVAL_MS
 MINUTE = 60_000
-PROFILE = b"""
-schema = 1
-id = "counts"
-title = { zh = "x", en = "x" }
-protocol = "modbus"
-medium = "electricity"
-period = "10s"
-source = { doc = "made for tests", verified = "simulator" }
-products = []
+PROFILE = tables.profile(
+    "counts",
+    """\
 points = [
   { id = "energy_import", fc = 3, address = 0, type = "u32", unit = "kWh", kind = "counter", scale = 0.01, modulus = 10000, max_rate_per_h = 100, bad = [0xFFFFFFFF] },
   { id = "energy_export", fc = 3, address = 2, type = "f32", unit = "kWh", kind = "counter", max = 9000 },
@@ -40,28 +35,10 @@ points = [
   { id = "volume", fc = 3, address = 200, type = "u16", unit = "m3", kind = "counter", modulus = 1000, period = "20s" },
   { id = "ct", fc = 3, address = 400, type = "u16", unit = "1", kind = "config", affects = ["energy_import"], period = "1h" },
 ]
-[[proof]]
-request = "00"
-response = "00"
-expect = {}
-"""  # noqa: E501
-SITE = b"""
-schema = 1
-[site]
-id = "plant-7"
-name = "Plant 7"
-[[port]]
-name = "bus-1"
-device = "/dev/ttyUSB0"
-[[device]]
-id = "M-01"
-profile = "counts"
-port = "bus-1"
-address = "1"
-[[device.ratios]]
-from = 2026-09-21T22:07:00+08:00
-ct = "400/5"
-"""
+""",  # noqa: E501
+).encode()
+RATIO = '[[device.ratios]]\nfrom = 2026-09-21T22:07:00+08:00\nct = "400/5"\n'
+SITE = tables.site(tables.device("M-01", "counts", RATIO)).encode()
 INSTALLED: Installation = install(SITE, {"counts": PROFILE})
 UNLIMITED = install(SITE, {"counts": PROFILE.replace(b", max = 9000", b"")})
 """The same, but every valid number is a reading."""

@@ -15,51 +15,26 @@ from cloud.gauges import conditions
 from cloud.store import Store
 from protocols import modbus
 from protocols.errors import ActivityError, ConfigError, UnitError
+from tests.cloud import tables
 
 QUARTER = 900_000
-PROFILE = b"""
-schema = 1
-id = "gas-meter"
-title = { zh = "x", en = "x" }
-protocol = "modbus"
-medium = "gas"
-period = "60s"
-source = { doc = "made for tests", verified = "simulator" }
-products = []
+PROFILE = tables.profile(
+    "gas-meter",
+    """\
 points = [
   { id = "volume", fc = 3, address = 0, type = "u32", unit = "m3", kind = "counter", scale = 0.01, modulus = 1000000 },
   { id = "pressure", fc = 3, address = 2, type = "u16", unit = "kPa", kind = "gauge", max = 1000 },
-  { id = "temperature", fc = 3, address = 3, type = "i16", unit = "\xe2\x84\x83", kind = "gauge", scale = 0.1 },
+  { id = "temperature", fc = 3, address = 3, type = "i16", unit = "℃", kind = "gauge", scale = 0.1 },
 ]
-[[proof]]
-request = "01 03 00 00 00 04 44 09"
-response = "01 03 08 00 00 30 39 01 2C 01 11 77 D1"
-expect = {}
-"""
-SITE = b"""
-schema = 1
-[site]
-id = "plant-7"
-name = "Plant 7"
-[[port]]
-name = "bus-1"
-device = "/dev/ttyUSB0"
-[[device]]
-id = "G-01"
-profile = "gas-meter"
-port = "bus-1"
-address = "1"
-"""
-SUBJECT = """
-schema = 1
-[[subject]]
-id = "S-GAS"
-zh = "x"
-en = "x"
-kind = "enterprise"
-category = "industry"
-method = "ndrc-24-2015"
-site = "plant-7"
+""",
+    medium="gas",
+    period="60s",
+    proof=("01 03 00 00 00 04 44 09", "01 03 08 00 00 30 39 01 2C 01 11 77 D1"),
+).encode()
+SITE = tables.site(tables.device("G-01", "gas-meter")).encode()
+SUBJECT = tables.SCHEMA + tables.subject(
+    "S-GAS",
+    """\
 [[subject.meter]]
 device = "G-01"
 point = "volume"
@@ -67,7 +42,9 @@ row = "24-01"
 item = "natural_gas"
 symbol = "FC"
 {how}
-"""
+""",
+    site="plant-7",
+)
 MEASURED = 'pressure = "pressure"\ntemperature = "temperature"\natmosphere_kpa = "100"\nceiling = "1000 Nm3"'
 
 

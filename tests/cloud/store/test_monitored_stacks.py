@@ -10,52 +10,26 @@ from cloud.accounting import library
 from cloud.store import Store
 from protocols import modbus
 from protocols.errors import ConfigError, LockedError
+from tests.cloud import tables
 
 HOUR, QUARTER = 3_600_000, 900_000
 DAY = "2026-10-03"
-PROFILE = b"""
-schema = 1
-id = "stack-monitor"
-title = { zh = "x", en = "x" }
-protocol = "modbus"
-medium = "flue-gas"
-period = "15m"
-source = { doc = "made for tests", verified = "simulator" }
-products = []
+PROFILE = tables.profile(
+    "stack-monitor",
+    """\
 points = [
   { id = "co2_mass_rate", fc = 3, address = 0, type = "u32", unit = "kg/h", kind = "rate" },
   { id = "moisture", fc = 3, address = 2, type = "u16", unit = "%", kind = "gauge" },
 ]
-[[proof]]
-request = "01 03 00 00 00 03 05 CB"
-response = "01 03 06 00 00 30 39 00 0B E9 48"
-expect = {}
-"""
-SITE = b"""
-schema = 1
-[site]
-id = "plant-7"
-name = "Plant 7"
-[[port]]
-name = "bus-1"
-device = "/dev/ttyUSB0"
-[[device]]
-id = "K-01"
-profile = "stack-monitor"
-port = "bus-1"
-address = "1"
-role = "flue-gas"
-"""
-SUBJECT = """
-schema = 1
-[[subject]]
-id = "S-1"
-zh = "x"
-en = "x"
-kind = "enterprise"
-category = "industry"
-method = "ndrc-24-2015"
-site = "plant-7"
+""",
+    medium="flue-gas",
+    period="15m",
+    proof=("01 03 00 00 00 03 05 CB", "01 03 06 00 00 30 39 00 0B E9 48"),
+).encode()
+SITE = tables.site(tables.device("K-01", "stack-monitor", 'role = "flue-gas"\n')).encode()
+SUBJECT = tables.SCHEMA + tables.subject(
+    "S-1",
+    """\
 [[subject.monitor]]
 stack = "DA001"
 device = "K-01"
@@ -63,7 +37,9 @@ lines = {lines}
 uncertainty = "{spread}"
 document = "comparison 2026-09"
 {more}
-"""
+""",
+    site="plant-7",
+)
 COAL = f"""schema = 1
 subject = "S-1"
 [[activity]]

@@ -24,19 +24,14 @@ from drivers.installation import Installation, install
 from drivers.profile import Profile
 from drivers.query import Query, Values
 from protocols.record.block import Chunk, ClockState, Counters, Event, Header, Track
+from tests.cloud import tables
 
 T0 = 1_790_000_100_000 - 1_790_000_100_000 % INTERVAL_MS
 MINUTE = 60_000
 
-PROFILE = """
-schema = 1
-id = "speaks-json"
-title = { zh = "x", en = "x" }
-protocol = "modbus"
-medium = "electricity"
-period = "10s"
-source = { doc = "made for tests", verified = "simulator" }
-products = []
+PROFILE = tables.profile(
+    "speaks-json",
+    """\
 points = [
   { id = "energy_import", fc = 3, address = 0, type = "u32", unit = "kWh", kind = "counter", scale = 0.01, modulus = 10000, max_rate_per_h = 100 },
   { id = "volume", fc = 3, address = 2, type = "u32", unit = "m3", kind = "counter", scale = 0.001, modulus = 1000000, max_rate_per_h = 10, flag = "fault", min = 0, max = 900 },
@@ -46,27 +41,10 @@ points = [
   { id = "co2_mass_rate", fc = 3, address = 8, type = "u16", unit = "kg/h", kind = "rate", scale = 0.5, flag = "fault" },
   { id = "fault", fc = 3, address = 9, type = "u16", unit = "1", kind = "status" },
 ]
-[[proof]]
-request = "00"
-response = "00"
-expect = {}
-"""  # noqa: E501
+""",  # noqa: E501
+)
 
-SITE = """
-schema = 1
-[site]
-id = "plant-7"
-name = "Plant 7"
-[[port]]
-name = "bus-1"
-device = "/dev/ttyUSB0"
-[[device]]
-id = "M-01"
-profile = "speaks-json"
-port = "bus-1"
-address = "1"
-serial = "{serial}"
-"""
+SITE = tables.site(tables.device("M-01", "speaks-json", 'serial = "{serial}"\n'))
 LIVE, KEPT = b"live", b"kept"
 
 
