@@ -72,7 +72,7 @@ class ExplainQuery(query.Query):
 
 
 class FlowQuery(query.Query):
-    """Of what: carbon in tCO2e, or energy in tonnes of standard coal."""
+    """Of what: carbon in tCO2e, energy in tonnes of standard coal, electricity in kWh."""
 
     of: flow.Kind = "carbon"
 

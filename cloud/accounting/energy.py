@@ -33,6 +33,12 @@ class Carrier:
     tce: Decimal
     basis: Basis
 
+    @property
+    def kwh(self) -> Decimal:
+        """Electricity as it was metered, kWh; sold is negative; 0 for anything else."""
+        amount = _amount(self.line, "AD") if self.item == ELECTRICITY else None
+        return Decimal(0) if amount is None else unit("kWh").of(amount) * self.line.sign
+
 
 @dataclass(frozen=True, slots=True)
 class Consumption:

@@ -212,20 +212,28 @@ def energy(lines: Sequence[Line], middle: Middle) -> Diagram:
 
     Sold energy flows out of it. Lines whose standard coal is not known are not in it, nor is who of the members had it.
     """
-    sums, over, trees = _Sums(), Decimal(0), middle.trees
-    carriers = consumption(lines).carriers
-    for carrier in carriers:
+    return _carried([(one, one.tce) for one in consumption(lines).carriers], middle.trees)
+
+
+def electricity(lines: Sequence[Line], middle: Middle) -> Diagram:
+    """The electricity alone, kWh."""
+    return _carried([(one, one.kwh) for one in consumption(lines).carriers if one.item == ELECTRICITY], middle.trees)
+
+
+def _carried(carriers: Sequence[tuple[Carrier, Decimal]], trees: Trees) -> Diagram:
+    sums, over = _Sums(), Decimal(0)
+    for carrier, amount in carriers:
         line, found = carrier.line, _standing(carrier)
-        if carrier.tce < 0:
-            sums.add(TOTAL, Node(f"out:{line.row}", "end", line.report), -carrier.tce, found, line.digest)
+        if amount < 0:
+            sums.add(TOTAL, Node(f"out:{line.row}", "end", line.report), -amount, found, line.digest)
             continue
         used, tree = Node(f"item:{line.row}:{carrier.item}", "item", carrier.item), trees.get(line.digest)
         if tree is None:
-            sums.add(used, TOTAL, carrier.tce, found, line.digest)
+            sums.add(used, TOTAL, amount, found, line.digest)
         else:
-            over = ARITHMETIC.add(over, sums.through(used, carrier.tce, tree, _Way(TOTAL, found, line.digest)))
+            over = ARITHMETIC.add(over, sums.through(used, amount, tree, _Way(TOTAL, found, line.digest)))
     sums.add(TOTAL, OVER, over, "estimated")
-    return sums.diagram(_shared([carrier.line for carrier in carriers if carrier.tce > 0], trees))
+    return sums.diagram(_shared([carrier.line for carrier, amount in carriers if amount > 0], trees))
 
 
 def standing(line: Line) -> Standing:

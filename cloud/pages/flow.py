@@ -18,10 +18,11 @@ from drivers.quantity import EXACT
 from protocols import messages
 from protocols.messages import Language
 
-Kind = Literal["carbon", "energy"]
+Kind = Literal["carbon", "energy", "electricity"]
 MIDDLE = ("meter", "whole", "member", "rest")
 """Columns between the sources and the classes."""
-UNITS: dict[Kind, str] = {"carbon": "tCO2e", "energy": "tce"}
+UNITS: dict[Kind, str] = {"carbon": "tCO2e", "energy": "tce", "electricity": "kWh"}
+DIAGRAMS = {"carbon": flow.diagram, "energy": flow.energy, "electricity": flow.electricity}
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +77,8 @@ class FlowView:
 
 
 def drawn(version: Version, kind: Kind, middle: Middle) -> Diagram:
-    """The flows of a version, in tCO2e or tce."""
-    return (flow.energy if kind == "energy" else flow.diagram)(version.content.lines, middle)
+    """The flows of a version, in tCO2e, tce or kWh."""
+    return DIAGRAMS[kind](version.content.lines, middle)
 
 
 def view(version: Version, kind: Kind, middle: Middle, lang: Language) -> FlowView:

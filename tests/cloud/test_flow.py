@@ -65,7 +65,7 @@ def test_the_meters_that_the_signed_site_file_names_stand_in_the_middle_and_the_
     )
 
 
-@pytest.mark.parametrize("of", ["carbon", "energy"])
+@pytest.mark.parametrize("of", ["carbon", "energy", "electricity"])
 def test_nothing_is_lost_or_made_on_the_way(works: Any, of: str) -> None:
     version = account(works)
     found = told(works, version, of)
@@ -74,7 +74,8 @@ def test_nothing_is_lost_or_made_on_the_way(works: Any, of: str) -> None:
                      for side in ("target", "source"))  # fmt: skip
         assert into == out or not into or node["id"] == "total", node
     total = between(found, "", "total")
-    assert total == (version.content.totals.total if of == "carbon" else total) > 0
+    kwh = sum(one.value for line in version.content.lines for one in line.activities if one.symbol == "AD")
+    assert total == {"carbon": version.content.totals.total, "electricity": kwh}.get(of, total) > 0
     assert between(found, "M-01/energy_import", "") > between(found, "rest:", "") >= 0
     assert between(found, "", "M-02/energy_import") < between(found, "", "M-01/energy_import")
 
