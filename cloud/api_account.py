@@ -6,7 +6,7 @@ from typing import IO, Annotated, Any
 
 from fastapi import APIRouter, Query
 from pydantic import Field
-from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.responses import Response, StreamingResponse
 
 from cloud import problem, query, statements
 from cloud.accounting import period as periods
@@ -15,7 +15,7 @@ from cloud.api_record import Nothing, decimal
 from cloud.collector import Collector, Held
 from cloud.evidence.pack import pack
 from cloud.pages.render import iso
-from cloud.query import Cursor, GatewayId, Instant, Limit, Name
+from cloud.query import Cursor, GatewayId, Instant, Json, Limit, Name
 from cloud.rows import IntervalRow
 from protocols.errors import AccountError
 
@@ -51,7 +51,7 @@ class EmissionQuery(query.Query):
 
 
 @router.get("/intervals")
-def intervals(held: Held, asked: Annotated[IntervalQuery, Query()]) -> JSONResponse:
+def intervals(held: Held, asked: Annotated[IntervalQuery, Query()]) -> Json:
     """Intervals in the order they were booked or changed: a walk by cursor misses no late and no corrected one."""
     (after,) = query.decode_cursor(asked.cursor, 1)
     as_of = held.store.as_of()
@@ -72,27 +72,27 @@ def intervals(held: Held, asked: Annotated[IntervalQuery, Query()]) -> JSONRespo
 
 
 @router.get("/emissions")
-def emissions(held: Held, asked: Annotated[EmissionQuery, Query()]) -> JSONResponse:
+def emissions(held: Held, asked: Annotated[EmissionQuery, Query()]) -> Json:
     """The newest version of every closed period and the open day; or one period, closed or as it stands."""
     sites = [asked.site] if asked.site is not None else statements.sites(held.store)
     if asked.site is not None and asked.site not in statements.sites(held.store):
         raise problem.missing("site", asked.site)
     found = [entry for site in sites for entry in _of_site(held, site, asked.period)]
-    return JSONResponse({"data": [summary(entry) for entry in found], "as_of_seq": held.store.as_of()})
+    return Json({"data": [summary(entry) for entry in found], "as_of_seq": held.store.as_of()})
 
 
 @router.get("/emissions/{reference}")
-def emission(reference: Reference, held: Held, asked: Annotated[Nothing, Query()]) -> JSONResponse:
+def emission(reference: Reference, held: Held, asked: Annotated[Nothing, Query()]) -> Json:
     """One statement, its versions and what distinguishes them."""
     entry = statement(held, reference)
     versions = [summary(each) | {"supersedes": each.supersedes} for each in statements.versions(held.store, entry.id)]
-    return JSONResponse(summary(entry) | {"versions": versions})
+    return Json(summary(entry) | {"versions": versions})
 
 
 @router.get("/emissions/{reference}/explain")
-def explain(reference: Reference, held: Held, asked: Annotated[Nothing, Query()]) -> JSONResponse:
+def explain(reference: Reference, held: Held, asked: Annotated[Nothing, Query()]) -> Json:
     """What made the figure: activity data down to the registers and their blocks, the factor, method and engine."""
-    return JSONResponse(statements.explain(statement(held, reference)))
+    return Json(statements.explain(statement(held, reference)))
 
 
 @router.get("/evidence/{reference}")

@@ -10,7 +10,7 @@ import msgspec
 from fastapi import APIRouter, Query
 from pydantic import Field
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.responses import Response, StreamingResponse
 
 from cloud import account_proof, account_show, accounts, factor_shelf, problem, query, subjects
 from cloud.accounting import headline
@@ -24,7 +24,7 @@ from cloud.evidence import account_pack
 from cloud.middle import middle
 from cloud.pages import flow
 from cloud.pages.render import iso
-from cloud.query import Cursor, Limit, Name
+from cloud.query import Cursor, Json, Limit, Name
 from cloud.rows import JournalRow
 from cloud.spreadsheet import safe
 from protocols.errors import AccountError, FactorError, MethodError, UnitError, UnknownNameError
@@ -105,7 +105,7 @@ class FeedQuery(query.Query):
 
 
 @router.get("/accounts")
-def listing(held: Held, asked: Annotated[AccountsQuery, Query()]) -> JSONResponse:
+def listing(held: Held, asked: Annotated[AccountsQuery, Query()]) -> Json:
     """The newest version of every account in the order they were issued: a walk by cursor misses no newer one."""
     (after,) = query.decode_cursor(asked.cursor, 1)
     as_of = held.store.journal_end()
@@ -126,18 +126,18 @@ def listing(held: Held, asked: Annotated[AccountsQuery, Query()]) -> JSONRespons
 
 
 @router.get("/accounts/{reference}")
-def account(reference: AccountId, held: Held, asked: Annotated[Nothing, Query()]) -> JSONResponse:
+def account(reference: AccountId, held: Held, asked: Annotated[Nothing, Query()]) -> Json:
     """One account: its totals, how it stands, its versions. Without a number, of a period not over: as it is now."""
     version = find(held, reference)
     versions = [_summary(one) for one in accounts.versions(held.store, version.id)]
     difference = None if version.difference is None else account_show.differing(version.difference)
     totals = account_show.plain_totals(version.content.totals)
     more = {"totals": totals, "difference": difference, "exceptions": list(version.exceptions), "versions": versions}
-    return JSONResponse(_summary(version) | more)
+    return Json(_summary(version) | more)
 
 
 @router.get("/accounts/{reference}/lines")
-def lines(reference: AccountId, held: Held, asked: Annotated[LinesQuery, Query()]) -> JSONResponse:
+def lines(reference: AccountId, held: Held, asked: Annotated[LinesQuery, Query()]) -> Json:
     """The lines of an account, each with its formula worked, its inputs and its digest."""
     version = find(held, reference)
     (after,) = query.decode_cursor(asked.cursor, 1)
@@ -154,25 +154,25 @@ def lines(reference: AccountId, held: Held, asked: Annotated[LinesQuery, Query()
 
 
 @router.get("/accounts/{reference}/explain")
-def explain(reference: AccountId, held: Held, asked: Annotated[ExplainQuery, Query()]) -> JSONResponse:
+def explain(reference: AccountId, held: Held, asked: Annotated[ExplainQuery, Query()]) -> Json:
     """What made the figure: formulas, factors and their standing; metered activity down to registers and blocks."""
     version = find(held, reference)
     chosen = [line for line in version.content.lines if line.id.startswith(asked.line)]
     if asked.line and not chosen:
         raise problem.missing("line", asked.line)
     found = {line.digest: account_proof.increments(held.store, line, version.as_of) for line in chosen}
-    return JSONResponse(account_proof.told(version, found, asked.line))
+    return Json(account_proof.told(version, found, asked.line))
 
 
 @router.get("/accounts/{reference}/flow")
-def flows(request: Request, reference: AccountId, held: Held, asked: Annotated[FlowQuery, Query()]) -> JSONResponse:
+def flows(request: Request, reference: AccountId, held: Held, asked: Annotated[FlowQuery, Query()]) -> Json:
     """Where carbon or energy flows: sources, meters, those below them and what none of them counted, classes, total."""
     version = find(held, reference)
-    return JSONResponse(flow.told(version, asked.of, middle(request.app.state.city, version)))
+    return Json(flow.told(version, asked.of, middle(request.app.state.city, version)))
 
 
 @router.get("/accounts/{reference}/diff")
-def diff(reference: AccountId, held: Held, asked: Annotated[DiffQuery, Query()]) -> JSONResponse:
+def diff(reference: AccountId, held: Held, asked: Annotated[DiffQuery, Query()]) -> Json:
     """What it says beyond another version, split exactly into activity, factor, method and boundary."""
     after = find(held, reference)
     against = asked.against or (None if after.supersedes is None else f"{after.id}@{after.supersedes}")
@@ -180,11 +180,11 @@ def diff(reference: AccountId, held: Held, asked: Annotated[DiffQuery, Query()])
         raise problem.parameter("against", "none", "a version: this one supersedes none")
     before = find(held, against)
     found = account_show.differing(headline.between(before.content, after.content))
-    return JSONResponse({"before": before.reference, "after": after.reference, **found})
+    return Json({"before": before.reference, "after": after.reference, **found})
 
 
 @router.get("/accounts/{reference}/verify")
-def verify(reference: AccountId, held: Held, asked: Annotated[Nothing, Query()]) -> JSONResponse:
+def verify(reference: AccountId, held: Held, asked: Annotated[Nothing, Query()]) -> Json:
     """The account made again from its symbols, its inputs and the store."""
     version = find(held, reference)
     if not version.version:
@@ -192,7 +192,7 @@ def verify(reference: AccountId, held: Held, asked: Annotated[Nothing, Query()])
     found = account_proof.verify(held.store, library(held), version.reference, held.now())
     checks = [{"name": check.name, "outcome": check.outcome, "detail": check.detail} for check in found]
     ok = all(check.outcome != "failed" for check in found)
-    return JSONResponse({"account": version.reference, "ok": ok, "digest": version.digest, "checks": checks})
+    return Json({"account": version.reference, "ok": ok, "digest": version.digest, "checks": checks})
 
 
 @router.get("/accounts/{reference}/export")
@@ -229,14 +229,14 @@ def export_lines(held: Held, asked: Annotated[LinesExportQuery, Query()]) -> Res
 
 
 @router.get("/subjects")
-def every_subject(held: Held, asked: Annotated[Nothing, Query()]) -> JSONResponse:
+def every_subject(held: Held, asked: Annotated[Nothing, Query()]) -> Json:
     """Every subject as it stands: kind, method, place, what it belongs to."""
     data = [_subject(one) for one in subjects.listing(held.store)]
-    return JSONResponse({"data": data, "as_of_seq": held.store.journal_end()})
+    return Json({"data": data, "as_of_seq": held.store.journal_end()})
 
 
 @router.get("/subjects/{subject}")
-def one_subject(subject: Name, held: Held, asked: Annotated[Nothing, Query()]) -> JSONResponse:
+def one_subject(subject: Name, held: Held, asked: Annotated[Nothing, Query()]) -> Json:
     """One subject: its meters, memberships, denominators, targets; its versions; its accounts."""
     found = subjects.get(held.store, subject)
     versions = [
@@ -245,11 +245,11 @@ def one_subject(subject: Name, held: Held, asked: Annotated[Nothing, Query()]) -
     ]
     own = [_summary(version) for version in accounts.listing(held.store, subject)]
     whole = msgspec.to_builtins(found.subject)
-    return JSONResponse({**whole, **_subject(found), "versions": versions, "accounts": own})
+    return Json({**whole, **_subject(found), "versions": versions, "accounts": own})
 
 
 @router.get("/corrections")
-def corrections(held: Held, asked: Annotated[FeedQuery, Query()]) -> JSONResponse:
+def corrections(held: Held, asked: Annotated[FeedQuery, Query()]) -> Json:
     """What was issued, decided, taken in or replaced since a cursor: what, by whom, the figure before and after."""
     (after,) = query.decode_cursor(asked.cursor, 1)
     as_of = held.store.journal_end()

@@ -4,12 +4,12 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Query
 from pydantic import Field
-from starlette.responses import JSONResponse
 
 from cloud import factor_rows, factor_shelf, problem, query
 from cloud.accounting.standing import Status
 from cloud.api_record import Nothing
 from cloud.collector import Held
+from cloud.query import Json
 from protocols.errors import FactorError
 
 router = APIRouter(prefix="/v1", tags=["factors"])
@@ -26,19 +26,19 @@ class FactorsQuery(query.Query):
 
 
 @router.get("/factors")
-def listing(held: Held, asked: Annotated[FactorsQuery, Query()]) -> JSONResponse:
+def listing(held: Held, asked: Annotated[FactorsQuery, Query()]) -> Json:
     """Grid factors and parameters: built in, and taken in under a signature, with status, tier and uncertainty."""
     try:
         found = factor_rows.select(factor_shelf.library(held.store), asked.set, asked.status)
     except FactorError as error:
         raise problem.Problem(404, error.code, str(error)) from error
-    return JSONResponse({"data": found})
+    return Json({"data": found})
 
 
 @router.get("/factors/{factor:path}")
-def show(factor: FactorId, held: Held, asked: Annotated[Nothing, Query()]) -> JSONResponse:
+def show(factor: FactorId, held: Held, asked: Annotated[Nothing, Query()]) -> Json:
     """One value with its document, what it stands on, and everybody who published or adopted the file it is in."""
     try:
-        return JSONResponse(factor_rows.one(factor_shelf.library(held.store), factor))
+        return Json(factor_rows.one(factor_shelf.library(held.store), factor))
     except FactorError as error:
         raise problem.Problem(404, error.code, str(error)) from error

@@ -6,13 +6,13 @@ from importlib.metadata import version
 from typing import Annotated
 
 from fastapi import APIRouter, Query
-from starlette.responses import JSONResponse
 
 from cloud import early_warning
 from cloud.api_record import Nothing
 from cloud.collector import Held, algorithm, health
 from cloud.copier import Standing
 from cloud.pages.render import iso
+from cloud.query import Json
 
 router = APIRouter(prefix="/v1", tags=["health"])
 LATE_COPY_MS = 60_000
@@ -22,7 +22,7 @@ LOW_DISK = 64 << 20
 
 
 @router.get("/health")
-def healthy(held: Held, asked: Annotated[Nothing, Query()]) -> JSONResponse:
+def healthy(held: Held, asked: Annotated[Nothing, Query()]) -> Json:
     """ok, or degraded with the reason; the collector's key; how much is held."""
     counts, now = held.store.counts(), held.now()
     free = shutil.disk_usage(held.store.path.parent).free
@@ -51,7 +51,7 @@ def healthy(held: Held, asked: Annotated[Nothing, Query()]) -> JSONResponse:
         "copy": {"state": "off"} if copy is None else asdict(copy) | {"copied_at": iso(copy.copied_at) or None},
         "behind_receipts": [gateway.hex() for gateway in behind], "shared_meters": shared,
     }  # fmt: skip
-    return JSONResponse(content, headers={"cache-control": "no-store"})
+    return Json(content, headers={"cache-control": "no-store"})
 
 
 def _late(copy: Standing, now: int) -> bool:

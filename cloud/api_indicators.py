@@ -7,7 +7,6 @@ import msgspec
 from fastapi import APIRouter, Path, Query
 from pydantic import Field
 from starlette.requests import Request
-from starlette.responses import JSONResponse
 
 from cloud import accounts, body, cross_checks, early_warning, indicator_show, indicators, query
 from cloud.accounting import period as periods
@@ -17,7 +16,7 @@ from cloud.accounting.subject import ZONE
 from cloud.city import City
 from cloud.collector import Held
 from cloud.indicators import By
-from cloud.query import Name
+from cloud.query import Json, Name
 
 router = APIRouter(prefix="/v1", tags=["indicators"])
 
@@ -67,14 +66,14 @@ class WarningQuery(query.Query):
 
 
 @router.get("/indicators")
-def indicator(request: Request, asked: Annotated[IndicatorQuery, Query()]) -> JSONResponse:
+def indicator(request: Request, asked: Annotated[IndicatorQuery, Query()]) -> Json:
     """Table 1's four indicators and Table 2's tree of a subject or a boundary, from the newest versions."""
     found = indicators.card(_city(request), asked.subject, accounts.period_of(asked.period), Random(indicators.SEED))
-    return JSONResponse(indicator_show.card(found))
+    return Json(indicator_show.card(found))
 
 
 @router.get("/rankings")
-def ranking(request: Request, asked: Annotated[RankingQuery, Query()]) -> JSONResponse:
+def ranking(request: Request, asked: Annotated[RankingQuery, Query()]) -> Json:
     """Everybody inside a boundary in order; who has no figure stands at the end and says why.
 
     ``absent``: who is inside and has no account in the period at all.
@@ -84,47 +83,47 @@ def ranking(request: Request, asked: Annotated[RankingQuery, Query()]) -> JSONRe
     rows = indicators.ranking(_city(request), asked.boundary, period, asked.by, **told)
     absent = indicators.absent(_city(request), asked.boundary, period, **told)
     data = [indicator_show.ranked(row) for row in rows]
-    return JSONResponse({"by": asked.by, "period": period.id, "data": data, "absent": absent})
+    return Json({"by": asked.by, "period": period.id, "data": data, "absent": absent})
 
 
 @router.get("/targets")
-def targets(request: Request, asked: Annotated[TargetQuery, Query()]) -> JSONResponse:
+def targets(request: Request, asked: Annotated[TargetQuery, Query()]) -> Json:
     """Quotas and targets of a year, and how they burn down."""
     only = None if asked.subject is None else [_city(request).subject(asked.subject).id]
     found = indicators.aims(_city(request), asked.year, only)
-    return JSONResponse({"year": asked.year, "data": [indicator_show.aim(one) for one in found]})
+    return Json({"year": asked.year, "data": [indicator_show.aim(one) for one in found]})
 
 
 @router.get("/warnings")
-def warnings(held: Held, asked: Annotated[WarningQuery, Query()]) -> JSONResponse:
+def warnings(held: Held, asked: Annotated[WarningQuery, Query()]) -> Json:
     """Warnings as they stand, critical ones first."""
     found = early_warning.listing(held.store, asked.subject, standing=asked.standing)
-    return JSONResponse({"data": [indicator_show.alarm(one) for one in found]})
+    return Json({"data": [indicator_show.alarm(one) for one in found]})
 
 
 @router.get("/warnings/{name}")
-def warning(held: Held, name: WarningId, asked: Annotated[query.Query, Query()]) -> JSONResponse:
+def warning(held: Held, name: WarningId, asked: Annotated[query.Query, Query()]) -> Json:
     """One warning with its log, oldest first."""
     found = indicator_show.alarm(early_warning.get(held.store, name))
     log: list[dict[str, Any]] = [msgspec.to_builtins(event) for event in early_warning.history(held.store, name)]
-    return JSONResponse({**found, "log": log})
+    return Json({**found, "log": log})
 
 
 @router.get("/checks")
-def checks(held: Held, asked: Annotated[IndicatorQuery, Query()]) -> JSONResponse:
+def checks(held: Held, asked: Annotated[IndicatorQuery, Query()]) -> Json:
     """What does not go together in a subject's newest account of a period and what else is known of it."""
     version = accounts.get(held.store, account_id(asked.subject, asked.period))
     found = cross_checks.findings(held.store, version.content)
     data = [indicator_show.finding(one) for one in found]
-    return JSONResponse({"account": version.reference, "ok": not found, "data": data})
+    return Json({"account": version.reference, "ok": not found, "data": data})
 
 
 @router.post("/warnings/{name}/acknowledge", openapi_extra=SIGNED)
-async def acknowledge(request: Request, held: Held, name: WarningId) -> JSONResponse:
+async def acknowledge(request: Request, held: Held, name: WarningId) -> Json:
     """A reason to a warning under the key of a registered signer; 403 for any other key, 409 for one that has moved."""
     envelope, now = await body.read(request.scope, request.receive, MOST_BYTES), held.now()
     found = await held.writer.run(lambda: early_warning.take_signed(held.store, name, envelope, now))
-    return JSONResponse({**indicator_show.alarm(found), "at": periods.stamp(now, ZONE)})
+    return Json({**indicator_show.alarm(found), "at": periods.stamp(now, ZONE)})
 
 
 def _city(request: Request) -> City:

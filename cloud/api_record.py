@@ -5,14 +5,14 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query
 from pydantic import Field
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from cloud import problem, query
 from cloud.collector import Collector, Held, algorithm, health
 from cloud.frames import Frame, Opened
 from cloud.opening import open_stored
 from cloud.pages.render import dated, iso, spaced
-from cloud.query import Cursor, GatewayId, Instant, Limit, Name, Number
+from cloud.query import Cursor, GatewayId, Instant, Json, Limit, Name, Number
 from cloud.rows import Block, Gateway
 from drivers import site as sites
 from drivers.profile import Point
@@ -55,16 +55,14 @@ class Nothing(query.Query):
 
 
 @router.get("/gateways")
-def gateways(held: Held, asked: Annotated[Nothing, Query()]) -> JSONResponse:
+def gateways(held: Held, asked: Annotated[Nothing, Query()]) -> Json:
     """Every enrolled gateway and its health."""
     now = held.now()
-    return JSONResponse(
-        {"data": [_gateway(row, now) for row in held.store.gateways()], "as_of_seq": held.store.as_of()}
-    )
+    return Json({"data": [_gateway(row, now) for row in held.store.gateways()], "as_of_seq": held.store.as_of()})
 
 
 @router.get("/gateways/{gateway}")
-def gateway(gateway: GatewayId, held: Held, asked: Annotated[Nothing, Query()]) -> JSONResponse:
+def gateway(gateway: GatewayId, held: Held, asked: Annotated[Nothing, Query()]) -> Json:
     """One gateway: its key, its chain, its configurations, the newest value of every point."""
     row = gateway_row(held, gateway)
     configurations = [
@@ -79,11 +77,11 @@ def gateway(gateway: GatewayId, held: Held, asked: Annotated[Nothing, Query()]) 
         }
         for entry in held.store.latest(row.id)
     ]  # fmt: skip
-    return JSONResponse(_gateway(row, held.now()) | {"configurations": configurations, "latest": latest})
+    return Json(_gateway(row, held.now()) | {"configurations": configurations, "latest": latest})
 
 
 @router.get("/blocks")
-def blocks(held: Held, asked: Annotated[BlockQuery, Query()]) -> JSONResponse:
+def blocks(held: Held, asked: Annotated[BlockQuery, Query()]) -> Json:
     """The blocks of a gateway in the order they came."""
     row = gateway_row(held, asked.gateway)
     (after,) = query.decode_cursor(asked.cursor, 1)
@@ -115,11 +113,11 @@ def block(gateway: GatewayId, epoch: Number, seq: Number, held: Held, asked: Ann
     }
     if found.opened is not None:
         content |= {"header": _header(found.opened), "devices": _devices(found.opened)}
-    return JSONResponse(content)
+    return Json(content)
 
 
 @router.get("/readings")
-def readings(held: Held, asked: Annotated[ReadingQuery, Query()]) -> JSONResponse:
+def readings(held: Held, asked: Annotated[ReadingQuery, Query()]) -> Json:
     """Readings in the order their blocks came, each replayed now from its verified block, with the raw frames."""
     row = gateway_row(held, asked.gateway)
     after, skip = query.decode_cursor(asked.cursor, 2)
@@ -144,7 +142,7 @@ def readings(held: Held, asked: Annotated[ReadingQuery, Query()]) -> JSONRespons
 
 
 @router.get("/incidents")
-def incidents(held: Held, asked: Annotated[Nothing, Query()]) -> JSONResponse:
+def incidents(held: Held, asked: Annotated[Nothing, Query()]) -> Json:
     """Conflicts, forks and refused blocks, newest first."""
     raised = [
         {
@@ -161,7 +159,7 @@ def incidents(held: Held, asked: Annotated[Nothing, Query()]) -> JSONResponse:
         }
         for kept in held.store.quarantine()
     ]  # fmt: skip
-    return JSONResponse({"data": sorted(raised + refused, key=lambda entry: str(entry["at"]), reverse=True)})
+    return Json({"data": sorted(raised + refused, key=lambda entry: str(entry["at"]), reverse=True)})
 
 
 def gateway_row(held: Collector, text: str) -> Gateway:
@@ -232,7 +230,7 @@ def _flag(frame: Frame, point: Point) -> dict[str, str | None] | None:
 def _gateway(row: Gateway, now: int) -> dict[str, Any]:
     return {
         "id": row.id.hex(), "site": row.site, "health": health(row, now),
-        "algorithm": algorithm(row.algorithm), "kid": row.key.kid.hex(), "spki": row.spki.hex(), "custody": row.custody,
+        "algorithm": algorithm(row.algorithm), "kid": row.kid.hex(), "spki": row.spki.hex(), "custody": row.custody,
         "enrolled_at": iso(row.enrolled_at), "revoked_at": iso(row.revoked_at) or None, "reason": row.reason or None,
         "epoch": row.epoch, "next_seq": row.next_seq, "head": row.head.hex(), "configuration": row.config_number,
         "blocks": row.blocks, "refused_blocks": row.refused_blocks, "readings": row.readings, "gaps": row.gaps,

@@ -52,6 +52,11 @@ class Gateway:
         return PublicKey(self.algorithm, self.spki)
 
     @property
+    def kid(self) -> bytes:
+        """How its blocks name its key."""
+        return self.id[:8]
+
+    @property
     def technician(self) -> PublicKey:
         """What its site configurations are signed with."""
         return PublicKey(self.technician_algorithm, self.technician_spki)

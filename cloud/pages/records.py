@@ -121,7 +121,7 @@ def block_view(
         checks=found.checks,
         header=opened.header if opened else None,
         algorithm=algorithm(gateway.algorithm),
-        kid=gateway.key.kid,
+        kid=gateway.kid,
         before=f"{base}/{row.seq - 1}" if _is_held(held, row, row.seq - 1) else None,
         after=f"{base}/{row.seq + 1}" if _is_held(held, row, row.seq + 1) else None,
         parts=tuple(
