@@ -102,13 +102,14 @@ def live(store: Store, library: Library, subject: str, period: Period, now: int)
 def close(store: Store, library: Library, subject: str, period: Period, now: int) -> Version:
     """The version that says what is held at ``now``: the newest, or a new one beside it when the content differs.
 
-    ProofError when a certificate in it is used elsewhere.
+    ProofError when a certificate in it is used elsewhere, ChangedError when a built-in file is another than was signed.
     """
     for _ in range(TRIES):
         found, as_of = content(store, library, subject, period, now)
         newest = _newest(store, inventory.account_id(subject, period.id))
         if newest is not None and inventory.same(found, newest.content):
             return newest
+        library.admit(inventory.files_of(found))
         version = minted(found, found.digest, newest, as_of, now)
         try:
             store.keep([row_of(version, now)])

@@ -1,20 +1,23 @@
 """tanmeter factor: list, show, sign, adopt, import, verify. Each value with its document and how well it is known."""
 
 import time
+from collections.abc import Mapping
+from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.table import Table
 
-from cloud import adopting, factor_rows, factor_shelf, terminal
-from cloud.accounting import bundle
+from cloud import adopting, config, factor_rows, factor_shelf, terminal
+from cloud.accounting import bundle, contents
 from cloud.accounting.adoption import Of
 from cloud.accounting.bundle import Bundle
 from cloud.accounting.library import Library
 from cloud.accounting.standing import Status
 from protocols import messages
-from protocols.errors import ConfigError
+from protocols.errors import ConfigError, SignatureError
 from protocols.record.cose import PrivateKey, PublicKey
 
 factor = typer.Typer(no_args_is_help=True, add_completion=False)
@@ -46,12 +49,12 @@ def list_factors(
         return
     language = terminal.language()
     table = Table()
-    for column in ("id", "value", "unit", "name", "uncertainty", "tier", "status", "standing"):
+    for column in ("id", "value", "unit", "name", "uncertainty", "tier", "status", "standing", "signed"):
         table.add_column(messages.text(f"factor.column.{column}", language), overflow="fold")
     for row in rows:
         standing = messages.text(f"factor.standing.{row['standing']}", language)
         tier = messages.text(f"account.tier.{row['tier']}", language)
-        known = (_spread(row, language), tier, row["status"], standing)
+        known = (_spread(row, language), tier, row["status"], standing, ", ".join(row["signed_by"]) or "–")
         table.add_row(row["id"], row["value"], row["unit"], row[language], *known)
     terminal.show(table, PLAIN_WIDTH)
 
@@ -133,9 +136,52 @@ def import_bundle(
 
 
 @factor.command()
-def verify(file: Bundled, key: Key, as_json: Json = False) -> None:
-    """Check a bundle's signature and every value in it, without a collector."""
-    _say("verified", bundle.open_bundle(terminal.read(file), PublicKey.from_pem(terminal.read(key))), file, as_json)
+def verify(
+    file: Annotated[Path | None, typer.Argument(metavar="FILE")] = None,
+    key: Annotated[Path | None, typer.Option("--key")] = None,
+    data: Data = None,
+    as_json: Json = False,
+) -> None:
+    """Check a bundle's signature and every value in it, without a collector.
+
+    Without FILE: the built-in files against what the collector of --data signed of them. Exit 4 when one was changed.
+    """
+    if file is not None and key is not None:
+        _say("verified", bundle.open_bundle(terminal.read(file), PublicKey.from_pem(terminal.read(key))), file, as_json)
+    elif file is None and key is None and data is not None:
+        _verify_own(data, as_json)
+    else:
+        raise typer.BadParameter("expected FILE with --key, or --data alone")
+
+
+def _verify_own(data: Path, as_json: bool) -> None:
+    """Hold what is installed against what the collector signed, with its key."""
+    public = config.open_key(data).public
+    with terminal.opened(data) as store:
+        known = replace(factor_shelf.library(store), contents=tuple(factor_shelf.own(store, public)))
+    changed, new = known.changed(), contents.compare(known.contents, contents.installed()).new
+    release = f"tanmeter {version('tanmeter')}"
+    if as_json:
+        signed = [{"release": one.release, "at": one.at, "digest": one.digest} for one in known.contents]
+        told = {"release": release, "kid": public.kid.hex(), "signed": signed, "changed": changed, "new": dict(new)}
+        terminal.tell(told)
+    else:
+        _tell_own(known, changed, new, release)
+    raise typer.Exit(SignatureError.exit_code if changed else 0)
+
+
+def _tell_own(known: Library, changed: Mapping[str, str], new: Mapping[str, str], release: str) -> None:
+    language = terminal.language()
+    if not known.contents:
+        typer.echo(messages.text("factor.own.none", language))
+        return
+    for name, sha256 in changed.items():
+        typer.echo(messages.text("factor.own.changed", language, name=name, sha256=sha256[:16]))
+    for name in new:
+        typer.echo(messages.text("factor.own.new", language, name=name))
+    if not changed:
+        count, kid = len(contents.installed()) - len(new), known.contents[0].kid
+        typer.echo(messages.text("factor.own.holds", language, release=release, count=count, kid=kid))
 
 
 def _library(data: Path | None) -> Library:

@@ -28,10 +28,18 @@ def every(library: Library) -> Iterator[dict[str, Any]]:
 
 
 def select(library: Library, set_: str | None, status: str | None) -> list[dict[str, Any]]:
-    """The values of a set (``grid``, a file of grid factors, a parameter set) and of a status; FactorError."""
+    """The values of a set (``grid``, a file of grid factors, a parameter set) and of a status, with who signed for the
+    file of each; FactorError.
+    """
     found = [row for row in every(library) if set_ in (None, row["set"], row["file"])]
     if set_ is not None and not found:
         raise FactorError(f"set: found {set_!r}, expected {GRID} or one of {', '.join(library.sets)}")
+    names: dict[str, list[str]] = {}
+    for row in found:
+        sha256 = row["set_sha256"]
+        if sha256 not in names:
+            names[sha256] = list(dict.fromkeys(one.by for one in library.signed(sha256)))
+        row["signed_by"] = names[sha256]
     return [row for row in found if status in (None, row["status"])]
 
 

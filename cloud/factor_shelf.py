@@ -1,19 +1,26 @@
-"""The bundles of factors a collector holds: in the journal by their digest, each with the key it was checked with."""
+"""The bundles of factors a collector holds: in the journal by their digest, each with the key it was checked with; and
+what it signed itself of the files its releases brought.
+"""
 
 import json
+from dataclasses import replace
 
-from cloud.accounting import bundle
+from cloud.accounting import bundle, contents
 from cloud.accounting import library as libraries
 from cloud.accounting import method as methods
+from cloud.accounting import period as periods
 from cloud.accounting.bundle import Bundle
+from cloud.accounting.contents import Contents
 from cloud.accounting.library import Library
+from cloud.accounting.subject import ZONE
 from cloud.journal import pack, unpack
 from cloud.rows import JournalRow
 from cloud.store import Store
 from protocols.errors import ConfigError, UnknownNameError
-from protocols.record.cose import PublicKey
+from protocols.record.cose import PrivateKey, PublicKey
 
 KIND = "bundle"
+OWN = "contents"
 
 
 def keep(store: Store, envelope: bytes, key: PublicKey, *, now: int) -> Bundle:
@@ -45,7 +52,44 @@ def held(store: Store) -> list[Bundle]:
 
 def library(store: Store | None) -> Library:
     """The built-in library, and beside it what a collector's store holds."""
-    return libraries.build(() if store is None else held(store))
+    if store is None:
+        return libraries.build()
+    return replace(libraries.build(held(store)), contents=tuple(own(store)))
+
+
+def own(store: Store, key: PublicKey | None = None) -> list[Contents]:
+    """What the collector signed of its releases, oldest first, each checked again; SignatureError.
+
+    ``key``: the collector's own, where it is at hand; else the one that is kept beside each.
+    """
+    return [
+        contents.open_contents(unpack(row.body), key or PublicKey.from_pem(json.loads(row.detail)["key"].encode()))
+        for row in store.entries(OWN, heads=False)
+    ]
+
+
+def sign_own(store: Store, key: PrivateKey, release: str, *, now: int) -> list[str]:
+    """Sign, once, the built-in files whose names are new, or whose new bytes were adopted; SignatureError.
+
+    The names of those that have changed and that nobody has adopted: nothing is signed of them.
+    """
+    signed = own(store, key.public)
+    known = replace(library(store), contents=tuple(signed))
+    found, changed = contents.compare(signed, contents.installed()), known.changed()
+    fresh = {**found.new, **{name: sha256 for name, sha256 in found.changed.items() if name not in changed}}
+    if fresh:
+        at = periods.stamp(now, ZONE)[:10]
+        envelope = contents.sign(release, at, fresh, key)
+        digest = contents.open_contents(envelope, key.public).digest
+        detail = json.dumps({"key": key.public.pem().decode(), "release": release})
+        place = (digest, 1, "", "", digest)
+        store.keep([JournalRow(0, OWN, *place, now, key.public.kid.hex(), detail, pack(envelope))])
+    return sorted(changed)
+
+
+def own_envelopes(store: Store) -> dict[str, bytes]:
+    """What the collector signed of its releases, as it stands in the journal, by digest."""
+    return {row.digest: unpack(row.body) for row in store.entries(OWN, heads=False)}
 
 
 def envelope(store: Store, digest: str) -> tuple[bytes, bytes]:

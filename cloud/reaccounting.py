@@ -7,8 +7,8 @@ method alone. Late activity is the business of ``account_closing``.
 from dataclasses import dataclass
 
 from cloud import accounts, subjects
+from cloud.accounting import inventory, restated
 from cloud.accounting import method as methods
-from cloud.accounting import restated
 from cloud.accounting.calculate import Known
 from cloud.accounting.inventory import Version
 from cloud.accounting.library import Library
@@ -57,4 +57,7 @@ def _again(held: Subject, library: Library, version: Version, now: int, shared: 
     """The version after this one, None when it says the same."""
     found = restated.redrawn(version.content, held, methods.get(version.content.method), library, shared)
     digest = found.digest
-    return None if digest == version.digest else accounts.minted(found, digest, version, version.as_of, now)
+    if digest == version.digest:
+        return None
+    library.admit(inventory.files_of(found))
+    return accounts.minted(found, digest, version, version.as_of, now)

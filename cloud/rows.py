@@ -224,7 +224,8 @@ class JournalRow:
 
     ``kind`` and ``id``: ``file`` (a subject file, by digest), ``subject``, ``signer`` (a key, by kid), ``activity`` (a
     file, by digest), ``account`` (A-...), ``mark`` (a decision on a version: its reference), ``check`` (a file
-    of cross-checks: SUBJECT-PERIOD), ``warning`` (what happened to W-...). ``detail`` is JSON.
+    of cross-checks: SUBJECT-PERIOD), ``warning`` (what happened to W-...), ``bundle`` (of factors, by digest),
+    ``contents`` (what the collector signed of its built-in files). ``detail`` is JSON.
     """
 
     number: int

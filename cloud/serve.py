@@ -9,11 +9,12 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 
 import uvicorn
 
-from cloud import log
+from cloud import factor_shelf, log
 from cloud import metrics as figures
 from cloud.app import create_app
 from cloud.collector import Collector, now_ms
@@ -111,6 +112,8 @@ def serve(
         store = held.enter_context(open_store(data, key))
         store.serve_alone()
         check(store, key.public)
+        if changed := factor_shelf.sign_own(store, key, version("tanmeter"), now=now_ms()):
+            sys.stderr.write(messages.text("cloud.changed", language, names=", ".join(changed)) + "\n")
         writer = Writer(lambda batches: store.append_batches(batches, now_ms()), store.tidy)
         held.callback(writer.close)
         copier = None if second is None else Copier(store, second.folder, now_ms, same_disk=second.same_disk)

@@ -34,6 +34,7 @@ TanmeterError
 │   └── AdmissionError   SYN-504  the broker does not let this box in, or not to its topics
 ├── EnrolmentError       ENR-401  a gateway, key or code is unknown, used up, expired or revoked
 ├── FactorError          FAC-701  no emission factor, or more than one, fits
+│   └── ChangedError     FAC-702  a built-in file is another than the one signed under its name
 ├── UnitError            UNI-701  units that do not belong together: another substance, another state, another kind
 ├── MethodError          MET-701  a method is unknown, not in force, or not as it should be
 ├── AccountError         ACC-801  an account cannot be drawn up from what is held
@@ -330,6 +331,12 @@ class FactorError(TanmeterError):
 
     code = "FAC-701"
     exit_code = 8
+
+
+class ChangedError(FactorError):
+    """A built-in file has other contents than the collector signed under its name, and nobody has adopted them."""
+
+    code = "FAC-702"
 
 
 class UnitError(TanmeterError):

@@ -19,6 +19,7 @@ from typing import Literal
 
 import msgspec
 
+from cloud.accounting import contents
 from cloud.accounting.factors import Basis
 from cloud.accounting.line import Line, State
 from cloud.accounting.method import Class
@@ -253,6 +254,13 @@ def estimated(lines: Iterable[Line]) -> Decimal:
     if not whole:
         return _ZERO
     return plain(min(Decimal(1), ARITHMETIC.divide(filled, whole).quantize(SHARE, rounding="ROUND_CEILING")))
+
+
+def files_of(found: Inventory) -> set[str]:
+    """The digests of the files that an account rests on: method, parameter sets, grid factors."""
+    built_in = {name: sha256 for name, sha256 in contents.installed().items() if name.startswith("factors/")}
+    grid = found.factor_files or built_in
+    return {found.method_sha256, *found.parameter_sets.values(), *grid.values()}
 
 
 def same(found: Inventory, held: Inventory) -> bool:

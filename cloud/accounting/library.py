@@ -11,20 +11,23 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from cloud.accounting import adoption, factors, parameters
+from cloud.accounting import adoption, contents, factors, parameters
 from cloud.accounting.adoption import Adoption
 from cloud.accounting.bundle import Bundle
+from cloud.accounting.contents import Contents
 from cloud.accounting.factors import Factor, FactorSet
 from cloud.accounting.method import Method
 from cloud.accounting.parameters import ParameterSet
-from protocols.errors import FactorError
+from protocols.errors import ChangedError, FactorError
 
 
 @dataclass(frozen=True, slots=True)
 class Signed:
-    """Who put a name to a file: ``published`` it in a bundle, or ``adopted`` its bytes; with which key, in which."""
+    """Who put a name to a file: ``published`` it in a bundle, ``adopted`` its bytes, or ``recorded`` them, as a
+    collector does with what its release (``by``) brought; with which key, in which envelope (``bundle``).
+    """
 
-    how: Literal["published", "adopted"]
+    how: Literal["published", "adopted", "recorded"]
     by: str
     kid: str
     bundle: str
@@ -37,7 +40,8 @@ class Signed:
 @dataclass(frozen=True, slots=True)
 class Library:
     """What accounts may choose from, adoptions already heeded. ``factors``: of electricity by year, region and basis;
-    ``sets``: parameters by guideline and edition; ``aside``: files of grid factors that stand over others, by id.
+    ``sets``: parameters by guideline and edition; ``aside``: files of grid factors that stand over others, by id;
+    ``contents``: what the collector signed of its own releases.
     """
 
     factors: FactorSet
@@ -45,6 +49,7 @@ class Library:
     aside: Mapping[str, bytes] = field(default_factory=dict)
     bundles: tuple[Bundle, ...] = ()
     adoptions: tuple[Adoption, ...] = ()
+    contents: tuple[Contents, ...] = ()
     known: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
     """What overrides have worked out of it, kept at hand."""
 
@@ -72,6 +77,25 @@ class Library:
                 if (of := word.files.get(sha256)) is not None:
                     told = (word.id, word.at.isoformat(), of.document, of.confirmed)
                     yield Signed("adopted", word.by, bundle.kid, bundle.digest, *told)
+        for one in self.contents:
+            if sha256 in one.files.values():
+                yield Signed("recorded", f"tanmeter {one.release}", one.kid, one.digest, at=one.at)
+
+    def changed(self) -> dict[str, str]:
+        """Built-in files that are others than the collector signed under their names, and that nobody has adopted."""
+        adopted = {sha256 for word in self.adoptions for sha256 in word.files}
+        found = contents.compare(self.contents, contents.installed()).changed
+        return {name: sha256 for name, sha256 in found.items() if sha256 not in adopted}
+
+    def admit(self, digests: Collection[str]) -> None:
+        """ChangedError where one of these files was changed under its name."""
+        for name, sha256 in self.changed().items() if self.contents else ():
+            if sha256 in digests:
+                signed = next(one for one in self.contents if name in one.files)
+                raise ChangedError(
+                    f"{name}: found the SHA-256 {sha256[:16]}, expected {signed.files[name][:16]},"
+                    f" as signed on {signed.at} of tanmeter {signed.release}"
+                )
 
     def holding(self, digests: Collection[str]) -> list[Bundle]:
         """The bundles that publish or adopt one of these files, by the digests of the files."""

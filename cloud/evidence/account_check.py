@@ -6,6 +6,8 @@
   them, with the activity of the lines, the whole account is the same, byte for byte. What stands in place of a set of
   the method, what confirms a value, and grid factors that this edition does not have are in bundles of the pack, each
   under a signature that holds.
+- What the collector signed of its built-in files is under the key of the manifest, and where it is there, it names each
+  file that nobody published, with these bytes.
 - Every metered amount comes out of the intervals whose digest its line names.
 - Every other amount stands in an activity file of the pack, whose signature holds where it has one: what is told as
   imported in a signed one, what is told as documented beside the digest of its document.
@@ -23,6 +25,7 @@ import msgspec
 from cloud.accounting import (
     activity_file,
     bundle,
+    contents,
     factors,
     feeds,
     interval_text,
@@ -37,6 +40,7 @@ from cloud.accounting import method as methods
 from cloud.accounting import period as periods
 from cloud.accounting import subject_file as subject_files
 from cloud.accounting.bundle import Bundle
+from cloud.accounting.contents import Contents
 from cloud.accounting.draw import BEFORE, LINES
 from cloud.accounting.given import Entry, Given
 from cloud.accounting.inventory import Version
@@ -54,7 +58,7 @@ from protocols.record.cose import PublicKey
 
 ACCOUNT, README, SUBJECT = "account.json", "README.txt", "subject.toml"
 METHOD, PARAMETERS, FACTORS = "methods/", "parameters/", "factors/"
-INTERVALS, ACTIVITY, KEYS, BUNDLES = "intervals/", "activity/", "keys/", "bundles/"
+INTERVALS, ACTIVITY, KEYS, BUNDLES, CONTENTS = "intervals/", "activity/", "keys/", "bundles/", "contents/"
 Files = Mapping[str, bytes]
 
 
@@ -62,8 +66,8 @@ Files = Mapping[str, bytes]
 class Report:
     """A pack that holds: the version it proves, what was checked, the gateways it rests on, who put it together.
 
-    ``signed``: who published or adopted which file. ``foreign``: files of the method and its sets that differ from
-    those of this edition, and that nobody signed: to be held against the print by whoever reads the report.
+    ``signed``: who published, adopted or recorded which file. ``foreign``: files of the method and its sets that differ
+    from those of this edition, and that nobody published or adopted: to be held against the print by whoever reads it.
     """
 
     version: Version
@@ -111,6 +115,7 @@ def verify(source: bytes, gateways: Collection[str] = ()) -> Report:
     if faults:
         raise EvidenceError(ACCOUNT, "lines", faults[0])
     subject, known = _subject(files, version), _library(files, version)
+    known = replace(known, contents=_contents(files, manifest.key, known))
     method = _method(files, version, known)
     _redrawn(version, subject, method, known)
     measured = [_measured(files, version, subject, line) for line in content.lines]
@@ -125,9 +130,10 @@ def verify(source: bytes, gateways: Collection[str] = ()) -> Report:
         Check("intervals", sum(map(len, measured))),
         Check("documents", documents),
         *([Check("bundles", len(known.bundles))] if known.bundles else []),
+        *([Check("contents", len(known.contents))] if known.contents else []),
     )
     signed = tuple((name, one) for name, sha256 in _chosen(files) for one in known.signed(sha256))
-    foreign = tuple(_foreign(files, {name for name, _ in signed}))
+    foreign = tuple(_foreign(files, {name for name, one in signed if one.how != "recorded"}))
     return Report(version, checks, rests, manifest.key.id.hex(), signed, foreign)
 
 
@@ -196,6 +202,24 @@ def _bundle(files: Files, name: str) -> Bundle:
     if name != f"{BUNDLES}{found.digest}.cose":
         raise EvidenceError(name, "bundles", f"found the digest {found.digest}, expected that in its name")
     return found
+
+
+def _contents(files: Files, key: PublicKey, known: Library) -> tuple[Contents, ...]:
+    """What the collector signed of its releases, and that it names every file here that no bundle publishes."""
+    found = []
+    for name in (one for one in files if one.startswith(CONTENTS)):
+        try:
+            one = contents.open_contents(files[name], key)
+        except TanmeterError as error:
+            raise EvidenceError(name, "contents", str(error)) from error
+        if name != f"{CONTENTS}{one.digest}.cose":
+            raise EvidenceError(name, "contents", f"found the digest {one.digest}, expected that in its name")
+        found.append(one)
+    for name, sha256 in _chosen(files) if found else ():
+        named = any(one.files.get(name) == sha256 for one in found)
+        if not (named or any(True for _ in known.signed(sha256))):
+            raise EvidenceError(name, "contents", f"found {sha256}, which the collector has not signed under this name")
+    return tuple(found)
 
 
 def _only(held: Bundle, names: Collection[str]) -> Bundle:

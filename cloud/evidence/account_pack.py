@@ -12,6 +12,7 @@ from cloud.evidence.account_check import (
     ACCOUNT,
     ACTIVITY,
     BUNDLES,
+    CONTENTS,
     FACTORS,
     INTERVALS,
     KEYS,
@@ -49,7 +50,8 @@ def _builtin(name: str) -> bytes:
 
 
 def _sets(store: Store, version: Version) -> dict[str, bytes]:
-    """Parameter sets and grid factors, and every bundle that publishes or adopts one of these files or the method.
+    """Parameter sets and grid factors, and every bundle that publishes or adopts one of these files or the method, and
+    what the collector signed of those built in.
 
     AccountError for a file that is no longer here.
     """
@@ -68,6 +70,8 @@ def _sets(store: Store, version: Version) -> dict[str, bytes]:
                 f" {sha256[:16]} that it was drawn up with"
             )
     digests = {content.method_sha256, *wanted.values(), *(content.adoptions or {}).values()}
+    own = [one.digest for one in held.contents if digests.intersection(one.files.values())]
+    found |= {f"{CONTENTS}{name}.cose": one for name, one in factor_shelf.own_envelopes(store).items() if name in own}
     for bundle in held.holding(digests):
         envelope, key = factor_shelf.envelope(store, bundle.digest)
         found |= {f"{BUNDLES}{bundle.digest}.cose": envelope, f"{BUNDLES}{bundle.digest}.pem": key}

@@ -9,12 +9,15 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+from cloud import config, factor_shelf
+from cloud.accounting import contents
 from protocols.record.answer import encode_batch
 
 CLOUD = [sys.executable, "-m", "tanmeter", "cloud"]
@@ -47,6 +50,31 @@ def test_it_makes_its_folder_and_key_and_answers(served: Any) -> None:
     assert health["status"] == "ok"
     assert stat.S_IMODE((data / "collector.key").stat().st_mode) == 0o600
     assert httpx.get(address).status_code == 200
+
+
+def test_it_has_signed_its_built_in_files(served: Any) -> None:
+    _, _, data = served
+    key = config.open_key(data)
+    with config.open_store(data, key) as store:
+        [signed] = factor_shelf.own(store, key.public)
+    assert (signed.release, signed.files) == (version("tanmeter"), contents.installed())
+
+
+def test_built_in_files_that_changed_are_told_before_it_is_ready(tmp_path: Path) -> None:
+    key = config.create_key(tmp_path)
+    with config.open_store(tmp_path, key) as store, pytest.MonkeyPatch.context() as former:
+        other = {**contents.installed(), "methods/ndrc-24-2015.toml": "0" * 64}
+        former.setattr(contents, "installed", lambda: other)
+        factor_shelf.sign_own(store, key, "0.0.9", now=1_790_000_000_000)
+    process = subprocess.Popen(
+        [*CLOUD, "serve", "--data", str(tmp_path), "--port", "0"], env=ENGLISH, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stderr is not None
+    told, ready = process.stderr.readline(), process.stderr.readline()
+    process.kill()
+    process.wait()
+    assert told.startswith("built-in files are others than this collector signed: methods/ndrc-24-2015.toml.")
+    assert ready.startswith("collector ready")
 
 
 def test_a_code_made_beside_the_server_is_for_this_server(served: Any) -> None:
