@@ -51,7 +51,7 @@ class Library:
     adoptions: tuple[Adoption, ...] = ()
     contents: tuple[Contents, ...] = ()
     known: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
-    """What overrides have worked out of it, kept at hand."""
+    """What overrides, and what has changed, were worked out of it, kept at hand."""
 
     @property
     def digest(self) -> str:
@@ -83,9 +83,12 @@ class Library:
 
     def changed(self) -> dict[str, str]:
         """Built-in files that are others than the collector signed under their names, and that nobody has adopted."""
-        adopted = {sha256 for word in self.adoptions for sha256 in word.files}
-        found = contents.compare(self.contents, contents.installed()).changed
-        return {name: sha256 for name, sha256 in found.items() if sha256 not in adopted}
+        key = ("changed", *(one.digest for one in self.contents))
+        if key not in self.known:
+            adopted = {sha256 for word in self.adoptions for sha256 in word.files}
+            found = contents.compare(self.contents, contents.installed()).changed
+            self.known[key] = {name: sha256 for name, sha256 in found.items() if sha256 not in adopted}
+        return dict(self.known[key])
 
     def admit(self, digests: Collection[str]) -> None:
         """ChangedError where one of these files was changed under its name."""
