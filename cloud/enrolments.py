@@ -12,6 +12,7 @@ from cloud import receipts
 from cloud.database import Database
 from cloud.receipts import Issued
 from cloud.rows import Configuration, Gateway
+from cloud.signatures import signer
 from drivers.installation import Installation, install
 from protocols.errors import ChainError, ConfigError, ConflictError, EnrolmentError
 from protocols.record import enrolment as enrolments
@@ -38,6 +39,7 @@ class Enrolments(Database):
     def __init__(self, path: Path, key: Signer | None = None) -> None:
         super().__init__(path)
         self.key = key
+        self._signer = None if key is None else signer(key)
         self._installations: dict[bytes, Installation] = {}
 
     def create_invite(self, invite: invites.Invite, site: str | None, expires_at: int, now: int) -> None:
@@ -267,9 +269,9 @@ class Enrolments(Database):
 
     def sign(self, receipt: Receipt) -> bytes:
         """A receipt as it is given out, kept nowhere."""
-        if self.key is None:
+        if self._signer is None:
             raise ConfigError(str(self.path), "a store opened without the collector's key", "one opened with it")
-        return sign_receipt(receipt, self.key)
+        return sign_receipt(receipt, self._signer)
 
     def issue(self, db: sqlite3.Connection, receipt: Receipt, before: Issued | None = None) -> bytes:
         """Sign a receipt and keep it in this transaction: it may leave only after the commit. ``before``: what was

@@ -148,6 +148,10 @@ class PrivateKey:
         """The key as unencrypted PKCS #8 PEM."""
         return self._key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
+    def seed(self) -> bytes | None:
+        """The 32 bytes that an Ed25519 key is made from (RFC 8032, 5.1.5), as secret as itself; None of another key."""
+        return self._key.private_bytes_raw() if isinstance(self._key, ed25519.Ed25519PrivateKey) else None
+
     @property
     def public(self) -> PublicKey:
         """The key that checks its signatures."""
@@ -174,10 +178,9 @@ class PrivateKey:
 
 def sign1(payload: bytes, signer: Signer, content_type: str, aad: bytes) -> bytes:
     """The tagged envelope of ``payload``, signed together with ``aad``."""
-    kid = hashlib.sha256(signer.spki).digest()[:8]
-    protected = _protected(signer.algorithm, kid, content_type)
-    signature = signer.sign(sig_structure(protected, aad, payload))
-    return b"".join((_head(protected), cbor.encode(payload), cbor.encode(signature)))
+    kid, written = hashlib.sha256(signer.spki).digest()[:8], cbor.encode(payload)
+    head, context = _opening(signer.algorithm, kid, content_type, aad)
+    return b"".join((head, written, cbor.encode(signer.sign(context + written))))
 
 
 def open1(envelope: bytes, key: Verifier, content_type: str, aad: bytes) -> bytes:

@@ -9,9 +9,10 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from nacl import bindings
 
 from cloud import signatures
-from cloud.signatures import COFACTORED, Sodium, is_strict, verifier
+from cloud.signatures import COFACTORED, Sodium, SodiumSigner, is_strict, signer, verifier
 from protocols.errors import RecordError, SignatureError
 from protocols.record.cose import EDDSA, ES256, PrivateKey, PublicKey, Verifier
+from protocols.record.receipt import RECEIVED, Receipt, open_receipt, sign_receipt
 
 P = 2**255 - 19
 ORDER = 2**252 + 27742317777372353535851937790883648493
@@ -144,6 +145,44 @@ def test_vectors_of_rfc_8032(secret: str, public: str, message: str, signature: 
     fast = verifier(key_of(bytes.fromhex(public)))
     assert isinstance(fast, Sodium)
     fast.verify(bytes.fromhex(signature), bytes.fromhex(message))
+
+
+@pytest.mark.parametrize(("secret", "public", "message", "signature"), RFC_8032)
+def test_what_libsodium_signs_is_what_the_rfc_says(secret: str, public: str, message: str, signature: str) -> None:
+    fast = SodiumSigner(key_of(bytes.fromhex(public)), bytes.fromhex(secret))
+    assert fast.sign(bytes.fromhex(message)).hex() == signature
+
+
+def test_receipts_are_the_same_bytes_both_ways() -> None:
+    key = PrivateKey.generate()
+    fast = signer(key)
+    assert isinstance(fast, SodiumSigner)
+    for length in range(200):
+        data = hashlib.shake_128(bytes([length])).digest(length)
+        assert fast.sign(data) == key.sign(data)
+        key.public.verify(fast.sign(data), data)
+    receipt = Receipt(bytes(16), 0, 7, bytes(32), RECEIVED, 1_790_000_000_000)
+    assert sign_receipt(receipt, fast) == sign_receipt(receipt, key)
+    assert open_receipt(sign_receipt(receipt, fast), key.public) == receipt
+
+
+def test_a_key_is_not_shown() -> None:
+    key = PrivateKey.generate()
+    seed, fast = key.seed(), signer(key)
+    assert seed is not None
+    for shown in (repr(key), repr(fast), str(fast)):
+        assert seed.hex() not in shown and repr(seed)[2:-1] not in shown
+
+
+def test_a_library_that_signs_otherwise_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bindings, "crypto_sign", lambda data, _: bytes(64) + data)
+    key = PrivateKey.generate()
+    assert signer(key) is key
+
+
+def test_other_keys_sign_as_before() -> None:
+    key = PrivateKey.generate(ES256)
+    assert signer(key) is key and key.seed() is None
 
 
 def test_every_single_bit_counts() -> None:
