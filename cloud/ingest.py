@@ -30,7 +30,7 @@ What is made of every block is a struct, as in ``cloud/intervals.py``.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 from msgspec.structs import replace
@@ -74,8 +74,7 @@ class Head(msgspec.Struct, frozen=True, gc=False):
         return Course(self.epoch, self.boot, self.mono, self.utc, self.config_number)
 
 
-@dataclass(frozen=True, slots=True)
-class Trust:
+class Trust(NamedTuple):
     """What is known of a gateway before a frame is looked at."""
 
     gateway: bytes
@@ -156,7 +155,7 @@ class Examiner:
 
     def __init__(self, early: Early | None = None) -> None:
         self._reader = Reader(early)
-        self._kept: set[tuple[Installation, int, tuple[Form | None, ...]]] = set()
+        self._kept: dict[tuple[int, int, tuple[Form | None, ...]], Installation] = {}
 
     def kid(self, frame: bytes) -> bytes | None:
         """The key a frame claims to be signed with, to find its gateway by; None when it cannot be read."""
@@ -226,17 +225,18 @@ class Examiner:
 
     def _check_plan(self, header: Header, installation: Installation, replayed: Sequence[Replayed]) -> None:
         """As ``course.check_plan``. Of a block without events it asks only for what the forms of its chunks tell, and
-        how long it lasts: what was found to keep to the plan is remembered.
+        how long it lasts: what was found to keep to the plan is remembered, under this very installation (to hash one
+        is to hash all that is in it).
         """
         forms = tuple([held.form for held in replayed])
-        known = (installation, header.mono[1] - header.mono[0], forms)
-        if known in self._kept:
+        known = (id(installation), header.mono[1] - header.mono[0], forms)
+        if self._kept.get(known) is installation:
             return
         course.check_plan(header, [held.chunk for held in replayed], installation)
         if not header.events and None not in forms:
             if len(self._kept) >= MOST_KEPT:
                 self._kept.clear()
-            self._kept.add(known)
+            self._kept[known] = installation
 
     def again(self, key: cose.PublicKey, holdings: Holdings, frame: bytes) -> Opened:
         """A block that was taken before, opened and replayed anew; RecordError, ProtocolError when it is damaged."""
