@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from cloud import accounts, metering, subjects
+from cloud import accounts, factor_shelf, metering, subjects
 from cloud.accounting import method as methods
 from cloud.accounting import period as periods
 from cloud.accounting import restated
@@ -11,6 +11,7 @@ from cloud.accounting.inventory import Version, account_id
 from cloud.accounting.library import Library
 from cloud.accounting.period import Period
 from cloud.accounting.subject import ZONE, Meter, Monitor, Subject
+from cloud.changes import Seen
 from cloud.due import LATE_MS, REOPEN_MS
 from cloud.rows import JournalRow
 from cloud.store import Store
@@ -18,36 +19,92 @@ from protocols.errors import StoreError, TanmeterError
 
 SOURCES = ("subject", "activity")
 """What in the journal a subject's account rests on."""
-
+OWN = (*SOURCES, "account")
+PAGE = 10_000
 
 LOOKED = 65_536
 """Accounts of which it is kept in mind under which bundles they were found to stand."""
 
 
+class AccountCloser:
+    """What is due of every subject, with what it remembers of them: a new one looks at everybody once.
+
+    A subject is looked at when its file, its activity or an account of it has come, or with a meter when intervals have
+    of a period that is over; everybody is when a period has ended, or something else came that accounts rest on, such
+    as factors. Whose account could not be drawn up is tried again when anything at all has come.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._seen, self._entry, self._until, self._before = Seen(), 0, 0, 0
+        self._looked: dict[str, str] = {}
+        self._failing: set[str] = set()
+
+    def close(self, now: int) -> list[Version]:
+        """The new versions at ``now`` (UTC ms). What cannot be drawn up is left for whoever asks to be told why."""
+        changes, rows = self._store.changes(self._seen, self._before), self._came()
+        late, told = bool(changes.late), changes.seen.fact != self._seen.fact
+        everybody = now >= self._until or any(row.kind not in (*OWN, "warning") for row in rows)
+        among = {row.subject for row in rows if row.kind in OWN} | (self._failing if late or told else set())
+        found = list[Version]()
+        if everybody or among or late:
+            until, self._until = self._until, 0  # everybody, should this not come to its end
+            ends = [until] if not everybody else [_next_end(now)]
+            library = factor_shelf.library(self._store)
+            for held in subjects.listing(self._store):
+                has_meter = bool(held.subject.meter or held.subject.monitor)
+                if held.subject.method and (everybody or held.subject.id in among or (late and has_meter)):
+                    found += self._look(library, held.subject, now)
+                    ends += _coming(self._store, held.subject, now)
+            self._until = min(ends)
+        self._seen = changes.seen
+        self._entry = rows[-1].number if rows else self._entry
+        return found
+
+    def _came(self) -> list[JournalRow]:
+        rows = list[JournalRow]()
+        while more := self._store.journal(rows[-1].number if rows else self._entry, PAGE):
+            rows += more
+        return rows
+
+    def _look(self, library: Library, subject: Subject, now: int) -> list[Version]:
+        if len(self._looked) > LOOKED:
+            self._looked.clear()
+        found, failed = _close(self._store, library, subject, now, self._looked)
+        (self._failing.add if failed else self._failing.discard)(subject.id)
+        self._before = max([self._before, *[period.end for period in _due(self._store, subject, now)]])
+        return found
+
+
 def close_due(store: Store, library: Library, now: int, looked: dict[str, str] | None = None) -> list[Version]:
-    """The new versions that are due. What cannot be drawn up is left for whoever asks for it to be told why.
+    """The new versions of everybody that are due.
 
     ``looked``: account -> the version and the bundles under which it was drawn up again, and nothing new came of it.
     """
-    looked = {} if looked is None else looked
-    if len(looked) > LOOKED:
-        looked.clear()
-    found = []
-    for held in subjects.listing(store):
-        if held.subject.method:
-            for period in _due(store, held.subject, now):
-                row = store.entry_head("account", account_id(held.subject.id, period.id))
-                if row is not None and not _stale(store, library, held.subject, period, row, looked=looked):
-                    continue
-                try:
-                    version = accounts.close(store, library, held.subject.id, period, now)
-                except StoreError:
-                    raise
-                except TanmeterError:
-                    continue
-                if row is None or version.version != row.version:
-                    found.append(version)
-    return found
+    kept = {} if looked is None else looked
+    wanted = [held.subject for held in subjects.listing(store) if held.subject.method]
+    return [version for subject in wanted for version in _close(store, library, subject, now, kept)[0]]
+
+
+def _close(
+    store: Store, library: Library, subject: Subject, now: int, looked: dict[str, str]
+) -> tuple[list[Version], bool]:
+    """The new versions of a subject, and whether one could not be drawn up."""
+    found, failed = [], False
+    for period in _due(store, subject, now):
+        row = store.entry_head("account", account_id(subject.id, period.id))
+        if row is not None and not _stale(store, library, subject, period, row, looked=looked):
+            continue
+        try:
+            version = accounts.close(store, library, subject.id, period, now)
+        except StoreError:
+            raise
+        except TanmeterError:
+            failed = True
+            continue
+        if row is None or version.version != row.version:
+            found.append(version)
+    return found, failed
 
 
 def _due(store: Store, subject: Subject, now: int) -> Iterator[Period]:
@@ -59,6 +116,19 @@ def _due(store: Store, subject: Subject, now: int) -> Iterator[Period]:
     for period in {period.id: period for period in (last, *again)}.values():
         if now >= period.end + LATE_MS:
             yield period
+
+
+def _next_end(now: int) -> int:
+    """When the next month comes to be due, or the last one, if that is not yet (UTC ms)."""
+    month = periods.month_of(now, ZONE)
+    return min(at for at in (month.start + LATE_MS, month.end + LATE_MS) if at > now)
+
+
+def _coming(store: Store, subject: Subject, now: int) -> Iterator[int]:
+    """When periods that have a version already come to be due."""
+    for row in store.entries("account", subject=subject.id):
+        if (at := accounts.period_of(row.period).end + LATE_MS) > now:
+            yield at
 
 
 def _stale(

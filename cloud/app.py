@@ -26,7 +26,6 @@ from cloud import (
     api_report,
     closing,
     early_warning,
-    factor_shelf,
 )
 from cloud.city import City
 from cloud.collector import Collector
@@ -117,12 +116,10 @@ async def _close_periods(collector: Collector) -> None:
 
 
 async def _close_accounts(collector: Collector) -> None:
-    looked: dict[str, str] = {}
+    closer = account_closing.AccountCloser(collector.store)
     while True:
         try:
-            library = factor_shelf.library(collector.store)
-            due = account_closing.close_due
-            for version in await asyncio.to_thread(due, collector.store, library, collector.now(), looked):
+            for version in await asyncio.to_thread(closer.close, collector.now()):
                 log.info("closed %s", version.reference)
         except Exception:
             log.exception("closing accounts failed")

@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
-from cloud import statements
+from cloud import account_closing, statements, subjects
+from cloud.account_closing import AccountCloser
 from cloud.accounting import factors
+from cloud.accounting import library as libraries
 from cloud.accounting import period as periods
 from cloud.accounting.statement import Statement
 from cloud.closing import Closer, close_all
@@ -243,3 +245,44 @@ def test_of_a_site_where_nothing_happened_nothing_is_read(store: Store, closer: 
     box.deliver(store, 1, span=4 * HOUR)
     assert closer.waiting(box.utc) == []
     assert closer.waiting(BEGIN + 48 * HOUR) == ["plant-7"]
+
+
+WORKS = b"""
+schema = 1
+[[subject]]
+id = "works"
+zh = "works"
+en = "works"
+kind = "enterprise"
+category = "industry"
+method = "ndrc-24-2015"
+site = "plant-7"
+[[subject.meter]]
+device = "M-01"
+point = "energy_import"
+row = "24-08"
+symbol = "AD"
+class = "0.5"
+"""
+
+
+def test_an_account_of_a_month_that_is_over_follows_late_data_and_no_other(store: Store) -> None:
+    closer, library = AccountCloser(store), libraries.build()
+    subjects.take(store, "works.toml", WORKS, by="w", now=BEGIN)
+
+    def due(now: int) -> list[str]:
+        found = [version.reference for version in closer.close(now)]
+        assert account_closing.close_due(store, library, now) == []
+        return found
+
+    october = BEGIN + 48 * HOUR
+    assert due(october + 2 * HOUR) == []
+    box = slow(store)
+    box.deliver(store, 8, span=4 * HOUR)
+    assert due(october + 2 * HOUR) == ["A-works-2026-09@1"]
+    box.deliver(store, 4, span=4 * HOUR)
+    assert due(october + 2 * HOUR) == ["A-works-2026-09@2"]
+    box.deliver(store, 1, span=QUARTER)
+    assert due(october + 2 * HOUR) == ["A-works-2026-09@3"]
+    box.deliver(store, 4, span=4 * HOUR)
+    assert due(october + 2 * HOUR) == []

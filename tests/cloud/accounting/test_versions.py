@@ -553,6 +553,38 @@ def test_last_month_is_closed_by_itself_and_again_only_when_something_changed(ci
     assert accounts.get(city.store, "A-S-OTHER-2026-09@1").state == "superseded"
 
 
+def test_the_closer_of_accounts_misses_nothing_that_a_new_one_would_find(city: City) -> None:
+    closer = account_closing.AccountCloser(city.store)
+
+    def due() -> list[str]:
+        found = [version.reference for version in closer.close(city.now)]
+        assert account_closing.close_due(city.store, LIBRARY, city.now) == []
+        return found
+
+    hour = 3_600_000
+    assert due() == []
+    month = gas("1.5", start="2026-09-01", end="2026-10-01")
+    kept = city.declare(month.replace(b"S-DEMO", b"S-OTHER"))
+    assert due() == ["A-S-OTHER-2026-09@1"] and due() == []
+    city.declare(gas("1.5"))
+    city.close()
+    assert due() == []
+    city.now = DAY.end + hour - 1
+    assert due() == []
+    city.declare(gas("1.7").replace(b"S-DEMO", b"S-OTHER"))
+    running = accounts.close(city.store, LIBRARY, "S-OTHER", accounts.period_of("2026-10-03--2026-10-05"), city.now)
+    assert "account.open" in running.content.reasons and due() == []
+    city.now = accounts.period_of("2026-10-04").end + hour
+    assert due() == ["A-S-OTHER-2026-10-03--2026-10-05@2"]
+    file = month.replace(b"S-DEMO", b"S-OTHER").replace(b"1.5", b"1.6")
+    city.declare(file.replace(b"[[", f'replaces = "{kept.sha256}"\n[['.encode(), 1))
+    assert due() == ["A-S-OTHER-2026-09@2"]
+    city.now = accounts.period_of("2026-10").end + hour - 1
+    assert due() == []
+    city.now += 1
+    assert "A-S-DEMO-2026-10@1" in due()
+
+
 def test_a_new_factor_makes_newer_versions_of_the_same_activity(city: City) -> None:
     city.declare(gas("1.5"))
     before = city.close()
