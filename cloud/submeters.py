@@ -1,7 +1,7 @@
 """The meters below those that an account counts: as the signed site configurations and the subject file name them."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
 import msgspec
@@ -54,8 +54,13 @@ def trees(store: Store, version: Version) -> Mapping[str, Branch]:
         subject = subjects.file_subject(store, content.subject_sha256, content.subject)
     except (UnknownNameError, ConfigError):
         return {}
-    through = periods.instant(content.period.through)
-    return {line.digest: tree for line in content.lines if (tree := _tree(store, subject, line, through)) is not None}
+    through, found = periods.instant(content.period.through), {}
+    open_ = {(one.line, one.meter) for one in content.filled if one.value is None}
+    for line in content.lines:
+        tree = _tree(store, subject, line, through)
+        if tree is not None:
+            found[line.digest] = replace(tree, measured=tree.measured and (line.id, tree.id) not in open_)
+    return found
 
 
 def _tree(store: Store, subject: Subject, line: Line, through: int) -> Branch | None:

@@ -185,11 +185,12 @@ def diagram(lines: Sequence[Line], middle: Middle) -> Diagram:
     for line in lines:
         if part(line.class_) in ("memo", "reduction") or not line.tco2e:
             continue
-        group, found = _group(line.class_), standing(line)
+        group, tree = _group(line.class_), middle.trees.get(line.digest)
+        found = standing(line) if tree is None or tree.measured else "estimated"
         if line.tco2e < 0:
             sums.add(group, Node(f"out:{line.row}", "end", line.report), -line.tco2e, found, line.digest)
             continue
-        row, tree = Node(f"row:{line.row}", "source", line.report), middle.trees.get(line.digest)
+        row = Node(f"row:{line.row}", "source", line.report)
         target = _whole(line.class_) if line.class_ in middle.members else group
         used = line.item or ("" if tree else line.label)
         if used:
@@ -223,11 +224,12 @@ def electricity(lines: Sequence[Line], middle: Middle) -> Diagram:
 def _carried(carriers: Sequence[tuple[Carrier, Decimal]], trees: Trees) -> Diagram:
     sums, over = _Sums(), Decimal(0)
     for carrier, amount in carriers:
-        line, found = carrier.line, _standing(carrier)
+        line, tree = carrier.line, trees.get(carrier.line.digest)
+        found = _standing(carrier) if tree is None or tree.measured else "estimated"
         if amount < 0:
             sums.add(TOTAL, Node(f"out:{line.row}", "end", line.report), -amount, found, line.digest)
             continue
-        used, tree = Node(f"item:{line.row}:{carrier.item}", "item", carrier.item), trees.get(line.digest)
+        used = Node(f"item:{line.row}:{carrier.item}", "item", carrier.item)
         if tree is None:
             sums.add(used, TOTAL, amount, found, line.digest)
         else:

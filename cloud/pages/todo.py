@@ -59,7 +59,7 @@ def box(held: Collector, subject: Subject, lang: Language) -> Box:
     newest = _newest(heads, now)
     version = None if newest is None else accounts.get(held.store, newest.reference)
     found = [
-        *_filings(filings, lang),
+        *_filings(subject, filings, lang),
         *_warnings(held, subject, "" if newest is None else newest.reference, lang),
         *_accounts(desk, filings, now),
         *(() if version is None else _reasons(version, lang)),
@@ -83,12 +83,12 @@ def _newest(heads: Mapping[str, Head], now: int) -> Head | None:
     return heads[max(chosen, key=lambda name: (ends[name], len(name)))] if chosen else None
 
 
-def _filings(rows: Iterable[Row], lang: Language) -> Iterator[Todo]:
+def _filings(subject: Subject, rows: Iterable[Row], lang: Language) -> Iterator[Todo]:
     for row in rows:
         if row.pressing:
             over = row.left is not None and row.left < 0
             text = _text("overdue" if over else "due", lang, to=row.to, period=row.period, due=row.due)
-            yield Todo(text, "; ".join(step.text for step in row.steps), "#filing", urgent=over)
+            yield Todo(text, "; ".join(step.text for step in row.steps), f"#filing-{subject.id}", urgent=over)
 
 
 def _warnings(held: Collector, subject: Subject, account: str, lang: Language) -> Iterator[Todo]:

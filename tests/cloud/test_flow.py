@@ -134,6 +134,15 @@ def test_a_rest_is_one_flow_and_a_filled_meter_makes_it_an_estimate(works: Any) 
         assert a.standing == standing and "meter:aa/B/e" not in {node.id for node in found.nodes}
 
 
+def test_a_main_meter_with_time_of_which_nothing_is_known_is_not_drawn_as_measured(works: Any) -> None:
+    """The record begins with the 3rd of October: of a month before that little is known, of its day all."""
+    day = told(works, account(works))
+    assert {one["standing"] for one in day["flows"] if "M-04" in one["target"]} == {"measured"}
+    library = factor_shelf.library(None)
+    month = accounts.close(works.store, library, "WORKS", accounts.period_of("2026-10"), works.now)
+    assert {one["standing"] for one in told(works, month)["flows"] if "M-0" in one["target"]} == {"estimated"}
+
+
 @pytest.mark.parametrize(("lang", "said"), [("zh", "未计量（M-01）"), ("en", "unmetered (M-01)")])
 def test_the_page_says_how_it_adds_up_and_each_flow_leads_to_its_line_or_meter(
     works: Any, lang: str, said: str
