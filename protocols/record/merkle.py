@@ -57,5 +57,8 @@ def _node(left: bytes, right: bytes) -> bytes:
 
 def _above(level: list[bytes]) -> list[bytes]:
     """The next level up; a node without a neighbour rises as it is, which is RFC 6962's split."""
-    pairs = [sha256(b"\x01" + left + right).digest() for left, right in zip(level[::2], level[1::2], strict=False)]
-    return pairs + level[len(level) & ~1 :]
+    nodes = iter(level)
+    above = [sha256(b"\x01" + left + right).digest() for left, right in zip(nodes, nodes, strict=False)]
+    if len(level) & 1:
+        above.append(level[-1])
+    return above

@@ -43,13 +43,15 @@ class Moulds:
 class _HeaderForm:
     """A header without events: what stands before seq, before the clocks, before the root, and behind it."""
 
-    __slots__ = ("_before", "_behind", "_clocks", "_like", "_site")
+    __slots__ = ("_before", "_behind", "_clock", "_clocks", "_like", "_site")
 
     def __init__(self, header: Header) -> None:
         self._like = header
         place = cbor.encode(header.gateway) + b"\x02" + cbor.encode(header.epoch) + b"\x03"
         self._before = b"\xb0\x00\x01\x01" + place
         self._clocks = b"\x05" + cbor.encode(header.boot) + b"\x06\x82"
+        clock = header.clock
+        self._clock = b"\x08" + cbor.encode([clock.source, clock.state, clock.error_ms, clock.last_sync_s])
         site = cbor.encode(header.configuration) + b"\x0a" + cbor.encode(header.software)
         self._site = b"\x09" + site + b"\x0b\x82" + cbor.encode(header.chunks[0]) + b"\x58\x20"
         last = (header.custody, header.counter, header.checkpoint)
@@ -76,7 +78,9 @@ class _HeaderForm:
         one, start, other, stop = _UTC.unpack_from(data, at + 2)
         if one != _EIGHT or other != _EIGHT or not 1 << 32 <= min(start, stop) <= max(start, stop) <= shape.LAST_UTC_MS:
             return None
-        clock, at = _clock(data, at + 2 + _UTC.size, like.clock)
+        at += 2 + _UTC.size
+        same = data.startswith(self._clock, at)
+        clock, at = (like.clock, at + len(self._clock)) if same else _clock(data, at)
         root = at + len(self._site)
         if clock is None or not data.startswith(self._site, at) or data[root + 32 :] != self._behind:
             return None
@@ -87,7 +91,7 @@ class _HeaderForm:
         )
 
 
-def _clock(data: bytes, at: int, like: ClockState) -> tuple[ClockState | None, int]:
+def _clock(data: bytes, at: int) -> tuple[ClockState | None, int]:
     """The state of the clock, where it has a permitted one, and where it ends."""
     if not data.startswith(b"\x08\x84", at):
         return None, at
@@ -95,8 +99,6 @@ def _clock(data: bytes, at: int, like: ClockState) -> tuple[ClockState | None, i
     state, at = _unsigned(data, at)
     error, at = _unsigned(data, at)
     last, at = _unsigned(data, at)
-    if (source, state, error, last) == (like.source, like.state, like.error_ms, like.last_sync_s):
-        return like, at
     return (ClockState(source, state, error, last) if source <= 5 and state <= 2 else None), at
 
 
