@@ -226,6 +226,8 @@ def _headlines(found: Card, language: Language) -> Iterable[str]:
     reduction = found.reduction
     value = _or(reduction.tco2e, "tCO2e", reduction.reasons, language)
     yield f"{messages.text('indicator.reduction', language)}: {value}"
+    if reduction.ledger:
+        yield f"{messages.text('report.city.ledger', language)}: {_or(reduction.ledger, 'tCO2e', (), language)}"
     if found.uncertainty is not None and found.uncertainty.percent is not None:
         key = "indicator.uncertainty.whole" if found.uncertainty.whole else "indicator.uncertainty.part"
         unknown = len(found.uncertainty.unknown)
