@@ -52,7 +52,7 @@ def test_nothing_emitted_has_no_quality() -> None:
 
 def test_what_flows_into_the_total_is_the_total_and_every_node_is_balanced() -> None:
     found = lines()
-    drawn = flow.diagram(found, {})
+    drawn = flow.diagram(found, flow.Middle())
     total = inventory.totals(found).total
     assert sum(one.amount for one in drawn.flows if one.target == "total") == total
     for node in drawn.nodes:
@@ -64,7 +64,7 @@ def test_what_flows_into_the_total_is_the_total_and_every_node_is_balanced() -> 
 
 
 def test_a_flow_says_how_well_it_is_known() -> None:
-    drawn = flow.diagram(lines("declared"), {})
+    drawn = flow.diagram(lines("declared"), flow.Middle())
     coal = next(one for one in drawn.flows if one.source == "item:24-01:anthracite")
     power = next(one for one in drawn.flows if one.source == "row:24-08")
     assert (coal.standing, power.standing) == ("estimated", "measured")
@@ -73,7 +73,7 @@ def test_a_flow_says_how_well_it_is_known() -> None:
 
 def test_memo_lines_flow_nowhere() -> None:
     memo = [replace_class(line) for line in lines()]
-    assert flow.diagram(memo, {}) == flow.Diagram((), (), ())
+    assert flow.diagram(memo, flow.Middle()) == flow.Diagram((), (), ())
 
 
 def replace_class(line: Line) -> Line:
@@ -83,7 +83,7 @@ def replace_class(line: Line) -> Line:
 
 def test_energy_flows_in_standard_coal() -> None:
     found = lines()
-    drawn = flow.energy(found, {})
+    drawn = flow.energy(found, flow.Middle())
     flowing = sum(one.amount for one in drawn.flows if one.target == "total")
     assert abs(flowing - energy.consumption(found).tce) < Decimal("1e-20")
     assert {node.name for node in drawn.nodes} >= {"anthracite", "diesel", "electricity", "total"}
