@@ -20,7 +20,7 @@ SEEDS = 3
 QUIET_S = 9000.0
 COPY_EVERY_S = 900.0
 ORDINARY = Cadence("5m", "15m")
-INVARIANTS = tuple(f"I{number}" for number in range(1, 13))
+INVARIANTS = tuple(f"I{number}" for number in range(1, 14))
 Original = Callable[..., Any]
 Change = Callable[[Original], Original]
 

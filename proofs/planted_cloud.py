@@ -10,6 +10,7 @@ import zstandard
 from cloud import ahead, ingest, ledger, memory_rows, series
 from cloud.copier import Copier
 from cloud.ingest import Finding, Head
+from cloud.intervals import Rules
 from cloud.running import Memory
 from cloud.segments import Segments
 from cloud.signatures import Sodium
@@ -154,6 +155,28 @@ def _not_rolled(original: Original) -> Original:
     return interval
 
 
+def _falls_count(original: Original) -> Original:
+    """A register that falls has rolled over, however far it would have gone."""
+
+    def growth(self: Rules, before: Decimal, after: Decimal, elapsed_ms: int | None) -> tuple[Decimal, Decimal] | None:
+        if after < before and self.modulus is not None:
+            return after - before + self.modulus, self.modulus
+        found: tuple[Decimal, Decimal] | None = original(self, before, after, elapsed_ms)
+        return found
+
+    return growth
+
+
+def _not_told(original: Original) -> Original:
+    """Of a count that begins again nobody is told."""
+
+    def tell(self: ledger.Ledger, gateway: bytes, kind: str, place: Any, detail: str) -> None:
+        if kind not in ("reset", "unexplained"):
+            original(self, gateway, kind, place, detail)
+
+    return tell
+
+
 def _verdict(answer: Answer) -> Change:
     """One block has this verdict and moves nothing."""
 
@@ -205,12 +228,13 @@ BUGS: tuple[Bug, ...] = (
         days=0.6,
     ),
     Bug("empty blocks are cleared away", "I2", ledger.Ledger, "_block", _cleared, cadence=SELDOM),
-    Bug("receipts are given before the commit", "I3", Store, "append_batches", _uncommitted(1)),
     Bug("one receipt in five is given before the commit", "I3", Store, "append_batches", _uncommitted(5)),
     Bug("a block is receipted but not kept", "I3", ledger.Ledger, "_block", _dropped),
     Bug("what is not copied is receipted as settled", "I3", Segments, "append", _one_not_copied),
     Bug("a hundredth too much is counted", "I4", series.Series, "_interval", _counted_more),
     Bug("an interval is written down with a hundredth more", "I4", ledger.Ledger, "book", _row(consumption=_more)),
+    Bug("a fall counts as a rollover", "I4", Rules, "growth", _falls_count, (Fault.SWAPPED,), often=300.0),
+    Bug("nobody is told of a swap", "I13", ledger.Ledger, "tell", _not_told, (Fault.SWAPPED,), often=300.0),
     Bug("a rollover is not counted", "I4", series.Series, "_interval", _not_rolled, (Fault.ROLLOVER,)),
     Bug("a kept frame is another than the one that came", "I5", ledger.Ledger, "_block", _altered),
     Bug("a kept signature is another", "I5", ledger.Ledger, "_block", _signed_otherwise, cadence=SELDOM),

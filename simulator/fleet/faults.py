@@ -38,6 +38,7 @@ class Fault(StrEnum):
     ROLLOVER = "meter rolled over"
     CONFIGURED = "configuration changed"
     REPLACED = "meter replaced"
+    SWAPPED = "meter swapped without a word"
     GATEWAY_FULL = "gateway disk full"
 
 
@@ -59,6 +60,7 @@ PER_DAY: Mapping[Fault, float] = {
     Fault.SILENT: 0.3,
     Fault.CONFIGURED: 0.05,
     Fault.REPLACED: 0.03,
+    Fault.SWAPPED: 0.02,
     Fault.GATEWAY_FULL: 0.1,
 }
 """Faults that come by themselves, for each gateway (of the collector: for the fleet)."""

@@ -22,6 +22,8 @@ EPOCH_MS = 1_780_272_000_000
 """2026-06-01 00:00 UTC."""
 QUIET_S = 86_400.0
 """Without faults; after it everything must be delivered."""
+LEAST_STEPS = 400
+"""Steps of 64 hundredths of a kWh: a meter that shows less is not told from one that slips."""
 YEAR_S = 365.25 * 86_400
 
 
@@ -178,6 +180,20 @@ class Fleet:
         """A new meter in the place of an old one, with a mark of its own."""
         meter = Meter(self.marks, random.randrange(1000), old.per_hour)
         self.marks += 1
+        return meter
+
+    def swapped(self, old: Meter, random: Random) -> Meter | None:
+        """Another meter for the place of an old one, whose register now shows at most half of what that one does, or
+        next to nothing; None where there is none that could be told from it.
+        """
+        now = self.time.since_ms(self.time.seconds())
+        stands = old.raw(now) // MARKS
+        if stands < LEAST_STEPS or self.marks >= MARKS:
+            return None
+        used = random.randrange(stands // 4, stands // 2)
+        fresh = random.randrange(stands // 200) if stands < MODULUS // MARKS // 2 else used
+        meter = Meter(self.marks, 0, old.per_hour)
+        self.marks, meter.start = self.marks + 1, random.choice((used, fresh)) - meter.steps(now)
         return meter
 
     def _meter(self) -> Meter:

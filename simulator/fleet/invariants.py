@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from cloud.ahead import MOST as MOST_AHEAD
 from cloud.audit import Audit
 from cloud.difference import Difference
+from cloud.doubt import PROOF
 from edge.config import OUTBOX
 from protocols.errors import SignatureError
 from simulator.fleet import disk, slots
@@ -31,6 +32,8 @@ SETTLES_MS = 1_800_000
 DATED_MS = 1_577_836_800_000
 """2020-01-01: a box that knew no time of day believed to be before it; its block's age is told by those behind it."""
 HUNDREDTHS = 100
+ENOUGH = 2 * PROOF
+"""Readings of a meter by which it is known for another one, some of them in doubt or late."""
 EVER_MS = 1 << 50
 SEEN_BY = {"receipt": "I3", "enrolment": "I5", "configuration": "I5", "block": "I2", "event": "I2", "head": "I2"}
 """Who a difference of an audit belongs to; all others are figures."""
@@ -102,6 +105,7 @@ def of_the_record(fleet: "Fleet") -> None:
         told_in_time(fleet, node, rows)
         slots.every_slot(fleet, node, rows)
         sums(fleet, node, rows)
+        swaps_are_told(fleet, node, rows)
         no_conflict(fleet, node)
         recomputed(fleet, node)
 
@@ -123,8 +127,8 @@ def what_was_read(fleet: "Fleet", node: Node, rows: list[Row]) -> None:
     for row in rows:
         for read in row.reads():
             found[read.device, read.mono, read.reply] += 1
-            if read.mark != row.meter(node, read.device).mark:
-                whose = f"{row.name}: meter {read.mark} as {row.meter(node, read.device).mark}"
+            if read.mark not in (marks := [meter.mark for meter in row.meters(node, read.device)]):
+                whose = f"{row.name}: meter {read.mark} as one of {marks}"
                 fleet.witness.tell("I9", f"gateway {node.index} {whose}")
     node.answers = found.total()
     if twice := found - node.acked:
@@ -151,7 +155,8 @@ def _wanted(node: Node) -> Counter[Acked]:
 
 def told_in_time(fleet: "Fleet", node: Node, rows: list[Row]) -> None:
     """I8: where a block knows the time, each answer was served within its error of the time it is told for."""
-    meters = {meter.mark: meter for hung in node.hung.values() for meter in hung}
+    every = [*node.hung.values(), *node.swapped.values()]
+    meters = {meter.mark: meter for hung in every for meter in hung}
     for row in rows:
         if row.header is None or row.header.clock.state == UNKNOWN:
             continue
@@ -165,26 +170,58 @@ def told_in_time(fleet: "Fleet", node: Node, rows: list[Row]) -> None:
 
 
 def sums(fleet: "Fleet", node: Node, rows: list[Row]) -> None:
-    """I4: what is booked of a meter adds up, in whole hundredths, to what it counted between its first and last reading
-    that is booked; where a stretch is suspect, to no more.
+    """I4: what is booked of a place adds up, in whole hundredths, to what each meter in it counted between its first
+    and last reading that is booked; where a stretch is suspect, or a meter was swapped, to no more. None is negative.
     """
-    booked: dict[tuple[str, int], list[Read]] = {}
-    for row in rows:
-        if row.fault is None and row.dated and row.header is not None:
-            number = row.header.configuration[0]
-            for read in row.reads():
-                booked.setdefault((node.name(number, read.device), read.device), []).append(read)
-    found = fleet.central.store.sums(node.id, [(name, POINT) for name, _ in booked], -EVER_MS, EVER_MS)
+    booked = _booked(node, rows)
+    found = fleet.central.store.sums(node.id, [(name, POINT) for name in booked], -EVER_MS, EVER_MS)
     by_name = {each.device: each for each in found}
-    for (name, _), reads in booked.items():
+    for name, stretches in booked.items():
         own = by_name.get(name)
         if own is None:
-            fleet.witness.tell("I4", f"gateway {node.index} {name}: nothing is booked of {len(reads)} readings")
+            fleet.witness.tell("I4", f"gateway {node.index} {name}: nothing is booked of {len(stretches)} meters")
             continue
         total = int(own.consumption * HUNDREDTHS)
-        counted = node.meters[0].unrolled(reads[-1].raw, reads[0].raw)
-        if total > counted or (total < counted and not own.suspect and not own.absent):
+        counted = sum(node.meters[0].unrolled(one[-1][1].raw, one[0][1].raw) for one in stretches)
+        less = len(stretches) > 1 or own.suspect or own.absent
+        if total > counted or (total < counted and not less):
             fleet.witness.tell("I4", f"gateway {node.index} {name}: booked {total}, the meter counted {counted}")
+
+
+def _booked(node: Node, rows: list[Row]) -> dict[str, list[list[tuple[Row, Read]]]]:
+    """The readings that are booked of each device, a list for each meter that was in its place, in their order; those
+    of a meter that never was are for I9.
+    """
+    booked: dict[str, list[list[tuple[Row, Read]]]] = {}
+    for row in rows:
+        if row.fault is None and row.dated and row.header is not None:
+            for read in row.reads():
+                stretches = booked.setdefault(node.name(row.header.configuration[0], read.device), [])
+                if read.mark not in [meter.mark for meter in row.meters(node, read.device)]:
+                    continue
+                if not stretches or stretches[-1][-1][1].mark != read.mark:
+                    stretches.append([])
+                stretches[-1].append((row, read))
+    return booked
+
+
+def swaps_are_told(fleet: "Fleet", node: Node, rows: list[Row]) -> None:
+    """I13: of a meter that took another's place without a word somebody is told, in a block that holds its readings,
+    once there were enough of them.
+    """
+    if node.distorted:
+        return
+    with fleet.central.store.reading() as db:
+        told = db.execute(
+            "SELECT epoch, seq, detail FROM incidents WHERE gateway = ? AND kind IN ('reset', 'unexplained')",
+            (node.id,),
+        ).fetchall()
+    for name, stretches in _booked(node, rows).items():
+        places = {(epoch, seq) for epoch, seq, detail in told if detail.startswith(f"{name}.{POINT}:")}
+        for stretch in stretches[1:]:
+            if len(stretch) >= ENOUGH and places.isdisjoint((row.epoch, row.seq) for row, _ in stretch):
+                mark, first = stretch[0][1].mark, stretch[0][0].name
+                fleet.witness.tell("I13", f"gateway {node.index} {name}: nobody is told of meter {mark} since {first}")
 
 
 def no_conflict(fleet: "Fleet", node: Node) -> None:

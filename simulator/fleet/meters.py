@@ -61,6 +61,10 @@ class Bench:
         self._open = False
         self.dead = False
 
+    def hang(self, unit: int, meter: Meter) -> None:
+        """Another meter answers from now on."""
+        self._meters[unit] = meter
+
     async def open(self) -> str:
         self._open = True
         return ""

@@ -95,8 +95,8 @@ async def _do(fleet: "Fleet", fault: Fault, node: Node, random: Random) -> None:
         random.choice(node.meters).silent_until = now + random.uniform(600, DAY_S)
     elif fault == Fault.GATEWAY_FULL:
         await _fill(fleet, node, random)
-    elif fault in (Fault.CONFIGURED, Fault.REPLACED):
-        await _configure(fleet, fault, node, random)
+    else:
+        _visit(fleet, fault, node, random)
 
 
 def _kill(fleet: "Fleet", fault: Fault, node: Node, down_s: float) -> None:
@@ -149,8 +149,13 @@ async def _fill(fleet: "Fleet", node: Node, random: Random) -> None:
         fleet.plan.count(Fault.GATEWAY_FULL)
 
 
-async def _configure(fleet: "Fleet", fault: Fault, node: Node, random: Random) -> None:
-    """The technician signs a new edition, perhaps for another meter, and the agent is started again under it."""
+def _visit(fleet: "Fleet", fault: Fault, node: Node, random: Random) -> None:
+    """The technician signs a new edition, perhaps for another meter, and the agent is started again under it; or hangs
+    another meter and tells nobody.
+    """
+    if fault == Fault.SWAPPED:
+        _swap(fleet, node, random)
+        return
     if node.kill(1.0) is None:
         return
     if fault == Fault.REPLACED:
@@ -160,6 +165,17 @@ async def _configure(fleet: "Fleet", fault: Fault, node: Node, random: Random) -
         node.replace(unit, fleet.another(node.meters[unit], random))
     fleet.plan.count(fault)
     node.sign()
+
+
+def _swap(fleet: "Fleet", node: Node, random: Random) -> None:
+    """A meter, new or used, takes the place of another while the box runs. Its register stands lower by more than any
+    meter slips: of one that goes on where the other stood no register can tell.
+    """
+    unit = random.randrange(len(node.meters))
+    meter = fleet.swapped(node.meters[unit], random)
+    if meter is not None:
+        fleet.plan.count(Fault.SWAPPED)
+        node.swap(unit, meter)
 
 
 async def _of_collector(fleet: "Fleet", fault: Fault, random: Random) -> None:

@@ -88,6 +88,8 @@ class Node:
         """Places from which on a disk that went back, with its watermark, let the box make other blocks."""
         self.hung: dict[int, tuple[Meter, ...]] = {}
         """The meters by the number of the configuration they hang under."""
+        self.swapped: dict[tuple[int, int], list[Meter]] = {}
+        """The meters that took a place without a word, by the configuration in force and the unit."""
         self.cuts: dict[int, int | None] = {}
         """At rest: from which seq on blocks of an epoch cannot be delivered."""
         self.room = Room(folder)
@@ -206,6 +208,16 @@ class Node:
     def replace(self, unit: int, meter: Meter) -> None:
         """Hang another meter in the place of one. It is another device, and the next edition says so."""
         self.meters[unit] = meter
+
+    def swap(self, unit: int, meter: Meter) -> None:
+        """Hang another meter in the place of one, while the agent runs: no edition says so."""
+        self.meters[unit] = meter
+        self.swapped.setdefault((len(self.envelopes), unit), []).append(meter)
+        self._bench.hang(unit + 1, meter)
+
+    def hung_there(self, number: int, unit: int) -> list[Meter]:
+        """Every meter that was in a place while an edition was in force."""
+        return [self.hung[number][unit], *self.swapped.get((number, unit), ())]
 
     def name(self, number: int, unit: int) -> str:
         """What the device of a place is called in an edition: by its meter."""

@@ -56,10 +56,10 @@ class Row:
         if self.header is not None:
             yield from reads(self.header, self.chunks)
 
-    def meter(self, node: Node, device: int) -> Meter:
-        """The meter that hung there, by the configuration that the block names."""
+    def meters(self, node: Node, device: int) -> list[Meter]:
+        """The meters that hung there under the configuration that the block names."""
         assert self.header is not None, "only what is opened has devices"
-        return node.hung[self.header.configuration[0]][device]
+        return node.hung_there(self.header.configuration[0], device)
 
 
 def reads(header: Header, chunks: Iterable[Chunk]) -> Iterator[Read]:

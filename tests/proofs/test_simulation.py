@@ -37,6 +37,7 @@ def test_a_seed_lives_the_same_life_twice(tmp_path: Path) -> None:
         ("a kept signature is another", "I5"),
         ("nothing is copied", "I10"),
         ("a reading more is told of", "I11"),
+        ("nobody is told of a swap", "I13"),
     ],
 )
 def test_a_planted_bug_is_seen_by_the_invariant_that_is_there_for_it_and_by_no_other(
@@ -56,6 +57,14 @@ def test_a_store_that_syncs_lives_as_well(tmp_path: Path) -> None:
     fleet.plan.kinds, fleet.plan.intensity = frozenset({Fault.CRASH}), 80.0
     lived = fleet.run()
     assert lived.found == [] and lived.fired[Fault.CRASH] > 0 and lived.readings > 30
+
+
+def test_a_meter_that_is_swapped_without_a_word_is_told_of_and_inflates_no_figure(tmp_path: Path) -> None:
+    shape = replace(SHORT, days=1.0, cadence=Cadence("15m", "30m"))
+    fleet = Fleet(6, tmp_path / "fleet", (Fault.SWAPPED,), shape)
+    fleet.plan.kinds, fleet.plan.intensity = frozenset({Fault.SWAPPED}), 200.0
+    lived = fleet.run()
+    assert lived.found == [] and lived.fired[Fault.SWAPPED] > 1
 
 
 def test_a_full_disk_another_meter_and_altered_blocks_break_no_promise(tmp_path: Path) -> None:
