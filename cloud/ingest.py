@@ -155,7 +155,7 @@ class Examiner:
 
     def __init__(self, early: Early | None = None) -> None:
         self._reader = Reader(early)
-        self._kept: dict[tuple[int, int, tuple[Form | None, ...]], Installation] = {}
+        self._kept: set[tuple[Installation, int, tuple[Form | None, ...]]] = set()
 
     def kid(self, frame: bytes) -> bytes | None:
         """The key a frame claims to be signed with, to find its gateway by; None when it cannot be read."""
@@ -225,18 +225,17 @@ class Examiner:
 
     def _check_plan(self, header: Header, installation: Installation, replayed: Sequence[Replayed]) -> None:
         """As ``course.check_plan``. Of a block without events it asks only for what the forms of its chunks tell, and
-        how long it lasts: what was found to keep to the plan is remembered, under this very installation (to hash one
-        is to hash all that is in it).
+        how long it lasts: what was found to keep to the plan is remembered.
         """
         forms = tuple([held.form for held in replayed])
-        known = (id(installation), header.mono[1] - header.mono[0], forms)
-        if self._kept.get(known) is installation:
+        known = (installation, header.mono[1] - header.mono[0], forms)
+        if known in self._kept:
             return
         course.check_plan(header, [held.chunk for held in replayed], installation)
         if not header.events and None not in forms:
             if len(self._kept) >= MOST_KEPT:
                 self._kept.clear()
-            self._kept[known] = installation
+            self._kept.add(known)
 
     def again(self, key: cose.PublicKey, holdings: Holdings, frame: bytes) -> Opened:
         """A block that was taken before, opened and replayed anew; RecordError, ProtocolError when it is damaged."""
