@@ -10,12 +10,16 @@ from cloud.store import Store
 from edge.config import EdgeConfig
 from proofs.box import POINT
 from proofs.gateway_started import OPEN_S, Opened, Place, Reader
+from proofs.intake import taken_in
 from proofs.messages import Messages
 from proofs.recording import Got, Operation, Sent, Started
 from protocols.errors import TanmeterError
-from protocols.record.answer import Answer, decode_answers, decode_batch
+from protocols.record.answer import decode_answers, decode_batch
 from protocols.record.cose import PublicKey
 from protocols.record.receipt import open_receipt
+
+BATCH = 32
+"""Blocks that are sent again together."""
 
 
 @dataclass(slots=True)
@@ -131,12 +135,9 @@ class Collector:
         """Send it all again: what it lacks is taken, what it has is held, and the sums are those of all of it."""
         frames = [frame for _, frame in sorted(told.frames.items())]
         self.resent += len(frames)
-        while frames:  # a batch that takes long ends before its last block: the rest is another one
-            answers = [verdict.answer for verdict in store.append(frames[:32], 1 << 41).verdicts]
-            taken = answers.index(Answer.GAP) if Answer.GAP in answers else len(answers)
-            if not taken:
-                break
-            frames = frames[taken:]
+        for at in range(0, len(frames), BATCH):
+            for _ in taken_in(store, frames[at : at + BATCH], 1 << 41):
+                pass
         held = self._held(store)
         lacking = [place for place in told.frames if place not in {opened.place for opened in held}]
         return ([f"{len(lacking)} blocks are not taken when sent again"] if lacking else []) + self.sums(store, held)

@@ -4,10 +4,13 @@ import shutil
 
 import pytest
 
+from cloud.store import Answered
+from proofs.intake import taken_in
 from proofs.kills import sweep_collector, sweep_gateway
 from proofs.nursery import Nursery
 from proofs.random_kills import random_kills
 from proofs.sweep import KILL, Sweep, points
+from protocols.record.answer import Answer, Verdict
 
 SEED = 4
 pytestmark = [
@@ -28,6 +31,27 @@ def test_a_fault_at_a_call_of_the_system_loses_nothing(sweep, stride, tmp_path):
 def test_the_whole_agent_and_collector_killed_at_random_lose_nothing_and_count_nothing_twice(tmp_path):
     line = random_kills(tmp_path, 6, SEED)
     assert line.faults == () and line.tried == 6
+
+
+class Brief:
+    """A store that has time for two blocks a batch, and takes none from the fifth on."""
+
+    def __init__(self):
+        self.held = []
+
+    def append(self, frames, now):
+        fits = [frame for frame in frames[:2] if len(self.held) + frames.index(frame) < 5]
+        self.held += fits
+        answers = [Answer.STORED] * len(fits) + [Answer.GAP] * (len(frames) - len(fits))
+        return Answered(tuple(Verdict(answer, None, "", "") for answer in answers))
+
+
+def test_what_a_batch_had_no_time_for_is_sent_again_until_nothing_is_taken():
+    store = Brief()
+    assert len(list(taken_in(store, [b"a", b"b", b"c"], 0))) == 2
+    assert store.held == [b"a", b"b", b"c"]
+    assert len(list(taken_in(store, [b"d", b"e", b"f"], 0))) == 2
+    assert store.held == [b"a", b"b", b"c", b"d", b"e"]
 
 
 def test_a_sweep_stops_a_process_at_the_very_call(tmp_path):
