@@ -11,6 +11,7 @@ from pathlib import Path
 from random import Random
 
 from cloud import enrolments
+from edge import scrub, soundness
 from proofs import planted, planted_cloud, planted_edge
 from proofs.line import Line, Tier
 from protocols.record.cose import PublicKey
@@ -43,10 +44,11 @@ TWICE = Shape(2, 1, 2.0, Cadence("15m", "60m"))
 
 def _begin() -> None:
     """For as long as this process lives nothing is logged, and no signature that holds is checked twice, nor a code
-    hashed: equal bytes, equal finding. A block is opened by its gateway, by the collector, by the audit and by us.
+    hashed, nor a stored block that is whole taken apart: equal bytes, equal finding. A block is opened by its gateway,
+    which reads it at each of its attempts to deliver it, by the collector, by the audit and by us.
     """
     logging.disable(logging.CRITICAL)
-    for owner, name in ((PublicKey, "verify"), (enrolments, "_hash")):
+    for owner, name in ((PublicKey, "verify"), (enrolments, "_hash"), (scrub, "check"), (soundness, "check_frame")):
         setattr(owner, name, lru_cache(maxsize=8192)(getattr(owner, name)))
 
 
