@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
 from pathlib import Path
 
+from proofs import faults
 from proofs.line import Line, Tier
 
 RUNS = (
@@ -47,10 +48,11 @@ def main() -> int:
         print(f"{_processor_s():.0f} s of processor", file=sys.stderr)
         return 0
     began, parts = time.monotonic(), asked.parts or PARTS
-    runs = [run for run in RUNS if run.partition(":")[0] in parts]
+    runs = chosen(parts)
     with ThreadPoolExecutor(asked.workers) as workers:
-        found = list(workers.map(lambda run: _lines(run, asked.tier, asked.seed), runs))
-    lines = sorted([line for run in found for line in run], key=lambda line: PARTS.index(line.part))
+        found = dict(zip(runs, workers.map(lambda run: _lines(run, asked.tier, asked.seed), runs), strict=True))
+    told = [line for of_run in faults.joined(found).values() for line in of_run]
+    lines = sorted(told, key=lambda line: PARTS.index(line.part))
     print(_head(asked.tier, asked.seed, time.monotonic() - began))
     print("\n".join(table(lines)))
     failed = [line for line in lines if line.faults]
@@ -59,6 +61,12 @@ def main() -> int:
         print("\n".join(f"  {fault}" for fault in line.faults))
     print(f"\n{len(lines) - len(failed)} of {len(lines)} lines hold")
     return 1 if failed else 0
+
+
+def chosen(parts: Sequence[str]) -> list[str]:
+    """The runs of these parts, and those of which lines are tests of a fault where the faults are among them."""
+    also = faults.needed() if faults.PART in parts else frozenset[str]()
+    return [run for run in RUNS if run.partition(":")[0] in parts or run in also]
 
 
 def table(lines: Sequence[Line]) -> list[str]:

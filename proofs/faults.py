@@ -7,7 +7,7 @@ import sys
 import tempfile
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -24,7 +24,8 @@ MOST_FOUND = 3
 @dataclass(frozen=True, slots=True)
 class Fault:
     """A fault of the list: what is promised when it strikes, and which tests inject it: ``path::name``, all parameters
-    of a test together. ``not_here``: why it, or a part of it, cannot be injected on a plain machine.
+    of a test together. ``lines``: what else of the proof is such a test, ``run::name of the line``. ``not_here``: why
+    it, or a part of it, cannot be injected on a plain machine.
     """
 
     number: int
@@ -32,16 +33,22 @@ class Fault:
     promise: str
     tests: tuple[str, ...] = ()
     not_here: str = ""
+    lines: tuple[str, ...] = ()
+
+    @property
+    def title(self) -> str:
+        """The name of its line."""
+        return f"{self.number}. {self.name}: {self.promise}"
 
 
 def faults() -> list[Fault]:
     """The list, in its order."""
     held = tomllib.loads((Path(__file__).parent / "faults.toml").read_text("utf-8"))["fault"]
-    return [Fault(**entry | {"tests": tuple(entry.get("tests", ()))}) for entry in held]
+    return [Fault(**entry | {name: tuple(entry.get(name, ())) for name in ("tests", "lines")}) for entry in held]
 
 
 def prove(tier: Tier, seed: int) -> Iterator[Line]:
-    """A line for every fault; their tests are run once, together."""
+    """A line for every fault; their tests are run once, together. ``joined`` puts in what other runs tell."""
     listed = faults()
     outcomes = run(sorted(_of(listed)))
     for fault in listed:
@@ -52,6 +59,40 @@ def prove_deep(tier: Tier, seed: int) -> Iterator[Line]:
     """What other tests cut short on other days."""
     whole = sorted({*deep()} - _of(faults()))
     yield _line("other tests that go to their full depth only here", whole, run(whole), seed)
+
+
+def needed() -> frozenset[str]:
+    """The runs of which lines are tests of faults."""
+    return frozenset(named.partition("::")[0] for fault in faults() for named in fault.lines)
+
+
+def joined(lines: Mapping[str, Sequence[Line]]) -> dict[str, list[Line]]:
+    """The lines of all runs, with those of other runs that are tests of a fault put into the fault's own: each must be
+    there, have tried something, and hold.
+    """
+    listed = {fault.title: fault for fault in faults() if fault.lines}
+    return {
+        run: [_with(line, listed[line.name], lines) if line.name in listed else line for line in of_run]
+        for run, of_run in lines.items()
+    }
+
+
+def _with(line: Line, fault: Fault, lines: Mapping[str, Sequence[Line]]) -> Line:
+    broken, tried, told = list[str](), 0, list[str]()
+    for named in fault.lines:
+        run, _, name = named.partition("::")
+        found = [other for other in lines.get(run, ()) if other.name == name]
+        tried += sum(other.tried for other in found)
+        told.append(f"the line `{name}`")
+        if not found or any(other.faults or not other.tried for other in found):
+            broken.append(f"{named}: {'does not hold' if found else 'did not run'}")
+    return replace(
+        line,
+        tried=line.tried + tried,
+        violations=line.violations + len(broken),
+        figures=", ".join(filter(None, (line.figures, *told))),
+        found=(*line.found, *broken),
+    )
 
 
 def _of(listed: Sequence[Fault]) -> set[str]:
@@ -79,8 +120,7 @@ def _cut_short(test: ast.FunctionDef) -> bool:
 
 def line(fault: Fault, outcomes: Mapping[str, list[str]], seed: int) -> Line:
     """What came of a fault: each test counts with all of its parameters; one that did not run is a violation."""
-    name = f"{fault.number}. {fault.name}: {fault.promise}"
-    return _line(name, fault.tests, outcomes, seed, fault.not_here)
+    return _line(fault.title, fault.tests, outcomes, seed, fault.not_here)
 
 
 def _line(name: str, tests: Sequence[str], outcomes: Mapping[str, list[str]], seed: int, not_here: str = "") -> Line:

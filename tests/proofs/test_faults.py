@@ -1,12 +1,15 @@
 """The list of faults: complete, every entry with tests that exist or a reason, and a line says what came of them."""
 
 import ast
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from proofs import faults
+from proofs.__main__ import RUNS, chosen
 from proofs.faults import LISTED, Fault
+from proofs.line import Line
 
 ROOT = Path(__file__).parents[2]
 
@@ -22,6 +25,32 @@ def test_a_fault_names_tests_that_exist_or_says_why_it_has_none(fault: Fault) ->
         path, _, name = test.partition("::")
         written = {node.name for node in ast.walk(ast.parse((ROOT / path).read_text("utf-8"))) if hasattr(node, "name")}
         assert name in written, f"{path} has no {name}"
+
+
+def test_a_line_that_is_a_test_of_a_fault_is_one_that_a_run_yields() -> None:
+    assert faults.needed() <= set(RUNS)
+    assert faults.needed() < set(chosen(["faults"])) and chosen(["link"]) == ["link:prove"]
+    sources = [ast.walk(ast.parse(path.read_text("utf-8"))) for path in (ROOT / "proofs").glob("*.py")]
+    written = [node.value for nodes in sources for node in nodes if isinstance(node, ast.Constant)]
+    names = tuple(text for text in written if isinstance(text, str) and len(text) > 10)
+    for fault in faults.faults():
+        assert all(named.endswith(names) and fault.tests for named in fault.lines), fault
+
+
+def test_a_fault_fails_with_the_line_that_is_its_test_or_without_it() -> None:
+    (fault,) = [fault for fault in faults.faults() if fault.number == 8]
+    (named,) = fault.lines
+    run, _, name = named.partition("::")
+    own = faults.line(fault, {test: [""] for test in fault.tests}, 7)
+
+    def told(*others: Line) -> Line:
+        (line,) = faults.joined({"faults:prove": [own], run: others})["faults:prove"]
+        return line
+
+    held = Line("kills", name, 7, 300, 0)
+    assert told(held).faults == () and told(held).tried == own.tried + 300 and name in told(held).figures
+    assert told(replace(held, violations=1)).faults and told(replace(held, tried=0, not_here="no strace")).faults
+    assert "did not run" in told().faults[-1] and "does not hold" in told(replace(held, control=True)).faults[-1]
 
 
 def test_what_is_cut_short_on_other_days_is_run_whole() -> None:
