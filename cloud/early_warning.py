@@ -93,8 +93,9 @@ def concerned(city: City, after: int) -> tuple[int, list[str]]:
     while rows := city.store.journal(after, MOST, SOURCES):
         after = rows[-1].number
         changed |= {row.subject for row in rows}
-    if changed:
-        changed |= {one.subject for one in listing(city.store, standing=True, kind="shared")}
+    if not changed:
+        return after, []
+    changed |= {one.subject for one in listing(city.store, standing=True, kind="shared")}
     return after, sorted(_concerned(city, changed))
 
 
