@@ -3,7 +3,7 @@
 import re
 from datetime import datetime, tzinfo
 from decimal import ROUND_HALF_EVEN, Decimal
-from functools import cache, partial
+from functools import cache, lru_cache, partial
 from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
@@ -185,6 +185,7 @@ def clock(ms: int | None, pattern: str = "%Y-%m-%d %H:%M:%S", zone: tzinfo | Non
         return f"{ms} ms"
 
 
+@lru_cache(maxsize=4096)
 def iso(ms: int | None, zone: tzinfo | None = None) -> str:
     """An instant (UTC ms) in RFC 3339 with the offset, ms only when there are any; as ms where no calendar reaches."""
     if ms is None:
