@@ -20,11 +20,12 @@ from proofs import faults
 from proofs.line import Line, Tier
 
 RUNS = (
-    *("faults:prove", "kills:prove_gateway", "simulation:prove_days", "link:prove", "bytes:prove"),
+    *("faults:prove", "simulation:prove_days", "link:prove", "kills:prove_gateway", "bytes:prove"),
     *(f"simulation:prove_years:{share}" for share in range(3)),
-    *("kills:prove_random", "faults:prove_deep", "power_cuts:prove_collector", "simulation:prove_kinds"),
-    *("power_cuts:prove_gateway", "simulation:prove_bugs", "kills:prove_collector"),
-    *("power_cuts:prove_prunes", "power_cuts:prove_controls"),
+    *("kills:prove_random", "power_cuts:prove_gateway", "power_cuts:prove_collector"),
+    *(f"faults:prove_deep:{share}" for share in range(3)),
+    *("simulation:prove_kinds", "kills:prove_collector", "power_cuts:prove_prunes", "simulation:prove_bugs"),
+    "power_cuts:prove_controls",
 )
 """What runs in a process of its own, the longest first: the parts' modules and functions, and which share of one."""
 PARTS = ("simulation", "power_cuts", "kills", "link", "bytes", "faults")

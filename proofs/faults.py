@@ -18,6 +18,10 @@ ROOT = Path(__file__).parent.parent
 LISTED = 64
 DEEP = {"TANMETER_TESTS": "full"}
 """The tests go to their full depth here, and only here (``tests/conftest.py``)."""
+DEEP_SHARES = 3
+"""Into how many runs the tests that belong to no fault are dealt: by whole files, so that each file is loaded once."""
+BESIDE = ("-n", "2", "--dist", "loadfile")
+"""Two files of tests at a time: much of them waits. The tests of one file stay together, with what they share."""
 MOST_FOUND = 3
 
 
@@ -55,10 +59,18 @@ def prove(tier: Tier, seed: int) -> Iterator[Line]:
         yield line(fault, outcomes, seed)
 
 
-def prove_deep(tier: Tier, seed: int) -> Iterator[Line]:
-    """What other tests cut short on other days."""
-    whole = sorted({*deep()} - _of(faults()))
-    yield _line("other tests that go to their full depth only here", whole, run(whole), seed)
+def prove_deep(tier: Tier, seed: int, share: int) -> Iterator[Line]:
+    """A share of what other tests cut short on other days."""
+    name = f"other tests that go to their full depth only here, {share + 1} of {DEEP_SHARES}"
+    whole = dealt(share)
+    yield _line(name, whole, run(whole, ()), seed)
+
+
+def dealt(share: int) -> list[str]:
+    """Every so manyth file of the tests that go deep and are no fault's; the tests of one file stay together."""
+    rest = sorted({*deep()} - _of(faults()))
+    files = sorted({test.partition("::")[0] for test in rest})[share::DEEP_SHARES]
+    return [test for test in rest if test.partition("::")[0] in files]
 
 
 def needed() -> frozenset[str]:
@@ -131,13 +143,13 @@ def _line(name: str, tests: Sequence[str], outcomes: Mapping[str, list[str]], se
     return Line(PART, name, seed, tried, len(broken), figures=names, found=found, not_here=not_here)
 
 
-def run(tests: list[str]) -> dict[str, list[str]]:
+def run(tests: list[str], beside: Sequence[str] = BESIDE) -> dict[str, list[str]]:
     """The outcome of each case of each test: empty when it passed, else what pytest says."""
     if not tests:
         return {}
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.xml"
-        command = [sys.executable, "-m", "pytest", *_BESIDE, "-q", "-p", "no:cacheprovider", f"--junitxml={report}"]
+        command = [sys.executable, "-m", "pytest", *beside, "-q", "-p", "no:cacheprovider", f"--junitxml={report}"]
         ended = subprocess.run([*command, *tests], cwd=ROOT, env={**os.environ, **DEEP}, capture_output=True, text=True)
         if not report.exists():
             raise SystemExit(ended.stdout[-2000:] + ended.stderr[-2000:])
@@ -154,7 +166,5 @@ def _outcomes(report: ElementTree.Element) -> dict[str, list[str]]:
     return found
 
 
-_BESIDE = ("-n", "2", "--dist", "loadfile")
-"""Two files of tests at a time: much of them waits. The tests of one file stay together, with what they share."""
 _TROUBLE = frozenset({"failure", "error", "skipped"})
 """A test that was skipped has injected nothing."""

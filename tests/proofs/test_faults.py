@@ -60,6 +60,9 @@ def test_what_is_cut_short_on_other_days_is_run_whole() -> None:
     assert "tests/drivers/test_profiles.py::test_garbage_is_a_protocol_error" in whole
     assert "tests/drivers/test_columns.py::test_registers_of_every_type_are_the_same_both_ways" in whole
     assert faults.DEEP == {"TANMETER_TESTS": "full"}
+    named = {test for fault in faults.faults() for test in fault.tests}
+    shares = [test for share in range(faults.DEEP_SHARES) for test in faults.dealt(share)]
+    assert sorted(shares) == sorted({*whole} - named), "each is dealt to one run"
 
 
 def test_a_test_that_fails_or_does_not_run_is_told() -> None:

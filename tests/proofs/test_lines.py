@@ -3,7 +3,10 @@
 from dataclasses import replace
 from importlib import import_module
 
+import pytest
+
 from proofs.__main__ import PARTS, RUNS, table
+from proofs.faults import DEEP_SHARES
 from proofs.line import Line
 from proofs.simulation import YEARS_SHARES
 
@@ -39,6 +42,9 @@ def test_every_part_has_runs_and_every_run_is_there() -> None:
         assert callable(getattr(import_module(f"proofs.{part}"), prove))
 
 
-def test_every_share_of_the_long_lives_has_a_run() -> None:
-    dealt = [run.removeprefix("simulation:prove_years:") for run in RUNS if "prove_years" in run]
-    assert dealt == [str(share) for share in range(YEARS_SHARES)]
+@pytest.mark.parametrize(
+    ("run", "shares"), [("simulation:prove_years", YEARS_SHARES), ("faults:prove_deep", DEEP_SHARES)]
+)
+def test_every_share_of_what_is_dealt_out_has_a_run(run: str, shares: int) -> None:
+    dealt = [name.removeprefix(f"{run}:") for name in RUNS if name.startswith(run)]
+    assert dealt == [str(share) for share in range(shares)]
