@@ -22,8 +22,10 @@ EPOCH_MS = 1_780_272_000_000
 """2026-06-01 00:00 UTC."""
 QUIET_S = 86_400.0
 """Without faults; after it everything must be delivered."""
-LEAST_STEPS = 400
-"""Steps of 64 hundredths of a kWh: a meter that shows less is not told from one that slips."""
+AHEAD_H = 480
+"""What a meter counts in twenty days it must show at least to be swapped: its successor shows half of that less, which
+it cannot make up for while nobody reads it, to be taken for what the old one went on to count.
+"""
 YEAR_S = 365.25 * 86_400
 
 
@@ -188,7 +190,7 @@ class Fleet:
         """
         now = self.time.since_ms(self.time.seconds())
         stands = old.raw(now) // MARKS
-        if stands < LEAST_STEPS or self.marks >= MARKS:
+        if stands < old.per_hour * AHEAD_H or self.marks >= MARKS:
             return None
         used = random.randrange(stands // 4, stands // 2)
         fresh = random.randrange(stands // 200) if stands < MODULUS // MARKS // 2 else used

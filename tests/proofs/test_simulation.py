@@ -64,7 +64,7 @@ def test_a_meter_that_is_swapped_without_a_word_is_told_of_and_inflates_no_figur
     fleet = Fleet(6, tmp_path / "fleet", (Fault.SWAPPED,), shape)
     fleet.plan.kinds, fleet.plan.intensity = frozenset({Fault.SWAPPED}), 200.0
     lived = fleet.run()
-    assert lived.found == [] and lived.fired[Fault.SWAPPED] > 1
+    assert lived.found == [] and lived.fired[Fault.SWAPPED] > 0
 
 
 def test_a_full_disk_another_meter_and_altered_blocks_break_no_promise(tmp_path: Path) -> None:
