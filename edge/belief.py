@@ -11,7 +11,8 @@ Told of each look at the clock (``Sight``), it says what follows:
   collector's receipts, by a technician, or because the clock has been synchronised and steady for ten minutes. What can
   hardly be (more than a day from the line, not after the last block, or against the receipts) takes a day.
 - The first synchronisation of a boot may correct what a hardware clock or a technician had said.
-- Without a synchronisation the error grows by 500 ppm of the time since.
+- Without a synchronisation the error grows by 500 ppm of the time since, over a start too: a clock that nobody
+  disciplines is at least as far off as where the last block left it, and what it may have drifted after that.
 """
 
 from dataclasses import dataclass, replace
@@ -56,6 +57,14 @@ class Sight:
 
 
 @dataclass(frozen=True, slots=True)
+class Known:
+    """The end of a block that knew the time: its UTC ms, and how well."""
+
+    utc: int
+    error_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class Change:
     """The line of time moves by ``off`` ms (a step, or none), which ``corrects`` what the boot had believed."""
 
@@ -72,16 +81,16 @@ class Doubt:
 
 
 class Belief:
-    """The line of time of one boot. ``last``: UTC ms of the end of the last block that knew the time, if any."""
+    """The line of time of one boot. ``last``: the end of the last block that knew the time, if any."""
 
-    def __init__(self, sight: Sight, last: int | None) -> None:
+    def __init__(self, sight: Sight, last: Known | None) -> None:
         self._last, self._candidate = last, (sight.offset, sight.mono)
         self._sight, self._offset = sight, sight.offset
         self._doubt: Doubt | None = None
         self._synced = self._known = False
-        self._far = last is not None and sight.utc > last + DOWN_MS
+        self._far = last is not None and sight.utc > last.utc + DOWN_MS
         self._known = self._knows(sight)
-        self._base = (sight.mono, sight.state.error_ms)
+        self._base = (sight.mono, self._error(sight))
         self._source, self._last_sync = sight.state.source, sight.state.last_sync_s
         self._rest(sight)
 
@@ -127,7 +136,7 @@ class Belief:
     def accept(self, change: Change, sight: Sight) -> None:
         """Go on by the clock, from the block on that tells of the change."""
         vouched = sight.synchronised or sight.state.source == TECHNICIAN or not self._known
-        error = sight.state.error_ms if vouched else self.state(sight.mono).error_ms + abs(change.off)
+        error = self._error(sight) if vouched else self.state(sight.mono).error_ms + abs(change.off)
         self._offset, self._doubt = sight.offset, None
         self._known = self._would_know(sight)
         self._sight, self._base = sight, (sight.mono, error)
@@ -153,6 +162,13 @@ class Belief:
         if sight.synchronised and self._known:
             self._base = (sight.mono, sight.state.error_ms + abs(off))
             self._rest(sight)
+
+    def _error(self, sight: Sight) -> int:
+        """How far a clock that is believed may be off (ms): never less than drift since the last block allows for."""
+        found, last = sight.state, self._last
+        if last is None or sight.synchronised or found.source == TECHNICIAN:
+            return found.error_ms
+        return max(found.error_ms, last.error_ms + drift(sight.utc - last.utc))
 
     def _rest(self, sight: Sight) -> None:
         """Remember where a good time came from."""
@@ -192,14 +208,14 @@ class Belief:
         if state.source == TECHNICIAN:
             return True
         if state.source == RTC and not sight.synchronised:
-            return self._plausible(sight.utc) and sight.utc >= (self._last or BUILT_MS)
+            return self._plausible(sight.utc) and sight.utc >= (self._last.utc if self._last is not None else BUILT_MS)
         return self._plausible(sight.utc) or self._confirmed(sight)
 
     def _plausible(self, utc: int) -> bool:
         """Whether a clock can say so after the last block that knew the time; without one whatever lies behind 2020."""
         if self._last is None or self._synced:
             return utc >= EARLIEST_MS
-        return self._last - TRUSTED_STEP_MS <= utc <= self._last + DOWN_MS
+        return self._last.utc - TRUSTED_STEP_MS <= utc <= self._last.utc + DOWN_MS
 
 
 def drift(elapsed_ms: int) -> int:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from drivers.driver import Driver
 from drivers.installation import UNASKED
-from edge.belief import is_known
+from edge.belief import Known, is_known
 from edge.outbox import Outbox
 from protocols.record import transport
 from protocols.record.block import Chunk, open_header
@@ -31,12 +31,12 @@ def recall(outbox: Outbox, drivers: Sequence[Driver]) -> Recalled:
     return chain.last_utc or None, found
 
 
-def last_known(outbox: Outbox, key: PublicKey) -> int | None:
-    """UTC ms of the end of the newest block that knew the time, of the last LOOKED_AT; None when none did."""
+def last_known(outbox: Outbox, key: PublicKey) -> Known | None:
+    """The end of the newest block that knew the time, of the last LOOKED_AT; None when none did."""
     link = outbox.chain().link
     for seq in range(link.seq - 1, max(-1, link.seq - 1 - LOOKED_AT), -1):
         for stored in outbox.batch(link.epoch, seq, 1, SIZE):
             header = open_header(transport.unpack(stored.frame).envelope, key)
             if is_known(header.clock, min(header.utc)):
-                return header.utc[1]
+                return Known(header.utc[1], header.clock.error_ms)
     return None

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.belief import DRIFT_PPM, Belief, Change, Doubt, Sight
+from edge.belief import DRIFT_PPM, Belief, Change, Doubt, Known, Sight
 from edge.witness import Witness
 from protocols.record.block import ClockState
 from protocols.record.receipt import Receipt
@@ -23,9 +23,9 @@ NTP, RTC, NONE, WORD = (
 class Watched:
     """A belief that is asked every second. The clock is ``off`` the truth by what the test says."""
 
-    def __init__(self, state: ClockState, last: int | None = NOW - HOUR, off: int = 0) -> None:
+    def __init__(self, state: ClockState, last: int | None = NOW - HOUR, off: int = 0, known_within: int = 5) -> None:
         self.mono, self.off, self.state, self.agreed, self.against = 0, off, state, False, False
-        self.belief = Belief(self.sight(), last)
+        self.belief = Belief(self.sight(), None if last is None else Known(last, known_within))
         self.told: list[Change | Doubt] = []
 
     def sight(self) -> Sight:
@@ -64,6 +64,15 @@ def test_fault_26_a_clock_in_1970_is_followed_and_known_only_once_it_is_synchron
     watched.off, watched.state = 0, NTP
     (change,) = watched.run(2)
     assert change == Change(NOW - 5 * HOUR, True) and (known(watched), watched.error) == (2, 0)
+
+
+def test_a_start_does_not_make_a_clock_better_that_nobody_disciplines() -> None:
+    again = Watched(RTC, last=NOW - 26 * HOUR, known_within=19_600)
+    assert again.belief.state(0).error_ms == 19_600 + 46_800, "500 ppm of 26 h behind what the last block stated"
+    again.run(2 * 3600, every=60)
+    assert again.belief.state(again.mono).error_ms == 19_600 + 46_800 + 3_600
+    assert Watched(RTC).belief.state(0).error_ms == 16_000, "the clock itself allows for more than an hour's drift"
+    assert Watched(NTP, last=NOW - 26 * HOUR, known_within=19_600).belief.state(0).error_ms == 5
 
 
 @pytest.mark.parametrize(("state", "off", "last", "knows"), [
