@@ -99,7 +99,7 @@ def close(
     from cloud.evidence import show
 
     with terminal.opened(data) as store:
-        sites = statements.sites(store)
+        sites = store.sites()
         if not statement and store.entry_head("subject", subject) is None and subject not in sites:
             known = f"{subjects.some(subjects.names(store), subject)}, or a site: {', '.join(sites) or 'none yet'}"
             raise UnknownNameError(f"subject: found {subject!r}, expected {known}")

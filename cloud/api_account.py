@@ -74,8 +74,8 @@ def intervals(held: Held, asked: Annotated[IntervalQuery, Query()]) -> Json:
 @router.get("/emissions")
 def emissions(held: Held, asked: Annotated[EmissionQuery, Query()]) -> Json:
     """The newest version of every closed period and the open day; or one period, closed or as it stands."""
-    sites = [asked.site] if asked.site is not None else statements.sites(held.store)
-    if asked.site is not None and asked.site not in statements.sites(held.store):
+    sites = [asked.site] if asked.site is not None else held.store.sites()
+    if asked.site is not None and asked.site not in held.store.sites():
         raise problem.missing("site", asked.site)
     found = [entry for site in sites for entry in _of_site(held, site, asked.period)]
     return Json({"data": [summary(entry) for entry in found], "as_of_seq": held.store.as_of()})
@@ -125,7 +125,7 @@ def statement(held: Collector, reference: str) -> Statement:
 
 def split(held: Collector, reference: str) -> tuple[str, str]:
     """Site and period of a statement's name without a version; Problem 404 when no site of ours is in it."""
-    for site in sorted(statements.sites(held.store), key=len, reverse=True):
+    for site in sorted(held.store.sites(), key=len, reverse=True):
         if reference.startswith(f"E-{site}-") and "@" not in reference:
             return site, reference.removeprefix(f"E-{site}-")
     raise problem.missing("statement", reference)

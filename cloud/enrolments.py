@@ -187,6 +187,11 @@ class Enrolments(Database):
         with self.writing() as db:
             db.execute("INSERT OR IGNORE INTO barred VALUES (?,?,?)", (gateway, at, reason))
 
+    def sites(self) -> list[str]:
+        """Every site that a gateway is enrolled for, in order."""
+        with self.reading() as db:
+            return [site for (site,) in db.execute("SELECT DISTINCT site FROM gateways ORDER BY site")]
+
     def gateways_of(self, site: str) -> list[Gateway]:
         """The gateways enrolled for a site, by id."""
         with self.reading() as db:

@@ -59,12 +59,14 @@ class Queries(Enrolments):
     def blocks(
         self, gateway: bytes, after: int = 0, limit: int = 100, newest_first: bool = False, before: int | None = None
     ) -> list[Block]:
-        """The blocks of a gateway whose ingest_seq lies above ``after`` and below ``before``."""
+        """The blocks of a gateway whose ingest_seq lies above ``after`` and below ``before``, in the order they came:
+        of one gateway that is the order of its chain, which has an index.
+        """
         order = "DESC" if newest_first else "ASC"
         with self.reading() as db:
             rows = db.execute(
                 f"SELECT {BLOCK_COLUMNS} FROM blocks WHERE gateway = ? AND ingest_seq > ? AND ingest_seq < ?"
-                f" ORDER BY ingest_seq {order} LIMIT ?",
+                f" ORDER BY epoch {order}, seq {order} LIMIT ?",
                 (gateway, after, _END if before is None else before, limit),
             )
             return [Block(*row) for row in rows]

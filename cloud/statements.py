@@ -81,25 +81,20 @@ def listing(store: Store, site: str | None = None) -> list[Statement]:
     return [made.from_json(row.content) for row in store.statements(site)]
 
 
-def sites(store: Store) -> list[str]:
-    """Every site that a gateway is enrolled for."""
-    return sorted({gateway.site for gateway in store.gateways()})
-
-
 def zone_of(store: Store, site: str) -> ZoneInfo:
     """The time zone of a site's business days, as its newest block was made under; AccountError for an unknown site."""
     for gateway in store.gateways_of(site)[:1]:
         number = gateway.config_number or store.configurations(gateway.id)[0].number
         return installation(store, gateway.id, number).site.zone
-    raise UnknownNameError(f"site: found {site!r}, expected one with an enrolled gateway: {', '.join(sites(store))}")
+    raise UnknownNameError(f"site: found {site!r}, expected one with an enrolled gateway: {', '.join(store.sites())}")
 
 
 def split(store: Store, reference: str) -> tuple[str, str]:
     """Site and period of a statement's name without a version; AccountError when no site of ours is in it."""
-    for site in sorted(sites(store), key=len, reverse=True):
+    for site in sorted(store.sites(), key=len, reverse=True):
         if reference.startswith(f"E-{site}-"):
             return site, reference.removeprefix(f"E-{site}-")
-    known = ", ".join(sites(store)) or "no site yet"
+    known = ", ".join(store.sites()) or "no site yet"
     raise UnknownNameError(f"statement: found {reference!r}, expected E-SITE-PERIOD with one of: {known}")
 
 

@@ -121,7 +121,7 @@ class Overview:
 
 def overview(held: Collector, site: str | None, lang: str) -> Overview:
     """The page of a site, the first one when none is asked for."""
-    known = statements.sites(held.store)
+    known = held.store.sites()
     now = held.now()
     chosen = site if site in known else next(iter(known), "")
     gateways = [row for row in held.store.gateways() if row.site == chosen]

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Path, Query
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
-from cloud import api_account, problem, statements, subjects
+from cloud import api_account, problem, subjects
 from cloud.api_account import Reference
 from cloud.api_record import gateway_row
 from cloud.collector import LATE_MS, Held, algorithm, health
@@ -38,7 +38,7 @@ Instant = Annotated[int | None, Query(ge=-(1 << 53), le=1 << 53)]
 @router.get("/")
 def overview(request: Request, held: Held, site: Site = None) -> HTMLResponse:
     """One site: today's tonnes and kWh, power, days, meters, gateways, incidents."""
-    if site is not None and site not in statements.sites(held.store):
+    if site is not None and site not in held.store.sites():
         raise problem.missing("site", site)
     view = overviews.overview(held, site, render.language(request))
     lang = render.language(request)
@@ -170,5 +170,5 @@ def _told(found: problem.Problem, request: Request) -> dict[str, str]:
 
 
 def _known(held: Held, site: str) -> None:
-    if site not in statements.sites(held.store):
+    if site not in held.store.sites():
         raise problem.missing("site", site)
