@@ -64,8 +64,7 @@ class Gateway:
 
     def enrol(self, store: Store) -> None:
         """Let a collector know it."""
-        assert store.key is not None
-        code = invite.make(hashlib.sha256(self.key.public.id).digest()[:9], store.key.spki)
+        code = invite.make(hashlib.sha256(self.key.public.id).digest()[:9], store.ours.spki)
         store.create_invite(code, None, START + 1, START)
         store.enrol(code.format(), self.enrolment, self.config, [self.profile], START)
 

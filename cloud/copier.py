@@ -12,7 +12,6 @@ from cloud.copied import Kind, gather
 from cloud.segments import Record, Segments, generations
 from cloud.store import Store
 from protocols.errors import BusyError, ConfigError, StoreError
-from protocols.record.cose import PublicKey
 
 EVERY_S = 0.5
 """What has come since is copied together, with one sync."""
@@ -129,8 +128,7 @@ class Copier:
             found = f"the disk of {self._store.path.parent}"
             raise ConfigError(f"--copy {self._folder}", found, "another disk (or --copy-on-same-disk, for a demo)")
         self._take_lock()
-        assert self._store.key is not None, "the collector's store has its key"
-        kid = PublicKey(self._store.key.algorithm, self._store.key.spki).kid
+        kid = self._store.ours.kid
         held = generations(self._folder)
         segments = Segments(held[-1] if held else self._folder / "0001", kid)
         if not self._is_of_this_store(segments):

@@ -155,8 +155,7 @@ def _credulous(gateway: Gateway, every: int = 1) -> Count:
 def _others(gateway: Gateway, folder: Path) -> Count:
     count = Count()
     with collector(folder / "others.db", gateway) as store:
-        assert store.key is not None
-        receipt, key = store.receipt(gateway.config.gateway), PublicKey(store.key.algorithm, store.key.spki)
+        receipt, key = store.receipt(gateway.config.gateway), store.ours
     assert receipt is not None
     technician = open_enrolment(gateway.config.enrolment).technician
     opened: dict[str, tuple[bytes, Callable[[bytes], object]]] = {

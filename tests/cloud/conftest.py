@@ -226,8 +226,8 @@ class Client:
 class House:
     """A collector in a folder, its client, and a clock that stands still."""
 
-    def __init__(self, folder: Path, now: int) -> None:
-        self.key = PrivateKey.generate()
+    def __init__(self, folder: Path, now: int, key: PrivateKey | None = None) -> None:
+        self.key = PrivateKey.generate() if key is None else key
         self.store = Store(folder / "collector.db", self.key)
         self.now = now
         self.writer = Writer(lambda batches: self.store.append_batches(batches, self.now))

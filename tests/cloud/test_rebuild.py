@@ -9,8 +9,6 @@ import pytest
 
 from cloud import closing, commands, statements
 from cloud.accounting import period as periods
-from cloud.app import create_app
-from cloud.collector import Collector
 from cloud.config import create_key
 from cloud.store import Store
 from protocols.errors import EnrolmentError
@@ -78,7 +76,7 @@ def rig(full: tuple[Any, Any], tmp_path: Path) -> Any:
 @pytest.fixture
 def lost(full: tuple[Any, Any], rig: Any, tmp_path: Path) -> Iterator[tuple[Any, list[bytes], bytes]]:
     """A collector with a day and a half of it, closed; the gateway's blocks, and its newest receipt."""
-    house = anew(type(full[0]), _copied(full[0], tmp_path / "lost"), full[0].key, full[0].now)
+    house = type(full[0])(_copied(full[0], tmp_path / "lost"), full[0].now, full[0].key)
     with house.store.reading() as db:
         frames = [frame for (frame,) in db.execute("SELECT frame FROM blocks ORDER BY epoch, seq")]
     receipt = house.store.receipt(rig.id)
@@ -90,18 +88,7 @@ def lost(full: tuple[Any, Any], rig: Any, tmp_path: Path) -> Iterator[tuple[Any,
 def emptied(house: Any, folder: Path, key: PrivateKey) -> Any:
     """Another house with nothing in it."""
     folder.mkdir()
-    return anew(type(house), folder, key, house.now)
-
-
-def anew(kind: Any, folder: Path, key: PrivateKey, now: int) -> Any:
-    found = kind(folder, now)
-    found.store.key = found.key = key
-    found.client = type(found.client)(_app(found))
-    return found
-
-
-def _app(house: Any) -> Any:
-    return create_app(Collector(house.store, house.key, house.writer, lambda: house.now))
+    return type(house)(folder, house.now, key)
 
 
 def test_fault_57_an_empty_collector_with_its_key_is_rebuilt_by_its_gateways_alone(
@@ -199,7 +186,7 @@ def test_fault_56_restored_from_an_older_backup_the_gateway_sends_again_and_tota
     more = list(rig.history(midnight + DAY + DAY // 2, midnight + DAY + 18 * HOUR, QUARTER))
     house.now = midnight + DAY + 18 * HOUR
     receipt = deliver(house, more).receipt
-    again = anew(type(house), older, house.key, house.now)
+    again = type(house)(older, house.now, house.key)
     try:
         answers = post(again, "/v1/receipts", receipt or b"")
         assert answers.receipt is not None
@@ -218,7 +205,7 @@ def test_fault_58_two_collectors_of_one_key_come_to_the_union_by_sending_again(
     lost: Any, rig: Any, tmp_path: Path, midnight: int
 ) -> None:
     house, frames, _ = lost
-    other = anew(type(house), _copied(house, tmp_path / "other"), house.key, house.now)
+    other = type(house)(_copied(house, tmp_path / "other"), house.now, house.key)
     try:
         left = list(rig.history(midnight + DAY + DAY // 2, midnight + DAY + 15 * HOUR, QUARTER))
         house.now = other.now = midnight + DAY + 15 * HOUR

@@ -108,8 +108,7 @@ class Box:
 
     def invited(self, store: Store, site: str | None = None, now: int = NOON) -> str:
         """A code that is good for an hour."""
-        assert store.key is not None
-        code = invite.make(hashlib.sha256(self.id).digest(), store.key.spki)
+        code = invite.make(hashlib.sha256(self.id).digest(), store.ours.spki)
         store.create_invite(code, site, now + 3_600_000, now)
         return code.format()
 

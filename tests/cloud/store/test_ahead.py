@@ -41,8 +41,8 @@ def energy(store: Store) -> tuple[str, int]:
 
 
 def mine(store: Store, envelope: bytes | None) -> Receipt:
-    assert store.key is not None and envelope is not None
-    return open_receipt(envelope, store.key.public)  # type: ignore[attr-defined]
+    assert envelope is not None
+    return open_receipt(envelope, store.ours)
 
 
 @pytest.fixture

@@ -30,8 +30,8 @@ def one(store: Store, frame: bytes) -> Verdict:
 
 
 def receipt(store: Store, envelope: bytes | None) -> Receipt:
-    assert envelope is not None and store.key is not None
-    return open_receipt(envelope, store.key.public)  # type: ignore[attr-defined]
+    assert envelope is not None
+    return open_receipt(envelope, store.ours)
 
 
 @pytest.fixture
