@@ -1,7 +1,7 @@
 """Draws an inventory up: a subject, a method, a period and all activity of it in, one content out. Pure."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import lru_cache
@@ -72,13 +72,7 @@ def draw(
     used = overrides.in_use(library, subject, method, *period.days())
     programme = Programme(subject.id, used.factors, subject.region, subject.basis, subject.gwp or "", LINES[engine])
     found = tuple(calculate.lines(used.method, sorted(drawn.entries, key=_order(method)), programme, shared))
-    reasons = dict.fromkeys((*drawn.reasons, *(reason for line in found for reason in line.reasons)))
-    if beside.untold(drawn.entries):
-        reasons[beside.BESIDE] = None
-    if offsets.beyond(found):
-        reasons[offsets.BEYOND] = None
-    if left_out := () if engine == BEFORE else days.left_out(found, period, drawn.through, subject.in_use):
-        reasons[days.LEFT_OUT] = None
+    left_out = () if engine == BEFORE else days.left_out(found, period, drawn.through, subject.in_use)
     return Inventory(
         schema="tanmeter-account/2",
         subject=subject.id,
@@ -99,7 +93,7 @@ def draw(
         totals=inventory.totals(found),
         coverage=drawn.coverage,
         estimated=inventory.estimated(found),
-        reasons=tuple(reasons),
+        reasons=_reasons(drawn, found, left_out=bool(left_out)),
         filled=drawn.filled,
         subject_sha256=subject_sha256,
         engine=engine,
@@ -107,6 +101,17 @@ def draw(
         adoptions=_adoptions(found, library),
         left_out=left_out or UNSET,
     )
+
+
+def _reasons(drawn: Drawn, found: Sequence[Line], *, left_out: bool) -> tuple[str, ...]:
+    """Why it is provisional: what the lines say, and what only all of them together do; each once, in order."""
+    of_lines = (reason for line in found for reason in line.reasons)
+    whole = (
+        (beside.BESIDE, beside.untold(drawn.entries)),
+        (offsets.BEYOND, offsets.beyond(found)),
+        (days.LEFT_OUT, left_out),
+    )
+    return tuple(dict.fromkeys((*drawn.reasons, *of_lines, *(reason for reason, holds in whole if holds))))
 
 
 def unconfirmed(content: Inventory) -> tuple[str, ...]:
