@@ -6,12 +6,12 @@ account is checked by what is known already.
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import msgspec
 
 from cloud import metering, shared_meters, subjects
-from cloud.accounting import bounds, capacity, check_file, checks, slips
+from cloud.accounting import bounds, capacity, check_file, checks, days, slips
 from cloud.accounting import period as periods
 from cloud.accounting.check_file import CheckFile
 from cloud.accounting.checks import Finding, Stack
@@ -58,14 +58,29 @@ def findings(store: Store, account: Inventory) -> list[Finding]:
     except ActivityError as error:
         found.append(Finding("unmatched", "block", account.subject, {"text": str(error)}))
     found += shared_meters.findings(store, account)
-    return [*found, *checks.composites(account.lines, known), *checks.ranges(account.lines), *_slips(store, account)]
+    others = list(_others(store, account))
+    found += _absent(store, account, others)
+    of_lines = (*checks.composites(account.lines, known), *checks.ranges(account.lines))
+    return [*found, *of_lines, *_slips(store, account, others)]
 
 
-def _slips(store: Store, account: Inventory) -> Iterator[Finding]:
+def _absent(store: Store, account: Inventory, others: Sequence[Inventory]) -> Iterator[Finding]:
+    """Sources that the period before or the same one of the year before had, and this one has no word of."""
+    if not account.subject_sha256 or OPEN in account.reasons:
+        return
+    start = account.period.start
+    a_year_before = f"{int(start[:4]) - 1}{start[4:]}"
+    before = [one for one in others if one.period.end == start or one.period.start == a_year_before]
+    subject = subjects.file_subject(store, account.subject_sha256, account.subject)
+    for source, period in days.absent(account, before, subject):
+        yield Finding("absent", "open", source, {"period": period})
+
+
+def _slips(store: Store, account: Inventory, near: Sequence[Inventory]) -> Iterator[Finding]:
     """Amounts that only a slip explains, beside other periods or what is installed; accepted ones say by whom, why."""
     file, row = _held(store, account), store.entry_head(KIND, f"{account.subject}-{account.period.id}")
     accepted = {} if file is None else {(one.line, one.symbol, one.value): one.reason for one in file.held.accepted}
-    others = [other.lines for other in _others(store, account)]
+    others = [other.lines for other in near]
     doubted = (
         *slips.doubts(account.lines, [slips.rates(other) for other in others]),
         *slips.outsized(account.lines, others),

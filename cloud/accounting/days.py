@@ -6,7 +6,8 @@ A source is a row, item and label: what one line id names. It owes every day of 
 - those before its first line or after its last one where that line is metered: there the subject file begins or ends
   the meter. Days between its lines are owed whatever they rest on.
 
-Only what adds to a figure owes days: leaving days of a deduction out never lowers one.
+Only what adds to a figure owes days: leaving days of a deduction out never lowers one. A source without any line has no
+days to name: the accounts before tell that it is absent.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -19,7 +20,7 @@ from cloud.accounting.inventory import Inventory, LeftOut
 from cloud.accounting.line import Line
 from cloud.accounting.period import Period
 from cloud.accounting.statement import plain
-from cloud.accounting.subject import ZONE, InUse
+from cloud.accounting.subject import ZONE, InUse, Subject
 from cloud.accounting.units import ARITHMETIC
 
 LEFT_OUT = "activity.left-out"
@@ -60,6 +61,29 @@ def left_out(lines: Iterable[Line], period: Period, through: int, in_use: Sequen
         for name, own in sources.items()
         for start, end in _without((first, last), [*map(_days, own), *_excused(own, (first, last), in_use)])
     )
+
+
+def absent(account: Inventory, earlier: Iterable[Inventory], subject: Subject) -> Iterator[tuple[str, str]]:
+    """The sources of a subject's earlier accounts that this one has no line of, each with the period that has it.
+
+    Not those that were in use on none of its days, and not those whose meter the subject file ends before it.
+    """
+    first, last = (date.fromisoformat(text[:10]) for text in (account.period.start, account.period.end))
+    period, told = (first.toordinal(), last.toordinal()), {line.id for line in account.lines}
+    for other in earlier:
+        for line in other.lines:
+            if line.sign != 1 or line.tco2e <= 0 or line.subject != account.subject or line.id in told:
+                continue
+            told.add(line.id)
+            unused = [day for spans in _used(line, subject.in_use).values() for day in _without(period, spans)]
+            if not _is_taken_out(line, subject, first) and any(_without(period, unused)):
+                yield line.id, other.period.id
+
+
+def _is_taken_out(line: Line, subject: Subject, first: date) -> bool:
+    """Whether the subject file says that the meters of a line had been taken out by then."""
+    own = [one for one in subject.meter if (one.row, one.item, one.label) == (line.row, line.item, line.label)]
+    return bool(own) and all(one.until is not None and one.until <= first for one in own)
 
 
 def covered(line: Line, content: Inventory) -> Covered:

@@ -199,6 +199,24 @@ def test_a_slip_blocks_the_lock_until_somebody_says_why(house: Any, issued: Vers
     assert "check.slip: 24-01/anthracite.FC = 1000000 t (Li: a new furnace)" in locked.exceptions
 
 
+def test_a_source_of_the_month_before_of_which_nothing_is_said_is_told(house: Any, issued: Version) -> None:
+    """June burnt coal and bought power; of July only the power came."""
+    assert {line.id for line in issued.content.lines} == {"24-01/anthracite", "24-08/M-1"}
+    power = ACTIVITY[: ACTIVITY.index("[[")] + ACTIVITY[ACTIVITY.rindex("[[") :]
+    july = power.replace("2023-07-01", "2023-08-01").replace("2023-06-01", "2023-07-01")
+    activities.declare(house.store, "b.toml", july.encode(), by="demo", now=house.now)
+    library, month = factor_shelf.library(None), accounts.period_of("2023-07")
+    version = accounts.close(house.store, library, "S-1", month, house.now)
+    told = [one for one in cross_checks.findings(house.store, version.content) if one.id == "absent"]
+    assert told == [Finding("absent", "open", "24-01/anthracite", {"period": "2023-06"})]
+    locked = accounts.lock(house.store, version.reference, ["Li", "Wang"], house.now, closure="exceptions")
+    assert "check.absent: 24-01/anthracite" in locked.exceptions
+    stopped = '[[subject.in_use]]\nrow = "24-01"\nuntil = 2023-07-01\ndocument = "decommissioning"\n'
+    subjects.take(house.store, "s.toml", (SUBJECT + stopped).encode(), by="demo", now=house.now)
+    again = accounts.close(house.store, library, "S-1", month, house.now)
+    assert not [one for one in cross_checks.findings(house.store, again.content) if one.id == "absent"]
+
+
 def test_brackets_in_what_is_told_are_no_markup(capsys: pytest.CaptureFixture[str]) -> None:
     figures = {"symbol": "FC", "found": "1 t", "times": "× 10", "likely": "-"}
     terminal.show(indicator_show.findings([Finding("slip", "block", "24-01/[red]x", figures)], "en"))

@@ -268,3 +268,28 @@ def test_a_use_is_of_a_row_that_the_method_has() -> None:
     read = subject_file.read("s.toml", (HEAD + 'from = 2025-06-12\nrow = "24-99"\n').encode())
     with pytest.raises(ConfigError, match=r"in_use\[0\]\.row"):
         subject_file.bind(read.subjects["S-1"], GUIDE)
+
+
+@pytest.mark.parametrize(
+    ("meter", "in_use", "told"),
+    [
+        ((), (), True),
+        ((Meter("M-1", "energy_import", "24-08", "AD", until=date(2025, 7, 1)),), (), False),
+        ((Meter("M-1", "energy_import", "24-08", "AD", until=date(2025, 7, 2)),), (), True),
+        ((), (InUse("d", row="24-08", until=date(2025, 7, 1)),), False),
+        ((), (InUse("d", row="24-08", until=date(2025, 7, 10)),), True),
+        ((), (InUse("d", row="24-08", since=date(2025, 8, 1)), InUse("d", until=date(2025, 6, 30))), False),
+        ((), (InUse("d", row="24-01", until=date(2025, 7, 1)),), True),
+    ],
+)
+def test_a_source_is_absent_unless_it_was_not_there(
+    meter: tuple[Meter, ...], in_use: tuple[InUse, ...], *, told: bool
+) -> None:
+    """June was metered; of July there is coal alone."""
+    before, july = account(metered(1, 31)), periods.parse("2025-07", ZONE)
+    subject = Subject("S-1", "甲", "Works", "enterprise", "industry", GUIDE.id, meter=meter, in_use=in_use)
+    coal = Given(quantity("100 t"), "imported", "weighbridge", "d1" * 32, proved=True)
+    entry = Entry("24-01", *july.days(), {"FC": coal}, item="anthracite")
+    content = draw.draw(subject, GUIDE, july, LIBRARY, Drawn((entry,), july.end))
+    assert list(days.absent(content, [before, before], subject)) == ([("24-08", "2025-06")] if told else [])
+    assert not list(days.absent(content, [content], subject)), "what it has is not absent"
