@@ -2,7 +2,7 @@
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import msgspec
 import typer
@@ -11,9 +11,6 @@ from rich.table import Table
 from cloud import terminal
 from protocols import messages
 from protocols.errors import ConfigError
-
-if TYPE_CHECKING:
-    pass
 
 subject = typer.Typer(no_args_is_help=True, add_completion=False)
 activity = typer.Typer(no_args_is_help=True, add_completion=False)
