@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from enum import IntEnum
 from typing import Any
 
-from cloud import receipts, segments
+from cloud import receipts, rot, segments
+from cloud.rot import Place
 from cloud.segments import Record
 from protocols.errors import RecordError
 from protocols.record import block, transport
@@ -30,6 +31,8 @@ class Kind(IntEnum):
     QUARANTINE = 8
     BAR = 9
     JOURNAL = 10
+    MENDED = 11
+    """A block that was put back, in place of what stands of it before."""
 
 
 BLOCK = "gateway, epoch, seq, received_at, frame"
@@ -57,6 +60,7 @@ FACTS: dict[str, tuple[Kind, str]] = {
         "SELECT number, kind, id, version, subject, period, digest, at, by, detail, body FROM journal"
         " WHERE number = :number",
     ),
+    "mended": (Kind.MENDED, f"SELECT {BLOCK} FROM blocks WHERE ingest_seq = :number"),
     "incident": (
         Kind.INCIDENT,
         "SELECT gateway, at, kind, epoch, seq, detail FROM incidents WHERE id = :number",
@@ -68,13 +72,17 @@ FACTS: dict[str, tuple[Kind, str]] = {
 }
 
 
-def gather(db: sqlite3.Connection, blocks: int, facts: int) -> list[Record]:
-    """The next records behind these marks (ingest_seq of a block, number of a fact), none when there are none."""
+def gather(db: sqlite3.Connection, blocks: int, facts: int, rotten: list[tuple[bytes, Place]]) -> list[Record]:
+    """The next records behind these marks (ingest_seq of a block, number of a fact), none when there are none.
+
+    ``rotten``: blocks among them that are not what was taken in are added to it.
+    """
     found: list[Record] = []
+    by = transport.decompressor()
     told, all_told = _facts(db, facts)
     size = 0
     for row in db.execute(
-        f"SELECT ingest_seq, {BLOCK} FROM blocks WHERE ingest_seq > ? ORDER BY ingest_seq LIMIT {MOST}", (blocks,)
+        f"SELECT ingest_seq, {BLOCK}, hash FROM blocks WHERE ingest_seq > ? ORDER BY ingest_seq LIMIT {MOST}", (blocks,)
     ):
         while told and told[0][1] < row[0]:
             facts = _append(db, found, blocks, told.pop(0))
@@ -84,7 +92,11 @@ def gather(db: sqlite3.Connection, blocks: int, facts: int) -> list[Record]:
             found += _receipt(db, row[1], row[5], blocks, facts)
         blocks = row[0]
         size += len(row[5])
-        found.append(Record(Kind.BLOCK, blocks, facts, row[1:]))
+        found.append(Record(Kind.BLOCK, blocks, facts, row[1:-1]))
+        try:
+            rot.whole(row[5], row[6], by)
+        except RecordError:
+            rotten.append((row[1], (row[2], row[3])))
     if sum(record.kind == Kind.BLOCK for record in found) < MOST:
         for fact in told:
             _append(db, found, blocks, fact)

@@ -8,7 +8,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from cloud import mend
 from cloud.copied import Kind, gather
+from cloud.rot import Place
 from cloud.segments import Record, Segments, generations
 from cloud.store import Store
 from protocols.errors import BusyError, ConfigError, StoreError
@@ -109,17 +111,26 @@ class Copier:
         segments = self._segments
         assert segments is not None, "opened before"
         with self._store.reading() as db:
-            records = gather(db, segments.blocks, segments.facts)
+            rotten = list[tuple[bytes, Place]]()
+            records = gather(db, segments.blocks, segments.facts, rotten)
         if not records:
             self._copied_at = self._now()
             return False
+        for gateway, place in rotten:
+            self._tell(gateway, place)
         segments.append(records)
         segments.sync()
         self._mark = segments.blocks
-        blocks = {record.fields[0] for record in records if record.kind == Kind.BLOCK}
+        blocks = {record.fields[0] for record in records if record.kind in (Kind.BLOCK, Kind.MENDED) and record.fields}
         if blocks:
-            self._store.settle(segments.blocks, blocks, self._now())
+            self._store.settle(segments.blocks, segments.facts, blocks, self._now())
         return True
+
+    def _tell(self, gateway: bytes, place: Place) -> None:
+        """A block has rotted in the store: it is copied as it is, and until it is put back no receipt rests on that."""
+        damaged = mend.mend_one(self._store, gateway, place, self._now())
+        if damaged is not None:
+            log.error("block %d/%d of %s: %s", *place, gateway.hex(), damaged.why)
 
     def _open(self) -> None:
         """Take the newest generation up again, or begin one when this store is not what it was made from."""
@@ -135,7 +146,7 @@ class Copier:
             segments.close()
             log.error("the store is not what %s was made from: a new generation begins", segments.folder)
             segments = Segments(self._folder / f"{int(segments.folder.name) + 1:04d}", kid)
-        self._store.settle(segments.blocks, None, self._now())
+        self._store.settle(segments.blocks, segments.facts, None, self._now())
         self._segments, self._mark = segments, segments.blocks
         if self._error:
             log.warning("the copy in %s goes on", self._folder)

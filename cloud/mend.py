@@ -76,6 +76,27 @@ def mend(store: Store, copy: Path | None, chosen: str, now: int) -> Mended:
     return Mended(looked_at, tuple(done))
 
 
+def mend_one(store: Store, gateway: bytes, place: Place, now: int) -> Damaged | None:
+    """One block by itself, without a second copy. None: it holds, or it is known not to."""
+    found = store.gateway(gateway)
+    row = store.block_row(gateway, *place)
+    with store.reading() as db:
+        known = rot.is_known(db, gateway, place)
+    if found is None or row is None or known:
+        return None
+    frame = store.block(gateway, *place) or b""
+    damaged = _judge(store, found, place, row.hash, frame)
+    return None if damaged is None else _settle(store, damaged, frame if _holds(damaged, frame) else None, frame, now)
+
+
+def _judge(store: Store, gateway: Gateway, place: Place, kept: bytes, frame: bytes) -> Damaged | None:
+    try:
+        rot.prove(frame, gateway.id, gateway.key, place, kept)
+    except RecordError as error:
+        return Damaged(gateway, place, _linked(store, gateway, place, kept), str(error))
+    return None
+
+
 def _look(store: Store, gateway: Gateway) -> Iterator[tuple[Damaged | None, bytes]]:
     """Every block of a gateway: None where it holds, else what is wrong with it and the bytes that it has."""
     at = (-1, -1)
@@ -90,12 +111,8 @@ def _look(store: Store, gateway: Gateway) -> Iterator[tuple[Damaged | None, byte
             return
         for epoch, seq, sha256, frame in rows:
             at = (epoch, seq)
-            try:
-                rot.prove(frame, gateway.id, gateway.key, at, sha256)
-            except RecordError as error:
-                yield Damaged(gateway, at, _linked(store, gateway, at, sha256), str(error)), frame
-            else:
-                yield None, b""
+            damaged = _judge(store, gateway, at, sha256, frame)
+            yield damaged, b"" if damaged is None else frame
 
 
 def _linked(store: Store, gateway: Gateway, place: Place, kept: bytes) -> bytes:

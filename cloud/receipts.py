@@ -12,6 +12,8 @@ PASSING, AT_ONCE = 64, 16
 DAY_MS = 86_400_000
 Place = tuple[int, int]
 """Epoch and next seq."""
+NOWHERE: Place = (1 << 62, 0)
+"""Behind every block."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,14 +84,20 @@ def newest(db: sqlite3.Connection, gateway: bytes) -> bytes | None:
     return None if row is None else bytes(row[0])
 
 
-def settled(db: sqlite3.Connection, gateway: bytes, copied: int) -> bytes | None:
-    """The newest receipt of level 2, of those whose blocks lie in the second copy up to this ingest_seq."""
+def settled(db: sqlite3.Connection, gateway: bytes, copied: int, unsafe: Place | None) -> bytes | None:
+    """The newest receipt of level 2, of those whose blocks lie in the second copy up to this ingest_seq.
+
+    ``unsafe``: the first block that the copy may not hold as it was signed: none that covers it.
+    """
     query = _newest(
         "envelope",
         "EXISTS (SELECT 1 FROM blocks AS b WHERE b.gateway = receipts.gateway AND b.epoch = receipts.epoch"
-        " AND b.seq = receipts.next_seq - 1 AND b.ingest_seq <= :copied)",
+        " AND b.seq = receipts.next_seq - 1 AND b.ingest_seq <= :copied)"
+        " AND (epoch, next_seq) <= (:epoch, :seq)",
     )
-    row = db.execute(query, {"gateway": gateway, "level": SETTLED, "copied": copied}).fetchone()
+    epoch, seq = unsafe or NOWHERE
+    asked = {"gateway": gateway, "level": SETTLED, "copied": copied, "epoch": epoch, "seq": seq}
+    row = db.execute(query, asked).fetchone()
     return None if row is None else bytes(row[0])
 
 

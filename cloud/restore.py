@@ -11,30 +11,37 @@ from cloud import enrolments, journal, receipts, segments
 from cloud.copied import Kind
 from cloud.rows import JournalRow
 from cloud.segments import Record
+from cloud.signatures import verifier
 from cloud.store import Store
-from protocols.errors import ConfigError, StoreError
+from protocols.errors import ConfigError, RecordError, StoreError
+from protocols.record import block, transport
 from protocols.record.answer import MOST_BLOCKS
-from protocols.record.cose import PrivateKey, PublicKey
+from protocols.record.cose import PrivateKey, PublicKey, Verifier
 from protocols.record.enrolment import open_enrolment
 from protocols.record.receipt import open_receipt
 
+Place = tuple[bytes, int, int]
+"""Gateway, epoch and seq."""
 TOGETHER = 512
 """Blocks booked in one transaction."""
 
 
 @dataclass(slots=True)
 class Restored:
-    """What came of it."""
+    """What came of it. ``left``: blocks that are left to the gateways: damaged ones, and those behind them."""
 
     gateways: int = 0
     blocks: int = 0
     statements: int = 0
+    left: int = 0
 
 
 def restore(copy: Path, path: Path, key: PrivateKey, *, up_to_damage: bool = False) -> Restored:
-    """Make the store at ``path`` from a copy; StoreError when there is one, or the copy is damaged before its end.
+    """Make the store at ``path`` from a copy; StoreError when there is one, when the copy is damaged before its end, or
+    when a block was damaged before it was copied and never put back.
 
-    ``up_to_damage``: take what stands before the damage; gateways send the rest again. Half a store never has its name.
+    ``up_to_damage``: take what stands before the damage, and of each gateway what stands before a block that is; they
+    send the rest again. Half a store never has its name.
     """
     if path.exists():
         raise ConfigError(f"--data {path.parent}", f"{path.name}: a store", "a folder without one")
@@ -45,8 +52,12 @@ def restore(copy: Path, path: Path, key: PrivateKey, *, up_to_damage: bool = Fal
     for name in (unready, *_beside(unready)):
         name.unlink(missing_ok=True)
     with Store(unready, key) as store:
-        told = _Restoring(store, key.public)
-        told.take(chain.from_iterable(segments.read(folder, up_to_damage=up_to_damage) for folder in held))
+
+        def records() -> Iterator[Record]:
+            return chain.from_iterable(segments.read(folder, up_to_damage=up_to_damage) for folder in held)
+
+        told = _Restoring(store, key.public, mended(records()), up_to_damage=up_to_damage)
+        told.take(records())
         told.restored.blocks = store.counts().blocks  # later generations of a copy have much of the earlier ones again
     unready.rename(path)
     for name in _beside(unready):
@@ -54,11 +65,23 @@ def restore(copy: Path, path: Path, key: PrivateKey, *, up_to_damage: bool = Fal
     return told.restored
 
 
+def _place(record: Record) -> Place:
+    gateway, epoch, seq, *_ = record.fields
+    return gateway, epoch, seq
+
+
+def mended(records: Iterator[Record]) -> dict[Place, bytes]:
+    """The blocks that were put back after they had been copied damaged: each comes in the place of what was."""
+    return {_place(record): record.fields[4] for record in records if record.kind == Kind.MENDED and record.fields}
+
+
 class _Restoring:
     """Blocks in the batches they came in; between them what else was copied."""
 
-    def __init__(self, store: Store, key: PublicKey) -> None:
-        self._store, self._key = store, key
+    def __init__(self, store: Store, key: PublicKey, mended: dict[Place, bytes], *, up_to_damage: bool) -> None:
+        self._store, self._key, self._mended, self._up_to_damage = store, key, mended, up_to_damage
+        self._keys: dict[bytes, Verifier] = {}
+        self._stopped: set[bytes] = set()
         self._batches: list[tuple[int, list[bytes]]] = []
         self._places: list[tuple[bytes, int, int]] = []
         self._incidents: list[tuple[Any, ...]] = []
@@ -69,7 +92,7 @@ class _Restoring:
         for record in records:
             if record.kind == Kind.BLOCK:
                 self._block(record)
-            elif record.fields:
+            elif record.fields and record.kind != Kind.MENDED:
                 self._flush()
                 self._fact(Kind(record.kind), record.fields)
         self._flush()
@@ -81,7 +104,11 @@ class _Restoring:
             )
 
     def _block(self, record: Record) -> None:
-        gateway, epoch, seq, received_at, frame = record.fields
+        gateway, epoch, seq, received_at, copied = record.fields
+        frame = self._mended.get((gateway, epoch, seq), copied)
+        if self._up_to_damage and not self._goes_on(gateway, frame):
+            self.restored.left += 1
+            return
         last = self._batches[-1] if self._batches else None
         follows = self._places[-1:] == [(gateway, epoch, seq - 1)]
         if last is not None and follows and last[0] == received_at and len(last[1]) < MOST_BLOCKS:
@@ -91,6 +118,16 @@ class _Restoring:
         self._places.append((gateway, epoch, seq))
         if len(self._places) == TOGETHER:
             self._flush()
+
+    def _goes_on(self, gateway: bytes, frame: bytes) -> bool:
+        """Whether this block and all before it of its gateway are as they were signed."""
+        if gateway not in self._stopped:
+            try:
+                sealed = transport.unpack(frame)
+                block.check_root(block.open_header(sealed.envelope, self._keys[gateway]), sealed.chunks)
+            except RecordError:
+                self._stopped.add(gateway)
+        return gateway not in self._stopped
 
     def _flush(self) -> None:
         if not self._batches:
@@ -102,6 +139,7 @@ class _Restoring:
                 if db.execute(query, (gateway, epoch, seq)).fetchone() is None:
                     raise StoreError(
                         f"block {epoch}/{seq} of {gateway.hex()}: found it refused, expected it to be taken"
+                        " (--up-to-damage leaves it, and what follows it, to its gateway)"
                     )
         self._batches, self._places = [], []
 
@@ -109,7 +147,9 @@ class _Restoring:
         with self._store.writing() as db:
             match kind:
                 case Kind.ENROLMENT:
-                    self.restored.gateways += _enrol(db, *fields)
+                    key, new = _enrol(db, *fields)
+                    self._keys[key.id] = verifier(key)
+                    self.restored.gateways += new
                 case Kind.RECEIPT:
                     receipts.bring(db, open_receipt(fields[0], self._key), fields[0])
                 case Kind.REVOCATION:
@@ -124,12 +164,13 @@ class _Restoring:
                     db.execute(_INSERT[kind], fields)
 
 
-def _enrol(db: sqlite3.Connection, enrolment: bytes, at: int, *start: Any) -> bool:
+def _enrol(db: sqlite3.Connection, enrolment: bytes, at: int, *start: Any) -> tuple[PublicKey, bool]:
+    """The key of the gateway, and whether it was not known."""
     request = open_enrolment(enrolment)
     known = db.execute("SELECT 1 FROM gateways WHERE gateway = ?", (request.key.id,)).fetchone()
     if known is None:
         enrolments.insert_gateway(db, request, enrolment, at, start if start[0] is not None else None)
-    return known is None
+    return request.key, known is None
 
 
 def _beside(path: Path) -> tuple[Path, ...]:

@@ -1,9 +1,12 @@
 """Stored blocks that rot: how one is told from what was signed, what is known of it, and how it is put back."""
 
+import hashlib
 import sqlite3
 
+import zstandard
+
 from protocols.errors import ChainError
-from protocols.record import block, transport
+from protocols.record import block, cbor, cose, transport
 from protocols.record.cose import PublicKey
 
 Place = tuple[int, int]
@@ -25,6 +28,26 @@ def prove(frame: bytes, gateway: bytes, key: PublicKey, place: Place, sha256: by
         found = f"{header.epoch}/{header.seq} of {header.gateway.hex()}"
         raise ChainError(f"found block {found}, expected {place[0]}/{place[1]} of {gateway.hex()}")
     block.check_root(header, sealed.chunks)
+
+
+def whole(frame: bytes, sha256: bytes, by: zstandard.ZstdDecompressor) -> None:
+    """Check that these bytes are still those of this hash, every chunk of them; RecordError.
+
+    Who signed them was found out when they came, and is not again: that is most of what ``prove`` costs.
+    """
+    envelope, leaves = transport.unwrap(frame, by=by)
+    if (found := hashlib.sha256(envelope).digest()) != sha256:
+        raise ChainError(f"found the hash {found.hex()}, expected {sha256.hex()}")
+    header = block.read_header(cose.unverified(envelope))
+    block.check_root(header, cbor.split(leaves, transport.MOST_CHUNKS))
+
+
+def unsafe(db: sqlite3.Connection, gateway: bytes, facts: int) -> Place | None:
+    """The first block of a gateway of which a second copy that is with this fact may not hold what was signed: it is
+    damaged, or was put back since. None: there is none.
+    """
+    row = db.execute(_UNSAFE, (gateway, facts)).fetchone()
+    return None if row is None else (row[0], row[1])
 
 
 def put_back(db: sqlite3.Connection, gateway: bytes, place: Place, sha256: bytes, frame: bytes) -> None:
@@ -78,3 +101,10 @@ def _row(db: sqlite3.Connection, gateway: bytes, place: Place) -> tuple[int] | N
         "SELECT asked FROM damaged WHERE gateway = ? AND epoch = ? AND seq = ?", (gateway, *place)
     ).fetchone()
     return found
+
+
+_UNSAFE = (
+    "SELECT epoch, seq FROM damaged WHERE gateway = ?1 UNION ALL SELECT b.epoch, b.seq FROM facts AS f"
+    " JOIN blocks AS b ON b.ingest_seq = f.number WHERE f.id > ?2 AND f.kind = 'mended' AND f.gateway = ?1"
+    " ORDER BY epoch, seq LIMIT 1"
+)

@@ -1,7 +1,7 @@
 -- The collector's tables. `gateway` (16 bytes) is the first column of every key that belongs to one; amounts are decimal text; instants UTC ms.
 
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
-INSERT OR IGNORE INTO meta VALUES ('schema', 8), ('ingest_seq', 0);
+INSERT OR IGNORE INTO meta VALUES ('schema', 9), ('ingest_seq', 0);
 
 CREATE TABLE IF NOT EXISTS gateways (
     gateway BLOB PRIMARY KEY,
@@ -267,4 +267,8 @@ END;
 CREATE TRIGGER IF NOT EXISTS facts_quarantine AFTER INSERT ON quarantine WHEN new.signed BEGIN
     INSERT INTO facts (after, kind, gateway, number)
         SELECT value, 'quarantine', new.gateway, new.id FROM meta WHERE name = 'ingest_seq';
+END;
+CREATE TRIGGER IF NOT EXISTS facts_mended AFTER UPDATE OF frame ON blocks BEGIN
+    INSERT INTO facts (after, kind, gateway, number)
+        SELECT value, 'mended', new.gateway, new.ingest_seq FROM meta WHERE name = 'ingest_seq';
 END;

@@ -57,7 +57,7 @@ class Store(Journal):
         self._early = Early()
         self._examiner = Examiner(self._early)
         self._desks: dict[bytes, Desk] = {}
-        self._copied = self._as_of = 0
+        self._copied = self._facts = self._as_of = 0
         self._seen: tuple[int, int] | None = None
 
     def read_early(self, frame: bytes) -> None:
@@ -150,21 +150,24 @@ class Store(Journal):
             )
             ledger.tell(receipt.gateway, "fork", place, detail)
 
-    def settle(self, copied: int, gateways: Collection[bytes] | None, now: int) -> None:
-        """A second copy holds the blocks up to this ingest_seq: receipts of level 2 for these gateways, or all."""
+    def settle(self, copied: int, facts: int, gateways: Collection[bytes] | None, now: int) -> None:
+        """A second copy holds the blocks up to this ingest_seq and the facts up to this one: receipts of level 2 for
+        these gateways, or all. None covers a block that is damaged here, or was put back and is not copied yet.
+        """
         issued: dict[bytes, bytes] = {}
         with self.guard:
             with self._moving() as db:
                 if gateways is None:
                     gateways = [row[0] for row in db.execute("SELECT gateway FROM gateways")]
                 for gateway in gateways:
-                    row = db.execute(_COPIED, (gateway, copied)).fetchone()
-                    held = receipts.settled(db, gateway, copied)
+                    unsafe = rot.unsafe(db, gateway, facts)
+                    row = db.execute(_COPIED, (gateway, copied, *(unsafe or receipts.NOWHERE))).fetchone()
+                    held = receipts.settled(db, gateway, copied, unsafe)
                     if row is not None and (held is None or not self._says(held, row[0], row[1] + 1)):
                         held = self.issue(db, Receipt(gateway, row[0], row[1] + 1, row[2], SETTLED, now))
                     if held is not None:
                         issued[gateway] = held
-            self._copied = copied
+            self._copied, self._facts = copied, facts
             for gateway, envelope in issued.items():
                 if (desk := self._desks.get(gateway[:KID_BYTES])) is not None and desk.gateway == gateway:
                     desk.settled = envelope
@@ -242,7 +245,7 @@ class Store(Journal):
                 dated_rows.last(db, gateway.id),
                 ahead.any_of(db, gateway.id),
                 receipts.watermark(db, gateway.id),
-                receipts.settled(db, gateway.id, self._copied),
+                receipts.settled(db, gateway.id, self._copied, rot.unsafe(db, gateway.id, self._facts)),
             )
         if desk.as_of != self._as_of:
             desk.revoked, desk.holdings = gateway.revoked, _Held(self, db, gateway.id)
@@ -315,6 +318,7 @@ def _stranger(ledger: Ledger, frame: bytes) -> Verdict:
 
 
 _COPIED = (
-    "SELECT epoch, seq, hash FROM blocks WHERE gateway = ? AND ingest_seq <= ? ORDER BY epoch DESC, seq DESC LIMIT 1"
+    "SELECT epoch, seq, hash FROM blocks WHERE gateway = ? AND ingest_seq <= ? AND (epoch, seq) < (?, ?)"
+    " ORDER BY epoch DESC, seq DESC LIMIT 1"
 )
 _HASH = "SELECT hash FROM blocks WHERE gateway = ? AND epoch = ? AND seq = ?"

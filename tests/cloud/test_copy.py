@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -21,6 +22,7 @@ from cloud.store import Store
 from protocols.errors import BusyError, ConfigError, StoreError
 from protocols.record import transport
 from protocols.record.answer import Answer
+from protocols.record.block import Sealed
 from protocols.record.cose import PrivateKey
 from protocols.record.receipt import SETTLED, Receipt, open_receipt
 
@@ -138,6 +140,44 @@ def test_a_collector_made_from_its_copy_has_the_same_figures_bit_by_bit(
     assert not list((tmp_path / "new").glob("*.restoring*"))
     with pytest.raises(ConfigError, match="without one"):
         restore(tmp_path / "copy", tmp_path / "new" / "collector.db", kept.key)
+
+
+def rot_away(store: Store, frame: bytes) -> None:
+    """A bit of a stored block flips, in its chunks."""
+    spoilt = bytearray(transport.unpack(frame).chunks[-1])
+    spoilt[-1] ^= 1
+    sealed = transport.unpack(frame)
+    changed = transport.pack(Sealed(sealed.envelope, (*sealed.chunks[:-1], bytes(spoilt))))
+    with store.writing() as db:
+        assert db.execute("UPDATE blocks SET frame = ? WHERE frame = ?", (changed, frame)).rowcount == 1
+        db.execute("DELETE FROM facts WHERE kind = 'mended'")
+
+
+def test_a_copy_of_a_block_that_has_rotted_unseen_settles_nothing_until_it_is_put_back(
+    kept: Any, rig: Any, copied: Callable[..., Copier], midnight: int, tmp_path: Path
+) -> None:
+    """Its gateway is asked for it; what it sends goes into the copy, and a collector made from that is whole."""
+    frames = list(rig.history(midnight, midnight + 8 * QUARTER, QUARTER))
+    kept.now = midnight + 8 * QUARTER
+    kept.store.append(frames[:6], kept.now)
+    rot_away(kept.store, frames[3])
+    copier = copied()
+    until(lambda: copier.standing().state == "ok" and copier.standing().behind == 0)
+    assert [(row.kind, row.epoch, row.seq) for row in kept.store.incidents()] == [("damaged", 0, 3)]
+    assert settled(kept, rig, frames[6:7]).next_seq == 3  # type: ignore[union-attr]
+    with pytest.raises(StoreError, match="block 0/3"):
+        copied_now = tmp_path / "rotten"
+        shutil.copytree(tmp_path / "copy", copied_now)
+        restore(copied_now, tmp_path / "refused" / "collector.db", kept.key)
+    made = restore(copied_now, tmp_path / "left" / "collector.db", kept.key, up_to_damage=True)
+    assert made.blocks == 3 and made.left >= 3
+    assert open_receipt(kept.store.append(frames[6:7], kept.now).receipt, kept.key.public).next_seq == 3
+    kept.store.append([frames[3]], kept.now)
+    assert until(lambda: settled(kept, rig, frames[6:7]).next_seq == 7)  # type: ignore[union-attr]
+    copier.close()
+    restore(tmp_path / "copy", tmp_path / "new" / "collector.db", kept.key)
+    with Store(tmp_path / "new" / "collector.db", kept.key) as again:
+        assert figures(again) == figures(kept.store)
 
 
 def test_a_copy_that_cannot_be_written_stops_nothing_and_goes_on_by_itself(
@@ -312,7 +352,7 @@ def test_it_is_served_backed_up_and_restored_by_commands(tmp_path: Path) -> None
         [*command, "restore", "--copy", str(copy), "--data", str(data), "--json"],
         env=english, capture_output=True, text=True, timeout=60,
     )  # fmt: skip
-    assert json.loads(again.stdout or "{}") == {"gateways": 0, "blocks": 0, "statements": 0}, again.stderr
+    assert json.loads(again.stdout or "{}") == {"gateways": 0, "blocks": 0, "statements": 0, "left": 0}, again.stderr
 
 
 def test_a_copy_whose_sync_fails_gives_no_receipt_until_what_it_lost_is_written_again(

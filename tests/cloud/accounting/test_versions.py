@@ -499,7 +499,7 @@ def test_a_second_copy_and_a_restored_store_hold_the_same_accounts(city: City, t
     version = city.close()
     accounts.lock(city.store, version.reference, ["王", "李"], city.now, closure="exceptions")
     with city.store.reading() as db:
-        rows = [JournalRow(*record.fields) for record in gather(db, 1 << 40, 0) if record.kind == 10]
+        rows = [JournalRow(*record.fields) for record in gather(db, 1 << 40, 0, []) if record.kind == 10]
     with Store(tmp_path / "again.db", None) as again:
         with again.writing() as db:
             for row in rows:

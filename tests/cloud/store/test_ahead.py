@@ -310,7 +310,7 @@ def test_receipts_and_the_ends_of_dated_blocks_move_with_a_file_of_schema_7(tmp_
         box.enrol(store)
         for _ in range(3):
             store.append([box.block()], LATER)
-        store.settle(2, None, LATER)
+        store.settle(2, 0, None, LATER)
         with store.reading() as db:
             before = [db.execute(query).fetchall() for query in what]
     assert [len(rows) for rows in before] == [5, 1] and None not in before[1][0]
