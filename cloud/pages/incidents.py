@@ -5,18 +5,28 @@ from dataclasses import dataclass
 from cloud import early_warning
 from cloud.accounting import period as periods
 from cloud.collector import Collector
+from cloud.rows import Incident
 from protocols import messages
 
 LOOKED_AT = 200
 
 
+ASKS = {
+    **dict.fromkeys(("conflict", "fork", "config", "missing", "damaged"), "bad"),
+    **dict.fromkeys(("clock", "epoch", "reset", "unexplained", "replaced", "ratio", "start", "readmitted"), "warn"),
+    **dict.fromkeys(("mended", "restored"), "info"),
+}
+"""What each kind asks of a person, as the tone of its badge: to act, to check whether it was meant, or nothing."""
+
+
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """One line: when, what (with the tone of its badge), where, and the detail."""
+    """One line: when, what (with the tone of its badge), where, and the detail. ``asks``: of a person, in words."""
 
     at: int
     title: str
     tone: str
+    asks: str
     gateway: str | None
     epoch: int | None
     seq: int | None
@@ -26,24 +36,27 @@ class Shown:
 def incidents(held: Collector, gateway: bytes | None, lang: str, limit: int) -> tuple[Shown, ...]:
     """The newest of them, of one gateway or of all."""
     chosen: messages.Language = "en" if lang == "en" else "zh"
+    told = [row for row in held.store.incidents(LOOKED_AT) if gateway in (None, row.gateway)]
+    mended = {_where(row): row.id for row in reversed(told) if row.kind == "mended"}
     raised = [
         Shown(
             row.at,
             messages.text(f"page.incident.{row.kind}", chosen),
-            "bad",
+            *_asking(
+                "info" if row.kind == "damaged" and mended.get(_where(row), 0) > row.id else ASKS[row.kind], chosen
+            ),
             row.gateway.hex(),
             row.epoch,
             row.seq,
             row.detail,
         )
-        for row in held.store.incidents(LOOKED_AT)
-        if gateway in (None, row.gateway)
+        for row in told
     ]
     refused = [
         Shown(
             kept.at,
             f"{messages.text('page.incident.refused', chosen)} {kept.code}",
-            "warn" if kept.signed else "bad",
+            *_asking("warn" if kept.signed else "bad", chosen),
             kept.gateway.hex() if kept.gateway else None,
             kept.epoch,
             kept.seq,
@@ -56,7 +69,7 @@ def incidents(held: Collector, gateway: bytes | None, lang: str, limit: int) -> 
         Shown(
             periods.instant(one.since),
             messages.text("page.incident.shared", chosen),
-            "bad" if one.critical else "warn",
+            *_asking("bad" if one.critical else "warn", chosen),
             one.figures["gateway"],
             None,
             None,
@@ -66,3 +79,12 @@ def incidents(held: Collector, gateway: bytes | None, lang: str, limit: int) -> 
         if gateway is None or gateway.hex() == one.figures["gateway"]
     ]
     return tuple(sorted(raised + refused + counted, key=lambda row: row.at, reverse=True)[:limit])
+
+
+def _where(row: Incident) -> tuple[bytes, int | None, int | None]:
+    return row.gateway, row.epoch, row.seq
+
+
+def _asking(tone: str, lang: messages.Language) -> tuple[str, str]:
+    """The tone, and what it asks in words."""
+    return tone, messages.text(f"page.incident.asks.{tone}", lang)

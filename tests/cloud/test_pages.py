@@ -4,11 +4,13 @@ import re
 from collections import Counter
 from html.parser import HTMLParser
 from importlib.resources import files
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urljoin, urlsplit
 
 import pytest
 
+from cloud import receipts
+from cloud.pages.incidents import ASKS
 from cloud.pages.render import dated
 from protocols import messages
 from protocols.record import transport
@@ -185,6 +187,39 @@ def test_instants_in_what_is_told_of_an_incident_are_times_with_their_offset(
     told = "found 2026-10-05T00:15:00.123+08:00, expected none after 2026-10-03T00:00:00+08:00: when it was received"
     assert house.client.get("/v1/incidents").json()["data"][0]["detail"] == told
     assert told in see((house,), f"/gateways/{rig.id.hex()}?lang={lang}")
+
+
+@pytest.mark.parametrize("lang", LANGUAGES)
+def test_the_badge_of_an_incident_says_what_it_asks_of_a_person(
+    house: Any, rig: Any, midnight: int, lang: Literal["zh", "en"]
+) -> None:
+    """One that was damaged asks for nothing once it has been put back."""
+    rig.enrol(house.store, house.key)
+    told = (("damaged", 1), ("mended", 1), ("damaged", 2), ("restored", 3), ("epoch", 4))
+    with house.store.writing() as db:
+        for kind, seq in told:
+            receipts.tell(db, rig.id, kind, (0, seq), "why", now=midnight)
+    shown = see((house,), f"/gateways/{rig.id.hex()}?lang={lang}")
+    badges = re.findall(r'<span class="badge (\w+)">([^<]*)</span> <small class="nowrap">([^<]*)</small>', shown)
+    tones = ("info", "info", "bad", "info", "warn")
+    assert Counter(badges) == Counter(
+        (tone, messages.text(f"page.incident.{kind}", lang), messages.text(f"page.incident.asks.{tone}", lang))
+        for (kind, _), tone in zip(told, tones, strict=True)
+    )
+
+
+def test_what_every_kind_of_incident_asks_is_known() -> None:
+    kinds = {name.removeprefix("page.incident.") for name in messages.catalogue() if name.startswith("page.incident.")}
+    words = {
+        "kind",
+        "where",
+        "detail",
+        "unknown",
+        "shared",
+        "refused",
+        *(f"asks.{tone}" for tone in set(ASKS.values())),
+    }
+    assert kinds == ASKS.keys() | words
 
 
 def test_only_an_instant_is_written_as_one() -> None:
