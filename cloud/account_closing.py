@@ -1,6 +1,7 @@
 """Closing accounts: last month of every subject gets its version once it is delivered, and a newer one when it must."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 
 from cloud import accounts, factor_shelf, metering, subjects
 from cloud.accounting import method as methods
@@ -26,6 +27,23 @@ LOOKED = 65_536
 """Accounts of which it is kept in mind under which bundles they were found to stand."""
 
 
+@dataclass(slots=True)
+class Looked:
+    """What is kept in mind of accounts. ``under``: the version and the bundles under which one was drawn up again, and
+    nothing new came of it; ``held``: its version, and up to which ingest number and which entry of the journal it was
+    drawn up again and said the same.
+    """
+
+    under: dict[str, str] = field(default_factory=dict)
+    held: dict[str, tuple[int, int, int]] = field(default_factory=dict)
+
+    def bound(self) -> None:
+        """Forget all when it is too much: what is forgotten is looked at once more."""
+        for kept in (self.under, self.held):
+            if len(kept) > LOOKED:
+                kept.clear()
+
+
 class AccountCloser:
     """What is due of every subject, with what it remembers of them: a new one looks at everybody once.
 
@@ -37,7 +55,7 @@ class AccountCloser:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._seen, self._entry, self._until, self._before = Seen(), 0, 0, 0
-        self._looked: dict[str, str] = {}
+        self._looked = Looked()
         self._failing: set[str] = set()
 
     def close(self, now: int) -> list[Version]:
@@ -68,33 +86,28 @@ class AccountCloser:
         return rows
 
     def _look(self, library: Library, subject: Subject, now: int) -> list[Version]:
-        if len(self._looked) > LOOKED:
-            self._looked.clear()
+        self._looked.bound()
         found, failed = _close(self._store, library, subject, now, self._looked)
         (self._failing.add if failed else self._failing.discard)(subject.id)
         self._before = max([self._before, *[period.end for period in _due(self._store, subject, now)]])
         return found
 
 
-def close_due(store: Store, library: Library, now: int, looked: dict[str, str] | None = None) -> list[Version]:
-    """The new versions of everybody that are due.
-
-    ``looked``: account -> the version and the bundles under which it was drawn up again, and nothing new came of it.
-    """
-    kept = {} if looked is None else looked
+def close_due(store: Store, library: Library, now: int, looked: Looked | None = None) -> list[Version]:
+    """The new versions of everybody that are due. ``looked`` moves with it."""
+    kept = Looked() if looked is None else looked
     wanted = [held.subject for held in subjects.listing(store) if held.subject.method]
     return [version for subject in wanted for version in _close(store, library, subject, now, kept)[0]]
 
 
-def _close(
-    store: Store, library: Library, subject: Subject, now: int, looked: dict[str, str]
-) -> tuple[list[Version], bool]:
+def _close(store: Store, library: Library, subject: Subject, now: int, looked: Looked) -> tuple[list[Version], bool]:
     """The new versions of a subject, and whether one could not be drawn up."""
     found, failed = [], False
     for period in _due(store, subject, now):
         row = store.entry_head("account", account_id(subject.id, period.id))
         if row is not None and not _stale(store, library, subject, period, row, looked=looked):
             continue
+        as_of, entry = store.as_of(), store.journal_end()
         try:
             version = accounts.close(store, library, subject.id, period, now)
         except StoreError:
@@ -104,6 +117,8 @@ def _close(
             continue
         if row is None or version.version != row.version:
             found.append(version)
+        else:
+            looked.held[row.id] = row.version, as_of, entry
     return found, failed
 
 
@@ -132,18 +147,21 @@ def _coming(store: Store, subject: Subject, now: int) -> Iterator[int]:
 
 
 def _stale(
-    store: Store, library: Library, subject: Subject, period: Period, row: JournalRow, *, looked: dict[str, str]
+    store: Store, library: Library, subject: Subject, period: Period, row: JournalRow, *, looked: Looked
 ) -> bool:
     """Whether something that went into the newest version, or should have, has changed since."""
     known = accounts.issued(store, row.id, row.version)
-    if OPEN in known.content.reasons or _chosen_anew(store, library, known, looked):
+    if OPEN in known.content.reasons or _chosen_anew(store, library, known, looked.under):
         return True
-    if any(one.number > row.number for kind in SOURCES for one in store.entries(kind, subject=subject.id)):
+    version, as_of, entry = looked.held.get(row.id, (0, 0, 0))
+    if version != row.version:
+        as_of, entry = known.as_of, row.number
+    if any(one.number > entry for kind in SOURCES for one in store.entries(kind, subject=subject.id)):
         return True
     read: tuple[Meter | Monitor, ...] = (*subject.meter, *subject.monitor)
     gateways = {gateway.id for meter in read for gateway in metering.gateways(store, subject, meter)}
     return any(
-        store.intervals(after=known.as_of, limit=1, gateway=gateway, start=period.start, end=period.end)
+        store.intervals(after=as_of, limit=1, gateway=gateway, start=period.start, end=period.end)
         for gateway in gateways
     )
 

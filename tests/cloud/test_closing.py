@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from cloud import account_closing, statements, subjects
+from cloud import account_closing, accounts, statements, subjects
 from cloud.account_closing import AccountCloser
 from cloud.accounting import factors
 from cloud.accounting import library as libraries
@@ -286,3 +286,37 @@ def test_an_account_of_a_month_that_is_over_follows_late_data_and_no_other(store
     assert due(october + 2 * HOUR) == ["A-works-2026-09@3"]
     box.deliver(store, 4, span=4 * HOUR)
     assert due(october + 2 * HOUR) == []
+
+
+def test_an_account_that_late_data_leave_as_it_is_is_drawn_up_again_once(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And not with everything that comes to anybody afterwards."""
+    closer, now = AccountCloser(store), BEGIN + 50 * HOUR
+    subjects.take(store, "works.toml", WORKS, by="w", now=BEGIN)
+    slow(store).deliver(store, 12, span=4 * HOUR)
+    assert [version.reference for version in closer.close(now)] == ["A-works-2026-09@1"]
+    drawn, draw = list[str](), accounts.close
+    monkeypatch.setattr(accounts, "close", lambda *told: (drawn.append(told[2]), draw(*told))[1])
+
+    def touch() -> list[str]:
+        """An interval comes again as it was."""
+        drawn.clear()
+        with store.writing() as db:
+            db.execute("UPDATE meta SET value = value + 1 WHERE name = 'ingest_seq'")
+            (number,) = db.execute("SELECT value FROM meta WHERE name = 'ingest_seq'").fetchone()
+            db.execute(
+                "UPDATE closed_intervals SET ingest_seq = ?1 WHERE ingest_seq ="
+                " (SELECT min(ingest_seq) FROM closed_intervals WHERE start >= ?2)",
+                (number, BEGIN + HOUR),
+            )
+        assert "A-works-2026-09@2" not in [version.reference for version in closer.close(now)]
+        return drawn
+
+    assert touch() == ["works"]
+    drawn.clear()
+    other, *_ = WORKS.replace(b"works", b"other").partition(b"[[subject.meter]]")
+    subjects.take(store, "other.toml", other, by="w", now=now)
+    closer.close(now)
+    assert drawn == ["other"]
+    assert "works" in touch()

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 import tanmeter
 from cloud import account_closing, account_proof, accounts, activities, config, factor_shelf, reaccounting, subjects
+from cloud.account_closing import Looked
 from cloud.accounting import bundle, parameters
 from cloud.accounting import factors as grids
 from cloud.accounting import method as methods
@@ -351,16 +352,16 @@ def test_what_is_adopted_makes_newer_versions_by_itself(house: House) -> None:
     known = accounts.get(house.store, f"A-S-1-{JUNE}")
     month = accounts.period_of(JUNE)
 
-    def due(looked: dict[str, str]) -> list[Version]:
+    def due(looked: Looked) -> list[Version]:
         later = month.end + 10 * 86_400_000
         return account_closing.close_due(house.store, factor_shelf.library(house.store), later, looked)
 
-    looked: dict[str, str] = {}
+    looked = Looked()
     assert due(looked) == []
     everything = of(FUELS, parameters.builtin()[FUELS].sha256, '"*"')
     house.take(city_2026_1=adoption("city-2026-1", METHOD, everything))
     assert [version.reference for version in due(looked)] == [f"{known.id}@2"]
-    assert due(looked) == [] and list(looked) == [known.id]
+    assert due(looked) == [] and list(looked.under) == [known.id]
     assert house.lock(accounts.get(house.store, known.id)).exceptions == ()
 
 
