@@ -19,6 +19,8 @@ WORST_ERROR_MS = 16_000
 TIMESYNC = Path("/run/systemd/timesync/synchronized")
 RTC_APART_S = 120
 """How far a hardware clock may have come from the kernel's since the boot."""
+APART_MS = 5_000
+"""How far a clock may move from where it was vouched for before somebody must have set it."""
 TRIES = 5
 
 
@@ -62,7 +64,7 @@ class SystemClock:
     def __init__(
         self, *others: Callable[[int, int], ClockState | None], rtc: Path = Path("/sys/class/rtc/rtc0")
     ) -> None:
-        self._last_sync_s, self._others = 0, others
+        self._last_sync_s, self._others, self._mark = 0, others, (0, 0)
         self._resting = RTC if _holds(rtc / "since_epoch", time.time()) else NONE
 
     def mono_ms(self) -> int:
@@ -82,7 +84,7 @@ class SystemClock:
         found = [state for other in self._others if (state := other(mono, utc)) is not None]
         kernel = _Timex()
         answer = _adjtimex(kernel)
-        if answer < 0 and (state := _by_timesync(utc)) is not None:
+        if answer < 0 and (state := self._by_timesync(mono, utc)) is not None:
             found.append(state)
         elif answer >= 0 and not kernel.status & UNSYNCHRONISED_BIT:
             found.append(ClockState(NTP, SYNCHRONISED, -(-int(kernel.maxerror) // 1000), _heard(utc // 1000)))
@@ -91,6 +93,20 @@ class SystemClock:
         if best.state == SYNCHRONISED:
             self._last_sync_s = best.last_sync_s
         return replace(best, last_sync_s=max(best.last_sync_s, self._last_sync_s))
+
+    def _by_timesync(self, mono: int, utc: int) -> ClockState | None:
+        """What the kernel would say of a clock that systemd-timesyncd keeps, where a service may not ask the kernel.
+
+        Its largest error grows by 500 ppm from the last time a server was heard, and at 16 s it is no longer kept; nor
+        is it once somebody else has set it, until a server is heard again.
+        """
+        if not (heard := _heard(0)):
+            return None
+        if heard != self._mark[0]:
+            self._mark = (heard, utc - mono)
+        error = -(-(utc - heard * 1000) // 2000)
+        kept = 0 <= error < WORST_ERROR_MS and abs(utc - mono - self._mark[1]) <= APART_MS
+        return ClockState(NTP, SYNCHRONISED, error, heard) if kept else None
 
     async def sleep(self, seconds: float) -> None:
         """Wait."""
@@ -132,24 +148,12 @@ def _end(waiting: "asyncio.Future[None]") -> None:
         waiting.set_result(None)
 
 
-def _by_timesync(utc: int) -> ClockState | None:
-    """What the kernel would say of a clock that systemd-timesyncd keeps, where a service may not ask the kernel: its
-    largest error grows by 500 ppm from the last time a server was heard, and at 16 s it is no longer kept.
-    """
-    try:
-        heard = int(TIMESYNC.stat().st_mtime)
-    except OSError:
-        return None
-    error = -(-(utc - heard * 1000) // 2000)
-    return ClockState(NTP, SYNCHRONISED, error, heard) if 0 <= error < WORST_ERROR_MS else None
-
-
-def _heard(now_s: int) -> int:
-    """UTC seconds when systemd-timesyncd last heard its server; now where another daemon keeps the kernel's clock."""
+def _heard(otherwise: int) -> int:
+    """UTC seconds when systemd-timesyncd last heard its server; ``otherwise`` where it is not there."""
     try:
         return int(TIMESYNC.stat().st_mtime)
     except OSError:
-        return now_s
+        return otherwise
 
 
 def _holds(rtc: Path, now: float) -> bool:

@@ -1,16 +1,16 @@
 """What the time daemon knows and the kernel does not: which sources it has chosen, and how far off it may be.
 
 chrony is asked through its own client, seldom, in a thread, with a time limit; in between its last word holds, with an
-error that grows. Of systemd-timesyncd, and where there is none of them, the kernel knows all there is to know.
+error that grows. ``authdata`` it gives to other users than its own only where it is told to (``opencommands``). Of systemd-timesyncd, and where there is none of them, the kernel knows all there is to know.
 """
 
 import asyncio
 import subprocess
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from edge.belief import drift
-from edge.clock import GNSS, NTP, NTS, SYNCHRONISED
+from edge.clock import GNSS, NTP, NTS, SYNCHRONISED, WORST_ERROR_MS
 from protocols.record.block import ClockState
 
 ASK_S = 64.0
@@ -28,11 +28,14 @@ Ask = Callable[[str], str]
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """What a daemon said at ``mono`` (ms): a synchronised clock, and whether its sources agree."""
+    """What a daemon said at ``mono`` (ms): a synchronised clock, whether its sources agree, and whether any of them
+    still answers: chrony itself goes on by the rate it has learnt and calls the clock synchronised for ever.
+    """
 
     mono: int
     state: ClockState
     agreed: bool
+    kept: bool
 
 
 class Daemon:
@@ -43,13 +46,15 @@ class Daemon:
         self._word: Word | None = None
 
     def knows(self, mono: int, utc: int) -> ClockState | None:
-        """How good UTC is as the daemon says; None when it does not know more than the kernel."""
+        """How good UTC is as the daemon says; None when it does not know more than the kernel.
+
+        Since no source answers any more its error grows by 500 ppm, until it is none that a clock is kept with.
+        """
         word = self._fresh(mono)
         if word is None:
             return None
-        state = word.state
-        error = state.error_ms + drift(mono - word.mono)
-        return ClockState(state.source, state.state, error, state.last_sync_s)
+        error = word.state.error_ms + drift(mono - word.mono if word.kept else utc - word.state.last_sync_s * 1000)
+        return replace(word.state, error_ms=error) if word.kept or error < WORST_ERROR_MS else None
 
     def agreed(self) -> bool:
         """Whether three sources agree on the time, or one that is authenticated says it."""
@@ -86,15 +91,17 @@ def chrony(reports: Sequence[str], mono: int) -> Word | None:
         last = int(float(heard))
     except (IndexError, ValueError):
         return None
-    chosen = {row[2]: row[0] for row in sources if len(row) > 2 and row[1] in ("*", "+")}
+    modes = {row[2]: row[0] for row in sources if len(row) > 2}
+    chosen = {row[2] for row in sources if len(row) > 2 and row[1] in ("*", "+")}
     authenticated = {row[0] for row in authdata if len(row) > 1 and row[1] == "NTS"}
-    source = NTP
-    if chosen and all(mode == "#" for mode in chosen.values()):
+    told, source = chosen or set(modes), NTP
+    if told and all(modes[name] == "#" for name in told):
         source = GNSS
-    elif chosen and authenticated.issuperset(chosen):
+    elif told and authenticated.issuperset(told):
         source = NTS
     state = ClockState(source, SYNCHRONISED, int(error_s * 1000) + 1, last)
-    return Word(mono, state, source in (GNSS, NTS) or len(chosen) >= AGREEING)
+    agreed = len(chosen) >= (AGREEING if source == NTP else 1)
+    return Word(mono, state, agreed, kept=bool(chosen))
 
 
 def chronyc(report: str) -> str:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from edge.belief import drift
-from edge.clock import INFORMATIVE, TECHNICIAN, Clock, together
+from edge.clock import APART_MS, INFORMATIVE, TECHNICIAN, Clock, together
 from protocols.errors import ConfigError
 from protocols.record.block import ClockState
 
@@ -13,7 +13,6 @@ FILE = "clock.json"
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 READ_MS = 30_000
 """How well a clock is compared with a watch."""
-APART_MS = 5_000
 
 
 class Vouched:

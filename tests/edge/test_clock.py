@@ -59,3 +59,27 @@ def test_where_the_kernel_may_not_be_asked_the_mark_of_timesyncd_tells(
     state = held.state()
     found = (state.source, state.state, state.error_ms) if state.state == 2 else None
     assert found == expected
+
+
+def test_the_mark_of_timesyncd_does_not_stand_for_a_clock_that_somebody_else_has_set(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Offline the mark stays; a clock set by hand an hour back is nobody's, until a server is heard again."""
+    mark, now = tmp_path / "synchronized", 1_780_000_000
+    mark.touch()
+    monkeypatch.setattr(clock, "TIMESYNC", mark)
+    monkeypatch.setattr(clock, "_adjtimex", lambda kernel: -1)
+    held = clock.SystemClock(rtc=tmp_path)
+
+    def seen(utc_s: int, mono_s: int, heard_s: int) -> int:
+        os.utime(mark, (heard_s, heard_s))
+        monkeypatch.setattr(held, "utc_ms", lambda: utc_s * 1000)
+        monkeypatch.setattr(held, "mono_ms", lambda: mono_s * 1000)
+        return held.state().state
+
+    assert seen(now, 50, now - 9) == 2
+    assert seen(now + 7200, 7250, now - 9) == 2, "two hours later, no server since"
+    assert seen(now + 3600, 7251, now - 9) == 0, "set back by an hour"
+    assert seen(now + 7202, 7252, now - 9) == 2, "and where it was again"
+    assert seen(now + 3600, 7253, now - 9) == 0
+    assert seen(now + 3601, 7254, now + 3601) == 2, "a server says so"
