@@ -1,7 +1,8 @@
 """What the time daemon knows and the kernel does not: which sources it has chosen, and how far off it may be.
 
 chrony is asked through its own client, seldom, in a thread, with a time limit; in between its last word holds, with an
-error that grows. ``authdata`` it gives to other users than its own only where it is told to (``opencommands``). Of systemd-timesyncd, and where there is none of them, the kernel knows all there is to know.
+error that grows. Who authenticates itself (``authdata``) it tells other users than its own only where it is let to
+(``opencommands``). Of systemd-timesyncd, and where there is none of them, the kernel knows all there is to know.
 """
 
 import asyncio
