@@ -42,7 +42,7 @@ async def run(state: Path, language: messages.Language, least: str, metrics: str
     def link() -> Transport | None:
         return transport(state / config.COLLECTOR)
 
-    daemon = Daemon(SystemClock().mono_ms)
+    daemon = Daemon(SystemClock())
     clock = SystemClock(daemon.knows, Vouched(state).knows)
     await daemon.refresh()
     log = Calm(to_stderr(language, least, config.site_id(state)), clock.mono_ms)

@@ -158,7 +158,7 @@ def clock(
 
 def _clock(state: Path) -> Clock:
     """The clock as the agent sees it, its daemon asked just now."""
-    daemon = Daemon(SystemClock().mono_ms)
+    daemon = Daemon(SystemClock())
     asyncio.run(daemon.refresh())
     return SystemClock(daemon.knows, Vouched(state).knows)
 

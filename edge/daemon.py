@@ -11,10 +11,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from edge.belief import drift
-from edge.clock import GNSS, NTP, NTS, SYNCHRONISED, WORST_ERROR_MS
+from edge.clock import APART_MS, GNSS, NTP, NTS, SYNCHRONISED, WORST_ERROR_MS, Clock, together
 from protocols.record.block import ClockState
 
-ASK_S = 64.0
+ASK_MS = 64_000
+LOOK_S = 5.0
+"""How soon a clock is noticed that is not the one the daemon spoke of."""
 PATIENCE_S = 3.0
 STALE_MS = 300_000
 """How long a word holds that could not be renewed."""
@@ -29,58 +31,74 @@ Ask = Callable[[str], str]
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """What a daemon said at ``mono`` (ms): a synchronised clock, whether its sources agree, and whether any of them
-    still answers: chrony itself goes on by the rate it has learnt and calls the clock synchronised for ever.
+    """What a daemon said of a clock: a synchronised one, whether its sources agree, and whether any of them still
+    answers: chrony itself goes on by the rate it has learnt and calls the clock synchronised for ever.
     """
 
-    mono: int
     state: ClockState
     agreed: bool
     kept: bool
 
 
 class Daemon:
-    """The daemon of this box. ``knows`` and ``agreed`` answer at once, from its last word."""
+    """The daemon of this box. ``knows`` and ``agreed`` answer at once, from its last word.
 
-    def __init__(self, mono_ms: Callable[[], int], ask: Ask | None = None) -> None:
-        self._mono_ms, self._ask = mono_ms, ask or chronyc
+    A word is of the clock as it was when it was given: of one that has been set since, it says nothing.
+    """
+
+    def __init__(self, clock: Clock, ask: Ask | None = None) -> None:
+        self._clock, self._ask = clock, ask or chronyc
         self._word: Word | None = None
+        self._asked = (0, 0)
 
     def knows(self, mono: int, utc: int) -> ClockState | None:
         """How good UTC is as the daemon says; None when it does not know more than the kernel.
 
-        Since no source answers any more its error grows by 500 ppm, until it is none that a clock is kept with.
+        Since no source answers any more its error grows by 500 ppm. A clock that is 16 s off or more is not kept.
         """
-        word = self._fresh(mono)
+        word = self._fresh(mono, utc)
         if word is None:
             return None
-        error = word.state.error_ms + drift(mono - word.mono if word.kept else utc - word.state.last_sync_s * 1000)
-        return replace(word.state, error_ms=error) if word.kept or error < WORST_ERROR_MS else None
+        since = mono - self._asked[0] if word.kept else utc - word.state.last_sync_s * 1000
+        error = word.state.error_ms + drift(since)
+        return replace(word.state, error_ms=error) if error < WORST_ERROR_MS else None
 
     def agreed(self) -> bool:
-        """Whether three sources agree on the time, or one that is authenticated says it."""
-        word = self._fresh(self._mono_ms())
-        return word is not None and word.agreed
+        """Whether three sources agree that this is the time, or one that is authenticated says so."""
+        word = self._fresh(*together(self._clock))
+        return word is not None and word.agreed and word.state.error_ms < APART_MS
 
     async def follow(self) -> None:
-        """Ask now and then, until cancelled."""
+        """Ask now and then, and when the clock has been set, until cancelled."""
+        asked: int | None = None
         while True:
-            await self.refresh()
-            await asyncio.sleep(ASK_S)
+            mono, utc = together(self._clock)
+            if asked is None or mono - asked >= ASK_MS or not self._same(mono, utc):
+                asked = mono
+                await self.refresh()
+            await asyncio.sleep(LOOK_S)
 
     async def refresh(self) -> None:
         """Ask now; nobody waits longer than the time limit for the daemon."""
+        asked = together(self._clock)
         reports = await asyncio.to_thread(lambda: [self._ask(name) for name in REPORTS])
-        self._word = chrony(reports, self._mono_ms())
+        word, before = chrony(reports), self._word
+        heard = word is None or before is None or word.state.last_sync_s != before.state.last_sync_s
+        if heard or self._same(*asked):  # else nobody was heard since the clock was set: it speaks of the one before
+            self._word, self._asked = word, asked
 
-    def _fresh(self, mono: int) -> Word | None:
-        word = self._word
-        return word if word is not None and mono - word.mono <= STALE_MS else None
+    def _fresh(self, mono: int, utc: int) -> Word | None:
+        return self._word if mono - self._asked[0] <= STALE_MS and self._same(mono, utc) else None
+
+    def _same(self, mono: int, utc: int) -> bool:
+        """Whether this is the clock that was asked about."""
+        asked, then = self._asked
+        return abs((utc - mono) - (then - asked)) <= APART_MS
 
 
-def chrony(reports: Sequence[str], mono: int) -> Word | None:
-    """What chrony's reports say (``tracking``, ``sources``, ``authdata``), asked at ``mono``; None when it is not
-    synchronised, not there, or not understood.
+def chrony(reports: Sequence[str]) -> Word | None:
+    """What chrony's reports say (``tracking``, ``sources``, ``authdata``); None when it is not synchronised, not there,
+    or not understood.
     """
     tracking, sources, authdata = ([line.split(",") for line in report.splitlines() if line] for report in reports)
     try:
@@ -102,7 +120,7 @@ def chrony(reports: Sequence[str], mono: int) -> Word | None:
         source = NTS
     state = ClockState(source, SYNCHRONISED, int(error_s * 1000) + 1, last)
     agreed = len(chosen) >= (AGREEING if source == NTP else 1)
-    return Word(mono, state, agreed, kept=bool(chosen))
+    return Word(state, agreed, kept=bool(chosen))
 
 
 def chronyc(report: str) -> str:

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 
 import pytest
 
@@ -16,6 +17,7 @@ from protocols.record.block import ClockState
 
 LOCAL = "7F7F0101,,5,1795646996.512600736,0.000000000,0.000000000,0.000000000,0.000,0.000,0.000,0.000000000,0.000000000,0.0,Normal\n"  # noqa: E501
 """As chronyd 4.3 says it that has no source but itself."""
+HEARD_MS = 1_795_646_900_000
 UNREACHED = "^,?,127.0.0.1,0,0,0,4294967295,0.000000000,0.000000000,0.000000000\n"
 TRACKING = "CB00710A,203.0.113.10,2,1795646900.250000000,-0.000120000,0.000010000,0.000030000,-3.1,0.001,0.050,0.024000000,0.003000000,64.2,Normal\n"  # noqa: E501
 SOURCES = "".join(
@@ -26,19 +28,19 @@ NTS = "".join(f"203.0.113.{number},NTS,1,15,256,33,0,0,8,64\n" for number in (10
 
 
 def test_chrony_tells_the_error_and_whether_three_sources_agree() -> None:
-    word = chrony([TRACKING, SOURCES, ""], 7)
+    word = chrony([TRACKING, SOURCES, ""])
     assert word is not None and word.agreed
     assert word.state == ClockState(2, 2, 16, 1_795_646_900), "0.12 + 3 + 24/2 ms, rounded up"
-    alone = chrony([TRACKING, SOURCES.splitlines()[0], ""], 7)
+    alone = chrony([TRACKING, SOURCES.splitlines()[0], ""])
     assert alone is not None and not alone.agreed
 
 
 def test_one_authenticated_source_is_enough_and_a_receiver_of_ones_own() -> None:
-    word = chrony([TRACKING, SOURCES.splitlines()[0], NTS], 7)
+    word = chrony([TRACKING, SOURCES.splitlines()[0], NTS])
     assert word is not None and word.agreed and word.state.source == 3
-    mixed = chrony([TRACKING, SOURCES, NTS.splitlines()[0]], 7)
+    mixed = chrony([TRACKING, SOURCES, NTS.splitlines()[0]])
     assert mixed is not None and mixed.state.source == 2, "what is chosen beside it is not authenticated"
-    word = chrony([TRACKING, "#,*,PPS,0,4,377,5,0.0,0.0,0.000000146\n", ""], 7)
+    word = chrony([TRACKING, "#,*,PPS,0,4,377,5,0.0,0.0,0.000000146\n", ""])
     assert word is not None and word.agreed and word.state.source == 4
 
 
@@ -51,11 +53,32 @@ def test_one_authenticated_source_is_enough_and_a_receiver_of_ones_own() -> None
     ["\ufffd,,,\n", ",,,,\n", ","],
 ])  # fmt: skip
 def test_a_daemon_that_knows_nothing_or_is_not_understood_leaves_it_to_the_kernel(reports: list[str]) -> None:
-    assert chrony(reports, 7) is None
+    assert chrony(reports) is None
+
+
+class Set(SystemClock):
+    """A clock in the hand of the test: monotonic ms, and UTC so far from what it began with."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mono, self.off = 0, 0
+
+    def mono_ms(self) -> int:
+        return self.mono
+
+    def utc_ms(self) -> int:
+        return HEARD_MS + self.mono + self.off
+
+    def asked(self, daemon: Daemon) -> ClockState | None:
+        return daemon.knows(self.mono_ms(), self.utc_ms())
+
+
+def answering(reports: dict[str, str]) -> Callable[[str], str]:
+    return lambda report: reports[report]
 
 
 def test_a_word_holds_a_while_with_a_growing_error_and_nobody_waits_for_the_daemon() -> None:
-    now, slow = [0], {"tracking": TRACKING, "sources": SOURCES, "authdata": ""}
+    clock, slow = Set(), {"tracking": TRACKING, "sources": SOURCES, "authdata": ""}
 
     def ask(report: str) -> str:
         time.sleep(0.1)
@@ -68,14 +91,40 @@ def test_a_word_holds_a_while_with_a_growing_error_and_nobody_waits_for_the_daem
             ticks += 1
         return ticks
 
-    daemon = Daemon(lambda: now[0], ask)
-    assert daemon.knows(0, 0) is None and not daemon.agreed()
+    daemon = Daemon(clock, ask)
+    assert clock.asked(daemon) is None and not daemon.agreed()
     assert asyncio.run(polled()) >= 5, "the loop goes on while the daemon is asked"
-    now[0] = 100_000
-    later = daemon.knows(100_000, 0)
+    clock.mono = 100_000
+    later = clock.asked(daemon)
     assert later is not None and later.error_ms == 16 + 50 and daemon.agreed()
-    now[0] = STALE_MS + 1
-    assert daemon.knows(now[0], 0) is None and not daemon.agreed()
+    clock.mono = STALE_MS + 1
+    assert clock.asked(daemon) is None and not daemon.agreed()
+
+
+@pytest.mark.parametrize("off", [-3_600_000, 7_000, 20 * 365 * 86_400_000])
+def test_a_word_says_nothing_of_a_clock_that_was_set_after_it_until_a_server_is_heard_again(off: int) -> None:
+    clock, says = Set(), {"tracking": TRACKING, "sources": SOURCES, "authdata": ""}
+    daemon = Daemon(clock, answering(says))
+    asyncio.run(daemon.refresh())
+    assert daemon.agreed()
+    clock.mono, clock.off = 1_000, off
+    assert clock.asked(daemon) is None and not daemon.agreed()
+    asyncio.run(daemon.refresh())
+    assert clock.asked(daemon) is None and not daemon.agreed(), "chrony has not noticed: it has heard nobody since"
+    clock.off = 0
+    assert clock.asked(daemon) is not None and daemon.agreed(), "set back to where it was"
+    clock.off, says["tracking"] = off, TRACKING.replace("1795646900.25", "1795646960.25")
+    asyncio.run(daemon.refresh())
+    assert clock.asked(daemon) is not None and daemon.agreed(), "the servers say so"
+
+
+def test_sources_that_agree_on_another_time_do_not_bear_this_clock_out() -> None:
+    clock, says = Set(), {"sources": SOURCES, "authdata": ""}
+    daemon = Daemon(clock, answering(says))
+    for off, kept in (("7.2", True), ("630720000.0", False)):
+        says["tracking"] = TRACKING.replace("-0.000120000", off)
+        asyncio.run(daemon.refresh())
+        assert (clock.asked(daemon) is not None) is kept and not daemon.agreed(), off
 
 
 def test_a_daemon_that_hangs_or_is_not_there_says_nothing_within_its_time(tmp_path, monkeypatch) -> None:
