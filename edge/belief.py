@@ -9,7 +9,8 @@ Told of each look at the clock (``Sight``), it says what follows:
 - Once the time is known, a step of more than five seconds is doubted: the line goes on, with a growing error, until the
   clock comes back to it, or the step is confirmed: by sources that agree (three, or one that is authenticated), by the
   collector's receipts, by a technician, or because the clock has been synchronised and steady for ten minutes. What can
-  hardly be (more than a day from the line, not after the last block, or against the receipts) takes a day.
+  hardly be (more than a day from the line, not after the last block, or against the receipts) takes a day. What cannot
+  be (before 2020) is never believed again.
 - The first synchronisation of a boot may correct what a hardware clock or a technician had said.
 - Without a synchronisation the error grows by 500 ppm of the time since, over a start too: a clock that nobody
   disciplines is at least as far off as where the last block left it, and what it may have drifted after that.
@@ -191,7 +192,11 @@ class Belief:
 
     def _believes(self, sight: Sight, off: int) -> bool:
         """Whether a step is taken for what it says."""
-        if not self._known or abs(off) <= TRUSTED_STEP_MS or self._confirmed(sight):
+        if not self._known or abs(off) <= TRUSTED_STEP_MS:
+            return True
+        if sight.utc < EARLIEST_MS:
+            return False
+        if self._confirmed(sight):
             return True
         if sight.state.source == TECHNICIAN and sight.state.state != UNKNOWN:
             return True

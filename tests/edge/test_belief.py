@@ -134,6 +134,13 @@ def test_fault_29_a_step_that_sources_agree_on_is_believed_at_once() -> None:
     assert watched.run(2) == [Change(2 * HOUR, True)]
 
 
+def test_a_known_time_is_not_given_up_for_one_that_cannot_be_whoever_agrees_on_it() -> None:
+    watched = Watched(NTP)
+    watched.run(60)
+    watched.off, watched.agreed = -YEARS, True
+    assert watched.run(12 * 3600, 60) == [Doubt(-YEARS)] and watched.error == 0 and known(watched) == 1
+
+
 def test_a_step_of_less_than_five_seconds_is_believed() -> None:
     watched = Watched(NTP)
     watched.run(60)
