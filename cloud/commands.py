@@ -5,7 +5,7 @@ import re
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -17,6 +17,9 @@ from drivers import site as sites
 from protocols import messages
 from protocols.errors import ConfigError, EnrolmentError
 from protocols.record import invite as invites
+
+if TYPE_CHECKING:
+    from cloud.mend import Booked, Mended
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
 
@@ -91,25 +94,45 @@ def mend(
     copy: Annotated[Path | None, typer.Option()] = None,
     data: Data = config.DATA,
     gateway: Annotated[str, typer.Option()] = "",
+    rebook: Annotated[bool, typer.Option("--rebook")] = False,
     as_json: Json = False,
 ) -> None:
     """Prove every stored block by its signature and put back those that rotted, beside a running collector or not.
 
     They come from the second copy; what is not there, or without one, the gateways are asked for. Exit 7 while some are
-    not put back.
+    not put back. With --rebook, while the collector does not run, everything that is booked of the blocks is made anew
+    from them, and what differs is put right.
     """
     from cloud import mend as mending
 
     with terminal.opened(data) as store:
+        if rebook:
+            store.serve_alone()
         found = mending.mend(store, copy, gateway, now_ms())
+        booked = mending.rebook_all(store, config.open_key(data), copy, gateway, now_ms()) if rebook else None
     if as_json:
-        terminal.tell({"blocks": found.blocks, "damaged": [damaged.plain() for damaged in found.damaged]})
+        told = {"blocks": found.blocks, "damaged": [damaged.plain() for damaged in found.damaged]}
+        terminal.tell(told if booked is None else told | asdict(booked))
     else:
-        for damaged in found.damaged:
-            typer.echo(messages.text(f"cloud.mend.{damaged.outcome}", terminal.language(), **damaged.plain()))
-        terminal.say("cloud.mend.done", blocks=found.blocks, damaged=len(found.damaged), left=found.left)
-    if found.left:
+        _show_mended(found, booked)
+    if found.left or (booked is not None and booked.left):
         raise typer.Exit(PARTLY)
+
+
+def _show_mended(found: "Mended", booked: "Booked | None") -> None:
+    language = terminal.language()
+    for damaged in found.damaged:
+        typer.echo(messages.text(f"cloud.mend.{damaged.outcome}", language, **damaged.plain()))
+    terminal.say("cloud.mend.done", blocks=found.blocks, damaged=len(found.damaged), left=found.left)
+    if booked is None:
+        return
+    for one in booked.rebooked:
+        rows = ", ".join(f"{name} {count}" for name, count in one.rows.items())
+        if one.why or rows:
+            outcome = "unbooked" if one.why else "rebooked"
+            typer.echo(messages.text(f"cloud.mend.{outcome}", language, gateway=one.gateway, rows=rows, why=one.why))
+    totals = {"gateways": len(booked.rebooked), "rows": booked.rows, "arrivals": booked.arrivals, "left": booked.left}
+    terminal.say("cloud.mend.booked", **totals)
 
 
 @app.command()

@@ -1,15 +1,18 @@
 """Mends blocks that rotted in the store: from a second copy, or by having their gateways asked for them again."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from cloud import receipts, rot, segments
+from cloud import rebook, receipts, rot, segments
+from cloud.rebook import Rebooked
 from cloud.rot import Place
 from cloud.rows import Gateway
 from cloud.store import Store
 from protocols.errors import ConfigError, RecordError
 from protocols.record import block, transport
+from protocols.record.cose import Signer
+from protocols.record.enrolment import open_enrolment
 
 TOGETHER = 256
 """Blocks that are read at once: a view of the file that is held for long keeps its log from being folded."""
@@ -63,17 +66,55 @@ def mend(store: Store, copy: Path | None, chosen: str, now: int) -> Mended:
         raise ConfigError(f"--copy {copy}", "no generation of a copy", "the folder given to `serve --copy`")
     found: dict[tuple[bytes, Place], tuple[Damaged, bytes]] = {}
     looked_at = 0
-    for gateway in store.gateways():
-        if gateway.id.hex().startswith(chosen.lower()):
-            for damaged, frame in _look(store, gateway):
-                looked_at += 1
-                if damaged is not None:
-                    found[gateway.id, damaged.place] = damaged, frame
+    for gateway in chosen_of(store, chosen):
+        for damaged, frame in _look(store, gateway):
+            looked_at += 1
+            if damaged is not None:
+                found[gateway.id, damaged.place] = damaged, frame
     good = {key: frame for key, (damaged, frame) in found.items() if _holds(damaged, frame)}
     if copy is not None and len(good) < len(found):
         good |= _copied(copy, {key: damaged for key, (damaged, _) in found.items() if key not in good})
     done = [_settle(store, damaged, good.get(key), own, now) for key, (damaged, own) in found.items()]
     return Mended(looked_at, tuple(done))
+
+
+@dataclass(frozen=True, slots=True)
+class Booked:
+    """What became of the gateways that were booked anew; ``arrivals``: blocks whose time of arrival was put right."""
+
+    arrivals: int
+    rebooked: tuple[Rebooked, ...]
+
+    @property
+    def rows(self) -> int:
+        """How many rows were put right."""
+        return sum(sum(one.rows.values()) for one in self.rebooked)
+
+    @property
+    def left(self) -> int:
+        """How many gateways could not be booked anew."""
+        return sum(bool(one.why) for one in self.rebooked)
+
+
+def rebook_all(store: Store, key: Signer, copy: Path | None, chosen: str, now: int) -> Booked:
+    """Make what is booked of the gateways whose ids begin with ``chosen`` anew; ``store`` is served by nobody else."""
+    arrivals = 0 if copy is None else rebook.put_arrivals_right(store, copy, chosen)
+    done = [rebook.rebook(store, gateway, key, now) for gateway in chosen_of(store, chosen)]
+    return Booked(arrivals, tuple(done))
+
+
+def chosen_of(store: Store, chosen: str) -> list[Gateway]:
+    """The gateways whose ids begin so, each with the key of its enrolment: it may be the row's that has rotted."""
+    found = [gateway for gateway in store.gateways() if gateway.id.hex().startswith(chosen.lower())]
+    return [gateway if rot.has_its_key(gateway) else _enrolled(gateway) for gateway in found]
+
+
+def _enrolled(gateway: Gateway) -> Gateway:
+    try:
+        key = open_enrolment(gateway.enrolment).key
+    except RecordError:
+        return gateway
+    return replace(gateway, algorithm=key.algorithm, spki=key.spki) if key.id == gateway.id else gateway
 
 
 def mend_one(store: Store, gateway: bytes, place: Place, now: int) -> Damaged | None:

@@ -5,8 +5,10 @@ import sqlite3
 
 import zstandard
 
-from protocols.errors import ChainError
+from cloud.rows import Gateway
+from protocols.errors import ChainError, RecordError
 from protocols.record import block, cbor, cose, transport
+from protocols.record.block import Header
 from protocols.record.cose import PublicKey
 
 Place = tuple[int, int]
@@ -15,10 +17,10 @@ MOST_ASKED = 16
 """Answers in which a gateway is asked for a block. After them it is taken not to hold it; ``cloud mend`` asks anew."""
 
 
-def prove(frame: bytes, gateway: bytes, key: PublicKey, place: Place, sha256: bytes) -> None:
-    """Check that these bytes are the block of this hash, as its gateway signed it for this place; RecordError.
+def prove(frame: bytes, gateway: bytes, key: PublicKey, place: Place, sha256: bytes) -> Header:
+    """Check that these bytes are the block of this hash, as its gateway signed it for this place; its header.
 
-    What its chunks say is not looked at: a block whose content was refused has its place in the chain, too.
+    RecordError. What its chunks say is not looked at: a block whose content was refused has its place in the chain too.
     """
     sealed = transport.unpack(frame)
     if sealed.hash != sha256:
@@ -28,6 +30,15 @@ def prove(frame: bytes, gateway: bytes, key: PublicKey, place: Place, sha256: by
         found = f"{header.epoch}/{header.seq} of {header.gateway.hex()}"
         raise ChainError(f"found block {found}, expected {place[0]}/{place[1]} of {gateway.hex()}")
     block.check_root(header, sealed.chunks)
+    return header
+
+
+def has_its_key(gateway: Gateway) -> bool:
+    """Whether the key in its row is the one that its id is of."""
+    try:
+        return gateway.key.id == gateway.id
+    except RecordError:
+        return False
 
 
 def whole(frame: bytes, sha256: bytes, by: zstandard.ZstdDecompressor) -> None:

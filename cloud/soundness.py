@@ -2,40 +2,73 @@
 
 from itertools import islice
 
-from cloud import receipts, rot
+from cloud import memory_rows, receipts, rot
+from cloud.rebook import UNREADABLE
 from cloud.rows import Gateway
 from cloud.store import Store
-from protocols.errors import ConfigError, RecordError, RottenError, SpoiltError
+from protocols.errors import ChainError, ConfigError, RecordError, RottenError, SpoiltError, StoreError
+from protocols.record.block import Header
 from protocols.record.cose import PublicKey
 from protocols.record.receipt import open_receipt
 
+REBOOK = "`tanmeter cloud mend --rebook`"
 MOST = 256
 """Gateways and blocks looked at; ``tanmeter cloud audit`` looks at everything."""
 
 
 def check(store: Store, key: PublicKey) -> None:
-    """RottenError when one of the newest blocks is not what was signed, unless that is known; SpoiltError when the head
-    of a chain is not what it was; ConfigError for a key that the receipts were not signed with.
+    """RottenError when one of the newest blocks, or its row, is not what was signed, unless that is known, or when what
+    is booked of a gateway cannot be gone on from; SpoiltError when the head of a chain is not what it was; ConfigError
+    for a key that the receipts were not signed with.
     """
+    for gateway in store.gateways():
+        if not rot.has_its_key(gateway):
+            where = f"{store.path}: gateway {gateway.id.hex()}"
+            raise RottenError(f"{where}: found another key than the one its id is of: see {REBOOK}")
     newest = sorted(store.gateways(), key=lambda row: row.received_at or 0, reverse=True)
     for gateway in islice(newest, MOST):
         _check_head(store, gateway)
         _check_key(store, gateway, key)
+        _check_memory(store, gateway)
     keys = {gateway.id: gateway.key for gateway in newest}
     with store.reading() as db:
         (counted,) = db.execute("SELECT value FROM meta WHERE name = 'ingest_seq'").fetchone()
         rows = db.execute(
-            f"SELECT ingest_seq, gateway, epoch, seq, hash, frame FROM blocks ORDER BY ingest_seq DESC LIMIT {MOST}"
+            "SELECT ingest_seq, gateway, epoch, seq, hash, frame, config_number, utc_start, utc_end, EXISTS (SELECT 1"
+            " FROM undated AS u WHERE u.gateway = b.gateway AND u.epoch = b.epoch AND u.seq = b.seq)"
+            f" FROM blocks AS b ORDER BY ingest_seq DESC LIMIT {MOST}"
         )
-        for number, gateway, epoch, seq, sha256, frame in rows:
+        for number, gateway, epoch, seq, sha256, frame, config, start, end, undated in rows:
             if number > counted:
                 raise SpoiltError(f"{store.path}: found block {number}, expected none above {counted}")
             if rot.is_known(db, gateway, (epoch, seq)):
                 continue
             try:
-                rot.prove(frame, gateway, keys[gateway], (epoch, seq), sha256)
+                header = rot.prove(frame, gateway, keys[gateway], (epoch, seq), sha256)
+                _check_row(header, config, None if undated else (start, end))
             except RecordError as error:
                 raise RottenError(f"{store.path}: gateway {gateway.hex()}, block {epoch}/{seq}: {error}") from error
+
+
+def _check_row(header: Header, config: int, utc: tuple[int, int] | None) -> None:
+    """ChainError where a row repeats its block otherwise than it was signed; ``utc`` None: another block dates it."""
+    if (config, utc or header.utc) != (header.configuration[0], header.utc):
+        signed = f"expected configuration {header.configuration[0]} and UTC {header.utc[0]} to {header.utc[1]}"
+        raise ChainError(f"found a row of configuration {config} and UTC {utc}, {signed}: see {REBOOK}")
+
+
+def _check_memory(store: Store, gateway: Gateway) -> None:
+    """The open intervals, doubts and settings can be read: a batch that cannot be booked would hold up all others."""
+    try:
+        with store.reading() as db:
+            memory_rows.load(db, gateway.id)
+    except (StoreError, *UNREADABLE) as error:
+        if isinstance(error, SpoiltError):
+            raise
+        raise RottenError(
+            f"{store.path}: gateway {gateway.id.hex()}: found open intervals, doubts or settings that cannot be read"
+            f" ({error}), expected those of its newest block: see {REBOOK}"
+        ) from error
 
 
 def _check_head(store: Store, gateway: Gateway) -> None:

@@ -13,7 +13,9 @@ LOOKED_AT = 200
 
 ASKS = {
     **dict.fromkeys(("conflict", "fork", "config", "missing", "damaged"), "bad"),
-    **dict.fromkeys(("clock", "epoch", "reset", "unexplained", "replaced", "ratio", "start", "readmitted"), "warn"),
+    **dict.fromkeys(
+        ("clock", "epoch", "reset", "unexplained", "replaced", "ratio", "start", "readmitted", "rebooked"), "warn"
+    ),
     **dict.fromkeys(("mended", "restored"), "info"),
 }
 """What each kind asks of a person, as the tone of its badge: to act, to check whether it was meant, or nothing."""
