@@ -1,8 +1,9 @@
 """Fifteen-minute intervals (时段) of a counter, and what the signed configuration says of the counter.
 
 Pure, exact, and without numpy, so that a verifier books the very same rows from the readings it replays. How readings
-become intervals: ``cloud/series.py``. Registers and intervals are structs: of every series one is made for every block,
-and a frozen dataclass takes twenty times as long to make. The search for cycles leaves them out (``gc=False``).
+become intervals: ``cloud/count.py``, ``cloud/series.py``. Registers and intervals are structs: of every series one is
+made for every block, and a frozen dataclass takes twenty times as long to make. The search for cycles leaves them out
+(``gc=False``).
 """
 
 from bisect import bisect_right

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import zstandard
 
-from cloud import ahead, ingest, ledger, memory_rows, series
+from cloud import ahead, count, ingest, ledger, memory_rows
 from cloud.copier import Copier
 from cloud.ingest import Finding, Head
 from cloud.intervals import Rules
@@ -231,11 +231,11 @@ BUGS: tuple[Bug, ...] = (
     Bug("one receipt in five is given before the commit", "I3", Store, "append_batches", _uncommitted(5)),
     Bug("a block is receipted but not kept", "I3", ledger.Ledger, "_block", _dropped),
     Bug("what is not copied is receipted as settled", "I3", Segments, "append", _one_not_copied),
-    Bug("a hundredth too much is counted", "I4", series.Series, "_interval", _counted_more),
+    Bug("a hundredth too much is counted", "I4", count.Count, "_interval", _counted_more),
     Bug("an interval is written down with a hundredth more", "I4", ledger.Ledger, "book", _row(consumption=_more)),
     Bug("a fall counts as a rollover", "I4", Rules, "growth", _falls_count, (Fault.SWAPPED,), often=300.0),
     Bug("nobody is told of a swap", "I13", ledger.Ledger, "tell", _not_told, (Fault.SWAPPED,), often=300.0),
-    Bug("a rollover is not counted", "I4", series.Series, "_interval", _not_rolled, (Fault.ROLLOVER,)),
+    Bug("a rollover is not counted", "I4", count.Count, "_interval", _not_rolled, (Fault.ROLLOVER,)),
     Bug("a kept frame is another than the one that came", "I5", ledger.Ledger, "_block", _altered),
     Bug("a kept signature is another", "I5", ledger.Ledger, "_block", _signed_otherwise, cadence=SELDOM),
     Bug("no signature is checked", "I5", Sodium, "verify", nothing, (Fault.ALTERED,)),
