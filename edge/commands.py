@@ -113,7 +113,7 @@ def support_bundle(
     from edge.doctor import examine
 
     def checks() -> list[dict[str, object]]:
-        found = asyncio.run(examine(state, SystemClock()))
+        found = asyncio.run(examine(state, _clock(state)))
         return [{name: getattr(check, name) for name in check.__slots__} for check in found]
 
     site = re.sub(r"[^\w-]", "_", config.site_id(state)) or "box"

@@ -7,6 +7,7 @@ import os
 import random
 import subprocess
 import sys
+import time
 import zipfile
 from pathlib import Path
 
@@ -24,6 +25,15 @@ def opened(content):
     archive = zipfile.ZipFile(io.BytesIO(content))
     assert archive.testzip() is None
     return {name: archive.read(name) for name in archive.namelist()}
+
+
+def chrony_saying(folder, error_s):
+    """A folder with a chronyc in it whose clock is known within so much."""
+    tracking = f"CB00710A,203.0.113.10,2,{time.time()},0.0,0.0,0.0,0.0,0.0,0.0,0.0,{error_s},64.0,Normal"
+    client = folder / "chronyc"
+    client.write_text(f"#!/bin/sh\n[ $3 = sources ] && echo '^,*,203.0.113.10' || echo {tracking}\n")
+    client.chmod(0o755)
+    return folder
 
 
 @pytest.fixture
@@ -108,11 +118,14 @@ def test_a_broken_box_gives_what_it_still_has(measured, harm):
 def test_the_command_writes_it_for_this_user_alone_and_says_where_to_when_it_cannot(measured, tmp_path):
     out = tmp_path / "b.zip"
     tanmeter = [sys.executable, "-m", "tanmeter", "--lang", "en", "edge", "support-bundle", "--state", measured.state]
-    said = subprocess.run([*tanmeter, "--log", measured.log, "--out", out], capture_output=True, text=True)
+    known = {**os.environ, "PATH": f"{chrony_saying(tmp_path, 1.5)}:{os.environ['PATH']}"}
+    said = subprocess.run([*tanmeter, "--log", measured.log, "--out", out], capture_output=True, text=True, env=known)
     assert said.returncode == 0, said.stderr
     assert said.stdout.strip() == str(out) and out.stat().st_mode & 0o777 == 0o600
     doctor = json.loads(opened(out.read_bytes())["doctor.json"])
-    assert {"key", "configuration", "disk"} <= {check["name"] for check in doctor}
+    found = {check["name"]: check["found"] for check in doctor}
+    assert {"key", "configuration", "disk"} <= found.keys()
+    assert found["clock"].startswith("source 2, error 15"), "the clock as the doctor and the agent see it"
     with pytest.raises(StoreError, match="--out on a stick"):
         support.place(b"x", Path("/proc/nowhere/b.zip"))
 
