@@ -79,7 +79,11 @@ def _status(path: Path) -> dict[str, Any] | None:
 
 
 def _agent(path: Path) -> str:
-    return str(ask(path, "status")["state"])
+    """Whether it runs and measures; StoreError where it waits for its disk."""
+    told = ask(path, "status")
+    if told["state"] == "disk-full":
+        raise StoreError(f"{told['state']}: {told['why']}, expected a store that takes readings")
+    return str(told["state"])
 
 
 def _disk(state: Path) -> Check:

@@ -66,7 +66,7 @@ class Running:
                 "doubted": belief.doubt_ms != 0,
                 "alarm": drifted(off, clock),
             },
-            "outbox": {name: getattr(counts, name) for name in counts.__slots__},
+            "outbox": {name: getattr(counts, name) for name in counts.__slots__} | self._stopped(),
             "store": await self.recorder.call(self.disk.status),
             "disk_free_bytes": shutil.disk_usage(self.config.state).free,
             "blocks_sealed": self.blocks.moves[0],
@@ -78,6 +78,10 @@ class Running:
             ],
             "sync": self._sync(),
         }
+
+    def _stopped(self) -> dict[str, object]:
+        """No days are left where readings have stopped, whatever room the reserve has given back."""
+        return {"days_left": 0.0} if self.recorder.full else {}
 
     def _back_off(self, device: int) -> int:
         until = next((at for p in self.ports if (at := p.schedule.back_off_until(device)) is not None), 0)

@@ -154,6 +154,7 @@ def test_one_outage_is_one_gap_and_what_was_committed_is_sealed_meanwhile(box, k
         world.run(450, fill)
         assert [status["state"] for status in told] == ["running", "disk-full", "running"]
         assert [status["store"]["reserve"] for status in told] == [True, False, True]
+        assert [status["outbox"]["days_left"] > 0 for status in told] == [True, False, True]
         assert told[1]["outbox"]["open_exchanges"] <= 5 * 60
         blocks = made.blocks()
     finally:

@@ -161,3 +161,10 @@ def test_what_has_no_code_has_a_next_action_too(language, monkeypatch, capsys, t
     with pytest.raises(typer.Exit):
         commands.doctor(tmp_path)
     assert messages.text("edge.doctor.days_remedy", language) in capsys.readouterr().out
+
+
+def test_an_agent_that_waits_for_its_disk_is_not_well(measured, monkeypatch):
+    monkeypatch.setattr(doctor, "ask", lambda path, command: {"state": "disk-full", "why": "nothing left", "ports": []})
+    found = {check.name: check for check in asyncio.run(doctor.examine(measured.state, SystemClock()))}
+    assert (found["agent"].ok, found["agent"].code) == (False, "STO-101")
+    assert "nothing left" in found["agent"].found
