@@ -16,7 +16,8 @@ from protocols.record import transport
 from protocols.record.block import open_block
 from simulator.fleet import rows
 from simulator.fleet.faults import Fault
-from simulator.fleet.node import Acked, Image, Node, Place
+from simulator.fleet.node import Image, Node
+from simulator.fleet.witness import Acked, Place
 
 if TYPE_CHECKING:
     from simulator.fleet.fleet import Fleet
@@ -37,7 +38,7 @@ def on_disk(fleet: "Fleet", node: Node, left: Image) -> None:
             acknowledged_is_durable(fleet, node, db)
             bounds(fleet, node, db, wal)
     except sqlite3.DatabaseError as error:
-        if not node.lossy:
+        if not node.witness.lossy:
             fleet.witness.tell("I1", f"gateway {node.index}: its store does not open: {error}")
 
 
@@ -51,7 +52,7 @@ async def looking(fleet: "Fleet") -> None:
                     with closing(sqlite3.connect(node.state / OUTBOX)) as db:
                         acknowledged_is_durable(fleet, node, db)
                 except sqlite3.DatabaseError as error:
-                    if not node.lossy:
+                    if not node.witness.lossy:
                         fleet.witness.tell("I1", f"gateway {node.index}: its store cannot be read: {error}")
 
 
@@ -69,27 +70,27 @@ def opened(fleet: "Fleet", image: Image) -> Iterator[sqlite3.Connection]:
 def acknowledged_is_durable(fleet: "Fleet", node: Node, db: sqlite3.Connection) -> None:
     """I1: what the agent said was on disk is on disk, in the open block or sealed, until a second copy covers it.
 
-    Not where a disk took it that lied or rots: what it may have taken is known by exchange (``node.excused``). What a
+    Not where a disk took it that lied or rots: what it may have taken is known by exchange (``Witness.excused``). What a
     box has let go because the collector holds it in a block that the box has lost is there.
     """
     for epoch, seq, frame in db.execute(
-        "SELECT epoch, seq, frame FROM block WHERE (epoch, seq) > (?, ?) ORDER BY epoch, seq", node.looked_at
+        "SELECT epoch, seq, frame FROM block WHERE (epoch, seq) > (?, ?) ORDER BY epoch, seq", node.witness.looked_at
     ):
-        node.looked_at = (epoch, seq)
+        node.witness.looked_at = (epoch, seq)
         try:
-            node.sealed[epoch, seq] = rows.answers(*open_block(transport.unpack(frame), node.key.public))
+            node.witness.sealed[epoch, seq] = rows.answers(*open_block(transport.unpack(frame), node.key.public))
         except TanmeterError as error:
-            if not node.lossy:
+            if not node.witness.lossy:
                 fleet.witness.tell("I1", f"gateway {node.index}: block {epoch}/{seq} on its disk is damaged: {error}")
     opened: Counter[Acked] = Counter(
         (device, at, reply) for device, at, reply in db.execute("SELECT device, at_ms, reply FROM open_exchange")
     )
-    lost = node.acked - node.found_sealed() - opened - node.excused
-    if lost and node.lossy:
+    lost = node.witness.acked - node.witness.found_sealed() - opened - node.witness.excused
+    if lost and node.witness.lossy:
         lost -= rows.held(fleet, node)
     if lost:
         fleet.witness.tell("I1", f"gateway {node.index}: {lost.total()} acknowledged exchanges are not on its disk")
-    if not node.lossy:
+    if not node.witness.lossy:
         _nothing_uncovered_is_gone(fleet, node, db)
 
 
@@ -97,7 +98,7 @@ def _nothing_uncovered_is_gone(fleet: "Fleet", node: Node, db: sqlite3.Connectio
     """I1 of sealed blocks: only what is settled is pruned."""
     settled = dict(db.execute("SELECT epoch, settled FROM epoch"))
     there = set(db.execute("SELECT epoch, seq FROM block"))
-    gone = [place for place in node.sealed if place not in there and place[1] >= settled.get(place[0], 0)]
+    gone = [place for place in node.witness.sealed if place not in there and place[1] >= settled.get(place[0], 0)]
     if gone:
         told = f"gateway {node.index}: block {gone[0][0]}/{gone[0][1]} is gone and no second copy covers it"
         fleet.witness.tell("I1", told)
@@ -126,6 +127,6 @@ def may_be_gone(fleet: "Fleet", node: Node, before: Counter[Acked], *, rot: bool
     Bits may rot anywhere: of all that is on it only what the collector holds is safe, as long as that is not lost too.
     """
     if not rot:
-        return node.acked - before
+        return node.witness.acked - before
     forgets = fleet.plan.kinds & {Fault.COLLECTOR_OLD, Fault.COLLECTOR_LOST}
-    return node.acked.copy() if forgets else node.acked - rows.held(fleet, node)
+    return node.witness.acked.copy() if forgets else node.witness.acked - rows.held(fleet, node)

@@ -18,8 +18,9 @@ from edge.config import OUTBOX
 from protocols.errors import SignatureError
 from simulator.fleet import disk, slots
 from simulator.fleet.meters import POINT
-from simulator.fleet.node import Acked, Node
+from simulator.fleet.node import Node
 from simulator.fleet.rows import Read, Row, stored
+from simulator.fleet.witness import Acked
 
 if TYPE_CHECKING:
     from simulator.fleet.fleet import Fleet
@@ -61,7 +62,7 @@ def delivered(fleet: "Fleet", node: Node) -> None:
         disk.acknowledged_is_durable(fleet, node, db)
         disk.bounds(fleet, node, db, (node.state / f"{OUTBOX}-wal").stat().st_size)
         epoch, seq = db.execute("SELECT epoch, next_seq FROM chain").fetchone()
-        node.cuts = dict(db.execute("SELECT epoch, cut FROM epoch"))
+        node.witness.cuts = dict(db.execute("SELECT epoch, cut FROM epoch"))
         (settled,) = db.execute("SELECT settled FROM epoch WHERE epoch = ?", (epoch,)).fetchone()
         (oldest,) = db.execute(
             "SELECT min(utc_end) FROM block WHERE epoch = ? AND seq >= ? AND utc_end >= ?", (epoch, settled, DATED_MS)
@@ -72,7 +73,7 @@ def delivered(fleet: "Fleet", node: Node) -> None:
         told = f"stands at {epoch}/{seq}, the collector at {gateway.epoch}/{gateway.next_seq}"
         fleet.witness.tell("I10", f"gateway {node.index} {told}, long after the last fault")
         return
-    node.at_rest = (gateway.epoch, gateway.next_seq)
+    node.witness.at_rest = (gateway.epoch, gateway.next_seq)
     since = node.clock.true_ms() - (oldest or node.clock.true_ms())
     if since > fleet.central.copy_every_s * 1000 + 2 * fleet.block_ms + SETTLES_MS:
         told = f"no second copy covers {epoch}/{settled}, which ended {since // 1000} s ago"
@@ -117,7 +118,7 @@ def exact_prefix(fleet: "Fleet", node: Node, rows: list[Row]) -> None:
         if row.seq != expected.get(row.epoch, 0):
             fleet.witness.tell("I2", f"gateway {node.index}: {row.name} without the one before it")
         expected[row.epoch] = row.seq + 1
-        if row.hash not in node.sent.get((row.epoch, row.seq), ()):
+        if row.hash not in node.witness.sent.get((row.epoch, row.seq), ()):
             fleet.witness.tell("I2", f"gateway {node.index}: {row.name} is not what the box has sent")
 
 
@@ -131,11 +132,11 @@ def what_was_read(fleet: "Fleet", node: Node, rows: list[Row]) -> None:
                 whose = f"{row.name}: meter {read.mark} as one of {marks}"
                 fleet.witness.tell("I9", f"gateway {node.index} {whose}")
     node.answers = found.total()
-    if twice := found - node.acked:
+    if twice := found - node.witness.acked:
         fleet.witness.tell("I4", f"gateway {node.index}: {twice.total()} answers stand that were not read, or twice")
-    if node.at_rest is None:
+    if node.witness.at_rest is None:
         return
-    behind = _wanted(node) - found - node.excused
+    behind = _wanted(node) - found - node.witness.excused
     if behind and all(row.header is not None for row in rows):
         fleet.witness.tell("I4", f"gateway {node.index}: {behind.total()} sealed answers never came to the collector")
 
@@ -145,9 +146,10 @@ def _wanted(node: Node) -> Counter[Acked]:
     cannot be delivered in their epoch, nor of an epoch that went aside with a damaged store.
     """
     found: Counter[Acked] = Counter()
-    for place, own in node.sealed.items():
-        if node.at_rest is not None and place < node.at_rest and place[0] in node.cuts:
-            cut = node.cuts[place[0]]
+    seen = node.witness
+    for place, own in seen.sealed.items():
+        if seen.at_rest is not None and place < seen.at_rest and place[0] in seen.cuts:
+            cut = seen.cuts[place[0]]
             if cut is None or place[1] < cut:
                 found += own
     return found
@@ -209,7 +211,7 @@ def swaps_are_told(fleet: "Fleet", node: Node, rows: list[Row]) -> None:
     """I13: of a meter that took another's place without a word somebody is told, in a block that holds its readings,
     once there were enough of them.
     """
-    if node.distorted:
+    if node.witness.distorted:
         return
     with fleet.central.store.reading() as db:
         told = db.execute(
@@ -228,7 +230,7 @@ def no_conflict(fleet: "Fleet", node: Node) -> None:
     """I7: nobody has sent a second block for a place, unless the disk took the memory of it from him."""
     with fleet.central.store.reading() as db:
         kinds = Counter(kind for (kind,) in db.execute("SELECT kind FROM incidents WHERE gateway = ?", (node.id,)))
-    if (kinds["conflict"] or kinds["fork"]) and not node.forks:
+    if (kinds["conflict"] or kinds["fork"]) and not node.witness.forks:
         fleet.witness.tell("I7", f"gateway {node.index}: {dict(kinds)}")
 
 

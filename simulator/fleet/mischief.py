@@ -66,14 +66,14 @@ async def _do(fleet: "Fleet", fault: Fault, node: Node, random: Random) -> None:
         steps = random.randrange(MOST_STEPS)
         fleet.loop.after_steps(steps, lambda: _cut(fleet, fault, node, down))
         if fault == Fault.NO_RTC:
-            node.distorted = True
+            node.witness.distorted = True
             await asyncio.sleep(down + random.uniform(60, 0.3 * DAY_S))
             node.clock.sync()
     elif fault in (Fault.LYING_DISK, Fault.BIT_ROT):
         await _lose(fleet, fault, node, random)
     elif fault in (Fault.CLOCK_STEP, Fault.CLOCK_YEARS):
         by = random.choice((-3_600_000, 3_600_000, random.randrange(-86_400_000, 86_400_000)))
-        node.distorted = True
+        node.witness.distorted = True
         plan.count(fault)
         node.clock.step(random.choice((-1, 1)) * YEARS_20_MS if fault == Fault.CLOCK_YEARS else by)
         await asyncio.sleep(random.uniform(600, 0.5 * DAY_S))
@@ -117,7 +117,7 @@ def _cut(fleet: "Fleet", fault: Fault, node: Node, down_s: float) -> None:
 
 async def _lose(fleet: "Fleet", fault: Fault, node: Node, random: Random) -> None:
     """A power cut after which the disk holds what it held hours before, or not what was written."""
-    before, acked = node.image() if node.alive else None, node.acked.copy()
+    before, acked = node.image() if node.alive else None, node.witness.acked.copy()
     await asyncio.sleep(random.uniform(60, 0.5 * DAY_S))
     if before is None or not fleet.plan.on or not node.alive:
         return
@@ -128,14 +128,14 @@ async def _lose(fleet: "Fleet", fault: Fault, node: Node, random: Random) -> Non
         image[name] = flipped(image[name], random)
     else:
         place = disk.chain_of(fleet, image)
-        node.goes_back(place)
+        node.witness.goes_back(place)
         if random.random() < 0.5:
-            node.forks.append(place)
+            node.witness.forks.append(place)
         else:
             image[WATERMARK] = node.image()[WATERMARK]
-    node.lossy = True
+    node.witness.lossy = True
     if node.kill(30.0, image, reboot=node.clock.boot) is not None:
-        node.excused |= disk.may_be_gone(fleet, node, acked, rot=fault == Fault.BIT_ROT)
+        node.witness.excused |= disk.may_be_gone(fleet, node, acked, rot=fault == Fault.BIT_ROT)
         fleet.plan.count(fault)
 
 

@@ -159,8 +159,8 @@ class Carried:
             envelope, _ = transport.unwrap(frame)
             header = cbor.decode(cose.unverified(envelope))
             place, found = (header[2], header[3]), hashlib.sha256(envelope).digest()
-            known = self._node.sent.setdefault(place, {found})
-            if found not in known and not self._node.forked(place):
+            known = self._node.witness.sent.setdefault(place, {found})
+            if found not in known and not self._node.witness.forked(place):
                 told = f"gateway {self._node.index} sends another block {place[0]}/{place[1]}"
                 self._witness.tell("I7", told)
             known.add(found)

@@ -4,7 +4,6 @@ import asyncio
 import hashlib
 import json
 import shutil
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +26,7 @@ from protocols.record.siteconfig import NO_PREVIOUS, SiteConfig, digest, sign_si
 from simulator.fleet.clock import NodeClock
 from simulator.fleet.meters import POINT, PROFILE, Bench, Meter, TrueTime
 from simulator.fleet.room import Room
+from simulator.fleet.witness import Witness
 
 KEPT = (config.KEY, config.ENROLMENT, config.COLLECTOR)
 """Files that are written once and never change: no fault of the simulated disk reaches them."""
@@ -35,10 +35,6 @@ LOOK_S = 600.0
 """How often a box that is off looks whether it is switched on."""
 Image = dict[str, bytes]
 """A state folder's changing files: name -> content."""
-Acked = tuple[int, int, bytes]
-"""Device, CLOCK_BOOTTIME ms of the first reply byte, reply."""
-Place = tuple[int, int]
-"""Epoch and seq."""
 
 
 def key(random: Random) -> PrivateKey:
@@ -78,27 +74,13 @@ class Node:
         self.id = self.key.public.id
         self.envelopes: list[bytes] = []
         self.profile = builtin(PROFILE)
-        self.acked: Counter[Acked] = Counter()
-        self.sealed: dict[Place, Counter[Acked]] = {}
-        """What of it was found in sealed blocks on the disk, up to the place ``looked_at``."""
-        self.looked_at = (-1, -1)
-        self.excused: Counter[Acked] = Counter()
-        """What a disk that has lied, or rots, may have taken."""
-        self.forks: list[Place] = []
-        """Places from which on a disk that went back, with its watermark, let the box make other blocks."""
         self.hung: dict[int, tuple[Meter, ...]] = {}
         """The meters by the number of the configuration they hang under."""
         self.swapped: dict[tuple[int, int], list[Meter]] = {}
         """The meters that took a place without a word, by the configuration in force and the unit."""
-        self.cuts: dict[int, int | None] = {}
-        """At rest: from which seq on blocks of an epoch cannot be delivered."""
         self.room = Room(folder)
-        self.at_rest: tuple[int, int] | None = None
+        self.witness = Witness()
         self.answers = 0
-        self.sent: dict[Place, set[bytes]] = {}
-        """Hashes of the blocks that have left the box, by their place."""
-        self.lossy = self.distorted = False
-        """The disk has lost what was on it; the clock was not always right."""
         self.stop = asyncio.Event()
         self.agent: Agent | None = None
         self.running: asyncio.Future[None] | None = None
@@ -139,22 +121,6 @@ class Node:
         if self._reboot is not None:
             reboot, self._reboot = self._reboot, None
             reboot()
-
-    def found_sealed(self) -> Counter[Acked]:
-        """Everything that was found in sealed blocks."""
-        total: Counter[Acked] = Counter()
-        for own in self.sealed.values():
-            total.update(own)
-        return total
-
-    def goes_back(self, place: Place) -> None:
-        """The disk knows nothing any more of the blocks from this place on."""
-        self.sealed = {held: own for held, own in self.sealed.items() if held < place}
-        self.looked_at = max(self.sealed, default=(-1, -1))
-
-    def forked(self, place: Place) -> bool:
-        """Whether the box may have made another block of this place: only where its disk took the memory of it."""
-        return any(place[0] == epoch and place[1] >= seq for epoch, seq in self.forks)
 
     @property
     def alive(self) -> bool:
@@ -300,4 +266,4 @@ class Fleeting(Agent):
             for record, _ in entries:
                 exchange = record.exchange
                 if not exchange.fault:
-                    self._node.acked[exchange.device, exchange.at_ms, exchange.reply] += 1
+                    self._node.witness.acked[exchange.device, exchange.at_ms, exchange.reply] += 1

@@ -12,7 +12,8 @@ from protocols.errors import TanmeterError
 from protocols.record import transport
 from protocols.record.block import Chunk, Header, open_block
 from simulator.fleet.meters import MARKS, Meter
-from simulator.fleet.node import Acked, Node
+from simulator.fleet.node import Node
+from simulator.fleet.witness import Acked
 
 if TYPE_CHECKING:
     from simulator.fleet.fleet import Fleet

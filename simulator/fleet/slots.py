@@ -37,11 +37,11 @@ def _stretches(node: Node, rows: list[Row]) -> Iterator[Opened]:
     stretch: Opened = []
     for row in rows:
         header = row.header
-        lost = stretch and node.lossy and stretch[-1][0].epoch != row.epoch
+        lost = stretch and node.witness.lossy and stretch[-1][0].epoch != row.epoch
         if header is None or lost or _steps(header):
             yield stretch
             stretch = []
-        if header is not None and not (node.distorted and header.clock.state != SYNCHRONISED):
+        if header is not None and not (node.witness.distorted and header.clock.state != SYNCHRONISED):
             stretch.append((row, header))
         elif stretch:
             yield stretch
@@ -59,7 +59,7 @@ def _every_end(fleet: "Fleet", node: Node, rows: list[Row]) -> None:
     for before, row in pairwise(rows):
         if before.header is None or row.header is None or before.header.boot == row.header.boot:
             continue
-        took = node.lossy and row.epoch != before.epoch
+        took = node.witness.lossy and row.epoch != before.epoch
         if not took and not ENDS & {event.kind for event in before.header.events}:
             fleet.witness.tell("I6", f"gateway {node.index}: {before.name} ends a run and does not tell how")
 
