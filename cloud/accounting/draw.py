@@ -62,12 +62,7 @@ def draw(
     ActivityError, UnitError and FactorError say what does not fit in it. ``shared``: as in ``calculate.lines``.
     ``engine``: an older one draws up what it drew up; AccountError for one that is not known here.
     """
-    if not drawn.entries:
-        raise AccountError(
-            f"{subject.id}, {period.id}: found no activity, expected a meter that was read or a document"
-        )
-    if engine not in LINES:
-        raise AccountError(f"{subject.id}, {period.id}: found the engine {engine}, expected {' or '.join(LINES)}")
+    _check(f"{subject.id}, {period.id}", drawn.entries, engine)
     _within(drawn.entries, method, period)
     used = overrides.in_use(library, subject, method, *period.days())
     programme = Programme(subject.id, used.factors, subject.region, subject.basis, subject.gwp or "", LINES[engine])
@@ -170,6 +165,14 @@ def _of_the_whole(content: Inventory) -> Iterator[str]:
             yield from (f"{reason}: {name}" for name in days.named(content))
         elif reason not in told:
             yield reason
+
+
+def _check(name: str, entries: Sequence[Entry], engine: str) -> None:
+    """There is activity, and the engine is one of ours."""
+    if not entries:
+        raise AccountError(f"{name}: found no activity, expected a meter that was read or a document")
+    if engine not in LINES:
+        raise AccountError(f"{name}: found the engine {engine}, expected {' or '.join(LINES)}")
 
 
 def _within(entries: Iterable[Entry], method: Method, period: Period) -> None:

@@ -62,38 +62,30 @@ def maker(
 
 _multiply, _divide, _quantize = ARITHMETIC.multiply, ARITHMETIC.divide, ARITHMETIC.quantize
 
-
 MOST = Decimal("1e9")
 """Beyond this an amount goes the long way, which says whether it can be."""
 
 
 def _maker(above: Decimal, below: Decimal, template: Line, reasons_estimated: tuple[str, ...]) -> Make:
-    whole, sign, gwp, one = below == 1, template.sign, template.gwp, template.gwp == 1
+    weigh = _scales(above, below, template)
     prefix = "/".join(part for part in (template.row, template.item) if part)
-    method, edition, sha256 = template.method, template.edition, template.method_sha256
-    row, item, block, formula, gas = template.row, template.item, template.block, template.formula, template.gas
+    rule = (template.method, template.edition, template.method_sha256, template.row, template.item)
+    block, formula, sign, gas = template.block, template.formula, template.sign, template.gas
     class_, leaf, report, parameters = template.class_, template.leaf, template.report, template.parameters
-    gwp_set, reasons, engine, adoptions = template.gwp_set, template.reasons, template.engine, template.adoptions
+    gwp_set, gwp, reasons = template.gwp_set, template.gwp, template.reasons
+    engine, adoptions = template.engine, template.adoptions
 
     def make(  # noqa: PLR0917 - what differs from line to line, in the order of a line
         subject: str, label: str, days: tuple[str, str], activity: Activity, supplier: str, proof: str
     ) -> Line | None:
-        value = activity.value
-        if not _ZERO <= value < MOST:
+        if not _ZERO <= activity.value < MOST:
             return None
-        product = _multiply(value, above)
-        mass = _quantize(product if whole else _divide(product, below), PLACES)
-        tonnes = plain(mass)
-        tco2e = tonnes if one else plain(_multiply(mass, gwp))
+        mass, tco2e = weigh(activity.value)
         return Line(
             f"{prefix}/{label}" if label else prefix,
             subject,
             *days,
-            method,
-            edition,
-            sha256,
-            row,
-            item,
+            *rule,
             label,
             block,
             formula,
@@ -104,10 +96,10 @@ def _maker(above: Decimal, below: Decimal, template: Line, reasons_estimated: tu
             report,
             (activity,),
             parameters,
-            tonnes,
+            mass,
             gwp_set,
             gwp,
-            tco2e if sign == 1 or not tco2e else tco2e.copy_negate(),
+            tco2e,
             reasons_estimated if activity.estimated else reasons,
             engine,
             supplier,
@@ -116,6 +108,20 @@ def _maker(above: Decimal, below: Decimal, template: Line, reasons_estimated: tu
         )
 
     return make
+
+
+def _scales(above: Decimal, below: Decimal, template: Line) -> Callable[[Decimal], tuple[Decimal, Decimal]]:
+    """An amount -> t of the gas (amount x above / below, rounded once) and tCO2e with its sign, as a line has them."""
+    whole, sign, gwp, one = below == 1, template.sign, template.gwp, template.gwp == 1
+
+    def weigh(amount: Decimal) -> tuple[Decimal, Decimal]:
+        product = _multiply(amount, above)
+        mass = _quantize(product if whole else _divide(product, below), PLACES)
+        tonnes = plain(mass)
+        tco2e = tonnes if one else plain(_multiply(mass, gwp))
+        return tonnes, tco2e if sign == 1 or not tco2e else tco2e.copy_negate()
+
+    return weigh
 
 
 def days(start: date, end: date) -> tuple[str, str]:

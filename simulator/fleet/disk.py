@@ -70,8 +70,8 @@ def opened(fleet: "Fleet", image: Image) -> Iterator[sqlite3.Connection]:
 def acknowledged_is_durable(fleet: "Fleet", node: Node, db: sqlite3.Connection) -> None:
     """I1: what the agent said was on disk is on disk, in the open block or sealed, until a second copy covers it.
 
-    Not where a disk took it that lied or rots: what it may have taken is known by exchange (``Witness.excused``). What a
-    box has let go because the collector holds it in a block that the box has lost is there.
+    Not where a disk took it that lied or rots: what it may have taken is known by exchange (``Witness.excused``). What
+    a box has let go because the collector holds it in a block that the box has lost is there.
     """
     for epoch, seq, frame in db.execute(
         "SELECT epoch, seq, frame FROM block WHERE (epoch, seq) > (?, ?) ORDER BY epoch, seq", node.witness.looked_at
