@@ -43,7 +43,7 @@ async def run(state: Path, language: messages.Language, least: str, metrics: str
         return transport(state / config.COLLECTOR)
 
     daemon = Daemon(SystemClock())
-    clock = SystemClock(daemon.knows, Vouched(state).knows)
+    clock = SystemClock(Vouched(state).knows, daemon.knows)
     await daemon.refresh()
     log = Calm(to_stderr(language, least, config.site_id(state)), clock.mono_ms)
     logging.getLogger().handlers[:] = [Libraries(log)]

@@ -78,7 +78,7 @@ class SystemClock:
     def state(self) -> ClockState:
         """What is known of UTC: by a daemon, by the kernel it disciplines, by a technician, by the hardware clock.
 
-        Of several the one that knows most; who merely cites the hardware clock is INFORMATIVE.
+        Of several the one that knows most, of equals the first; who merely cites the hardware clock is INFORMATIVE.
         """
         mono, utc = self.mono_ms(), self.utc_ms()
         found = [state for other in self._others if (state := other(mono, utc)) is not None]

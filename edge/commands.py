@@ -160,7 +160,7 @@ def _clock(state: Path) -> Clock:
     """The clock as the agent sees it, its daemon asked just now."""
     daemon = Daemon(SystemClock())
     asyncio.run(daemon.refresh())
-    return SystemClock(daemon.knows, Vouched(state).knows)
+    return SystemClock(Vouched(state).knows, daemon.knows)
 
 
 def _lines(held: dict[str, Any]) -> list[str]:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from edge.belief import drift
-from edge.clock import APART_MS, GNSS, NTP, NTS, SYNCHRONISED, WORST_ERROR_MS, Clock, together
+from edge.clock import APART_MS, GNSS, INFORMATIVE, NTP, NTS, SYNCHRONISED, WORST_ERROR_MS, Clock, together
 from protocols.record.block import ClockState
 
 ASK_MS = 64_000
@@ -54,14 +54,15 @@ class Daemon:
     def knows(self, mono: int, utc: int) -> ClockState | None:
         """How good UTC is as the daemon says; None when it does not know more than the kernel.
 
-        Since no source answers any more its error grows by 500 ppm. A clock that is 16 s off or more is not kept.
+        Since no source answers any more its error grows by 500 ppm. A clock that is 16 s off or more, or may be, is not
+        kept: how far off it may be holds all the same.
         """
         word = self._fresh(mono, utc)
         if word is None:
             return None
         since = mono - self._asked[0] if word.kept else utc - word.state.last_sync_s * 1000
         error = word.state.error_ms + drift(since)
-        return replace(word.state, error_ms=error) if error < WORST_ERROR_MS else None
+        return replace(word.state, state=SYNCHRONISED if error < WORST_ERROR_MS else INFORMATIVE, error_ms=error)
 
     def agreed(self) -> bool:
         """Whether three sources agree that this is the time, or one that is authenticated says so."""

@@ -7,10 +7,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
-from edge.clock import SystemClock
+from edge.clock import INFORMATIVE, SYNCHRONISED, SystemClock
 from edge.daemon import STALE_MS, Daemon, chrony, chronyc
 from edge.vouched import Vouched, vouch
 from protocols.record.block import ClockState
@@ -56,11 +57,14 @@ def test_a_daemon_that_knows_nothing_or_is_not_understood_leaves_it_to_the_kerne
     assert chrony(reports) is None
 
 
+Source = Callable[[int, int], ClockState | None]
+
+
 class Set(SystemClock):
     """A clock in the hand of the test: monotonic ms, and UTC so far from what it began with."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, *others: Source, rtc: Path = Path("/nowhere")) -> None:
+        super().__init__(*others, rtc=rtc)
         self.mono, self.off = 0, 0
 
     def mono_ms(self) -> int:
@@ -121,10 +125,25 @@ def test_a_word_says_nothing_of_a_clock_that_was_set_after_it_until_a_server_is_
 def test_sources_that_agree_on_another_time_do_not_bear_this_clock_out() -> None:
     clock, says = Set(), {"sources": SOURCES, "authdata": ""}
     daemon = Daemon(clock, answering(says))
-    for off, kept in (("7.2", True), ("630720000.0", False)):
-        says["tracking"] = TRACKING.replace("-0.000120000", off)
+    for off, state in ((7.2, SYNCHRONISED), (100.0, INFORMATIVE), (630_720_000.0, INFORMATIVE)):
+        says["tracking"] = TRACKING.replace("-0.000120000", f"{off:.9f}")
         asyncio.run(daemon.refresh())
-        assert (clock.asked(daemon) is not None) is kept and not daemon.agreed(), off
+        said = clock.asked(daemon)
+        assert said is not None and said.state == state and said.error_ms > off * 1000 and not daemon.agreed()
+
+
+def test_a_technicians_word_comes_before_a_daemon_that_keeps_the_clock_no_longer(tmp_path, monkeypatch) -> None:
+    boot, clock, says = tmp_path / "boot_id", Set(), {"tracking": TRACKING, "sources": UNREACHED, "authdata": ""}
+    daemon, word = Daemon(clock, answering(says)), Vouched(tmp_path, boot)
+    clock.off = 20 * 3_600_000
+    asyncio.run(daemon.refresh())
+    boot.write_text("one\n")
+    vouch(tmp_path, clock, boot)
+    known = Set(word.knows, daemon.knows, rtc=tmp_path)
+    known.off = clock.off
+    assert clock.asked(daemon) == ClockState(2, INFORMATIVE, 36_016, HEARD_MS // 1000)
+    monkeypatch.setattr("edge.clock._adjtimex", lambda kernel: -1)
+    assert known.state().source == 5
 
 
 def test_a_daemon_that_hangs_or_is_not_there_says_nothing_within_its_time(tmp_path, monkeypatch) -> None:
