@@ -161,7 +161,7 @@ def _keep(state: Path, address: str, key: PublicKey, instead: bool, ca: Path | N
     if ca is not None:
         folder.write(state / CERTIFICATES, folder.read(ca, "the certificates of the collector"))
         contents["ca"] = CERTIFICATES
-    folder.write(path, json.dumps(contents, indent=1).encode() + b"\n")
+    folder.write_private(path, json.dumps(contents, indent=1).encode() + b"\n")
 
 
 def _json(data: bytes) -> Any:

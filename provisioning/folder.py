@@ -61,6 +61,11 @@ def write(path: Path, data: bytes) -> None:
     _place(path, data, replace=True)
 
 
+def write_private(path: Path, data: bytes) -> None:
+    """As ``write``, for the owner of the folder alone: what may hold a password."""
+    _place(path, data, replace=True, mode=0o600)
+
+
 def write_new(path: Path, data: bytes) -> None:
     """Put a file where there is none, in one step; ConfigError when there is one, StoreError."""
     _place(path, data, replace=False)
@@ -73,13 +78,13 @@ def failure(path: Path, error: OSError) -> TanmeterError:
     return StoreError(f"{path}: {_reason(error)}")
 
 
-def _place(path: Path, data: bytes, replace: bool) -> None:
+def _place(path: Path, data: bytes, replace: bool, mode: int = 0o666) -> None:
     aside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with suppress(FileNotFoundError):
             aside.unlink()
-        _write_through(aside, data)
+        _write_through(aside, data, mode)
         if replace:
             aside.rename(path)
         else:
@@ -94,8 +99,11 @@ def _place(path: Path, data: bytes, replace: bool) -> None:
             aside.unlink()
 
 
-def _write_through(path: Path, data: bytes) -> None:
-    with path.open("xb") as file:
+def _write_through(path: Path, data: bytes, mode: int) -> None:
+    owner = path.parent.stat()
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
+        if os.geteuid() == 0:  # the agent runs as the folder's owner, and must read what root puts there
+            os.fchown(file.fileno(), owner.st_uid, owner.st_gid)
         file.write(data)
         file.flush()
         os.fsync(file.fileno())

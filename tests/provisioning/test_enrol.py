@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -104,6 +105,15 @@ def test_a_broker_and_certificates_of_ones_own_are_kept_with_what_else_the_file_
     assert held is not None and held.ca is not None
     assert (held.url, held.user, held.password) == ("mqtt://other.example", "box", "secret")
     assert held.ca.read_bytes() == b"certificates"
+
+
+def test_the_file_that_may_hold_a_password_is_for_the_agents_user_alone(state: Path, collector: Collector) -> None:
+    agent = 12_345 if os.geteuid() == 0 else os.geteuid()
+    os.chown(state, agent, -1)
+    for _ in range(2):
+        enrol(state, collector.invite.format(), URL, client(collector.answer))
+        held = (state / edge.config.COLLECTOR).stat()
+        assert (held.st_mode & 0o777, held.st_uid) == (0o600, agent)
 
 
 @pytest.mark.parametrize("url", ["https://broker.example", "mqtt://user:password@broker.example", "mqtt://"])
