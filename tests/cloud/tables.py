@@ -1,4 +1,6 @@
-"""The TOML of tests without what no test is about: a subject, a profile, a site. ``more`` goes on in the table."""
+"""The TOML of tests without what no test is about: a subject, its activity, a profile, a site. ``more`` goes on in the
+table.
+"""
 
 SCHEMA = "schema = 1\n"
 GENERAL = "ndrc-24-2015"
@@ -30,6 +32,35 @@ def subject(
 def meter(device: str, more: str = "", point: str = "energy_import") -> str:
     """A main meter of purchased electricity, of the subject before it."""
     return f'[[subject.meter]]\ndevice = "{device}"\npoint = "{point}"\nrow = "24-08"\nsymbol = "AD"\n{more}'
+
+
+def activity_file(subject: str, *entries: str) -> str:
+    """The file of what a subject declares."""
+    return f'{SCHEMA}subject = "{subject}"\n' + "".join(entries)
+
+
+def entry(row: str, start: str, end: str, more: str = "") -> str:
+    """A source of an activity file over these days, half open."""
+    return f'[[activity]]\nrow = "{row}"\nfrom = {start}\nuntil = {end}\n{more}\n'
+
+
+def fuel(item: str, amount: str, start: str, end: str, more: str = "") -> str:
+    """A fuel by its bill."""
+    return entry("24-01", start, end, f'item = "{item}"\nFC = {{ value = "{amount}", document = "bill 7" }}\n{more}')
+
+
+def coal(amount: str, start: str, end: str) -> str:
+    """Anthracite that was weighed and sampled: 24.5 GJ/t, 0.0275 tC/GJ, 98 % oxidised."""
+    measured = "".join(
+        f'{symbol} = {{ value = "{value}", document = "{document}", uncertainty = "{uncertainty}" }}\n'
+        for symbol, value, document, uncertainty in (
+            ("FC", amount, "weighbridge", 2),
+            ("NCV", "24.5 GJ/t", "lab", 1),
+            ("CC", "0.0275 tC/GJ", "lab", 2),
+            ("OF", "0.98", "lab", 1),
+        )
+    )
+    return entry("24-01", start, end, f'item = "anthracite"\ndocument = "weighbridge"\n{measured}')
 
 
 def profile(

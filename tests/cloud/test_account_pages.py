@@ -6,7 +6,6 @@ import io
 import re
 from collections.abc import Iterator
 from decimal import Decimal
-from html.parser import HTMLParser
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
@@ -19,6 +18,7 @@ from cloud.city import City
 from cloud.pages import city as city_pages
 from protocols.errors import ActivityError
 from tests.cloud import tables
+from tests.cloud.page import Page
 
 HTML = {"accept": "text/html"}
 REF = "A-E-08-2026-10@1"
@@ -30,31 +30,6 @@ PAGES = (
     f"/accounts/{REF}/flow",
     "/accounts/A-E-21-2026-09",
 )
-
-
-class Page(HTMLParser):
-    """Links of a page, and whether every element is closed."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.links: list[str] = []
-        self.open: list[str] = []
-        self.feed(text)
-
-    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
-        given = dict(attributes)
-        self.links += [str(given[name]) for name in ("href", "data-href") if given.get(name)]
-        assert "style" not in given and not any(name.startswith("on") for name in given)
-        if tag not in ("meta", "link", "br", "img", "input"):
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
-        self.handle_starttag(tag, attributes)
-        if self.open[-1:] == [tag]:
-            self.open.pop()
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
 
 
 def see(town: Any, path: str, lang: str = "zh") -> str:
@@ -69,7 +44,7 @@ def test_every_link_of_the_accounts_leads_somewhere(town: Any, lang: str) -> Non
     seen = set()
     for path in PAGES:
         page = Page(see(town, path, lang))
-        assert not page.open
+        assert not page.open and not page.inline
         for link in page.links:
             to = urlsplit(urljoin(path, link))
             if not to.netloc and to.path not in seen and "report." not in to.path:
@@ -99,17 +74,9 @@ def test_a_line_opens_with_its_formula_values_and_a_recomputation(town: Any) -> 
 WORKS = tables.works(tables.energy("M-01"))
 
 
-GAS = """
-schema = 1
-subject = "WORKS"
-[[activity]]
-row = "24-01"
-item = "natural_gas"
-label = "boiler"
-FC = { value = "10 1e4Nm3", document = "bill 7" }
-from = 2026-10-01
-until = 2026-10-02
-"""
+GAS = tables.activity_file(
+    "WORKS", tables.fuel("natural_gas", "10 1e4Nm3", "2026-10-01", "2026-10-02", 'label = "boiler"')
+)
 
 
 @pytest.fixture(scope="module")
@@ -281,26 +248,19 @@ def test_a_quota_that_burns_down_stands_on_the_page_until_it_is_over(works: Any)
     assert early_warning.listing(works.store, "WORKS", standing=True)[0].by == "张"
 
 
-HOSTILE = """schema = 1
-[[subject]]
-id = "X-1"
-zh = "=HYPERLINK(\\"http://x\\")<script>alert(1)</script>"
-en = "@SUM(1)"
-kind = "enterprise"
-category = "industry"
-method = "ndrc-24-2015"
-"""
-SOURCE = """schema = 1
-subject = "X-1"
-[[activity]]
-row = "24-01"
-item = "natural_gas"
-label = "<script>alert(2)</script>"
-from = 2026-09-01
-until = 2026-10-01
-document = "-cmd|x"
-FC = "10 1e4Nm3"
-"""
+HOSTILE = tables.subject_file(
+    tables.subject("X-1", zh='=HYPERLINK(\\"http://x\\")<script>alert(1)</script>', en="@SUM(1)")
+)
+SOURCE = tables.activity_file(
+    "X-1",
+    tables.fuel(
+        "natural_gas",
+        "10 1e4Nm3",
+        "2026-09-01",
+        "2026-10-01",
+        'label = "<script>alert(2)</script>"\ndocument = "-cmd|x"',
+    ),
+)
 
 
 def test_a_name_is_neither_a_formula_in_a_table_nor_a_script_on_a_page(house: Any) -> None:

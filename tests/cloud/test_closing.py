@@ -18,6 +18,7 @@ from cloud.closing import Closer, close_all
 from cloud.store import Store
 from protocols.record.block import Chunk, ClockState, Counters, Event, EventKind, Fault, Track
 from protocols.record.cose import PrivateKey
+from tests.cloud import tables
 from tests.cloud.test_evidence import DAY, MINUTE, PROFILE, SITE, Box
 
 HOUR, QUARTER = 60 * MINUTE, 15 * MINUTE
@@ -247,23 +248,7 @@ def test_of_a_site_where_nothing_happened_nothing_is_read(store: Store, closer: 
     assert closer.waiting(BEGIN + 48 * HOUR) == ["plant-7"]
 
 
-WORKS = b"""
-schema = 1
-[[subject]]
-id = "works"
-zh = "works"
-en = "works"
-kind = "enterprise"
-category = "industry"
-method = "ndrc-24-2015"
-site = "plant-7"
-[[subject.meter]]
-device = "M-01"
-point = "energy_import"
-row = "24-08"
-symbol = "AD"
-class = "0.5"
-"""
+WORKS = tables.subject_file(tables.subject("works", tables.meter("M-01", 'class = "0.5"\n'), site="plant-7")).encode()
 
 
 def test_an_account_of_a_month_that_is_over_follows_late_data_and_no_other(store: Store) -> None:

@@ -27,26 +27,11 @@ from protocols.errors import AccountError, ConfigError, LockedError, UnknownName
 from tests.cloud import tables
 
 SUBJECT = tables.subject_file(tables.subject("S-1"))
-ACTIVITY = """schema = 1
-subject = "S-1"
-[[activity]]
-row = "24-01"
-item = "anthracite"
-from = 2023-06-01
-until = 2023-07-01
-document = "weighbridge"
-FC = { value = "1000 t", document = "weighbridge", uncertainty = "2" }
-NCV = { value = "24.5 GJ/t", document = "lab", uncertainty = "1" }
-CC = { value = "0.0275 tC/GJ", document = "lab", uncertainty = "2" }
-OF = { value = "0.98", document = "lab", uncertainty = "1" }
-[[activity]]
-row = "24-08"
-label = "M-1"
-from = 2023-06-01
-until = 2023-07-01
-document = "bill"
-AD = "1000 MWh"
-"""
+ACTIVITY = tables.activity_file(
+    "S-1",
+    tables.coal("1000 t", "2023-06-01", "2023-07-01"),
+    tables.entry("24-08", "2023-06-01", "2023-07-01", 'label = "M-1"\ndocument = "bill"\nAD = "1000 MWh"'),
+)
 HEAD = 'schema = 1\nsubject = "S-1"\nperiod = "2023-06"\n'
 GOOD = (
     HEAD

@@ -165,37 +165,17 @@ def test_an_account_without_meters_below_says_how_to_name_them(town: Any) -> Non
     assert "parent" in text and "未计量" not in text.partition("<table")[2]
 
 
-PARK = """
-schema = 1
-[[subject]]
-id = "PARK"
-zh = "示例园区"
-en = "Example park"
-kind = "park"
-category = "park"
-method = "ndrc-24-2015"
-metering = [{ class = "indirect_electricity", mode = "MAIN_WITH_BREAKDOWN" }]
-"""
-TENANT = """
-[[subject]]
-id = "{id}"
-zh = "租户{id}"
-en = "Tenant {id}"
-kind = "enterprise"
-category = "industry"
-method = "ndrc-24-2015"
-membership = [{{ of = "PARK", from = 2020-01-01{share} }}]
-"""
-ENTRY = """
-schema = 1
-subject = "{id}"
-[[activity]]
-row = "24-08"
-AD = "{amount} MWh"
-from = 2026-09-01
-until = 2026-10-01
-document = "bill"
-"""
+MAIN = 'metering = [{ class = "indirect_electricity", mode = "MAIN_WITH_BREAKDOWN" }]\n'
+
+
+def tenant(name: str, share: str = "") -> str:
+    member = f'membership = [{{ of = "PARK", from = 2020-01-01{share} }}]\n'
+    return tables.subject(name, member, zh=f"租户{name}", en=f"Tenant {name}")
+
+
+def power(name: str, mwh: str) -> bytes:
+    bill = tables.entry("24-08", "2026-09-01", "2026-10-01", f'AD = "{mwh} MWh"\ndocument = "bill"')
+    return tables.activity_file(name, bill).encode()
 
 
 @pytest.mark.parametrize(("other", "rest"), [("60", "0.1"), ("120", "-0.2")])
@@ -203,11 +183,12 @@ def test_the_members_behind_a_main_meter_of_a_park_stand_below_it_with_their_sha
     house: Any, other: str, rest: str
 ) -> None:
     """100 MWh at the park's main meter, 60 of one tenant, 50 % of the other; the rest is nobody's."""
-    tenants = TENANT.format(id="T-1", share="") + TENANT.format(id="T-2", share=', share = "0.5"')
-    subjects.take(house.store, "park.toml", (PARK + tenants).encode(), by="w", now=house.now)
+    park = tables.subject("PARK", MAIN, kind="park", category="park")
+    file = tables.subject_file(park, tenant("T-1"), tenant("T-2", ', share = "0.5"'))
+    subjects.take(house.store, "park.toml", file.encode(), by="w", now=house.now)
     library, month = factor_shelf.library(None), accounts.period_of("2026-09")
     for name, amount in (("PARK", "100"), ("T-1", "60"), ("T-2", "60" if other == "60" else other)):
-        activities.declare(house.store, name, ENTRY.format(id=name, amount=amount).encode(), by="w", now=house.now)
+        activities.declare(house.store, name, power(name, amount), by="w", now=house.now)
         version = accounts.close(house.store, library, name, month, house.now)
     version = accounts.get(house.store, "A-PARK-2026-09")
     found, whole = told(house, version), version.content.totals.total

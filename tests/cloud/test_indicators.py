@@ -33,74 +33,57 @@ from protocols.record.cose import PrivateKey
 from tests.cloud import tables
 
 MONTHS = ("2022-05", "2022-06", "2023-05", "2023-06")
-SUBJECTS = """schema = 1
-
-[[subject]]
-id = "CITY"
-zh = "示例市"
-en = "Example City"
-kind = "city"
-category = "park"
-target = [{ year = 2023, tco2e = "3000", kind = "target" }]
-
-[[subject]]
-id = "P-01"
-zh = "示例园区"
-en = "Example Park"
-kind = "park"
-category = "park"
-membership = [{ of = "CITY", from = 2020-01-01 }]
-
-[[subject]]
-id = "BOILER"
-zh = "热力厂"
-en = "Heat plant"
-kind = "enterprise"
-category = "industry"
-method = "ndrc-24-2015"
-membership = [{ of = "P-01", from = 2020-01-01 }]
-target = [{ year = 2023, tco2e = "4000", kind = "quota", document = "quota 7" }]
-
-[[subject]]
-id = "MILL"
-zh = "面粉厂"
-en = "Mill"
-kind = "enterprise"
-category = "industry"
-method = "ndrc-24-2015"
-membership = [{ of = "P-01", from = 2020-01-01 }]
-
-[[subject.denominator]]
+IN_PARK = 'membership = [{ of = "P-01", from = 2020-01-01 }]\n'
+FLOUR = """[[subject.denominator]]
 kind = "output"
 product = "flour"
-value = "5000 t"
-period = "2023-05"
-document = "report 5"
-
-[[subject.denominator]]
-kind = "output"
-product = "flour"
-value = "2000 t"
-period = "2023-06"
-document = "report 6"
-
-[[subject.baseline]]
+value = "{value}"
+period = "{period}"
+document = "{document}"
+"""
+BASELINE = f'''[[subject.baseline]]
 id = "B-1"
 period = "2022-06"
 tco2e = "700"
 method = "ndrc-24-2015"
 document = "signed baseline"
-sha256 = "abababababababababababababababababababababababababababababababab"
-"""
+sha256 = "{"ab" * 32}"
+'''
+SUBJECTS = tables.subject_file(
+    tables.subject(
+        "CITY",
+        'target = [{ year = 2023, tco2e = "3000", kind = "target" }]\n',
+        kind="city",
+        category="park",
+        method="",
+    ),
+    tables.subject(
+        "P-01", 'membership = [{ of = "CITY", from = 2020-01-01 }]\n', kind="park", category="park", method=""
+    ),
+    tables.subject(
+        "BOILER",
+        IN_PARK + 'target = [{ year = 2023, tco2e = "4000", kind = "quota", document = "quota 7" }]\n',
+        zh="热力厂",
+        en="Heat plant",
+    ),
+    tables.subject(
+        "MILL",
+        IN_PARK
+        + FLOUR.format(value="5000 t", period="2023-05", document="report 5")
+        + FLOUR.format(value="2000 t", period="2023-06", document="report 6")
+        + BASELINE,
+        zh="面粉厂",
+        en="Mill",
+    ),
+)
 
 
-def declared(subject: str, month: str, *rows: str) -> bytes:
+def declared(subject: str, month: str, *rows: tuple[str, str]) -> bytes:
+    """Bills of a month: row and what is told of it."""
     year, number = month.split("-")
-    days = f"from = {month}-01\nuntil = {year}-{int(number) + 1:02}-01\ndocument = 'bill'\n"
-    return (
-        f"schema = 1\nsubject = '{subject}'\n".encode()
-        + "".join(f"[[activity]]\n{days}{row}\n" for row in rows).encode()
-    )
+    end = f"{year}-{int(number) + 1:02}-01"
+    entries = (tables.entry(row, f"{month}-01", end, f"document = 'bill'\n{told}") for row, told in rows)
+    return tables.activity_file(subject, *entries).encode()
 
 
 def fill(store: Any, now: int) -> Library:
@@ -108,10 +91,10 @@ def fill(store: Any, now: int) -> Library:
     subjects.take(store, "city.toml", SUBJECTS.encode(), by="demo", now=now)
     for month in MONTHS:
         for subject, rows in {
-            "BOILER": ("row = '24-01'\nitem = 'anthracite'\nFC = '500 t'",),
+            "BOILER": (("24-01", "item = 'anthracite'\nFC = '500 t'"),),
             "MILL": (
-                "row = '24-11'\nAD = '1000 GJ'\nsupplier = 'BOILER'",
-                "row = '24-08'\nAD = '1000 MWh'",
+                ("24-11", "AD = '1000 GJ'\nsupplier = 'BOILER'"),
+                ("24-08", "AD = '1000 MWh'"),
             ),
         }.items():
             activities.declare(store, month, declared(subject, month, *rows), by="demo", now=now)
@@ -175,7 +158,7 @@ def test_the_four_indicators_of_a_subject(small: tuple[Path, City]) -> None:
 
 def test_nothing_is_divided_compared_or_saved_where_a_source_leaves_days_out(tmp_path: Path) -> None:
     """The mill's power of June is of 20 days: its tonnes stand as they are, and say what they lack."""
-    now, part = 1_700_000_000_000, declared("MILL", "2023-06", "row = '24-11'\nAD = '1000 GJ'\nsupplier = 'BOILER'")
+    now, part = 1_700_000_000_000, declared("MILL", "2023-06", ("24-11", "AD = '1000 GJ'\nsupplier = 'BOILER'"))
     with open_store(tmp_path, create_key(tmp_path)) as store:
         library = fill(store, now)
         whole = activities.listing(store, "MILL")[-1]
@@ -232,24 +215,21 @@ def test_rankings_put_who_has_no_figure_at_the_end_and_say_why(small: tuple[Path
     assert "grade D" in run(folder, "rankings", "CITY", "2023-06", "--by", "intensity")
 
 
-ALONE = """schema = 1
-
-[[subject]]
-id = "HALL"
-zh = "会展中心"
-en = "Hall"
-kind = "building"
-category = "building"
-method = "gbt-51366-2019"
-membership = [{ of = "P-01", from = 2020-01-01 }]
-metering = [{ class = "indirect_electricity", mode = "MAIN_WITH_BREAKDOWN" }]
-"""
-HALL = (
-    "row = '51366-02'\nlabel = 'a'\nAD = '100 MWh'",
-    "row = '51366-02'\nlabel = 'b'\nAD = '30 MWh'",
-    "row = '51366-09'\nAD = '20 t'\nEF = '0.9 tCO2/t'\nproof = 'sink 1'",
+ALONE = tables.subject_file(
+    tables.subject(
+        "HALL",
+        IN_PARK + 'metering = [{ class = "indirect_electricity", mode = "MAIN_WITH_BREAKDOWN" }]\n',
+        kind="building",
+        category="building",
+        method="gbt-51366-2019",
+    )
 )
-TRADER = ("row = '24-11'\nAD = '70 GJ'\nsupplier = 'BOILER'", "row = '24-14'\nAD = '900 GJ'")
+HALL = (
+    ("51366-02", "label = 'a'\nAD = '100 MWh'"),
+    ("51366-02", "label = 'b'\nAD = '30 MWh'"),
+    ("51366-09", "AD = '20 t'\nEF = '0.9 tCO2/t'\nproof = 'sink 1'"),
+)
+TRADER = (("24-11", "AD = '70 GJ'\nsupplier = 'BOILER'"), ("24-14", "AD = '900 GJ'"))
 
 
 def test_who_has_no_members_is_told_without_a_roll_up_what_a_roll_up_says(house: Any, town: Any) -> None:
@@ -301,7 +281,7 @@ def test_a_look_is_remembered_until_the_journal_moves(house: Any) -> None:
     activities.declare(
         house.store,
         "more",
-        declared("MILL", "2023-06", "row = '24-08'\nlabel = 'b'\nAD = '10 MWh'"),
+        declared("MILL", "2023-06", ("24-08", "label = 'b'\nAD = '10 MWh'")),
         by="x",
         now=house.now,
     )

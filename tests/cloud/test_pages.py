@@ -2,7 +2,6 @@
 
 import re
 from collections import Counter
-from html.parser import HTMLParser
 from importlib.resources import files
 from typing import Any, Literal
 from urllib.parse import urljoin, urlsplit
@@ -14,43 +13,12 @@ from cloud.pages.incidents import ASKS
 from cloud.pages.render import dated
 from protocols import messages
 from protocols.record import transport
+from tests.cloud.page import Page
 
 DAY_ID = "E-S-DEMO-2026-10-03"
 HTML = {"accept": "text/html"}
 LANGUAGES = ("zh", "en")
 MOST_OF_A_KIND = 14
-
-
-class Page(HTMLParser):
-    """Links, ids, inline code and tables of a page."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.links: list[str] = []
-        self.ids: list[str] = []
-        self.inline: list[str] = []
-        self.series: list[str] = []
-        self.open: list[str] = []
-        self.feed(text)
-
-    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
-        given = dict(attributes)
-        self.links += [str(given[name]) for name in ("href", "src") if given.get(name)]
-        self.ids += [str(given["id"])] if given.get("id") else []
-        self.inline += [name for name in given if name == "style" or name.startswith("on")]
-        self.inline += [tag] if tag == "style" or (tag == "script" and "src" not in given) else []
-        self.series += [str(given["data-series"])] if given.get("data-series") else []
-        if tag not in ("meta", "link", "br", "img", "input"):
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
-        self.handle_starttag(tag, attributes)
-        if self.open[-1:] == [tag]:
-            self.open.pop()
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open, f"</{tag}> closes nothing"
-        assert self.open.pop() == tag
 
 
 def see(full: Any, path: str) -> str:

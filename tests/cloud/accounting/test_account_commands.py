@@ -30,22 +30,11 @@ from tests.cloud import tables
 SUBJECTS = tables.subject_file(
     tables.subject("S-DEMO", tables.meter("M-01"), zh="示例机械厂", en="Example machine works", site="S-DEMO")
 )
-ACTIVITY = """
-schema = 1
-subject = "S-DEMO"
-[[activity]]
-row = "24-01"
-item = "natural_gas"
-FC = { value = "10 1e4Nm3", document = "bill 7" }
-from = 2026-10-03
-until = 2026-10-04
-[[activity]]
-row = "24-08"
-label = "site B"
-AD = "1000 MWh"
-from = 2026-10-03
-until = 2026-10-04
-"""
+ACTIVITY = tables.activity_file(
+    "S-DEMO",
+    tables.fuel("natural_gas", "10 1e4Nm3", "2026-10-03", "2026-10-04"),
+    tables.entry("24-08", "2026-10-03", "2026-10-04", 'label = "site B"\nAD = "1000 MWh"'),
+)
 
 
 def run(*arguments: str, language: str = "en") -> Result:

@@ -21,16 +21,10 @@ from tests.cloud import tables
 
 METERS = tables.meter("M-01") + tables.meter("M-77", 'ceiling = "10 kWh"\n')
 SUBJECTS = tables.subject_file(tables.subject("S-DEMO", METERS, site="S-DEMO")).encode()
-FILE = """
-schema = 1
-subject = "S-DEMO"
-[[activity]]
-row = "24-01"
-item = "{item}"
-FC = {{ value = "10 {unit}", document = "bill" }}
-from = 2026-10-03
-until = 2026-10-04
-"""
+
+
+def fuel(item: str, amount: str) -> bytes:
+    return tables.activity_file("S-DEMO", tables.fuel(item, amount, "2026-10-03", "2026-10-04")).encode()
 
 
 @pytest.fixture(scope="module")
@@ -42,9 +36,9 @@ def made(full: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[bytes, An
     with Store(path, key) as store:
         subjects.take(store, "s.toml", SUBJECTS, by="x", now=now)
         subjects.trust(store, "lab", signer.public, now=now)
-        gas = FILE.format(item="natural_gas", unit="1e4Nm3").encode()
+        gas = fuel("natural_gas", "10 1e4Nm3")
         activities.take_signed(store, "a.cose", signed_activity.sign(gas, signer), now=now)
-        activities.declare(store, "b.toml", FILE.format(item="diesel", unit="t").encode(), by="w", now=now)
+        activities.declare(store, "b.toml", fuel("diesel", "10 t"), by="w", now=now)
         version = accounts.close(store, libraries.build(), "S-DEMO", accounts.period_of("2026-10-03"), now)
         content = account_pack.pack_bytes(store, key, version)
         with store.writing() as db:

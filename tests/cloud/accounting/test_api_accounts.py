@@ -24,17 +24,9 @@ SUBJECTS = tables.subject_file(
     tables.subject("S-DEMO", PLACE + tables.meter("M-01"), site="S-DEMO"),
     tables.subject("P-01", zh="P", en="P", kind="park", category="park", method=""),
 ).encode()
-GAS = f"""
-schema = 1
-subject = "S-DEMO"
-[[activity]]
-row = "24-01"
-item = "natural_gas"
-label = "=boiler"
-FC = {{ value = "10 1e4Nm3", document = "bill 7" }}
-from = {DAY}
-until = 2026-10-04
-""".encode()
+GAS = tables.activity_file(
+    "S-DEMO", tables.fuel("natural_gas", "10 1e4Nm3", DAY, "2026-10-04", 'label = "=boiler"')
+).encode()
 
 
 @pytest.fixture(scope="module")

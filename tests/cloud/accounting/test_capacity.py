@@ -17,15 +17,7 @@ from tests.cloud import tables
 
 HEAD = tables.subject_file(tables.subject("S-1"))
 BOILER = 'capacity = [{ row = "24-01", item = "natural_gas", symbol = "FC", most = "0.2 1e4Nm3", document = "d" }]\n'
-GAS = """schema = 1
-subject = "S-1"
-[[activity]]
-row = "24-01"
-item = "natural_gas"
-from = 2023-06-01
-until = 2023-07-01
-FC = { value = "AMOUNT", document = "bill" }
-"""
+GAS = tables.activity_file("S-1", tables.fuel("natural_gas", "AMOUNT", "2023-06-01", "2023-07-01"))
 
 
 def plant(text: str) -> Subject:

@@ -17,30 +17,13 @@ from cloud.rows import JournalRow
 from cloud.store import Store
 from protocols.errors import ChangedError, EvidenceError, SignatureError
 from protocols.record.cose import PrivateKey
+from tests.cloud import tables
 
 NOW = 1_795_692_000_000
 FUELS = "parameters/ndrc-24-2015-fuels.toml"
 OLD = "0" * 64
-SUBJECT = b"""
-schema = 1
-[[subject]]
-id = "E-1"
-zh = "x"
-en = "x"
-kind = "enterprise"
-category = "industry"
-method = "ndrc-24-2015"
-"""
-DIESEL = b"""
-schema = 1
-subject = "E-1"
-[[activity]]
-row = "24-01"
-item = "diesel"
-FC = { value = "10 t", document = "bill" }
-from = 2026-10-01
-until = 2026-11-01
-"""
+SUBJECT = tables.subject_file(tables.subject("E-1")).encode()
+DIESEL = tables.activity_file("E-1", tables.fuel("diesel", "10 t", "2026-10-01", "2026-11-01")).encode()
 
 
 @pytest.fixture

@@ -36,23 +36,25 @@ over = "{over}"
 from = {since}
 """
 TICKETS, BILL = (hashlib.sha256(paper).hexdigest() for paper in (b"weighbridge: 100 t", b"bill: 100 MWh"))
-ACTIVITY = f"""schema = 1
-subject = "S-1"
-[[activity]]
-row = "24-01"
-item = "lignite"
-from = 2023-06-01
-until = 2023-07-01
-FC = {{ value = "100 t", document = "weighbridge", sha256 = "{TICKETS}" }}
-"""
-POWER = f"""schema = 1
-subject = "S-1"
-[[activity]]
-row = "24-08"
-from = 2021-06-01
-until = 2021-07-01
-AD = {{ value = "100 MWh", document = "bill", sha256 = "{BILL}" }}
-"""
+PAPER = '{symbol} = {{ value = "{value}", document = "{document}", sha256 = "{sha256}" }}\n'
+ACTIVITY = tables.activity_file(
+    "S-1",
+    tables.entry(
+        "24-01",
+        "2023-06-01",
+        "2023-07-01",
+        'item = "lignite"\n' + PAPER.format(symbol="FC", value="100 t", document="weighbridge", sha256=TICKETS),
+    ),
+)
+POWER = tables.activity_file(
+    "S-1",
+    tables.entry(
+        "24-08",
+        "2021-06-01",
+        "2021-07-01",
+        PAPER.format(symbol="AD", value="100 MWh", document="bill", sha256=BILL),
+    ),
+)
 VALUES = (("NCV.lignite", "11.9", "GJ/t"), ("CC.lignite", "0.0281", "tC/GJ"), ("OF.lignite", "0.95", "1"))
 GRID = """schema = 1
 over = "cn-grid-2021"

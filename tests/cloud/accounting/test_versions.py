@@ -48,37 +48,23 @@ SUBJECTS = tables.subject_file(
     tables.subject("S-OTHER", zh="另一家", en="Another works"),
     tables.subject("P-01", zh="园区", en="Park", kind="park", category="park", method=""),
 )
-GAS = """
-schema = 1
-subject = "S-DEMO"
-{head}
-[[activity]]
-row = "24-01"
-item = "natural_gas"
-from = {start}
-until = {end}
-FC = {{ value = "{amount} 1e4Nm3", document = "gas bill 10-2026", uncertainty = "1" }}
-"""
-GREEN = """
-schema = 1
-subject = "{subject}"
-[[activity]]
-row = "24-10"
-label = "{label}"
-proof = "GEC-2026-000042"
-from = 2026-10-03
-until = 2026-10-04
-proved = {{ value = "0.1 MWh", document = "GEC" }}
-purchased = {{ value = "1 MWh", document = "GEC" }}
-"""
+DAYS = ("2026-10-03", "2026-10-04")
 
 
 def gas(amount: str, head: str = "", start: str = "2026-10-03", end: str = "2026-10-04") -> bytes:
-    return GAS.format(amount=amount, head=head, start=start, end=end).encode()
+    bill = (
+        f'item = "natural_gas"\nFC = {{ value = "{amount} 1e4Nm3", document = "gas bill 10-2026", uncertainty = "1" }}'
+    )
+    return tables.activity_file("S-DEMO", f"{head}\n", tables.entry("24-01", start, end, bill)).encode()
 
 
 def green(subject: str, label: str = "") -> bytes:
-    return GREEN.format(subject=subject, label=label).encode()
+    proof = f'''label = "{label}"
+proof = "GEC-2026-000042"
+proved = {{ value = "0.1 MWh", document = "GEC" }}
+purchased = {{ value = "1 MWh", document = "GEC" }}
+'''
+    return tables.activity_file(subject, tables.entry("24-10", *DAYS, proof)).encode()
 
 
 @dataclass
@@ -161,8 +147,8 @@ def test_two_files_for_one_source_are_never_added_up_silently(city: City) -> Non
 
 
 def bill(label: str, more: str = "") -> bytes:
-    head = f'schema = 1\nsubject = "S-DEMO"\n[[activity]]\nrow = "24-08"\nlabel = "{label}"\n{more}\n'
-    return f'{head}from = 2026-10-03\nuntil = 2026-10-04\nAD = {{ value = "1 MWh", document = "bill" }}\n'.encode()
+    told = f'label = "{label}"\n{more}\nAD = {{ value = "1 MWh", document = "bill" }}'
+    return tables.activity_file("S-DEMO", tables.entry("24-08", *DAYS, told)).encode()
 
 
 def test_a_bill_beside_the_meter_of_its_row_is_not_complete_until_it_is_told_apart(city: City) -> None:
@@ -416,10 +402,13 @@ def test_baseline_and_project_of_a_reduction_stand_on_one_report_and_nothing_els
     roof = '\n[[subject]]\nid = "R-01"\nzh = "屋顶光伏"\nen = "Roof"\nkind = "enterprise"\n'
     roof += 'category = "reduction"\nmethod = "tci231-reduction-2023"\n'
     subjects.take(city.store, "roof.toml", f"schema = 1{roof}".encode(), by="周", now=city.now)
-    row = 'row = "{}"\nproof = "{}"\nfrom = 2026-10-03\nuntil = 2026-10-04\nAD = "{} MWh"\n'
-    made, used = row.format("R17-B", "MR-2026-10-03", "100"), row.format("R17-P", "MR-2026-10-03", "2")
-    used += 'EF = { value = "0.5 tCO2/MWh", document = "supplier" }\n'
-    city.declare(f'schema = 1\nsubject = "R-01"\n[[activity]]\n{made}[[activity]]\n{used}'.encode())
+    told, factor = (
+        'proof = "MR-2026-10-03"\nAD = "{} MWh"\n',
+        'EF = { value = "0.5 tCO2/MWh", document = "supplier" }\n',
+    )
+    made = tables.entry("R17-B", *DAYS, told.format(100))
+    used = tables.entry("R17-P", *DAYS, told.format(2) + factor)
+    city.declare(tables.activity_file("R-01", made, used).encode())
     totals = city.close("R-01").content.totals
     assert (totals.total, totals.reduction) == (0, Decimal("-52.06"))
     city.declare(green("S-OTHER").replace(b"GEC-2026-000042", b"MR-2026-10-03"))

@@ -180,3 +180,10 @@ def store(tmp_path: Path) -> Iterator[Store]:
 @pytest.fixture
 def make_site() -> Callable[..., bytes]:
     return site_toml
+
+
+@pytest.fixture
+def enrolled(box: Box, store: Store) -> Box:
+    """A gateway that the store has let in."""
+    box.enrol(store)
+    return box

@@ -45,12 +45,6 @@ def mine(store: Store, envelope: bytes | None) -> Receipt:
     return open_receipt(envelope, store.ours)
 
 
-@pytest.fixture
-def enrolled(box: Any, store: Store) -> Any:
-    box.enrol(store)
-    return box
-
-
 def test_live_values_are_shown_during_a_back_fill_and_nothing_is_sent_twice(
     tmp_path: Path, enrolled: Any, store: Store
 ) -> None:

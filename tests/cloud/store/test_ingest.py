@@ -34,12 +34,6 @@ def receipt(store: Store, envelope: bytes | None) -> Receipt:
     return open_receipt(envelope, store.ours)
 
 
-@pytest.fixture
-def enrolled(box: Any, store: Store) -> Any:
-    box.enrol(store)
-    return box
-
-
 def test_the_next_block_is_stored_and_receipted(enrolled: Any, store: Store) -> None:
     frames = [enrolled.block(), enrolled.block()]
     verdicts, envelope, _ = store.append(frames, LATER)

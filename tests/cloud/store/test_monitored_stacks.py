@@ -40,19 +40,7 @@ document = "comparison 2026-09"
 """,
     site="plant-7",
 )
-COAL = f"""schema = 1
-subject = "S-1"
-[[activity]]
-row = "24-01"
-item = "anthracite"
-from = {DAY}
-until = 2026-10-04
-document = "weighbridge"
-FC = {{ value = "100 t", document = "weighbridge", uncertainty = "2" }}
-NCV = {{ value = "24.5 GJ/t", document = "lab", uncertainty = "1" }}
-CC = {{ value = "0.0275 tC/GJ", document = "lab", uncertainty = "2" }}
-OF = {{ value = "0.98", document = "lab", uncertainty = "1" }}
-"""
+COAL = tables.activity_file("S-1", tables.coal("100 t", DAY, "2026-10-04"))
 MADE = Decimal("242.101")
 """t CO2 of the coal: 100 x 24.5 x 0.0275 x 0.98 x 44/12."""
 
