@@ -361,3 +361,12 @@ def kit() -> SimpleNamespace:
         rtu=rtu,
         energy=energy,
     )
+
+
+@pytest.fixture
+def site(box, kit):
+    """A box with a meter that is enrolled, its world, its collector."""
+    made = box(kit.modbus_port(), kit.sdm(1))
+    made.enrol()
+    collector = kit.collector(made)
+    return made, kit.world(made, {"net": kit.registers()}, transport=collector), collector

@@ -19,16 +19,6 @@ from protocols.record.siteconfig import digest
 STORE = ("outbox.db", "outbox.db-wal", "outbox.db-shm")
 
 
-@pytest.fixture
-def site(box, kit):
-    """A box with a meter, its world, and a collector that is away until it is told otherwise."""
-    made = box(kit.modbus_port(), kit.sdm(1))
-    made.enrol()
-    collector = kit.collector(made)
-    world = kit.world(made, {"net": kit.registers()}, transport=collector)
-    return made, world, collector
-
-
 def store(made):
     return {name: path.read_bytes() for name in STORE if (path := made.state / name).exists()}
 

@@ -100,14 +100,6 @@ def test_every_flipped_bit_of_a_store_at_rest_is_found_or_harmless(tmp_path):
     assert found > 90
 
 
-@pytest.fixture
-def site(box, kit):
-    made = box(kit.modbus_port(), kit.sdm(1))
-    made.enrol()
-    collector = kit.collector(made)
-    return made, kit.world(made, {"net": kit.registers()}, transport=collector), collector
-
-
 def blocks(made):
     """The headers of all blocks that are whole."""
     outbox = made.outbox()

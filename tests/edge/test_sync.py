@@ -19,15 +19,6 @@ from protocols.record.receipt import Receipt, open_receipt, sign_receipt
 BLOCKS = "/v1/blocks"
 
 
-@pytest.fixture
-def site(box, kit):
-    """A box that is enrolled, its world, its collector."""
-    made = box(kit.modbus_port(), kit.sdm(1))
-    made.enrol()
-    collector = kit.collector(made)
-    return made, kit.world(made, {"net": kit.registers()}, transport=collector), collector
-
-
 def unsettled(made):
     outbox = made.outbox()
     try:
