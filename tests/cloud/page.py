@@ -4,7 +4,7 @@ from html.parser import HTMLParser
 
 
 class Page(HTMLParser):
-    """Links, ids, inline code and charts of a page, and the elements that are not closed; what closes none is refused."""
+    """Links, ids, inline code and charts of a page, and which elements are still open."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
