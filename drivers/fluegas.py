@@ -2,9 +2,7 @@
 
 HJ 212-2017 annex D, whose formula numbers are given; states: as measured ("wet", at the stack's temperature and
 pressure), standard (273 K, 101325 Pa), dry. A concentration is mg/m3 or % by volume, a flow m3/h, a pressure Pa, a
-temperature degrees Celsius, moisture and oxygen % by volume. Every result is Decimal in one fixed context.
-
-A concentration that is folded to a reference oxygen is for limits: it never enters a mass.
+temperature degrees Celsius, moisture % by volume. Every result is Decimal in one fixed context.
 """
 
 from dataclasses import dataclass
@@ -12,13 +10,8 @@ from decimal import ROUND_HALF_EVEN, Context, Decimal
 
 CONTEXT = Context(prec=34, rounding=ROUND_HALF_EVEN, Emin=-999, Emax=999)
 ATMOSPHERE_PA = Decimal(101325)
-AIR_O2 = Decimal(21)
-"""Oxygen of air in %, as formulas 26 to 28 have it."""
-NARROWEST = Decimal(1)
-"""The least 21 - O2 that a folding divides by: nearer to air it would say anything."""
 HUNDRED = Decimal(100)
 SECONDS_PER_HOUR = Decimal(3600)
-MG_PER_M3_OF_PERCENT = Decimal(10_000)
 KG_PER_MG = Decimal("1E-6")
 
 
@@ -55,50 +48,9 @@ unverified.
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Folded:
-    """A folded concentration; ``clamped``: the oxygen is so near to that of air that the number says nothing."""
-
-    value: Decimal
-    clamped: bool
-
-
-def standard(concentration: Decimal, celsius: Decimal, pressure: Decimal, constants: Constants) -> Decimal:
-    """(18) mg/m3 at the stack into mg/m3 at standard state; ``pressure``: air pressure plus static pressure."""
-    warm = _divide(_add(constants.zero, celsius), constants.zero)
-    return _product(concentration, _divide(ATMOSPHERE_PA, pressure), warm)
-
-
 def dry(concentration: Decimal, moisture: Decimal) -> Decimal:
     """(19) A concentration, or oxygen, of wet gas into that of dry gas. DivisionByZero when there is only water."""
     return _divide(concentration, _dryness(moisture))
-
-
-def mg_per_m3(ppm: Decimal, mole: Decimal, constants: Constants) -> Decimal:
-    """(20) Parts per million by volume into mg/m3 at standard state; ``mole``: mass of a mole in g."""
-    return _product(_divide(mole, constants.volume), ppm)
-
-
-def percent_in_mg(percent: Decimal, mole: Decimal, constants: Constants) -> Decimal:
-    """(20) Per cent by volume into mg/m3 at standard state."""
-    return _product(_divide(mole, constants.volume), percent, MG_PER_M3_OF_PERCENT)
-
-
-def nox(no: Decimal, no2: Decimal, constants: Constants) -> Decimal:
-    """(21) Nitrogen oxides as NO2, both in mg/m3."""
-    return _add(_divide(_product(no, constants.no2), constants.no), no2)
-
-
-def excess_air(oxygen: Decimal) -> Decimal:
-    """(27) How much more air there is than burning takes, by the oxygen of dry gas; its divisor at least 1."""
-    return _divide(AIR_O2, max(NARROWEST, CONTEXT.subtract(AIR_O2, oxygen)))
-
-
-def folded(concentration: Decimal, oxygen: Decimal, reference: Decimal) -> Folded:
-    """(28) A dry standard concentration as it were at ``reference`` oxygen. For limits only, never for a mass."""
-    room = CONTEXT.subtract(AIR_O2, oxygen)
-    share = _divide(CONTEXT.subtract(AIR_O2, reference), max(NARROWEST, room))
-    return Folded(_product(concentration, share), room < NARROWEST)
 
 
 def velocity(factor: Decimal, at_point: Decimal) -> Decimal:
@@ -122,11 +74,6 @@ def standard_dry_flow(
 def mass_rate(concentration: Decimal, standard_dry: Decimal) -> Decimal:
     """(33) kg/h, by a concentration (mg/m3) and a flow (m3/h) of one state: both dry and standard."""
     return _product(concentration, standard_dry, KG_PER_MG)
-
-
-def moisture_from_oxygen(wet: Decimal, dried: Decimal) -> Decimal:
-    """Moisture in % by the oxygen of wet and of dry gas. Unverified: it follows from (19), no source was read."""
-    return CONTEXT.multiply(HUNDRED, CONTEXT.subtract(Decimal(1), _divide(wet, dried)))
 
 
 def _dryness(moisture: Decimal) -> Decimal:

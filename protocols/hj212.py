@@ -32,7 +32,6 @@ ACKNOWLEDGE, PARTED = 1, 2
 """Bits of Flag: A, an answer is wanted; D, packet number and count are given."""
 V2005, V2017 = 0, 1
 """Upper bits of Flag. Others are later editions: 2 is met in surface water and with HJ 212-2025."""
-LONGEST_TIME = 17
 
 
 @dataclass(frozen=True, slots=True)

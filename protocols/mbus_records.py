@@ -34,8 +34,6 @@ ERROR_REPORT = 0x70
 FUNCTIONS = ("instantaneous", "maximum", "minimum", "error")
 """Bits 4 and 5 of a DIF: what kind of value it is; error: the value while there was one."""
 
-MORE_FOLLOWS, MAKERS, FILL = 0x1F, 0x0F, 0x2F
-EXTENSION = 0x80
 FIRST_TABLE, SECOND_TABLE, TEXT = 0xFB, 0xFD, 0x7C
 
 REAL, VARIABLE = 5, 13

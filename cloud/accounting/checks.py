@@ -19,8 +19,6 @@ from drivers.quantity import EXACT
 from protocols.errors import UnitError
 
 Severity = Literal["warn", "open", "block"]
-CO2_KG_PER_NM3 = Decimal("1.977")
-"""At 0 C and 101.325 kPa."""
 SHOWN = Decimal("0.001")
 _ZERO, _HUNDRED = Decimal(0), Decimal(100)
 
@@ -51,15 +49,6 @@ class Estimate:
 
 
 @dataclass(frozen=True, slots=True)
-class FlueSample:
-    """CO2 in dry gas (percent by volume), dry flow at standard state (Nm3/h), and how long both stood (h)."""
-
-    co2: Decimal
-    flow: Decimal
-    hours: Decimal
-
-
-@dataclass(frozen=True, slots=True)
 class Stocks:
     """What lay there at the start, came in, and lay there at the end."""
 
@@ -84,15 +73,6 @@ class Stack:
     def en(self) -> Decimal | None:
         """The En score of the two; None where it cannot be told."""
         return None if self.measured is None else en_score(self.measured, self.calculated)
-
-
-def flue_gas_mass(samples: Iterable[FlueSample]) -> Decimal:
-    """t CO2 of a stack: the sum of c x Q(standard, dry) x 1.977 kg/Nm3 x dt."""
-    total = _ZERO
-    for one in samples:
-        volume = EXACT.multiply(EXACT.multiply(one.flow, one.hours), one.co2)
-        total = EXACT.add(total, EXACT.multiply(volume, CO2_KG_PER_NM3))
-    return total.scaleb(-5, context=EXACT)
 
 
 def en_score(first: Estimate, second: Estimate) -> Decimal | None:

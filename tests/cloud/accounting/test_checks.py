@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from cloud.accounting import bounds as bounds_file
 from cloud.accounting import calculate, checks, factors, method
-from cloud.accounting.checks import Estimate, Finding, FlueSample, Stack, Stocks
+from cloud.accounting.checks import Estimate, Finding, Stack, Stocks
 from cloud.accounting.given import Entry, Given, Programme
 from cloud.accounting.units import quantity
 from protocols import messages
@@ -23,12 +23,6 @@ BOUNDS = bounds_file.builtin()
 
 def severity(found: Finding | None) -> str | None:
     return None if found is None else found.severity
-
-
-def test_the_mass_of_a_stack_is_concentration_times_dry_flow() -> None:
-    """12 % of 100,000 Nm3/h for 10 h: 120,000 Nm3 CO2 x 1.977 kg = 237.24 t."""
-    half = FlueSample(Decimal(12), Decimal(100_000), Decimal(5))
-    assert checks.flue_gas_mass([half, half]) == Decimal("237.24")
 
 
 @pytest.mark.parametrize(
