@@ -14,7 +14,7 @@ from edge import config, keys
 from edge.clock import SYNCHRONISED, TECHNICIAN, Clock
 from edge.control import ask
 from edge.doctor_box import box_checks
-from edge.finding import Check, bad, tried
+from edge.finding import Check, bad, doubt, tried
 from edge.mqtt import MqttTransport
 from edge.transport import Transport, transport
 from protocols.errors import (
@@ -178,8 +178,7 @@ async def _delivery(held: config.EdgeConfig) -> list[Check]:
     except ConfigError as error:
         return [bad("collector", "", error)]
     if held.collector is None or link is None:
-        found = UnreachableError("not enrolled, expected an enrolment: `tanmeter site enrol`")
-        return [bad("collector", "", found)]
+        return [doubt("enrolled", f"{config.COLLECTOR}: -")]
     try:
         if not isinstance(link, MqttTransport):
             return [await _collector(link, held.collector.url)]

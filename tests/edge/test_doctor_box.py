@@ -168,3 +168,15 @@ def test_an_agent_that_waits_for_its_disk_is_not_well(measured, monkeypatch):
     found = {check.name: check for check in asyncio.run(doctor.examine(measured.state, SystemClock()))}
     assert (found["agent"].ok, found["agent"].code) == (False, "STO-101")
     assert "nothing left" in found["agent"].found
+
+
+@pytest.mark.parametrize("language", ["zh", "en"])
+def test_a_box_that_is_not_enrolled_is_told_to_enrol_and_not_to_look_at_the_network(
+    measured, language, monkeypatch, capsys
+):
+    monkeypatch.setenv("TANMETER_LANG", language)
+    (measured.state / config.COLLECTOR).unlink()
+    with pytest.raises(typer.Exit):
+        commands.doctor(measured.state)
+    told = capsys.readouterr().out
+    assert "tanmeter site enrol" in told and messages.remedy("SYN-501", language) not in told
