@@ -95,7 +95,7 @@ def _structure(path: Path) -> str:
             return f"sound as far as {LOOK_S:.0f} s went"
         raise StoreError(f"{path}: {error}") from error
     if found != "ok":
-        raise StoreError(f"{path}: {found}, expected ok")
+        raise StoreError(f"{path}: {' '.join(found.split())}, expected ok")
     return "sound"
 
 

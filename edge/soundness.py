@@ -27,7 +27,7 @@ def check_structure(db: Database) -> None:
         return
     (found,) = db.one("PRAGMA quick_check(1)")
     if found != "ok":
-        raise DamagedError(f"{db.path}: {found}")
+        raise DamagedError(f"{db.path}: {' '.join(found.split())}")
 
 
 def check_owner(db: Database, gateway: bytes) -> None:
