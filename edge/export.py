@@ -51,7 +51,10 @@ def wanted(site: Site, since: str, until: str, device: str | None, unsealed: boo
     names = [held.id for held in site.device]
     if device is not None and device not in names:
         raise ConfigError("--device", repr(device), "one of " + ", ".join(names))
-    return Wanted(_instant(site, "--from", since, 0), _instant(site, "--to", until, 1), device, unsealed)
+    start, end = _instant(site, "--from", since, 0), _instant(site, "--to", until, 1)
+    if end <= start:
+        raise ConfigError("--to", repr(until), f"a time behind --from {since}")
+    return Wanted(start, end, device, unsealed)
 
 
 def rows(archive: Archive, asked: Wanted, told: Callable[[Bad], None]) -> Iterator[Line]:
