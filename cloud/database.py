@@ -16,6 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from cloud.durable import sync_folder
 from protocols.errors import BusyError, ForeignError, SpoiltError, StoreError
 
 SCHEMA = 9
@@ -83,7 +84,7 @@ class Database:
                 os.fsync(written.fileno())
             os.link(unready, to)
             unready.unlink()
-            _sync_folder(to.parent)
+            sync_folder(to.parent)
 
     def close(self) -> None:
         """Let go of the file. The last one out folds the WAL into the database."""
@@ -223,11 +224,3 @@ def _connect(path: Path) -> sqlite3.Connection:
     writer.execute("PRAGMA cache_size = -65536")
     writer.execute("PRAGMA wal_autocheckpoint = 0")
     return writer
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

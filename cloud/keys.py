@@ -5,6 +5,7 @@ import stat
 from contextlib import suppress
 from pathlib import Path
 
+from cloud.durable import sync_folder
 from protocols.errors import ConfigError, EncodingError, StoreError
 from protocols.record.cose import PrivateKey
 
@@ -47,18 +48,10 @@ def _create(path: Path) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.link(aside, path)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     except FileExistsError:
         raise
     except OSError as error:
         raise StoreError(f"{path}: {error}") from error
     finally:
         aside.unlink(missing_ok=True)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

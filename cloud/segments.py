@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from cloud.durable import sync_folder
 from protocols.errors import ConfigError, EncodingError, StoreError
 from protocols.record import cbor, shape
 
@@ -111,7 +112,7 @@ class Segments:
         """Open it, made when it is not there; its newest segment is read from the disk and a torn end cut off."""
         self.folder, self._kid, self._largest = folder, kid, largest
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        _sync_folder(folder.parent)
+        sync_folder(folder.parent)
         self.blocks = self.facts = 0
         self.found: Record | None = None
         self._file: IO[bytes] | None = None
@@ -152,7 +153,7 @@ class Segments:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
             self._file = os.fdopen(descriptor, "r+b", buffering=1 << 20)
             self._file.write(MAGIC + self._kid + self._digest)
-            _sync_folder(self.folder)
+            sync_folder(self.folder)
         return self._file
 
     def _recover(self) -> None:
@@ -164,7 +165,7 @@ class Segments:
                 raise ConfigError(f"--copy {self.folder.parent}", found, "an empty folder, or a copy of this one")
             if segment is None or not segment.records:
                 path.unlink()
-                _sync_folder(self.folder)
+                sync_folder(self.folder)
                 continue
             newest = segment.records[-1][1]
             self.found = next((held for _, held in reversed(segment.records) if held.kind == BLOCK), None)
@@ -207,11 +208,3 @@ def _record(data: bytes, at: int, before: bytes) -> tuple[bytes, Record, int] | 
         return digest, Record.from_bytes(body), at + 36 + length
     except EncodingError:
         return None
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -15,6 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
+from edge.durable import sync_folder
 from protocols.errors import BusyError, DamagedError, StoreError
 
 PAGE = 1024
@@ -205,15 +206,6 @@ def lock(path: Path) -> IO[bytes]:
         raise BusyError(f"{path}: another agent holds it, expected none") from error
     os.set_inheritable(held.fileno(), False)
     return held
-
-
-def sync_folder(folder: Path) -> None:
-    """Have the names in a folder on disk; OSError."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _not_taken(path: Path, mode: str) -> StoreError:

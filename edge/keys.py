@@ -4,6 +4,7 @@ import os
 import stat
 from pathlib import Path
 
+from edge.durable import sync_folder
 from protocols.errors import ConfigError, EncodingError
 from protocols.record.cose import EDDSA, PrivateKey
 
@@ -26,7 +27,7 @@ def create(path: Path, algorithm: int = EDDSA) -> PrivateKey:
         raise ConfigError(str(path), "a key", "none: a key is never overwritten") from error
     finally:
         unfinished.unlink()
-    _sync_folder(path.parent)
+    sync_folder(path.parent)
     return key
 
 
@@ -43,11 +44,3 @@ def load(path: Path) -> PrivateKey:
         raise ConfigError(str(path), str(error.strerror), "a readable key file") from error
     except EncodingError as error:
         raise ConfigError(str(path), str(error), "an unencrypted PKCS #8 key") from error
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

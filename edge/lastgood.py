@@ -13,7 +13,7 @@ from pathlib import Path
 from drivers.installation import Installation, install
 from edge import config, keys
 from edge.config import COLLECTOR, CONFIGS, ENROLMENT, KEY, PROFILES, Collector, EdgeConfig, Signed
-from edge.database import sync_folder
+from edge.durable import sync_folder
 from protocols.errors import ConfigError
 from protocols.record.cose import PublicKey
 from protocols.record.siteconfig import NO_PREVIOUS

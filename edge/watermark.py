@@ -10,7 +10,8 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from edge.database import FULL, DiskFull, sync_folder
+from edge.database import FULL, DiskFull
+from edge.durable import sync_folder
 from protocols.errors import EncodingError, StoreError
 from protocols.record import cbor, shape
 

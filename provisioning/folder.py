@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edge.config import CONFIGS, ENROLMENT, PROFILES, Signed, load_configurations
+from edge.durable import sync_folder
 from protocols.errors import ChainError, ConfigError, StoreError, TanmeterError
 from protocols.record.enrolment import Enrolment, open_enrolment
 from protocols.record.siteconfig import SiteConfig, digest
@@ -89,7 +90,7 @@ def _place(path: Path, data: bytes, replace: bool, mode: int = 0o666) -> None:
             aside.rename(path)
         else:
             os.link(aside, path)
-        _sync(path.parent)
+        sync_folder(path.parent)
     except FileExistsError as error:
         raise ConfigError(str(path), "a file that is there already", "none: it is never overwritten") from error
     except OSError as error:
@@ -107,14 +108,6 @@ def _write_through(path: Path, data: bytes, mode: int) -> None:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _reason(error: OSError) -> str:

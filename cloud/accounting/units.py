@@ -33,8 +33,6 @@ SUBSTANCES = frozenset({
 Dimension = tuple[tuple[str, int], ...]
 """Bases with their exponents, in order of name, none of them 0."""
 
-DIMENSIONLESS: Dimension = ()
-
 _MASS = {"Mt": "1e6", "kt": "1e3", "t": "1", "kg": "1e-3", "g": "1e-6", "mg": "1e-9"}
 _ATOMS: dict[str, tuple[str | None, str]] = {
     "1": (None, "1"),
