@@ -11,13 +11,49 @@ It counts what it is given; which readings count, and what else a step may mean,
   times the multiplier, exactly.
 """
 
+from collections.abc import Iterable, Iterator
+from copy import copy
+from dataclasses import dataclass
 from decimal import Decimal
 
 import msgspec
 
 from cloud.glide import Raw, exact
-from cloud.intervals import STATES, ZERO, Interval, Quality, Register, Rules, State
+from cloud.intervals import INTERVAL_MS, STATES, ZERO, Interval, Quality, Register, Rules, State
 from drivers.quantity import EXACT, scaled
+
+LONG_MS = 64 * INTERVAL_MS
+"""A gap of which the intervals in the middle are made one by one, as somebody asks for them: a year has 35,040."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Two readings that follow one another, the time of each, what was counted between them, and the modulus in it."""
+
+    before: Register
+    since: int
+    after: Register
+    position: int
+    growth: Decimal
+    wrap: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """The intervals in the middle of a long gap, up to ``end``. ``count``: as it stood where they begin, and so much of
+    the modulus was ``carried``.
+    """
+
+    count: "Count"
+    gap: Gap
+    carried: Decimal
+    end: int
+
+    def __iter__(self) -> Iterator[Interval]:
+        count, carried = self.count.parted(), self.carried
+        while count.end <= self.end:
+            carried = count.cross_one(self.gap, carried)
+            yield from count.take_closed()
 
 
 class Count:
@@ -52,7 +88,7 @@ class Count:
         self.since = self.ignored = 0
         self.state: State = "ok"
         self._adjust = 0
-        self._closed: list[Interval] = []
+        self._closed: list[Interval | Stretch] = []
         self.changed = False
         self._raw: Raw | None = None
         self._scale = ZERO
@@ -65,6 +101,10 @@ class Count:
 
     def take(self) -> list[Interval]:
         """The rows that are new or changed since the last call, oldest first."""
+        return list(expanded(self.take_parts()))
+
+    def take_parts(self) -> list[Interval | Stretch]:
+        """As ``take``; those in the middle of a long gap not yet made."""
         rows, changed = self._closed, self.changed
         self._closed, self.changed = [], False
         if changed and self.first is not None:
@@ -72,6 +112,17 @@ class Count:
         elif changed and self._ended is not None:
             rows.append(self._ended)
         return rows
+
+    def take_closed(self) -> list[Interval]:
+        """Of ``take`` those that are closed."""
+        rows, self._closed = self._closed, []
+        return list(expanded(rows))
+
+    def parted(self) -> "Count":
+        """As it stands, with no rows; what becomes of it is nothing to this one."""
+        other = copy(self)
+        other._closed = []
+        return other
 
     @property
     def last(self) -> Register:
@@ -110,31 +161,58 @@ class Count:
 
     def _cross(self, position: int, register: Register, growth: Decimal, wrap: Decimal) -> None:
         """Close every interval that ends at or before ``position``, and carry the register over each boundary."""
-        before, since, carried, reach = self.last, self.position, ZERO, self.rules.reach_ms
+        gap, carried = Gap(self.last, self.position, register, position, growth, wrap), ZERO
+        if position - self.end > LONG_MS:
+            carried = self._skip(gap, self.cross_one(gap, carried))
         while self.end <= position:
-            boundary = self.end
-            quality: Quality = "measured"
-            closing, opening, wrapped = before, before, carried
-            if position - boundary < boundary - since and position - boundary <= reach:
-                closing, opening, wrapped = register, register, wrap
-            elif boundary - since > reach:
-                level = self.rules.between(before.value, growth, boundary - since, position - since)
-                wrapped = wrap if wrap and level >= wrap else ZERO
-                level = EXACT.subtract(level, wrapped)
-                closing = Register(level, register.at, register.epoch, register.seq)
-                opening = Register(level, before.at, before.epoch, before.seq)
-                quality = "estimated"
-            if quality == "estimated" and self.quality == "measured":
-                self.quality = quality
-            self.rolled += wrapped - carried
-            carried = wrapped
-            if self.rolled:
-                self._raise("rollover")
-            self._close(closing, self.rules)
-            self._begin(boundary, opening, quality)
+            carried = self.cross_one(gap, carried)
         self.rolled += wrap - carried
         if self.rolled:
             self._raise("rollover")
+
+    def cross_one(self, gap: Gap, carried: Decimal) -> Decimal:
+        """Close this interval, which ends within the gap, and begin the next one; how much of the modulus is behind it.
+
+        ``carried``: how much of it was.
+        """
+        boundary, reach = self.end, self.rules.reach_ms
+        quality: Quality = "measured"
+        closing, opening, wrapped = gap.before, gap.before, carried
+        if gap.position - boundary < boundary - gap.since and gap.position - boundary <= reach:
+            closing, opening, wrapped = gap.after, gap.after, gap.wrap
+        elif boundary - gap.since > reach:
+            closing, opening, wrapped = self._interpolated(gap, boundary)
+            quality = "estimated"
+        if quality == "estimated" and self.quality == "measured":
+            self.quality = quality
+        self.rolled += wrapped - carried
+        if self.rolled:
+            self._raise("rollover")
+        self._close(closing, self.rules)
+        self._begin(boundary, opening, quality)
+        return wrapped
+
+    def _skip(self, gap: Gap, carried: Decimal) -> Decimal:
+        """Over the middle of a long gap, of which the intervals are made later; what of the modulus is behind it."""
+        end = self.rules.cell(gap.position - 2 * INTERVAL_MS)
+        if end <= self.end:
+            return carried
+        self._closed.append(Stretch(self.parted(), gap, carried, end))
+        _, opening, wrapped = self._interpolated(gap, end)
+        self._begin(end, opening, "estimated")
+        return wrapped
+
+    def _interpolated(self, gap: Gap, boundary: int) -> tuple[Register, Register, Decimal]:
+        """The register at a boundary far from any reading: as an end, as a beginning; and the modulus behind it."""
+        before, after = gap.before, gap.after
+        level = self.rules.between(before.value, gap.growth, boundary - gap.since, gap.position - gap.since)
+        wrapped = gap.wrap if gap.wrap and level >= gap.wrap else ZERO
+        level = EXACT.subtract(level, wrapped)
+        return (
+            Register(level, after.at, after.epoch, after.seq),
+            Register(level, before.at, before.epoch, before.seq),
+            wrapped,
+        )
 
     def _break(self, position: int, register: Register, state: State, far: bool = False) -> None:
         """A step that no counting explains: no consumption where it happened, and a new beginning behind it."""
@@ -191,3 +269,12 @@ class Count:
             self.ignored,
             self.since,
         )
+
+
+def expanded(rows: Iterable[Interval | Stretch]) -> Iterator[Interval]:
+    """Every row, those in the middle of long gaps made as they are asked for."""
+    for row in rows:
+        if isinstance(row, Stretch):
+            yield from row
+        else:
+            yield row

@@ -2,15 +2,17 @@
 
 import hashlib
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
+from typing import Any
 
 from cloud import ahead, interval_rows, memory_rows, receipts
 from cloud.booking import Changes, heard
 from cloud.dating import Line
 from cloud.ingest import UNKNOWN_CONFIGURATION, Finding, Head, Notice, Opened
-from cloud.intervals import Interval, Register
+from cloud.intervals import Register
 from cloud.open_rows import OpenRows
+from cloud.running import Rows
 from cloud.turn import Turn
 from protocols.record.answer import Answer
 from protocols.record.block import GAPS
@@ -129,19 +131,20 @@ class Ledger:
             )
         self.db.execute("UPDATE meta SET value = ? WHERE name = 'ingest_seq'", (self._ingest_seq,))
 
-    def _intervals(self, gateway: bytes, rows: Sequence[Interval], opened: OpenRows) -> None:
-        closed = []
-        for ingest_seq, row in enumerate(rows, self._ingest_seq + 1):
+    def _intervals(self, gateway: bytes, rows: Rows, opened: OpenRows) -> None:
+        if rows:
+            self.db.executemany(interval_rows.UPSERT, self._closed(gateway, rows, opened))
+            opened.keep(self.db, gateway)
+
+    def _closed(self, gateway: bytes, rows: Rows, opened: OpenRows) -> Iterator[tuple[Any, ...]]:
+        """Those that are closed, one by one: after a year without readings they are too many to be held at once."""
+        for row in rows:
+            number = self._next()
             if row.closed:
                 opened.close(row)
-                closed.append(interval_rows.values(gateway, row, ingest_seq))
+                yield interval_rows.values(gateway, row, number)
             else:
-                opened.put(row, ingest_seq)
-        self._ingest_seq += len(rows)
-        if closed:
-            self.db.executemany(interval_rows.UPSERT, closed)
-        if rows:
-            opened.keep(self.db, gateway)
+                opened.put(row, number)
 
     def _next(self) -> int:
         self._ingest_seq += 1

@@ -14,6 +14,7 @@ from decimal import Decimal
 from operator import itemgetter
 from typing import Any, NamedTuple, cast
 
+from cloud.count import Stretch, expanded
 from cloud.doubt import Doubt
 from cloud.glide import Place, Steps
 from cloud.intervals import KINDS, NEAR_MS, Interval, Register, Rules, State, meter_of, rules
@@ -89,10 +90,23 @@ class Memory:
 
 
 @dataclass(frozen=True, slots=True)
+class Rows:
+    """Intervals; those in the middle of long gaps are made as they are asked for: of a year they fill the memory."""
+
+    parts: Sequence[Interval | Stretch]
+
+    def __iter__(self) -> Iterator[Interval]:
+        return expanded(self.parts)
+
+    def __bool__(self) -> bool:
+        return bool(self.parts)
+
+
+@dataclass(frozen=True, slots=True)
 class Moved:
     """What changed: intervals, doubts (None: there is none any more), settings as last heard, and what to look into."""
 
-    intervals: list[Interval]
+    intervals: Rows
     doubts: dict[Key, Doubt | None]
     settings: list[Setting]
     turns: list[Turn]
@@ -202,12 +216,12 @@ class Running:
     def take(self) -> Moved:
         """What is new or changed since the last call."""
         changed = [series for series in self._series.values() if series.changed]
-        intervals = [row for series in changed for row in series.take()]
+        intervals = [row for series in changed for row in series.take_parts()]
         intervals += [row for rate in self._rates.values() for row in rate.take()]
         turns, self._turns = self._turns, []
         turns += [turn for series in changed for turn in series.turns()]
         settings, self._heard = list(self._heard.values()), {}
-        return Moved(intervals, self._take_doubts(), settings, turns)
+        return Moved(Rows(intervals), self._take_doubts(), settings, turns)
 
     def _take_doubts(self) -> dict[Key, Doubt | None]:
         changed = {

@@ -86,7 +86,7 @@ def walk(identity: Identity, files: Mapping[str, bytes], collector: cose.PublicK
         walk.step(index, frame)
         walk.walked.files.add(f"{identity.folder}{BLOCKS}")
     moved = walk.books.take()
-    walk.walked.intervals, walk.walked.turns = moved.intervals, moved.turns
+    walk.walked.intervals, walk.walked.turns = list(moved.intervals), moved.turns
     return walk.walked
 
 

@@ -85,7 +85,7 @@ def booked(rig: Any, blocks: Sequence[tuple[Header, Chunk]]) -> list[Interval]:
         book.book(header, Content(rig.installation, (Single(chunk, tables),)))
         running.configure(rig.installation, header.utc[0])
         running.hear(0, replayed(rig.installation, header, chunk)[1], header)
-    collector, verifier = book.take().moved.intervals, running.take().intervals
+    collector, verifier = list(book.take().moved.intervals), list(running.take().intervals)
     assert sorted(collector, key=_place) == sorted(verifier, key=_place)
     return [row for row in collector if row.point == ENERGY]
 
