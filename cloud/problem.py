@@ -3,11 +3,11 @@
 import json
 import secrets
 from collections.abc import Mapping, Sequence
+from itertools import count
 from typing import Any
 from urllib.parse import quote
 
 from fastapi.exceptions import RequestValidationError
-from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
@@ -64,6 +64,8 @@ STATUSES: tuple[tuple[type[TanmeterError], int], ...] = (
 """Which HTTP status tells which of our errors; the first that fits."""
 
 RETRY_AFTER_S = 2
+_PROCESS, _NUMBERS = secrets.token_hex(4), count(1)
+"""What request ids are made of: one in no other process, and a number."""
 TAGS = {"zh": "zh-CN", "en": "en"}
 """The language of a document, as a header names it."""
 
@@ -119,12 +121,15 @@ def of(error: Exception) -> Problem:
 def request_id(scope: Scope) -> str:
     """The id of this request, made when first asked for; it stands in the answer, the header and the log."""
     state: dict[str, Any] = scope.setdefault("state", {})
-    return str(state.setdefault("request_id", secrets.token_hex(8)))
+    if "request_id" not in state:
+        state["request_id"] = f"{_PROCESS}{next(_NUMBERS):08x}"
+    return str(state["request_id"])
 
 
 def language(scope: Scope) -> messages.Language:
     """zh or en, by Accept-Language."""
-    return messages.language(Headers(scope=scope).get("accept-language"))
+    wanted: bytes = next((value for name, value in scope["headers"] if name == b"accept-language"), b"")
+    return messages.language(wanted.decode("latin-1"))
 
 
 def document(problem: Problem, path: str, chosen: messages.Language, request: str) -> bytes:
