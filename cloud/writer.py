@@ -17,6 +17,11 @@ MOST_WAITING = 256
 MOST_TOGETHER = 32
 """Batches committed in one transaction at most: bounds how long the first of them waits for the last."""
 
+QUIET_S = 0.002
+"""For so long nothing comes before what is done when nothing waits is begun: an answer that was just handed over is
+sent first.
+"""
+
 
 @dataclass(eq=False, slots=True)
 class Job:
@@ -46,7 +51,7 @@ class Writer:
     def __init__(
         self, append: Callable[[Sequence[Sequence[bytes]]], Sequence[Any]], idle: Callable[[], None] | None = None
     ) -> None:
-        """``idle`` is called in the writer's thread when nothing waits any more."""
+        """``idle`` is called in the writer's thread when nothing has come for a moment."""
         self._append, self._idle = append, idle
         self._jobs: queue.Queue[Job | None] = queue.Queue(MOST_WAITING)
         self._put_so_far = self._done = 0
@@ -93,7 +98,7 @@ class Writer:
     def _work(self) -> None:
         held: Job | None = None
         while True:
-            job = held or self._jobs.get()
+            job = held or self._get()
             held = None
             if job is None:
                 return
@@ -104,8 +109,15 @@ class Writer:
             self._commit(together)
             if ended:
                 return
-            if held is None and self._idle is not None and self._jobs.empty():
+
+    def _get(self) -> Job | None:
+        """The next job, whenever it comes."""
+        if self._idle is not None:
+            try:
+                return self._jobs.get(timeout=QUIET_S)
+            except queue.Empty:
                 _outcome(self._idle)
+        return self._jobs.get()
 
     def _gather(self, first: Job) -> tuple[list[Job], Job | None, bool]:
         """The batches that wait behind the first, the lone job that ended the row, and whether the end was reached."""
