@@ -1,6 +1,8 @@
 """The receipt: the collector's signed word about what it holds of a gateway."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from protocols.errors import EncodingError
 from protocols.record import cbor, cose, shape
@@ -28,20 +30,19 @@ class Receipt:
 
 def sign_receipt(receipt: Receipt, signer: cose.Signer) -> bytes:
     """The envelope, signed by the collector; EncodingError on what ``open_receipt`` would refuse."""
-    payload = cbor.encode(
-        {0: receipt.gateway, 1: receipt.epoch, 2: receipt.next_seq, 3: receipt.head, 4: receipt.level, 5: receipt.at}
-    )
-    _receipt(payload)
-    return cose.sign1(payload, signer, RECEIPT_TYPE, RECEIPT_AAD)
+    fields = (receipt.gateway, receipt.epoch, receipt.next_seq, receipt.head, receipt.level, receipt.at)
+    _checked(fields)
+    return cose.sign1(cbor.encode(dict(enumerate(fields))), signer, RECEIPT_TYPE, RECEIPT_AAD)
 
 
 def open_receipt(envelope: bytes, key: cose.PublicKey) -> Receipt:
     """The receipt in an envelope signed by this collector; SignatureError, EncodingError."""
-    return _receipt(cose.open1(envelope, key, RECEIPT_TYPE, RECEIPT_AAD))
+    payload = cose.open1(envelope, key, RECEIPT_TYPE, RECEIPT_AAD)
+    return _checked(shape.fields(cbor.decode(payload), 6, "receipt"))
 
 
-def _receipt(payload: bytes) -> Receipt:
-    gateway, epoch, next_seq, head, level, at = shape.fields(cbor.decode(payload), 6, "receipt")
+def _checked(fields: Sequence[Any]) -> Receipt:
+    gateway, epoch, next_seq, head, level, at = fields
     if level not in (RECEIVED, SETTLED):
         raise EncodingError(f"receipt level: found {level!r}, expected {RECEIVED} (received) or {SETTLED} (settled)")
     return Receipt(
