@@ -1,4 +1,4 @@
-"""The command line: one door. A room is loaded only when it is asked for."""
+"""The command line. The package behind a command is imported only when that command is called."""
 
 import io
 import json
@@ -31,7 +31,7 @@ ROOMS = {
     "evidence": "cloud.evidence_commands:evidence",
     "sim": "simulator.commands:sim",
 }
-"""Command -> where it lives."""
+"""Command -> the module and the typer application behind it."""
 
 INTERRUPTED = 130
 
@@ -42,7 +42,7 @@ def language() -> messages.Language:
 
 
 def tell(command: Any, words: str, chosen: messages.Language, shown: Callable[[str], str] = str) -> None:
-    """Put the catalogue's texts into a command, its options and arguments, and all commands below it."""
+    """Give a command, its options and arguments, and all commands below it, their help texts out of the catalogue."""
     command.help = shown(messages.help_text(words, "about", chosen))
     for parameter in command.params:
         parameter.help = shown(messages.help_text(words, parameter.opts[0], chosen))
@@ -51,7 +51,10 @@ def tell(command: Any, words: str, chosen: messages.Language, shown: Callable[[s
 
 
 def say_the_rest(chosen: messages.Language) -> None:
-    """Have what typer says around our texts in this language, and Chinese, which has no blanks, broken, not cut off."""
+    """Put typer's own words, such as the titles of panels, in this language, and let long Chinese texts wrap.
+
+    They have no blanks to break at: typer would cut them off.
+    """
     from rich.text import Text
     from typer import rich_utils
 
@@ -72,7 +75,7 @@ def say_the_rest(chosen: messages.Language) -> None:
 
 
 def look_up(command: Any, ctx: Any) -> None:
-    """Give a command that is asked for help its texts, by the words that called it."""
+    """Fill in the help texts of a command that was called with --help, found by the words it was called with."""
     from rich.markup import escape
 
     names: list[str] = []
@@ -84,7 +87,7 @@ def look_up(command: Any, ctx: Any) -> None:
 
 
 class Told(TyperCommand):
-    """A command whose help is the catalogue's, in the language of this run; looked up only when help is shown."""
+    """A command that takes its help from the catalogue, in the language of this run, when help is shown."""
 
     def format_usage(self, ctx: Any, formatter: Any) -> None:
         """How it is called: the first line of help, and of an error of usage."""
@@ -110,7 +113,7 @@ class ToldGroup(TyperGroup):
 
 
 def told(room: typer.Typer) -> typer.Typer:
-    """The room with the catalogue as the help of all that is in it."""
+    """Have all commands of an application take their help from the catalogue."""
     room.info.cls = ToldGroup
     for command in room.registered_commands:
         command.cls = Told
@@ -124,11 +127,11 @@ class Door(ToldGroup):
     """The top-level group: lists every command, imports only the one that is called."""
 
     def list_commands(self, ctx: Any) -> list[str]:
-        """Rooms in the order of a reading's life, then the tools."""
+        """The commands of ROOMS, in the order in which a reading meets them, then those of this file."""
         return [*ROOMS, *super().list_commands(ctx)]
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """For the list in --help: the name of a room and its line, without loading it."""
+        """For the list in --help: a command's name and first line, without importing what is behind it."""
         if cmd_name in ROOMS:
             return TyperCommand(cmd_name, help=messages.help_text(f"tanmeter {cmd_name}", "about", language()))
         return super().get_command(ctx, cmd_name)
@@ -143,7 +146,7 @@ class Door(ToldGroup):
 
 
 def choose(lang: str | None) -> None:
-    """Set the language of this run, before any room is loaded."""
+    """Set the language of this run, before anything else is imported."""
     if lang is not None:
         if lang not in ("zh", "en"):
             raise typer.BadParameter(f"found {lang!r}, expected zh or en")

@@ -1,4 +1,4 @@
-"""The agent: ties ports, record, chain and delivery together, from one start to one stop."""
+"""The agent: one run of a gateway, from start to stop. It ties ports, record, chain and delivery together."""
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
@@ -40,11 +40,11 @@ from protocols.record.receipt import Receipt
 
 
 class Agent:
-    """One start of the gateway. ``durable`` False and a clock of its own make it a simulation that runs at once.
+    """One run of the gateway. With ``durable`` False and a simulated clock it is a simulation, as fast as the machine.
 
     ``watch_s``: how often the wall clock is compared with the monotonic one; by default every second when durable,
-    else at the end of each block. ``retry_s``: how often a full disk is tried again, and ``enrolled`` is asked: the way
-    to the collector, once there is one. A box that measures before it is enrolled begins to deliver by itself.
+    else at the end of each block. ``retry_s``: how often a full disk is tried again, and ``enrolled`` asked for the way
+    to the collector: a box that is not enrolled yet measures, and delivers as soon as there is one.
     ``agreed``: whether the sources of the clock agree, so that a step of it may be believed at once.
     """
 
@@ -137,7 +137,7 @@ class Agent:
             raise
 
     def _give_up(self, outbox: Outbox | None, error: StoreError | None = None) -> None:
-        """Close a store that cannot be used now, and remember when it could not be read."""
+        """Close a store that cannot be used now; where reading it has failed, leave word for the next start."""
         self._outbox = None
         if outbox is not None:
             if isinstance(error, DamagedError):
@@ -219,7 +219,7 @@ class Agent:
                 task.cancel()
 
     async def _recall(self) -> None:
-        """Let the ports that are listened to know what the run before has left."""
+        """Tell the ports that only listen what the run before has recorded of them."""
         outbox, drivers = self._outbox, self._config.installation.drivers
         assert outbox is not None, "a running agent has its store"
         since, recorded = await self._recorder.call(lambda: recall(outbox, drivers))

@@ -1,7 +1,7 @@
-"""The store: exchanges of the open block and sealed blocks, in SQLite; what it has returned from is on disk.
+"""The store: the exchanges of the open block, and the sealed blocks, in SQLite.
 
-Only ``settle`` may return before: a receipt that is forgotten is given again. Beside the store lies the watermark, by
-which a store is known that has lost its last commits (``edge.opening``).
+When a method returns, what it wrote is on disk. The one exception is ``settle``: a receipt that is lost is given again.
+A file beside the store, the watermark, shows when the store has lost its last commits (``edge.opening``).
 """
 
 from collections.abc import Sequence
@@ -27,14 +27,14 @@ __all__ = ["Chain", "Counts", "DiskFull", "First", "Outbox", "Stored"]
 
 TO_SEND, REFUSED = range(2)
 SEVERAL = 4
-"""Blocks like the one for which there was no room, for which there must be room before readings begin again."""
+"""After a full disk, readings begin again once there is room for this many blocks like the one that did not fit."""
 
 
 @dataclass(frozen=True, slots=True)
 class Chain:
-    """Where the gateway's chain stands: the next block's place, and what the last start and block left.
+    """Where the gateway's chain stands: the place of the next block, and what the last start and the last block left.
 
-    ``receipt``: the newest one, ``settled``: the newest of level 2.
+    ``receipt``: the newest one; ``settled``: the newest of level 2.
     """
 
     link: Link
@@ -69,11 +69,11 @@ class Stored:
 
 
 class Outbox:
-    """Made for one gateway. Every method either is on disk when it returns or raises and has changed nothing.
+    """The store of one gateway. A method has its change on disk when it returns, or raises and has changed nothing.
 
-    ``durable`` False trusts the operating system with the writes: for simulated history, never for a meter.
-    ``max_bytes`` bounds what sealed blocks may take; only blocks that a second copy covers are deleted to keep it.
-    ``first``: what a store that is not there yet begins with. DamagedError when what is there is not what was written.
+    ``durable`` False leaves the writes to the operating system: for simulated history, never for a meter.
+    ``max_bytes`` bounds what sealed blocks may take; to keep within it, only blocks that a second copy covers are
+    deleted. ``first``: what a new store begins with. DamagedError when the file does not hold what was written to it.
     """
 
     def __init__(
@@ -122,13 +122,13 @@ class Outbox:
             return int(row["boot"]) + 1
 
     def alarms(self) -> list[str]:
-        """What happened to the store and must be told in the next block."""
+        """What has happened to the store, to be told in the next block."""
         return [detail for (detail,) in self._db.all("SELECT detail FROM alarm ORDER BY id")]
 
     # ---- the open block
 
     def add(self, records: Sequence[Record], blocks: Sequence[OpenBlock] = ()) -> None:
-        """Keep exchanges, and blocks that were opened or have had something noted; DiskFull."""
+        """Keep exchanges, and blocks that were opened or had an event added; DiskFull."""
         with self._db.transaction():
             open_rows.keep(self._db, records, blocks)
 
@@ -137,7 +137,7 @@ class Outbox:
         return open_rows.blocks(self._db)
 
     def records(self, block: int) -> list[Record]:
-        """What was committed of an open block, in that order; a row that is damaged is named and left out."""
+        """The exchanges of an open block, in the order of their commits; a damaged row is reported and left out."""
         records, damaged = open_rows.exchanges(self._db, block)
         if damaged:
             link = self.chain().link
@@ -147,9 +147,10 @@ class Outbox:
     # ---- sealed blocks
 
     def seal(self, block: OpenBlock, sealed: Sealed, link: Link, utc_end: int, *, bounded: bool = True) -> None:
-        """The sealed block takes the place of the open one and the chain moves on, all at once; DiskFull.
+        """Put the sealed block in the place of the open one and move the chain on, in one step; DiskFull.
 
-        What a start finds open is not ``bounded`` by bytes: else nothing could be delivered that makes room.
+        ``bounded`` False, for blocks that a start finds open, ignores ``max_bytes``: were they refused, nothing could
+        be delivered, and so no room be made.
         """
         frame = transport.pack(sealed)
         with self._db.transaction():
@@ -182,10 +183,10 @@ class Outbox:
         self.remember()
 
     def batch(self, epoch: int, seq: int, blocks: int, size: int) -> list[Stored]:
-        """The blocks to send from this place on, in order: at most so many and so many bytes, but at least one.
+        """The blocks to send from this place on, in order: at most ``blocks`` and ``size`` bytes, but at least one.
 
-        A refused block is one of them: it keeps its place in the chain, and a collector that was restored wants it.
-        Nothing is sent that is damaged, or that lies behind it in its epoch: the collector could not take it.
+        Refused blocks are sent too: they keep their place in the chain, and a collector that was restored needs them.
+        An epoch ends before its first damaged block: the collector could not take what comes after it.
         """
         held: list[Stored] = []
         for number, _, _, cut in rows.epochs(self._db):
@@ -224,8 +225,8 @@ class Outbox:
     def settle(self, receipt: Receipt, envelope: bytes) -> bool:
         """Mark what the receipt covers. False, and nothing marked, when its head is not in this chain: a fork.
 
-        A collector that holds less than a second copy covered once was set back, or is another one: what it does not
-        hold is not covered any more, and is kept.
+        A collector that holds less than a second copy once covered was set back, or is a new one. What it does not
+        hold counts as uncovered again, and is kept.
         """
         with self._db.transaction(lazy=True):
             if not self._knows(receipt):
@@ -250,7 +251,7 @@ class Outbox:
                 rows.keep_epoch(self._db, number, received, 0, cut)
 
     def refuse(self, epoch: int, seq: int, detail: str) -> None:
-        """The collector has gone on without taking this block: keep it, but wait for it no longer."""
+        """Keep this block, but no longer wait for its receipt: the collector has gone on without taking it."""
         with self._db.transaction():
             self._db.run(
                 "UPDATE block SET state = ?, detail = ? WHERE epoch = ? AND seq = ?", (REFUSED, detail, epoch, seq)
@@ -278,9 +279,10 @@ class Outbox:
         cut: tuple[int, int] | None = None,
         after: Mark | None = None,
     ) -> None:
-        """Begin a new epoch because of what happened here; what can still be delivered of the one before is.
+        """Begin a new epoch because of a fault of this box; what the one before holds is still delivered.
 
-        ``cut``: (epoch, seq) from which on it cannot. ``after``: what is known of the chain and forgotten here.
+        ``cut``: (epoch, seq) from which on it cannot be. ``after``: what the watermark knows of the chain and this
+        store has lost.
         """
         with self._db.transaction():
             if cut is not None:
@@ -312,12 +314,12 @@ class Outbox:
         return None if row is None else row[0]
 
     def drop_open(self) -> int:
-        """Forget the open blocks: another record of them is known to be delivered. How many exchanges went."""
+        """Delete the open blocks, of which another record is known to be delivered; how many exchanges they held."""
         with self._db.transaction():
             return open_rows.drop_all(self._db)
 
     def adopt(self, epoch: int, received: int, blocks: Sequence[tuple[Any, ...]]) -> None:
-        """Take in blocks of an epoch before, recovered from another store, that the collector has not received.
+        """Add blocks of an earlier epoch, recovered from another store, that the collector has not received.
 
         Each (seq, hash, utc_start, utc_end, frame), one after another without a hole.
         """

@@ -1,4 +1,4 @@
-"""What goes between edge and collector: a batch of blocks one way, an answer to each and a receipt the other way."""
+"""What edge and collector send each other: a batch of blocks up; an answer to each, and receipts, down."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -38,7 +38,7 @@ class Verdict(msgspec.Struct, frozen=True, gc=False):
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """What comes back for a batch: a verdict a block in its order, and the newest receipt envelope, if there is one.
+    """The answer to a batch: a verdict for each block, in their order, and the newest receipt, if there is one.
 
     ``settled``: the newest receipt of level 2, if there is one. ``pause_ms``: how long the collector asks a back-fill
     to wait before its next batch; a live block does not wait. The receipts are not yet verified.
@@ -51,13 +51,13 @@ class Answers:
 
 
 def encode_answers(answers: Answers) -> bytes:
-    """As it travels."""
+    """The answers as bytes."""
     written = [[int(verdict.answer), verdict.wanted, verdict.code, verdict.detail] for verdict in answers.verdicts]
     return cbor.encode({0: written, 1: answers.receipt, 2: answers.settled, 3: answers.pause_ms})
 
 
 def decode_answers(data: bytes) -> Answers:
-    """What came back; EncodingError."""
+    """The answers in these bytes; EncodingError."""
     verdicts, receipt, settled, pause = shape.fields(cbor.decode(data), 4, "answers")
     return Answers(
         tuple([_verdict(value) for value in shape.array(verdicts, "answers")]),
@@ -87,7 +87,7 @@ def decode_batch(data: bytes, max_blocks: int = MOST_BLOCKS) -> list[bytes]:
 
 
 def within(frames: Sequence[bytes], unpacked: int) -> int:
-    """How many of the frames, at least one, come to no more than so many bytes unpacked, as they state it."""
+    """How many of the frames, at least one, unpack to at most this many bytes, by what each states."""
     room = unpacked
     for index, frame in enumerate(frames):
         room -= transport.stated(frame)

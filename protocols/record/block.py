@@ -60,7 +60,7 @@ class EventKind(IntEnum):
 
 
 GAPS = frozenset({EventKind.SHUTDOWN, EventKind.POWER_LOSS, EventKind.GAP, EventKind.DISK})
-"""The events that explain questions which were due and of which nothing else tells."""
+"""The events that may explain why questions were due that no track and no fault tells of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +185,7 @@ def open_payload(envelope: bytes, key: cose.Verifier) -> bytes:
 
 
 def _bounded(chunks: Iterable[Chunk]) -> tuple[Chunk, ...]:
-    """The chunks of a block, read no further than to where they are too much; ChainError."""
+    """The chunks of a block; ChainError as soon as they are too many."""
     read, tracks = list[Chunk](), 0
     for chunk in chunks:
         read.append(chunk)
@@ -196,7 +196,7 @@ def _bounded(chunks: Iterable[Chunk]) -> tuple[Chunk, ...]:
 
 
 def check_together(header: Header, chunks: Sequence[Chunk]) -> None:
-    """What a header and some of its chunks must agree on: order, times within the block, gaps declared; ChainError."""
+    """Check a header and some of its chunks together: order, times within the block, gaps declared; ChainError."""
     span = header.mono[1] - header.mono[0]
     declared = any(_explains(event, header.utc) for event in header.events)
     last = -1
@@ -218,7 +218,7 @@ def check_together(header: Header, chunks: Sequence[Chunk]) -> None:
 
 
 def _explains(event: Event, utc: tuple[int, int]) -> bool:
-    """Whether it is a gap in this very block. A shutdown or a power loss may last beyond it."""
+    """Whether an event is a gap that touches this block. A shutdown or a power loss may last longer than the block."""
     return event.kind in GAPS and event.start <= max(utc) and event.end >= min(utc)
 
 

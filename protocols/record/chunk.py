@@ -11,9 +11,9 @@ from protocols.record import cbor, shape
 SILENT, DAMAGED, REFUSED, IMPOSSIBLE, OVERRUN, BACK_OFF, PORT_GONE = range(1, 8)
 """Fault codes. The last three mean that the device was not asked."""
 MOST_TRACKS = 1024
-"""In a block, in all of its chunks together."""
+"""Of all chunks of a block together."""
 MOST_REPLIES = 1 << 16
-"""In a track."""
+"""Of a track."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class Counters:
-    """How many questions the plan held in this block, and what became of them; an impossible value is damaged."""
+    """How many questions the plan held in this block, and what became of them; impossible values count as damaged."""
 
     due: int
     asked: int
@@ -67,7 +67,7 @@ class Counters:
 
     @classmethod
     def of(cls, tracks: Sequence[Track], faults: Sequence[Fault], undeclared: int = 0) -> Self:
-        """The counters these exchanges have. ``undeclared``: questions lost in a gap that only an event tells of."""
+        """Count these exchanges and faults. ``undeclared``: questions lost in a gap that only an event tells of."""
         codes = [0] * (PORT_GONE + 1)
         for fault in faults:
             codes[fault.code] += 1
@@ -125,7 +125,7 @@ class Chunk:
 
 
 def check(chunk: Chunk) -> None:
-    """The counts against the exchanges and faults they count, and one track a request and length; ChainError."""
+    """Check that the counters say what the tracks and faults say, and that no two tracks belong in one; ChainError."""
     if len({(track.request, track.reply_length) for track in chunk.tracks}) != len(chunk.tracks):
         raise ChainError(f"device {chunk.device}: found a request and reply length in two tracks, expected them in one")
     found, counted = chunk.counters, Counters.of(chunk.tracks, chunk.faults)
@@ -144,7 +144,7 @@ def check(chunk: Chunk) -> None:
 
 
 def undeclared(chunk: Chunk) -> int:
-    """Questions that were due and of which no track and no fault tells: only a declared gap explains them."""
+    """How many questions were due that no track and no fault tells of: only a declared gap may explain them."""
     not_asked = sum([fault.code >= OVERRUN for fault in chunk.faults])
     return chunk.counters.due - chunk.counters.asked - not_asked
 

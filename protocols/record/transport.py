@@ -33,9 +33,9 @@ def unpack(frame: bytes, limit: int = LIMIT) -> Sealed:
 
 
 def unwrap(frame: bytes, limit: int = LIMIT, by: zstandard.ZstdDecompressor | None = None) -> tuple[bytes, bytes]:
-    """The envelope, and the bytes after it; EncodingError. So little is looked at that it costs nothing to be asked.
+    """The envelope, and the bytes after it; EncodingError. Neither is decoded, so this is cheap.
 
-    ``by``: who reads many frames has one decompressor for them, and for a thread (``decompressor``).
+    ``by``: a decompressor to use again, one for each thread (``decompressor``).
     """
     data = _decompress(frame, limit, decompressor() if by is None else by)
     end = cose.end_of(data)
@@ -43,13 +43,13 @@ def unwrap(frame: bytes, limit: int = LIMIT, by: zstandard.ZstdDecompressor | No
 
 
 def decompressor() -> zstandard.ZstdDecompressor:
-    """What reads one frame after another: each from its beginning, whatever became of the one before."""
+    """A decompressor for many frames: one that fails does not spoil the next."""
     return zstandard.ZstdDecompressor(max_window_size=WIDEST_WINDOW)
 
 
 def cut(chunks: bytes, count: int) -> list[tuple[bytes, Any]]:
-    """The ``count`` chunks that follow a signed envelope, each with what it says, which is not yet held to the rules;
-    EncodingError, as soon as they are something else.
+    """The ``count`` chunks that follow a signed envelope, each as bytes and decoded but not yet checked;
+    EncodingError as soon as something else follows.
     """
     if chunks and not chunks.startswith(CHUNK_HEAD):
         raise EncodingError(f"found {chunks[:1].hex()} after the envelope, expected a7: a chunk")
@@ -57,7 +57,7 @@ def cut(chunks: bytes, count: int) -> list[tuple[bytes, Any]]:
 
 
 def stated(frame: bytes, limit: int = LIMIT) -> int:
-    """How many bytes a frame says it holds; the limit where it says nothing, or is none."""
+    """How many bytes a frame says it unpacks to; the limit where it does not say, or is not a frame."""
     try:
         size = zstandard.get_frame_parameters(frame).content_size
     except zstandard.ZstdError:
