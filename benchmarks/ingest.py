@@ -117,7 +117,7 @@ class _Fresh:
     def held(self, epoch: int, seq: int) -> bytes | None:
         return None
 
-    def beginning(self, epoch: int, previous: bytes) -> Beginning | None:
+    def beginning(self, header: Header) -> Beginning | None:
         return None
 
     def configuration(self, number: int) -> tuple[bytes, Installation] | None:

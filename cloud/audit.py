@@ -109,9 +109,9 @@ class Audit:
         """Nothing that is kept is believed."""
         return None
 
-    def beginning(self, epoch: int, previous: bytes) -> Beginning | None:
+    def beginning(self, header: Header) -> Beginning | None:
         """What an epoch may begin after, by the receipts that are kept: they are looked at themselves."""
-        return receipts.beginning(self._db, self._gateway, epoch, previous)
+        return receipts.beginning(self._db, self._gateway, header)
 
     def configuration(self, number: int) -> tuple[bytes, Installation] | None:
         """A configuration that has been found to be good."""

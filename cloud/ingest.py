@@ -89,8 +89,8 @@ class Holdings(Protocol):
     def held(self, epoch: int, seq: int) -> bytes | None:
         """The hash of the block held under this number."""
 
-    def beginning(self, epoch: int, previous: bytes) -> "Beginning | None":
-        """What an epoch may begin after: the SHA-256 of a receipt of ours or of the enrolment; None when it may not."""
+    def beginning(self, header: Header) -> "Beginning | None":
+        """What an epoch with this first header may begin after; None when it may not."""
 
     def configuration(self, number: int) -> tuple[bytes, Installation] | None:
         """The digest of the configuration held under this number, and what it means."""
@@ -100,7 +100,8 @@ class Holdings(Protocol):
 class Beginning:
     """What an epoch begins after: the place (epoch, next seq) up to which we once held the chain.
 
-    ``held`` is None when we know only that we took this epoch once: the receipt it names is not here.
+    ``held`` is None when the receipt it names is not here: we took this epoch once, or it began before its gateway was
+    enrolled here, under another collector.
     """
 
     held: tuple[int, int] | None
@@ -292,7 +293,7 @@ def _place_in_new_epoch(head: Head, holdings: Holdings, opened: Opened) -> Findi
     header = opened.header
     if header.seq > 0:
         return _gap(0, opened)
-    if holdings.beginning(header.epoch, header.previous) is None:
+    if holdings.beginning(header) is None:
         error = ChainError(
             f"found epoch {header.epoch} after {header.previous.hex()}, expected a receipt this collector issued"
         )
@@ -309,7 +310,7 @@ def _notices(head: Head, holdings: Holdings, header: Header, now: int) -> tuple[
     """What somebody must be told of a block that went into the chain: once, where it begins."""
     found = []
     if header.epoch != head.epoch:
-        found += _epoch_notices(head, header, holdings.beginning(header.epoch, header.previous))
+        found += _epoch_notices(head, header, holdings.beginning(header))
     if max(header.utc) > now + FUTURE_MS and (head.utc is None or head.utc <= now + FUTURE_MS):
         found.append(Notice("clock", f"found UTC {max(header.utc)}, expected none after {now}: when it was received"))
     return tuple(found)

@@ -4,7 +4,9 @@ import hashlib
 import sqlite3
 from dataclasses import dataclass
 
+from cloud.dating import UNKNOWN
 from cloud.ingest import Beginning
+from protocols.record.block import Header
 from protocols.record.receipt import RECEIVED, SETTLED, Receipt
 
 PASSING, AT_ONCE = 64, 16
@@ -107,18 +109,28 @@ def named(db: sqlite3.Connection, gateway: bytes, sha256: bytes) -> bytes | None
     return None if row is None else bytes(row[0])
 
 
-def beginning(db: sqlite3.Connection, gateway: bytes, epoch: int, previous: bytes) -> Beginning | None:
-    """What an epoch may begin after: a receipt of ours, or the enrolment, or we took this epoch once."""
+def beginning(db: sqlite3.Connection, gateway: bytes, header: Header) -> Beginning | None:
+    """What an epoch may begin after: a receipt of ours, or the enrolment, or we took this epoch once; or it began
+    before its gateway was enrolled here: then the receipt is of a collector whose key we do not have.
+    """
+    epoch, previous = header.epoch, header.previous
     row = db.execute(
         "SELECT epoch, next_seq FROM receipts WHERE gateway = ? AND hash = ?", (gateway, previous)
     ).fetchone()
     if row is not None:
         return Beginning((row[0], row[1]))
-    (enrolment,) = db.execute("SELECT enrolment FROM gateways WHERE gateway = ?", (gateway,)).fetchone()
+    enrolment, enrolled_at = db.execute(
+        "SELECT enrolment, enrolled_at FROM gateways WHERE gateway = ?", (gateway,)
+    ).fetchone()
     if hashlib.sha256(enrolment).digest() == previous:
         return Beginning((0, 0))
     later = "SELECT 1 FROM receipts WHERE gateway = ? AND epoch >= ? AND (epoch, next_seq) > (?, 0) LIMIT 1"
-    return None if db.execute(later, (gateway, epoch, epoch)).fetchone() is None else Beginning(None)
+    if db.execute(later, (gateway, epoch, epoch)).fetchone() is not None:
+        return Beginning(None)
+    # Not as the first thing of all: what came before it would have no place behind it any more.
+    earlier = header.clock.state != UNKNOWN and max(header.utc) < enrolled_at
+    some = "SELECT 1 FROM blocks WHERE gateway = ? LIMIT 1"
+    return Beginning(None) if earlier and db.execute(some, (gateway,)).fetchone() is not None else None
 
 
 def watermark(db: sqlite3.Connection, gateway: bytes) -> Watermark | None:

@@ -22,6 +22,7 @@ from cloud.taking import Desk, Patience, Taking
 from drivers.installation import Installation
 from protocols.errors import EnrolmentError
 from protocols.record.answer import Answer, Verdict
+from protocols.record.block import Header
 from protocols.record.cose import PublicKey, Signer
 from protocols.record.receipt import RECEIVED, SETTLED, Receipt, open_receipt
 
@@ -273,8 +274,8 @@ class _Held:
         ).fetchone()
         return bytes(frame)
 
-    def beginning(self, epoch: int, previous: bytes) -> Beginning | None:
-        return receipts.beginning(self._db, self._gateway, epoch, previous)
+    def beginning(self, header: Header) -> Beginning | None:
+        return receipts.beginning(self._db, self._gateway, header)
 
     def in_mind(self, number: int) -> tuple[bytes, Installation] | None:
         """As ``configuration``, of those that were asked for before: the file is not asked."""

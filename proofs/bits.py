@@ -16,6 +16,7 @@ from proofs.line import Line, Tier
 from protocols.errors import EncodingError, RecordError
 from protocols.record import transport
 from protocols.record.answer import Answer, decode_batch, encode_batch
+from protocols.record.block import Header
 from protocols.record.cose import PublicKey
 from protocols.record.enrolment import open_enrolment
 from protocols.record.receipt import open_receipt
@@ -77,7 +78,7 @@ class _Holdings:
     def held(self, epoch: int, seq: int) -> bytes | None:
         return None
 
-    def beginning(self, epoch: int, previous: bytes) -> Beginning | None:
+    def beginning(self, header: Header) -> Beginning | None:
         return None
 
     def configuration(self, number: int) -> tuple[bytes, Installation] | None:

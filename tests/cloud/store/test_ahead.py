@@ -185,6 +185,24 @@ def test_an_epoch_that_leaves_out_what_was_receipted_is_taken_and_told(tmp_path:
         assert kinds.count("missing") == 1 and {"epoch", "restored"} < set(kinds)
 
 
+def test_an_epoch_from_before_it_was_enrolled_here_is_taken_in_its_turn_though_its_receipt_is_another_collector_s(
+    tmp_path: Path, box: Any
+) -> None:
+    """The key of a collector was lost: its gateways enrol with another one, and what they had begun stays one chain."""
+    first, newest = [box.block(), box.block()], box.utc
+    box.epoch, box.seq, box.previous = 2, 0, hashlib.sha256(b"a receipt of the key that was lost").digest()
+    second = [box.block(), box.block()]
+    with Store(tmp_path / "c.db", PrivateKey.generate()) as store:
+        box.enrol(store, box.utc + 1)
+        assert say(store, second[0]) == [Answer.REFUSED]
+        assert say(store, *first, *second) == [Answer.STORED] * 4
+        assert [(row.kind, row.epoch) for row in store.incidents()] == [("epoch", 2)]
+        assert "the receipt it names is not held" in store.incidents()[0].detail and newest < box.utc
+        box.epoch, box.seq, box.previous = 3, 0, bytes(32)
+        box.utc += 60_000
+        assert say(store, box.block()) == [Answer.REFUSED]
+
+
 def test_an_epoch_may_begin_with_the_enrolment_when_no_receipt_ever_came(enrolled: Any, store: Store) -> None:
     lost = [enrolled.block(), enrolled.block()]
     assert say(store, *lost) == [Answer.STORED] * 2
