@@ -9,6 +9,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,7 @@ from protocols.record.block import ClockState
 ERA_S = 2_208_988_800
 """From 1900, where NTP counts from, to 1970."""
 HOSTS = ("127.0.0.2", "127.0.0.3", "127.0.0.4")
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 
 
 class Servers:
@@ -65,8 +66,10 @@ def clock() -> Later:
 
 
 @pytest.fixture
-def servers() -> Servers:
-    return Servers()
+def servers(request: pytest.FixtureRequest) -> Servers:
+    made = Servers()
+    made.off = getattr(request, "param", 0.0)
+    return made
 
 
 @pytest.fixture
@@ -85,7 +88,10 @@ def daemon(servers: Servers, clock: Later, tmp_path: Path, monkeypatch: pytest.M
     client.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     words = [chronyd, "-x", "-U", "-u", tmp_path.owner(), "-d", *lines]
-    with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as running:
+    with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as running:
+        with suppress(subprocess.TimeoutExpired):
+            running.wait(0.3)
+            pytest.skip(f"chronyd may not run here: {running.stderr.read() if running.stderr else ''}")
         yield Daemon(clock)
         running.kill()
 
@@ -104,7 +110,7 @@ def until(clock: Later, daemon: Daemon, well: Callable[[ClockState | None], bool
 def test_a_real_chronyd_tells_how_far_off_the_clock_is_and_who_still_answers(
     servers: Servers, clock: Later, daemon: Daemon
 ) -> None:
-    said = until(clock, daemon, lambda state: state is not None and daemon.agreed())
+    said = until(clock, daemon, lambda state: state is not None and state.error_ms <= 100 and daemon.agreed())
     assert said is not None and daemon.agreed(), "three servers of one mind"
     assert (said.source, said.state) == (NTP, SYNCHRONISED) and 1 <= said.error_ms <= 100
     assert abs(said.last_sync_s - time.time()) <= 5
@@ -119,9 +125,7 @@ def test_a_real_chronyd_tells_how_far_off_the_clock_is_and_who_still_answers(
     assert lost is not None and lost.state == INFORMATIVE and 18_000 <= lost.error_ms <= 18_100, "kept by nobody"
 
 
-def test_a_real_chronyd_that_finds_the_clock_seven_seconds_off_says_so(
-    servers: Servers, clock: Later, daemon: Daemon
-) -> None:
-    servers.off = 7.0
+@pytest.mark.parametrize("servers", [7.0], indirect=True)
+def test_a_real_chronyd_that_finds_the_clock_seven_seconds_off_says_so(clock: Later, daemon: Daemon) -> None:
     said = until(clock, daemon, lambda state: state is not None and state.error_ms < 7_200)
     assert said is not None and said.state == SYNCHRONISED and 6_990 <= said.error_ms < 7_200
