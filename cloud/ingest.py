@@ -49,7 +49,7 @@ from protocols.record.stacks import Form
 UNKNOWN_CONFIGURATION = "CFG-102"
 FUTURE_MS = 86_400_000
 MOST_KEPT = 1024
-"""Ways to keep to a plan that are remembered, of whole blocks."""
+"""How many forms of blocks that kept to their plan are remembered."""
 
 
 class Head(msgspec.Struct, frozen=True, gc=False):
@@ -98,10 +98,10 @@ class Holdings(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Beginning:
-    """What an epoch begins after: the place (epoch, next seq) up to which we once held the chain.
+    """What an epoch begins after. ``held``: the place (epoch, next seq) up to which we held the chain then.
 
-    ``held`` is None when the receipt it names is not here: we took this epoch once, or it began before its gateway was
-    enrolled here, under another collector.
+    None when the receipt it names is not here: we took this epoch once, or it began before its gateway was enrolled
+    here, under another collector.
     """
 
     held: tuple[int, int] | None
@@ -113,7 +113,7 @@ class Content(msgspec.Struct, frozen=True, gc=False):
     installation: Installation
     chunks: tuple[Replayed, ...]
     readings: int = 0
-    """How many readings the block holds: all of its chunks', whatever is given."""
+    """Of all chunks together; always counted, whatever is passed in."""
 
     def __post_init__(self) -> None:
         msgspec.structs.force_setattr(self, "readings", sum([held.readings for held in self.chunks]))
@@ -225,8 +225,8 @@ class Examiner:
         return Content(installation, self._reader.replay(installation, chunks))
 
     def _check_plan(self, header: Header, installation: Installation, replayed: Sequence[Replayed]) -> None:
-        """As ``course.check_plan``. Of a block without events it asks only for what the forms of its chunks tell, and
-        how long it lasts: what was found to keep to the plan is remembered.
+        """As ``course.check_plan``, which for a block without events depends on its length and the forms of its chunks
+        alone: those that kept to the plan once are remembered and not checked again.
         """
         forms = tuple([held.form for held in replayed])
         known = (installation, header.mono[1] - header.mono[0], forms)
@@ -247,7 +247,7 @@ class Examiner:
         return Opened(signed.hash, signed.header, Content(config[1], self._reader.replay(config[1], chunks)))
 
     def _glance(self, holdings: Holdings, signed: Signed, items: Sequence[tuple[bytes, Any]]) -> Content | None:
-        """What a block ahead of its chain says, for the eye; None when it cannot be replayed (yet)."""
+        """What a block ahead of its chain says, only to be shown; None when it cannot be replayed (yet)."""
         number, digest = signed.header.configuration
         config = holdings.configuration(number)
         if config is None or config[0] != digest:

@@ -35,14 +35,14 @@ LIMIT = 64 << 20
 
 
 class Journal(Archive):
-    """The part of the store that keeps what accounts are made of."""
+    """The part of the store that keeps what accounts rest on."""
 
     def keep(self, rows: Sequence[JournalRow], *, behind: tuple[str, int] | None = None) -> list[int]:
-        """Keep entries in one transaction; their numbers. The same again changes nothing and has the number it had.
+        """Keep entries in one transaction and return their numbers. An entry that is there already keeps its number.
 
-        The certificates in an account's ``detail`` are its own from now on, instead of what it claimed before.
-        OvertakenError where one of that name and version says otherwise, ProofError for a certificate used elsewhere.
-        ``behind``: what was looked at before, a kind and the journal's end then; OvertakenError when more of it came.
+        From now on an account uses the certificates in its ``detail``, and no others; ProofError for one that is used
+        elsewhere. OvertakenError where an entry of that name and version says something else.
+        ``behind``: a kind and the end of the journal when the caller looked; OvertakenError if more of it has come.
         """
         with self.writing() as db:
             if behind is not None and (more := _more(db, *behind)):
@@ -109,7 +109,7 @@ class Journal(Archive):
             return [JournalRow(*row) for row in rows]
 
     def walk(self, kind: str, *, subject: str | None = None, period: str | None = None) -> Iterator[JournalRow]:
-        """The same with bodies, some at a time, of what is there when it begins; what comes meanwhile is left out."""
+        """The same with bodies, a page at a time; entries that are added after it began are left out."""
         # Without a subject it goes along the numbers: an index of the kind would sort all that is left for each page.
         of_kind = "+kind = ?" if subject is None else "kind = ?"
         where, values = _asked({of_kind: kind, "subject = ?": subject, "period = ?": period})
@@ -127,7 +127,7 @@ class Journal(Archive):
             after = page[-1].number
 
     def journal(self, after: int, limit: int, kinds: Sequence[str] = ()) -> list[JournalRow]:
-        """Entries behind a number, without their bodies."""
+        """Entries after a number, without their bodies."""
         among = f" AND kind IN ({', '.join('?' * len(kinds))})" if kinds else ""
         with self.reading() as db:
             rows = db.execute(
@@ -143,30 +143,30 @@ class Journal(Archive):
 
 
 def pack(source: bytes) -> bytes:
-    """A body as it is kept."""
+    """A body, compressed as it is kept."""
     return zstandard.ZstdCompressor(level=LEVEL).compress(source)
 
 
 def unpack(body: bytes) -> bytes:
-    """What was packed."""
+    """The body out of what ``pack`` made."""
     return zstandard.ZstdDecompressor().decompress(body, max_output_size=LIMIT) if body else b""
 
 
 def restore(db: sqlite3.Connection, row: JournalRow) -> None:
-    """Put an entry of a copy where it was."""
+    """Put an entry of a copy back under its number."""
     db.execute(f"INSERT OR IGNORE INTO journal ({COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?,?)", _values(row))
     if row.kind == "account":
         _claim(db, row)
 
 
 def _asked(where: Mapping[str, str | None]) -> tuple[str, list[str]]:
-    """The conditions that something is asked of, and their values."""
+    """The conditions of a query that have a value, and the values."""
     asked = {clause: value for clause, value in where.items() if value is not None}
     return " AND ".join(asked), list(asked.values())
 
 
 def _more(db: sqlite3.Connection, kind: str, number: int) -> str:
-    """The first entry of a kind behind a number, "" for none."""
+    """The id of the first entry of a kind after a number, "" for none."""
     row = db.execute("SELECT id FROM journal WHERE number > ? AND kind = ? LIMIT 1", (number, kind)).fetchone()
     return f"{kind} {row[0]}" if row else ""
 

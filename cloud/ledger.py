@@ -19,10 +19,10 @@ from protocols.record.block import GAPS
 
 MOST_UNSIGNED = 1000
 MOST_UNSIGNED_BYTES = 64 << 20
-"""Anybody can send bytes that nobody signed: only so many of them are kept, the newest."""
+"""Kept of what nobody has signed, which anybody can send: the newest."""
 MOST_SIGNED = 1000
 MOST_SIGNED_BYTES = 16 << 20
-"""Of what one gateway signed and was refused, the newest. What took a place in the chain is kept there in any case."""
+"""Kept of what one gateway has signed and was refused: the newest. Blocks with a place in the chain are kept there."""
 MOST_INCIDENTS = 1000
 """Of one gateway, the newest."""
 
@@ -118,7 +118,7 @@ class Ledger:
         )
 
     def close(self) -> None:
-        """Write down how far the ingest numbers have counted, and let go of what is too much of what was refused."""
+        """Write down how far the ingest numbers have counted, and delete what was refused beyond what is kept."""
         for gateway in self._kept:
             self._bound(gateway)
         for held in self._ahead:

@@ -52,7 +52,7 @@ class Samples(NamedTuple):
 
     @property
     def plain(self) -> bool:
-        """Whether they are raw numbers by rising time."""
+        """Whether they are raw numbers in order of time, dated by us."""
         rising = len(self.times) < 2 or list(self.times) == sorted(self.times)
         return self.scale is not None and not self.dated and rising
 
@@ -91,7 +91,7 @@ class Memory:
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Intervals; those in the middle of long gaps are made as they are asked for: of a year they fill the memory."""
+    """Intervals. Those within long gaps are made one by one as they are read: a year of them would fill the memory."""
 
     parts: Sequence[Interval | Stretch]
 
@@ -297,7 +297,7 @@ def _value(raw: Raw, scale: Decimal | None) -> Decimal:
 
 
 def _until(samples: Samples, latest: int) -> Samples:
-    """Without what a device dates later than it can have said it."""
+    """The samples without those that the device dates later than it can have sent them."""
     kept = [pair for pair in zip(samples.times, samples.raws, strict=True) if pair[0] <= latest]
     return samples._replace(times=[at for at, _ in kept], raws=[raw for _, raw in kept])
 

@@ -1,4 +1,4 @@
-"""The collector's store: what came is examined, booked and kept in one transaction, and only then receipted."""
+"""The collector's store: blocks are examined, booked and kept in one transaction, and only then receipted."""
 
 import hashlib
 import sqlite3
@@ -27,7 +27,7 @@ from protocols.record.cose import PublicKey, Signer
 from protocols.record.receipt import RECEIVED, SETTLED, Receipt, open_receipt
 
 KID_BYTES = 8
-"""So much of a gateway's id is its key's kid, which its blocks name."""
+"""A gateway's id begins with the kid of its key, which its blocks name: so many bytes of it."""
 
 
 class Answered(NamedTuple):
@@ -64,7 +64,7 @@ class Store(Journal):
     def read_early(self, frame: bytes) -> None:
         """Read a frame that ``append`` will be given, while another thread writes; one thread at a time may call this.
 
-        The file is not asked: a frame is read by a key and a configuration that are in mind, or in its turn.
+        It does not look into the file: where key or configuration are not in memory, the frame waits for its turn.
         """
         self._early.read(frame, self._in_mind)
 
@@ -73,13 +73,13 @@ class Store(Journal):
         return None if desk is None else (desk.key, desk.holdings.in_mind)
 
     def append(self, frames: Sequence[bytes], now: int) -> Answered:
-        """Take in a batch of one gateway, received at ``now`` (UTC ms); StoreError: then nothing of it is kept."""
+        """Take in a batch of one gateway, received at ``now`` (UTC ms); on StoreError nothing of it is kept."""
         return self.append_batches([frames], now)[0]
 
     def append_batches(self, batches: Sequence[Sequence[bytes]], now: int) -> list[Answered]:
         """Take in several batches, each of one gateway, in one transaction: one sync of the disk for all of them.
 
-        A block that is refused has been found out before anything of it was written, so it holds up none of the others.
+        A refused block is found out before anything of it is written, so it does not hold up the others.
         """
         with self._moving() as db:
             ledger = Ledger(db, now)
@@ -96,7 +96,7 @@ class Store(Journal):
                 ledger.close()
 
     def remember(self, envelopes: Sequence[bytes], now: int) -> Answered:
-        """Take receipts of ours that a gateway brings back; the newest of what is held, from where it goes on.
+        """Take receipts of ours that a gateway brings back; the answer says from where the gateway is to go on.
 
         SignatureError, EncodingError unless we signed them all, EnrolmentError for a gateway that is not enrolled here.
         """
@@ -106,9 +106,9 @@ class Store(Journal):
 
     @contextmanager
     def _moving(self) -> Iterator[sqlite3.Connection]:
-        """A transaction in which desks move. While nobody else writes they are what the file says: it is not asked.
+        """A transaction that changes desks. They are read from the file again only when somebody else has written it.
 
-        ``data_version`` moves when another connection has written, which none can while this transaction lasts.
+        ``data_version`` tells: it moves when another connection has written, which none can during this transaction.
         """
         with self.guard:
             try:
@@ -192,9 +192,9 @@ class Store(Journal):
         return self._asking(db, ledger, desk, answered)
 
     def _asking(self, db: sqlite3.Connection, ledger: Ledger, desk: Desk, answered: Answered) -> Answered:
-        """The answer, while a damaged block is wanted with a receipt that ends before it: no further do we hold it all.
+        """The answer; while a damaged block is wanted, with a receipt that ends before it, so that it is sent again.
 
-        That is not among those that we have issued: what they say of the chain stands.
+        This receipt is not kept among those we have issued: what they say of the chain still holds.
         """
         if not desk.wanted:
             return answered
@@ -208,7 +208,7 @@ class Store(Journal):
         return answered._replace(receipt=self.sign(receipt))
 
     def _answered(self, db: sqlite3.Connection, desk: Desk, verdicts: tuple[Verdict, ...], now: int) -> Answered:
-        """The verdicts with the newest receipt; one is made for a file that came without its receipts."""
+        """The verdicts with the newest receipt; a new one where the file came without its receipts."""
         envelope = receipts.newest(db, desk.gateway) or self._receipt(db, desk, now)
         return Answered(verdicts, envelope, desk.settled)
 
@@ -218,7 +218,7 @@ class Store(Journal):
         return self.issue(db, receipt, desk.issued)
 
     def _desk_of(self, db: sqlite3.Connection, frames: Sequence[bytes]) -> Desk | None:
-        """The desk of a batch: of the gateway whose known key its first frame names that names one."""
+        """The desk for a batch: of the gateway of the first frame that names a key we know; None without one."""
         for frame in frames:
             if (kid := self._examiner.kid(frame)) is not None:
                 desk = self._desks.get(kid)
@@ -230,7 +230,7 @@ class Store(Journal):
         return None
 
     def _desk(self, db: sqlite3.Connection, gateway: Gateway) -> Desk:
-        """The running accounts of a gateway, read again when somebody else has moved its chain."""
+        """The desk of a gateway, read from the file again when somebody else has moved its chain."""
         head, kid = _head(db, gateway), gateway.id[:KID_BYTES]
         desk = self._desks.get(kid)
         if desk is None or desk.gateway != gateway.id or desk.head != head:

@@ -31,8 +31,8 @@ class Patience:
         self._end = self._at + seconds
 
     def is_over(self) -> bool:
-        """Whether it has taken so long, or would have if it took as long again as since it was last asked: blocks of a
-        batch are alike. What is left of it then is to be sent again.
+        """Whether the time is over, or would be after one more step as long as the last: blocks of a batch are alike.
+        What is left of the batch then is to be sent again.
         """
         before, self._at = self._at, self._clock()
         self._over = self._over or 2 * self._at - before > self._end
@@ -44,8 +44,8 @@ class Desk:
     """What is remembered of a gateway between batches; all of it can be read again from the file.
 
     ``last``: the end of the last dated block. ``ahead``: whether blocks are kept ahead of the chain. ``settled``: the
-    newest receipt of level 2; ``issued``: of those of level 1. ``wanted``: damaged blocks that it is asked for, each
-    with its hash. ``as_of``: the write of others that it knows of.
+    newest receipt of level 2; ``issued``: what is known of those of level 1. ``wanted``: damaged blocks that the
+    gateway is asked for, each with its hash. ``as_of``: up to which write by others this is true.
     """
 
     gateway: bytes
@@ -75,7 +75,7 @@ class Held(Holdings, Protocol):
 
 
 class Taking:
-    """Takes the blocks of a batch. The desk's accounts move with them; ``head`` is where the chain then stands."""
+    """Takes the blocks of a batch, and books them in the desk's accounts; ``head`` is where the chain then stands."""
 
     def __init__(self, ledger: Ledger, examiner: Examiner, desk: Desk) -> None:
         self._ledger, self._examiner, self._desk = ledger, examiner, desk
@@ -117,7 +117,7 @@ class Taking:
         return finding
 
     def _put_back(self, header: Header, frame: bytes) -> None:
-        """A block that is held comes again: where what is held of it is damaged, it takes its place, once proven."""
+        """A block that is held has come again: put it in the place of ours where ours is damaged, once it is proven."""
         place = (header.epoch, header.seq)
         if (sha256 := self._desk.wanted.get(place)) is None:
             return
@@ -130,7 +130,7 @@ class Taking:
         del self._desk.wanted[place]
 
     def _book(self, header: Header, content: Content) -> tuple[int, int] | None:
-        """Book a block that has come into the chain, when it was; its UTC where it is dated."""
+        """Book a block that is now in the chain and return its UTC; None for one not dated yet: it is booked later."""
         desk = self._desk
         if not dating.is_dated(desk.last, header):
             dated_rows.add(self._ledger.db, header)
@@ -143,9 +143,9 @@ class Taking:
         return header.utc
 
     def _date(self, line: Line, header: Header) -> None:
-        """Book what this block dates: blocks that are read again from the file, where they may have lain for weeks.
+        """Book the earlier blocks whose time this block makes known; they are read again from the file.
 
-        What they come to is written down now and then: weeks of them do not fit in memory.
+        They may be weeks of blocks: what they come to is written down in between, for it would not fit in memory.
         """
         db = self._ledger.db
         for number, seq in enumerate(dated_rows.pending(db, header.gateway, line), 1):
@@ -163,7 +163,7 @@ class Taking:
                 self._ledger.book(header.gateway, self._desk.book.take(), self._desk.open)
 
     def _catch_up(self) -> None:
-        """Take what was kept ahead and whose turn has come, in order, up to a gap."""
+        """Take the blocks that were kept ahead of the chain and now follow it, in order, up to a gap."""
         for _ in range(ahead.MOST_AT_ONCE):
             found = ahead.next_of(self._ledger.db, self._gateway, self.head)
             if found is None or self._take(found[1]).verdict.code == UNKNOWN_CONFIGURATION:
@@ -172,7 +172,7 @@ class Taking:
         self._desk.ahead = ahead.any_of(self._ledger.db, self._gateway)
 
     def _pass(self, mark: Watermark, notices: Sequence[Notice]) -> None:
-        """Somebody is told when the chain comes to where it was once and is another one, or has gone past it."""
+        """Tell of it when the chain reaches the place we once receipted and is another one there, or has passed it."""
         place = (self.head.epoch, self.head.next_seq)
         if place < mark.place:
             return
