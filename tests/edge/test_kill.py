@@ -1,14 +1,11 @@
 """The real agent, a real disk, a real SIGKILL, many times, against a meter on a TCP socket."""
 
-import contextlib
 import itertools
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
-import threading
 import time
 from collections import Counter
 from pathlib import Path
@@ -17,50 +14,17 @@ from random import Random
 import pytest
 
 from edge import control
-from protocols import modbus
 from protocols.errors import UnreachableError
 from protocols.record.block import EventKind
+from tests.edge.tcp_meter import TcpMeter
 
 READY_S = 20
 
 
-class Meter:
-    """A Modbus TCP meter on a free port whose register counts the questions; it keeps every number it served."""
-
-    def __init__(self):
-        self.served: Counter[bytes] = Counter()
-        self._count = 0
-        self._server = socket.create_server(("127.0.0.1", 0))
-        self.place = f"127.0.0.1:{self._server.getsockname()[1]}"
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def _accept(self):
-        while True:
-            try:
-                connection, _ = self._server.accept()
-            except OSError:
-                return
-            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
-
-    def _serve(self, connection):
-        with connection, contextlib.suppress(OSError):
-            while data := connection.recv(256):
-                asked = modbus.parse_tcp(data)
-                self._count += 1
-                pdu = bytes([asked.function, 4]) + self._count.to_bytes(4)
-                reply = modbus.frame_tcp(asked.transaction, asked.unit, pdu)
-                self.served[reply] += 1
-                connection.sendall(reply)
-
-    def close(self):
-        self._server.close()
-
-
 @pytest.fixture
 def meter():
-    held = Meter()
-    yield held
-    held.close()
+    with TcpMeter() as held:
+        yield held
 
 
 def start(made):

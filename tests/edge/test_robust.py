@@ -3,7 +3,6 @@ what it may cost: bytes written a day, memory.
 """
 
 import asyncio
-import contextlib
 import gc
 import json
 import os
@@ -12,7 +11,6 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 from itertools import pairwise
 from pathlib import Path
@@ -21,57 +19,17 @@ from random import Random
 import pytest
 
 from edge import poller
-from protocols import modbus
 from protocols.record.block import EventKind
+from tests.edge.tcp_meter import TcpMeter
 
 READY_S = 30
 MB = 1_000_000
 
 
-class Meter:
-    """A Modbus TCP meter on a free port, whose connections can be cut."""
-
-    def __init__(self):
-        self._server = socket.create_server(("127.0.0.1", 0))
-        self.place = f"127.0.0.1:{self._server.getsockname()[1]}"
-        self._held = []
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def _accept(self):
-        while True:
-            try:
-                connection, _ = self._server.accept()
-            except OSError:
-                return
-            self._held.append(connection)
-            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
-
-    def _serve(self, connection):
-        try:
-            while data := connection.recv(256):
-                asked = modbus.parse_tcp(data)
-                pdu = bytes([asked.function, 4]) + bytes(4)
-                connection.sendall(modbus.frame_tcp(asked.transaction, asked.unit, pdu))
-        except OSError:
-            pass
-        finally:
-            connection.close()
-
-    def cut(self):
-        for connection in self._held:
-            with contextlib.suppress(OSError):
-                connection.shutdown(socket.SHUT_RDWR)
-
-    def close(self):
-        self._server.close()
-        self.cut()
-
-
 @pytest.fixture
 def meter():
-    held = Meter()
-    yield held
-    held.close()
+    with TcpMeter() as held:
+        yield held
 
 
 class Running:
