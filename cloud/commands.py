@@ -104,18 +104,24 @@ def mend(
     from them, and what differs is put right.
     """
     from cloud import mend as mending
+    from cloud import mend_files
 
     with terminal.opened(data) as store:
         if rebook:
             store.serve_alone()
+        files = mend_files.rotten(store)
+        back = [] if copy is None or not files else mend_files.mend(store, copy)
         found = mending.mend(store, copy, gateway, now_ms())
         booked = mending.rebook_all(store, config.open_key(data), copy, gateway, now_ms()) if rebook else None
     if as_json:
         told = {"blocks": found.blocks, "damaged": [damaged.plain() for damaged in found.damaged]}
+        told |= {"files": [{"name": mend_files.name(file), "put_back": file in back} for file in files]}
         terminal.tell(told if booked is None else told | asdict(booked))
     else:
+        for file in files:
+            terminal.say(f"cloud.mend.{'file' if file in back else 'nofile'}", name=mend_files.name(file))
         _show_mended(found, booked)
-    if found.left or (booked is not None and booked.left):
+    if found.left or len(back) < len(files) or (booked is not None and booked.left):
         raise typer.Exit(PARTLY)
 
 

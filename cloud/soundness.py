@@ -2,7 +2,7 @@
 
 from itertools import islice
 
-from cloud import memory_rows, receipts, rot
+from cloud import memory_rows, mend_files, receipts, rot
 from cloud.rebook import UNREADABLE
 from cloud.rows import Gateway
 from cloud.store import Store
@@ -25,6 +25,9 @@ def check(store: Store, key: PublicKey) -> None:
         if not rot.has_its_key(gateway):
             where = f"{store.path}: gateway {gateway.id.hex()}"
             raise RottenError(f"{where}: found another key than the one its id is of: see {REBOOK}")
+    for file in mend_files.rotten(store):
+        found = f"found {mend_files.name(file)} with other bytes than its digest is of"
+        raise RottenError(f"{store.path}: {found}, expected what was signed: see `tanmeter cloud mend --copy DIR`")
     newest = sorted(store.gateways(), key=lambda row: row.received_at or 0, reverse=True)
     for gateway in islice(newest, MOST):
         _check_head(store, gateway)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from cloud import audit, audit_file, closing, mend
+from cloud import audit, audit_file, closing, mend, mend_files
 from cloud.copier import Copier
 from cloud.keys import load_or_create
 from cloud.soundness import check
@@ -133,6 +133,23 @@ def test_a_start_names_a_newest_block_whose_row_says_something_else(kept: Kept) 
         rotted(store, ROT[8])
         with pytest.raises(RottenError, match=r"block 0/20: .*--rebook"):
             check(store, key.public)
+
+
+def test_a_configuration_and_a_profile_that_rot_are_named_and_put_back_from_the_copy(
+    kept: Kept, tmp_path: Path
+) -> None:
+    """Every block of their gateway rests on them."""
+    folder, key, now = kept
+    with Store(folder / "collector.db", key) as store:
+        before = everything(store)
+        rotted(store, "UPDATE configs SET envelope = zeroblob(90)", "UPDATE profiles SET source = zeroblob(9)")
+        with pytest.raises(RottenError, match=r"configuration 1 of gateway .*--copy"):
+            check(store, key.public)
+        assert mend.rebook_all(store, key, None, "", now).left == 1
+        files = mend_files.rotten(store)
+        assert sorted(map(repr, mend_files.mend(store, tmp_path / "copy"))) == sorted(map(repr, files))
+        check(store, key.public)
+        assert everything(store) == before and mend_files.rotten(store) == []
 
 
 def test_a_figure_drawn_from_a_row_that_had_rotted_gets_a_newer_version(kept: Kept) -> None:
