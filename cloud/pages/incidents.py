@@ -1,11 +1,13 @@
 """Incidents, refused blocks and meters that two subjects count, as one list for a person."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from cloud import early_warning
 from cloud.accounting import period as periods
 from cloud.collector import Collector
 from cloud.rows import Incident
+from cloud.store import Store
 from protocols import messages
 
 LOOKED_AT = 200
@@ -38,49 +40,56 @@ class Shown:
 def incidents(held: Collector, gateway: bytes | None, lang: str, limit: int) -> tuple[Shown, ...]:
     """The newest of them, of one gateway or of all."""
     chosen: messages.Language = "en" if lang == "en" else "zh"
-    told = [row for row in held.store.incidents(LOOKED_AT) if gateway in (None, row.gateway)]
+    rows = [row for rows_of in (_raised, _refused, _counted) for row in rows_of(held.store, gateway, chosen)]
+    return tuple(sorted(rows, key=lambda row: row.at, reverse=True)[:limit])
+
+
+def _raised(store: Store, gateway: bytes | None, lang: messages.Language) -> Iterator[Shown]:
+    """What the collector found; damage that was mended since asks nothing of anybody."""
+    told = [row for row in store.incidents(LOOKED_AT) if gateway in (None, row.gateway)]
     mended = {_where(row): row.id for row in reversed(told) if row.kind == "mended"}
-    raised = [
-        Shown(
+    for row in told:
+        over = row.kind == "damaged" and mended.get(_where(row), 0) > row.id
+        yield Shown(
             row.at,
-            messages.text(f"page.incident.{row.kind}", chosen),
-            *_asking(
-                "info" if row.kind == "damaged" and mended.get(_where(row), 0) > row.id else ASKS[row.kind], chosen
-            ),
+            messages.text(f"page.incident.{row.kind}", lang),
+            *_asking("info" if over else ASKS[row.kind], lang),
             row.gateway.hex(),
             row.epoch,
             row.seq,
             row.detail,
         )
-        for row in told
-    ]
-    refused = [
-        Shown(
-            kept.at,
-            f"{messages.text('page.incident.refused', chosen)} {kept.code}",
-            *_asking("warn" if kept.signed else "bad", chosen),
-            kept.gateway.hex() if kept.gateway else None,
-            kept.epoch,
-            kept.seq,
-            f"{messages.text(kept.code, chosen) + ': ' if kept.code in messages.catalogue() else ''}{kept.reason}",
-        )
-        for kept in held.store.quarantine(LOOKED_AT)
-        if gateway in (None, kept.gateway)
-    ]
-    counted = [
-        Shown(
-            periods.instant(one.since),
-            messages.text("page.incident.shared", chosen),
-            *_asking("bad" if one.critical else "warn", chosen),
-            one.figures["gateway"],
-            None,
-            None,
-            f"{one.subject}: {messages.text(one.message, chosen, **one.figures)}",
-        )
-        for one in early_warning.listing(held.store, standing=True, kind="shared")
-        if gateway is None or gateway.hex() == one.figures["gateway"]
-    ]
-    return tuple(sorted(raised + refused + counted, key=lambda row: row.at, reverse=True)[:limit])
+
+
+def _refused(store: Store, gateway: bytes | None, lang: messages.Language) -> Iterator[Shown]:
+    """Blocks that were not taken."""
+    for kept in store.quarantine(LOOKED_AT):
+        if gateway in (None, kept.gateway):
+            what = f"{messages.text(kept.code, lang)}: " if kept.code in messages.catalogue() else ""
+            yield Shown(
+                kept.at,
+                f"{messages.text('page.incident.refused', lang)} {kept.code}",
+                *_asking("warn" if kept.signed else "bad", lang),
+                kept.gateway.hex() if kept.gateway else None,
+                kept.epoch,
+                kept.seq,
+                f"{what}{kept.reason}",
+            )
+
+
+def _counted(store: Store, gateway: bytes | None, lang: messages.Language) -> Iterator[Shown]:
+    """Meters that two subjects count."""
+    for one in early_warning.listing(store, standing=True, kind="shared"):
+        if gateway is None or gateway.hex() == one.figures["gateway"]:
+            yield Shown(
+                periods.instant(one.since),
+                messages.text("page.incident.shared", lang),
+                *_asking("bad" if one.critical else "warn", lang),
+                one.figures["gateway"],
+                None,
+                None,
+                f"{one.subject}: {messages.text(one.message, lang, **one.figures)}",
+            )
 
 
 def _where(row: Incident) -> tuple[bytes, int | None, int | None]:
