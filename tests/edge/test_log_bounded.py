@@ -1,0 +1,42 @@
+"""Fault 25: the log of SQLite. It stays small by itself, and grows only while somebody holds the store open to read."""
+
+import asyncio
+import sqlite3
+
+from edge import config, database, disk
+
+SMALL, LARGE = 64 << 10, 200 << 10
+
+
+def test_fault_25_a_reader_that_stays_lets_the_log_grow_is_told_and_costs_nothing_once_it_goes(box, kit, monkeypatch):
+    """With bounds of a hundredth of their size: no test writes sixteen megabytes."""
+    monkeypatch.setattr(database, "CHECKPOINT_BYTES", SMALL)
+    monkeypatch.setattr(database, "WAL_LIMIT", SMALL)
+    monkeypatch.setattr(disk, "LOG_BYTES", LARGE)
+    made = box(kit.modbus_port(), *(kit.sdm(n, period="1s") for n in range(1, 6)), block="10s")
+    world = kit.world(made, {"net": kit.registers()})
+    store, sizes = made.state / config.OUTBOX, list[tuple[str, int]]()
+
+    def look(when):
+        sizes.append((when, store.with_name(store.name + "-wal").stat().st_size))
+
+    async def hold(world):
+        for _ in range(4):
+            await asyncio.sleep(30)
+            look("free")
+        reader = sqlite3.connect(f"{store.as_uri()}?mode=ro", uri=True, isolation_level=None)
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM block").fetchone()
+        await asyncio.sleep(200)
+        look("held")
+        reader.close()
+        await asyncio.sleep(60)
+        for _ in range(4):
+            await asyncio.sleep(30)
+            look("free")
+
+    world.run(520, hold)
+    assert all(size > 2 * LARGE if when == "held" else size <= LARGE for when, size in sizes), sizes
+    assert [event for event, _ in world.logged].count("log_large") == 1
+    committed = sum(known["exchanges"] for event, known in world.logged if event == "committed")
+    assert committed == sum(c.counters.answered for _, chunks in made.blocks() for c in chunks)
