@@ -33,7 +33,7 @@ the time that a batch is given (``cloud/taking.py``), for what is read ahead bey
 MOST_EARLY = 512
 """Blocks that were read early and wait for their turn. More are not waited for: they are dropped, and read again."""
 ITEM_BYTES = 512
-"""What a chunk, and a track, counts for beside its bytes: many small ones are as laborious as a few large ones."""
+"""What a chunk, a track, an event counts for beside its bytes: many small ones are as laborious as a few large ones."""
 
 Configurations = Callable[[int], tuple[bytes, Installation] | None]
 """The digest of the configuration of a number, and what it means; None when it is not held."""
@@ -119,7 +119,7 @@ class Reader:
             frame = self._coming.pop()
             with suppress(RecordError):
                 signed = self._ahead[frame] = self.read(frame, key)
-                size += len(signed.leaves) + ITEM_BYTES * signed.header.chunks[0]
+                size += len(signed.leaves) + ITEM_BYTES * (signed.header.chunks[0] + len(signed.header.events))
                 number, digest = signed.header.configuration
                 config = configurations(number)
                 if config is not None and config[0] == digest and signed.header.chunks[0] <= len(config[1].drivers):

@@ -23,7 +23,7 @@ from proofs.gateway import Gateway
 from proofs.line import Line
 from protocols.record import block, cbor, cose, transport
 from protocols.record.answer import decode_answers, encode_batch
-from protocols.record.block import BLOCK_AAD, BLOCK_TYPE, Chunk, Counters, Header, Sealed, Track
+from protocols.record.block import BLOCK_AAD, BLOCK_TYPE, Chunk, Counters, Event, EventKind, Header, Sealed, Track
 from protocols.record.cose import PublicKey
 from protocols.record.receipt import open_receipt
 from provisioning.enrol import enrol
@@ -34,6 +34,7 @@ MOST_CPU_S = 0.25
 START_S = 30.0
 TIMES = 3
 MEBI = 1 << 20
+ALARM = Event(EventKind.BUS_FAULT, 0, 0, "x")
 WITHOUT = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 """No certificate is read: only HTTP is spoken here, and to read those of all the world takes as long as ten bombs."""
 
@@ -164,13 +165,13 @@ class Thief:
         self._key, self._collector, self._known = gateway.config.key, collector, gateway.frames[0]
         self._header = block.open_header(transport.unpack(gateway.frames[-1]).envelope, self._key.public)
 
-    def blocks(self, chunks: list[Chunk], count: int = 1) -> Callable[[str], int]:
-        """Sends so many blocks of these chunks, one after another in one batch."""
+    def blocks(self, chunks: list[Chunk], count: int = 1, events: int = 0) -> Callable[[str], int]:
+        """Sends so many blocks of these chunks and so many events, one after another in one batch."""
         made = block.seal(self._header, chunks, self._key)
         content = block.open_header(made.envelope, self._key.public).chunks
 
         def send(url: str) -> int:
-            header, frames = replace(self._next(url), chunks=content), list[bytes]()
+            header, frames = replace(self._next(url), chunks=content, events=(ALARM,) * events), list[bytes]()
             for _ in range(count):
                 sealed = self._sealed(header, made.chunks)
                 frames.append(_squeezed(sealed.envelope, sealed.chunks))
@@ -226,6 +227,7 @@ def _signed(gateway: Gateway, collector: PublicKey) -> Iterator[tuple[str, Calla
     yield "64 blocks of 1,024 kinds", thief.blocks([kinds], 64)
     yield "64 blocks of 1,024 devices", thief.blocks(devices, 64)
     yield "64 blocks of 1,024 devices that answer alike", thief.blocks(alike, 64)
+    yield "64 blocks of 1,024 events", thief.blocks([], 64, events=1_024)
     yield "64 blocks of 450 devices that answer 1,024 times", thief.blocks(patient, 64)
 
 
