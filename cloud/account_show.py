@@ -133,7 +133,9 @@ def listing(versions: Iterable[Version], language: Language) -> Table:
     """Accounts as a list."""
     table = Table()
     for name in ("account", "tco2e", "estimated", "state"):
-        table.add_column(_text(f"account.column.{name}", language), justify="left" if name == "account" else "right")
+        table.add_column(
+            messages.text(f"account.column.{name}", language), justify="left" if name == "account" else "right"
+        )
     for version in versions:
         estimated = f"{version.content.estimated * 100:f} %"
         table.add_row(version.reference, tonnes(version.content.totals.total), estimated, stands(version, language))
@@ -144,10 +146,10 @@ def subjects(held: Iterable[Held], language: Language) -> Table:
     """Subjects as a list."""
     table = Table()
     for name in ("subject", "name", "kind", "method", "version"):
-        table.add_column(_text(f"account.column.{name}", language))
+        table.add_column(messages.text(f"account.column.{name}", language))
     for one in held:
         subject = one.subject
-        kind = _text(f"account.kind.{subject.kind}", language)
+        kind = messages.text(f"account.kind.{subject.kind}", language)
         name = subject.zh if language == "zh" else subject.en
         table.add_row(subject.id, name, kind, subject.method or "-", str(one.version))
     return table
@@ -160,7 +162,7 @@ def tree(version: Version, language: Language, only: str = "", found: Increments
     """
     title = version.reference
     root = inventory(version.content, language, only, title=title, found=found)
-    head = root.add(Text(f"{_text('account.show.state', language)}: {stands(version, language)}"))
+    head = root.add(Text(f"{messages.text('account.show.state', language)}: {stands(version, language)}"))
     for exception in version.exceptions:
         head.add(Text(exception))
     if version.difference is not None:
@@ -178,7 +180,7 @@ def inventory(
     root = Tree(Text("  ".join(named), style="bold"))
     root.add(_totals(content.totals, language))
     for reason in content.reasons:
-        root.add(Text(f"! {_text(reason, language)}", style="yellow"))
+        root.add(Text(f"! {messages.text(reason, language)}", style="yellow"))
     for name in days.named(content):
         root.add(Text(f"  {name}", style="yellow"))
     for one in content.lines:
@@ -186,7 +188,7 @@ def inventory(
             root.add(_line(one, content, language, (found or {}).get(one.digest, ())))
     for gap in content.filled:
         amount = "?" if gap.value is None else f"{gap.value:f} {gap.unit}"
-        rule = _text(f"account.rule.{gap.rule}", language)
+        rule = messages.text(f"account.rule.{gap.rule}", language)
         root.add(Text(f"{gap.meter} {gap.start} … {gap.end}: {rule} {amount}", style="yellow"))
     root.add(Text(f"SHA-256 {content.digest}", style="dim"))
     return root
@@ -194,17 +196,19 @@ def inventory(
 
 def changes(found: Difference, language: Language) -> Tree:
     """What changed: the effects and their greatest sources."""
-    root = Tree(Text(f"{_text('account.show.difference', language)}: {_signed(found.total)} tCO2e"))
+    root = Tree(Text(f"{messages.text('account.show.difference', language)}: {_signed(found.total)} tCO2e"))
     table = Table(box=SIMPLE_HEAD)
     for name in ("source", "activity", "factor", "method", "boundary"):
-        table.add_column(_text(f"account.effect.{name}", language), justify="left" if name == "source" else "right")
+        table.add_column(
+            messages.text(f"account.effect.{name}", language), justify="left" if name == "source" else "right"
+        )
     for one in found.effects:
         table.add_row(one.id, *map(_signed, (one.activity, one.factor, one.method, one.boundary)))
     whole = map(_signed, (found.activity, found.factor, found.method, found.boundary))
-    table.add_row(_text("account.total.total", language), *whole, style="bold")
+    table.add_row(messages.text("account.total.total", language), *whole, style="bold")
     root.add(table)
     if found.vintage:
-        root.add(Text(f"{_text('account.effect.vintage', language)}: {_signed(found.vintage)}"))
+        root.add(Text(f"{messages.text('account.effect.vintage', language)}: {_signed(found.vintage)}"))
     return root
 
 
@@ -215,9 +219,9 @@ def tonnes(value: Decimal) -> str:
 
 def stands(version: Version, language: Language) -> str:
     """How a version stands, in words."""
-    state = _text(f"account.state.{version.state}", language)
+    state = messages.text(f"account.state.{version.state}", language)
     if version.closure:
-        state += f" ({_text(f'account.closure.{version.closure}', language)})"
+        state += f" ({messages.text(f'account.closure.{version.closure}', language)})"
     return f"{state} {', '.join(version.locked_by)}".strip()
 
 
@@ -229,7 +233,7 @@ def _totals(totals: Totals, language: Language) -> Table:
         value = getattr(totals, name)
         if value or name == "total":
             style = "bold" if name == "total" else ""
-            table.add_row(_text(f"account.total.{name}", language), f"{tonnes(value)} tCO2e", style=style)
+            table.add_row(messages.text(f"account.total.{name}", language), f"{tonnes(value)} tCO2e", style=style)
     return table
 
 
@@ -242,7 +246,7 @@ def _line(line: Line, content: Inventory, language: Language, increments: Sequen
     for activity in line.activities:
         branch.add(Text(_activity(activity, language)))
     if UNDOCUMENTED in line.reasons:
-        branch.add(Text(_text(UNDOCUMENTED, language), style="yellow"))
+        branch.add(Text(messages.text(UNDOCUMENTED, language), style="yellow"))
     if not (found := days.covered(line, content)).whole:
         part = messages.text(
             "account.show.covers", language, start=line.start, end=line.end, days=found.days, of=found.of
@@ -258,7 +262,7 @@ def _line(line: Line, content: Inventory, language: Language, increments: Sequen
 
 def _activity(one: Activity, language: Language) -> str:
     rests = " · ".join(part for part in (one.reference, one.by, one.sha256[:16]) if part)
-    return f"{one.symbol} = {_number(one)}  {_text(f'account.grade.{one.grade}', language)}  {rests}"
+    return f"{one.symbol} = {_number(one)}  {messages.text(f'account.grade.{one.grade}', language)}  {rests}"
 
 
 def _registers(one: Mapping[str, Any], language: Language) -> Iterator[str]:
@@ -285,10 +289,10 @@ def _registers(one: Mapping[str, Any], language: Language) -> Iterator[str]:
 
 
 def _used(one: Used, language: Language) -> str:
-    tier = _text(f"account.tier.{one.tier}", language)
-    chosen = [_text("factor.over", language).format(over=one.over)] if one.over else []
+    tier = messages.text(f"account.tier.{one.tier}", language)
+    chosen = [messages.text("factor.over", language, over=one.over)] if one.over else []
     chosen += [f"SHA-256 {one.set_sha256[:16]}"] if one.set_sha256 else []
-    chosen += [_text("factor.adopted", language).format(adoption=one.adoption)] if one.adoption else []
+    chosen += [messages.text("factor.adopted", language, adoption=one.adoption)] if one.adoption else []
     return "  ".join(
         part for part in (f"{one.symbol} = {_number(one)}", tier, one.status, one.id, one.document, *chosen) if part
     )
@@ -308,10 +312,6 @@ def _row(line: Line, language: Language) -> str:
 
 def _signed(value: Decimal) -> str:
     return f"{value.quantize(TONNES):+f}" if value else "0"
-
-
-def _text(message: str, language: Language) -> str:
-    return messages.text(message, language)
 
 
 COLUMNS = (

@@ -168,6 +168,15 @@ def test_a_reviewed_set_and_a_method_that_was_read_make_an_account_lockable(hous
     assert {check.outcome for check in checks} == {"held"}, checks
 
 
+@pytest.mark.parametrize(("lang", "words"), [("zh", "代替"), ("en", "in place of")])
+def test_the_account_on_a_terminal_says_what_stepped_back(house: House, lang: str, words: str) -> None:
+    version = locked(house)
+    asked = ["--lang", lang, "account", "explain", version.reference, "--data", str(house.data)]
+    shown = CliRunner().invoke(tanmeter.app, asked, env={"COLUMNS": "300"})
+    assert shown.exit_code == 0, shown.exception
+    assert words in shown.output and f"{FUELS}:NCV.lignite" in shown.output
+
+
 def test_an_imported_set_changes_nothing_until_a_subject_names_it(house: House) -> None:
     first = house.close()
     house.take(city_lab_2023=lab(), word=adoption("word", of(GUIDE, methods.get(GUIDE).sha256)))
