@@ -50,7 +50,7 @@ unverified.
 
 def dry(concentration: Decimal, moisture: Decimal) -> Decimal:
     """(19) A concentration, or oxygen, of wet gas into that of dry gas. DivisionByZero when there is only water."""
-    return _divide(concentration, _dryness(moisture))
+    return CONTEXT.divide(concentration, _dryness(moisture))
 
 
 def velocity(factor: Decimal, at_point: Decimal) -> Decimal:
@@ -67,8 +67,8 @@ def standard_dry_flow(
     wet: Decimal, celsius: Decimal, pressure: Decimal, moisture: Decimal, constants: Constants
 ) -> Decimal:
     """(31) m3/h as it flows into m3/h dry at standard state; ``pressure``: air pressure plus static pressure."""
-    cool = _divide(constants.zero, _add(constants.zero, celsius))
-    return _product(wet, cool, _divide(pressure, ATMOSPHERE_PA), _dryness(moisture))
+    cool = CONTEXT.divide(constants.zero, CONTEXT.add(constants.zero, celsius))
+    return _product(wet, cool, CONTEXT.divide(pressure, ATMOSPHERE_PA), _dryness(moisture))
 
 
 def mass_rate(concentration: Decimal, standard_dry: Decimal) -> Decimal:
@@ -77,15 +77,7 @@ def mass_rate(concentration: Decimal, standard_dry: Decimal) -> Decimal:
 
 
 def _dryness(moisture: Decimal) -> Decimal:
-    return CONTEXT.subtract(Decimal(1), _divide(moisture, HUNDRED))
-
-
-def _add(one: Decimal, other: Decimal) -> Decimal:
-    return CONTEXT.add(one, other)
-
-
-def _divide(one: Decimal, other: Decimal) -> Decimal:
-    return CONTEXT.divide(one, other)
+    return CONTEXT.subtract(Decimal(1), CONTEXT.divide(moisture, HUNDRED))
 
 
 def _product(first: Decimal, *others: Decimal) -> Decimal:
