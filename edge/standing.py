@@ -40,8 +40,7 @@ class Running:
         """Everything that is known now."""
         chain = await self.recorder.call(self.outbox.chain)
         counts = await self.recorder.call(self.outbox.counts)
-        site, belief = self.config.installation.site, self.blocks.belief
-        clock, off = belief.state(self.clock.mono_ms()), self.blocks.off_by()
+        site = self.config.installation.site
         number, digest = self.config.in_force.name
         version, software = installed()
         return {
@@ -57,15 +56,7 @@ class Running:
             "next_seq": chain.link.seq,
             "configuration": {"number": number, "sha256": digest.hex(), "flaws": list(self.config.flaws)},
             "software": {"version": version, "sha256": software.hex()},
-            "clock": {
-                "source": clock.source,
-                "state": clock.state,
-                "error_ms": clock.error_ms,
-                "last_sync": clock.last_sync_s,
-                "offset_ms": off,
-                "doubted": belief.doubt_ms != 0,
-                "alarm": drifted(off, clock),
-            },
+            "clock": self._clock(),
             "outbox": {name: getattr(counts, name) for name in counts.__slots__} | self._stopped(),
             "store": await self.recorder.call(self.disk.status),
             "disk_free_bytes": shutil.disk_usage(self.config.state).free,
@@ -82,6 +73,19 @@ class Running:
     def _stopped(self) -> dict[str, object]:
         """No days are left where readings have stopped, whatever room the reserve has given back."""
         return {"days_left": 0.0} if self.recorder.full else {}
+
+    def _clock(self) -> dict[str, object]:
+        belief, off = self.blocks.belief, self.blocks.off_by()
+        clock = belief.state(self.clock.mono_ms())
+        return {
+            "source": clock.source,
+            "state": clock.state,
+            "error_ms": clock.error_ms,
+            "last_sync": clock.last_sync_s,
+            "offset_ms": off,
+            "doubted": belief.doubt_ms != 0,
+            "alarm": drifted(off, clock),
+        }
 
     def _back_off(self, device: int) -> int:
         until = next((at for p in self.ports if (at := p.schedule.back_off_until(device)) is not None), 0)
