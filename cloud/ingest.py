@@ -166,6 +166,10 @@ class Examiner:
         """These frames, all of one gateway, are examined next in this order: they may be read together."""
         self._reader.expect(frames)
 
+    def has_read(self, frame: bytes) -> bool:
+        """Whether a frame that is expected was read together with those before it."""
+        return self._reader.has_read(frame)
+
     def examine(self, trust: Trust, holdings: Holdings, frame: bytes, now: int) -> Finding:
         """The answer to a frame received at ``now`` (UTC ms). Whatever the frame holds, this does not raise."""
         try:

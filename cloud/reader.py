@@ -87,6 +87,10 @@ class Reader:
         """These frames, all of one gateway, will be opened next, in this order."""
         self._coming, self._ahead = list(reversed(frames)), {}
 
+    def has_read(self, frame: bytes) -> bool:
+        """Whether a frame that is expected was read together with those before it."""
+        return frame in self._ahead
+
     def open(self, frame: bytes, key: PublicKey, configurations: Configurations) -> Signed:
         """The block in a frame, with what could be read of it; RecordError when this key has not signed it."""
         if self._early is not None and (early := self._early.take(frame, key)) is not None:

@@ -30,12 +30,14 @@ class Patience:
         self._clock, self._at, self._over = clock, clock(), False
         self._end = self._at + seconds
 
-    def is_over(self) -> bool:
+    def is_over(self, is_read: bool) -> bool:
         """Whether the time is over, or would be after one more step as long as the last: blocks of a batch are alike.
-        What is left of the batch then is to be sent again.
+        What is left of the batch then is to be sent again. ``is_read``: the next block was read together with those
+        before it; the step that it takes is a short one.
         """
         before, self._at = self._at, self._clock()
-        self._over = self._over or 2 * self._at - before > self._end
+        step = 0.0 if is_read else self._at - before
+        self._over = self._over or self._at + step > self._end
         return self._over
 
 
@@ -87,7 +89,8 @@ class Taking:
         self._examiner.expect(frames)
         verdicts = [self._take(frame).verdict for frame in frames[:1]]
         for frame in frames[1:]:
-            verdicts.append(_LATER if patience.is_over() else self._take(frame).verdict)
+            over = patience.is_over(self._examiner.has_read(frame))
+            verdicts.append(_LATER if over else self._take(frame).verdict)
         if self._desk.ahead and self.head != self._desk.head:
             self._catch_up()
         if self.head != self._desk.head:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from msgspec import structs
 
+from cloud import reader
 from cloud.store import Store
 from protocols.record import siteconfig, transport
 from protocols.record.answer import Answer, Verdict
@@ -67,11 +68,16 @@ def test_a_block_ahead_that_names_a_device_nobody_has_is_answered(enrolled: Any,
     assert store.quarantined(refused.id) == third
 
 
-def test_a_batch_ends_where_another_block_like_the_last_would_take_too_long(box: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("ahead", "stored"), [(1, 3), (1 << 19, 4)], ids=["each by itself", "read together"])
+def test_a_batch_ends_where_another_block_like_the_last_would_take_too_long(
+    box: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ahead: int, stored: int
+) -> None:
+    """What was read together with the blocks before it takes next to nothing: it is taken up to the very end."""
+    monkeypatch.setattr(reader, "AHEAD_BYTES", ahead)
     ticks = (number * 0.03 for number in count())
     with Store(tmp_path / "c.db", PrivateKey.generate(), batch_s=0.1, processor=lambda: next(ticks)) as store:
         box.enrol(store)
-        assert say(store, *[box.block() for _ in range(6)]) == [Answer.STORED] * 3 + [Answer.GAP] * 3
+        assert say(store, *[box.block() for _ in range(6)]) == [Answer.STORED] * stored + [Answer.GAP] * (6 - stored)
 
 
 def test_another_block_of_the_same_seq_is_a_conflict_and_both_are_kept(enrolled: Any, store: Store) -> None:
