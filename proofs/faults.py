@@ -18,7 +18,7 @@ ROOT = Path(__file__).parent.parent
 LISTED = 64
 DEEP = {"TANMETER_TESTS": "full"}
 """The tests go to their full depth here, and only here (``tests/conftest.py``)."""
-DEEP_SHARES = 3
+DEEP_SHARES = 2
 """Into how many runs the tests that belong to no fault are dealt: by whole files, so that each file is loaded once."""
 BESIDE = ("-n", "2", "--dist", "loadfile")
 """Two files of tests at a time: much of them waits. The tests of one file stay together, with what they share."""

@@ -14,8 +14,8 @@ from protocols.record.answer import Answer, Answers, Verdict
 from protocols.record.cose import PrivateKey
 
 PART = "bytes"
-RECORD = {Tier.PULL: 20_000, Tier.NIGHTLY: 500_000, Tier.RELEASE: 20_000_000}
-WIRE = {Tier.PULL: 30_000, Tier.NIGHTLY: 2_000_000, Tier.RELEASE: 100_000_000}
+RECORD = {Tier.PULL: 15_000, Tier.NIGHTLY: 500_000, Tier.RELEASE: 20_000_000}
+WIRE = {Tier.PULL: 20_000, Tier.NIGHTLY: 2_000_000, Tier.RELEASE: 100_000_000}
 SIGNED = ("receipt", "enrolment", "configuration")
 SELDOM = ("site file", "profile", "header", *SIGNED, *[f"{name} that is signed" for name in SIGNED])
 """Of these a quarter: TOML and signing take longer than all else, and broken envelopes end at their signature."""
