@@ -14,9 +14,6 @@ from protocols.record import block, transport
 from protocols.record.cose import Signer
 from protocols.record.enrolment import open_enrolment
 
-TOGETHER = 256
-"""Blocks that are read at once: a view of the file that is held for long keeps its log from being folded."""
-
 
 @dataclass(frozen=True, slots=True)
 class Damaged:
@@ -140,19 +137,9 @@ def _judge(store: Store, gateway: Gateway, place: Place, kept: bytes, frame: byt
 
 def _look(store: Store, gateway: Gateway) -> Iterator[tuple[Damaged | None, bytes]]:
     """Every block of a gateway: None where it holds, else what is wrong with it and the bytes that it has."""
-    at = (-1, -1)
-    while True:
-        with store.reading() as db:
-            rows = db.execute(
-                "SELECT epoch, seq, hash, frame FROM blocks WHERE gateway = ? AND (epoch, seq) > (?, ?)"
-                f" ORDER BY epoch, seq LIMIT {TOGETHER}",
-                (gateway.id, *at),
-            ).fetchall()
-        if not rows:
-            return
-        for epoch, seq, sha256, frame in rows:
-            at = (epoch, seq)
-            damaged = _judge(store, gateway, at, sha256, frame)
+    for rows in rot.blocks_of(store, gateway.id):
+        for epoch, seq, sha256, _, frame in rows:
+            damaged = _judge(store, gateway, (epoch, seq), sha256, frame)
             yield damaged, b"" if damaged is None else frame
 
 

@@ -13,7 +13,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from cloud import enrolments, interval_rows, open_rows, receipts, segments
+from cloud import enrolments, interval_rows, open_rows, receipts, rot, segments
 from cloud.open_rows import OpenRows
 from cloud.rows import Gateway
 from cloud.store import Store
@@ -22,8 +22,6 @@ from protocols.record import enrolment
 from protocols.record.answer import MOST_BLOCKS
 from protocols.record.cose import Signer
 
-TOGETHER = 256
-"""Blocks booked in one transaction."""
 UNREADABLE = (sqlite3.Error, ArithmeticError, ValueError, TypeError)
 """What comes of reading rows back that have rotted."""
 NEAR = 1e-9
@@ -112,7 +110,7 @@ def put_arrivals_right(store: Store, copy: Path, chosen: str) -> int:
         if record.kind == segments.BLOCK and record.fields[0].hex().startswith(chosen.lower()):
             gateway, epoch, seq, at, _ = record.fields
             pile.append((at, gateway, epoch, seq))
-        if len(pile) == TOGETHER:
+        if len(pile) == rot.TOGETHER:
             count, pile = count + _put_arrivals_right(store, pile), []
     return count + _put_arrivals_right(store, pile)
 
@@ -134,7 +132,7 @@ def _book(store: Store, made: Store, gateway: Gateway) -> int:
     with store.reading() as db, made.writing() as to:
         _take_over(db, to, gateway)
     count = 0
-    for rows in _blocks(store, gateway.id):
+    for rows in rot.blocks_of(store, gateway.id):
         batches = []
         for at, group in groupby(rows, key=lambda row: row[3]):
             frames = [row[4] for row in group]
@@ -159,22 +157,6 @@ def _take_over(db: sqlite3.Connection, to: sqlite3.Connection, gateway: Gateway)
         names = [column[0] for column in rows.description]
         marks = ", ".join("?" * len(names))
         to.executemany(f"INSERT OR IGNORE INTO {table} ({', '.join(names)}) VALUES ({marks})", rows)
-
-
-def _blocks(store: Store, gateway: bytes) -> Iterator[list[tuple[Any, ...]]]:
-    """Every block, some at a time: epoch, seq, hash, when it came, frame."""
-    at = (-1, -1)
-    while True:
-        with store.reading() as db:
-            rows = db.execute(
-                "SELECT epoch, seq, hash, received_at, frame FROM blocks WHERE gateway = ? AND (epoch, seq) > (?, ?)"
-                f" ORDER BY epoch, seq LIMIT {TOGETHER}",
-                (gateway, *at),
-            ).fetchall()
-        if not rows:
-            return
-        at = rows[-1][:2]
-        yield rows
 
 
 def _compare(db: sqlite3.Connection, fresh: sqlite3.Connection, gateway: bytes, done: dict[str, int]) -> None:

@@ -2,9 +2,12 @@
 
 import hashlib
 import sqlite3
+from collections.abc import Iterator
+from typing import Any
 
 import zstandard
 
+from cloud.database import Database
 from cloud.rows import Gateway
 from protocols.errors import ChainError, RecordError
 from protocols.record import block, cbor, cose, transport
@@ -13,8 +16,26 @@ from protocols.record.cose import PublicKey
 
 Place = tuple[int, int]
 """Epoch and seq."""
+TOGETHER = 256
+"""Blocks that are read at once: a view of the file that is held for long keeps its log from being folded."""
 MOST_ASKED = 16
 """Answers in which a gateway is asked for a block. After them it is taken not to hold it; ``cloud mend`` asks anew."""
+
+
+def blocks_of(store: Database, gateway: bytes) -> Iterator[list[tuple[Any, ...]]]:
+    """Every block of a gateway in the order of its chain, some at a time: epoch, seq, hash, when it came, frame."""
+    at = (-1, -1)
+    while True:
+        with store.reading() as db:
+            rows = db.execute(
+                "SELECT epoch, seq, hash, received_at, frame FROM blocks WHERE gateway = ? AND (epoch, seq) > (?, ?)"
+                f" ORDER BY epoch, seq LIMIT {TOGETHER}",
+                (gateway, *at),
+            ).fetchall()
+        if not rows:
+            return
+        at = rows[-1][:2]
+        yield rows
 
 
 def prove(frame: bytes, gateway: bytes, key: PublicKey, place: Place, sha256: bytes) -> Header:
