@@ -21,14 +21,15 @@ def check(store: Store, key: PublicKey) -> None:
     is booked of a gateway cannot be gone on from; SpoiltError when the head of a chain is not what it was; ConfigError
     for a key that the receipts were not signed with.
     """
-    for gateway in store.gateways():
+    gateways = store.gateways()
+    for gateway in gateways:
         if not rot.has_its_key(gateway):
             where = f"{store.path}: gateway {gateway.id.hex()}"
             raise RottenError(f"{where}: found another key than the one its id is of: see {REBOOK}")
     for file in mend_files.rotten(store):
         found = f"found {mend_files.name(file)} with other bytes than its digest is of"
         raise RottenError(f"{store.path}: {found}, expected what was signed: see `tanmeter cloud mend --copy DIR`")
-    newest = sorted(store.gateways(), key=lambda row: row.received_at or 0, reverse=True)
+    newest = sorted(gateways, key=lambda row: row.received_at or 0, reverse=True)
     for gateway in islice(newest, MOST):
         _check_head(store, gateway)
         _check_key(store, gateway, key)

@@ -23,7 +23,7 @@ RUNS = (
     *("faults:prove", "simulation:prove_days", "link:prove", "kills:prove_gateway", "bytes:prove"),
     *(f"simulation:prove_years:{share}" for share in range(3)),
     *("kills:prove_random", "power_cuts:prove_gateway", "power_cuts:prove_collector"),
-    *(f"faults:prove_deep:{share}" for share in range(2)),
+    *(f"faults:prove_deep:{share}" for share in range(faults.DEEP_SHARES)),
     *("simulation:prove_kinds", "kills:prove_collector", "power_cuts:prove_prunes", "simulation:prove_bugs"),
     "power_cuts:prove_controls",
 )
