@@ -134,7 +134,8 @@ def test_what_edge_and_cloud_do_alike_is_the_same_text_in_both() -> None:
         return ast.unparse(found).replace("'", "")
 
     assert class_of("edge/mqtt.py", "_Complaints") == class_of("cloud/mqtt.py", "_Complaints")
-    assert (ROOT / "edge/notify.py").read_bytes() == (ROOT / "cloud/notify.py").read_bytes()
+    for name in ("notify.py", "durable.py"):
+        assert (ROOT / "edge" / name).read_bytes() == (ROOT / "cloud" / name).read_bytes()
 
 
 def test_the_readme_names_what_is_there() -> None:
