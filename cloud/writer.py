@@ -18,9 +18,7 @@ MOST_TOGETHER = 32
 """Batches committed in one transaction at most: bounds how long the first of them waits for the last."""
 
 QUIET_S = 0.002
-"""For so long nothing comes before what is done when nothing waits is begun: an answer that was just handed over is
-sent first.
-"""
+"""How long nothing comes before the idle work begins: it would hold up the answer that was just handed over."""
 
 
 @dataclass(eq=False, slots=True)
