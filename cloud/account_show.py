@@ -12,7 +12,7 @@ from rich.tree import Tree
 from cloud.accounting import days, worked
 from cloud.accounting import method as methods
 from cloud.accounting.calculate import UNDOCUMENTED
-from cloud.accounting.inventory import Difference, Inventory, Totals, Version
+from cloud.accounting.inventory import Difference, Filled, Inventory, Totals, Version
 from cloud.accounting.line import Activity, Line, Used
 from cloud.subjects import Held
 from protocols import messages
@@ -93,17 +93,24 @@ def explained(content: Inventory) -> dict[str, Any]:
         "coverage": {"readings": content.coverage.readings, "expected": content.coverage.expected},
         "estimated": f"{content.estimated:f}",
         "left_out": [{"line": one.line, "start": one.start, "end": one.end} for one in content.left_out or ()],
-        "gaps": [
-            {
-                "line": gap.line, "symbol": gap.symbol, "meter": gap.meter, "start": gap.start, "end": gap.end,
-                "rule": gap.rule, "value": None if gap.value is None else f"{gap.value:f}", "unit": gap.unit,
-            }
-            for gap in content.filled
-        ],
+        "gaps": [_gap(gap) for gap in content.filled],
         "subject_sha256": content.subject_sha256,
         "engine": content.engine,
         "digest": content.digest,
-    }  # fmt: skip
+    }
+
+
+def _gap(gap: Filled) -> dict[str, Any]:
+    return {
+        "line": gap.line,
+        "symbol": gap.symbol,
+        "meter": gap.meter,
+        "start": gap.start,
+        "end": gap.end,
+        "rule": gap.rule,
+        "value": None if gap.value is None else f"{gap.value:f}",
+        "unit": gap.unit,
+    }
 
 
 def explained_line(one: Line, content: Inventory) -> dict[str, Any]:

@@ -6,9 +6,11 @@ import logging
 import os
 import signal
 import sys
+from collections.abc import Coroutine
 from functools import partial
 from pathlib import Path
 from random import SystemRandom
+from typing import Any
 
 from edge import config, control
 from edge.adapters import Adapters
@@ -30,7 +32,31 @@ STATUS_S = 10.0
 
 async def run(state: Path, language: messages.Language, least: str, metrics: str = "") -> None:
     """Run the agent and its local door until SIGTERM or SIGINT."""
-    stop, manager = asyncio.Event(), Manager(os.environ, os.getpid())
+    manager = Manager(os.environ, os.getpid())
+    stop = _asked_to_end(manager, language)
+    daemon = Daemon(SystemClock())
+    clock = SystemClock(Vouched(state).knows, daemon.knows)
+    await daemon.refresh()
+    log = Calm(to_stderr(language, least, config.site_id(state)), clock.mono_ms)
+    logging.getLogger().handlers[:] = [Libraries(log)]
+    agent = _agent(state, clock, daemon, log)
+    if metrics:
+        _measure(metrics, agent)
+    running = asyncio.ensure_future(agent.run(stop))
+    await agent.ready(running)
+    if running.done():
+        return await running
+    return await _first(
+        running,
+        attend(manager, agent.vigil, partial(agent.vigil.told, language), log),
+        _answer(state / config.SOCKET, {"status": agent.status}, log),
+        daemon.follow(),
+    )
+
+
+def _asked_to_end(manager: Manager, language: messages.Language) -> asyncio.Event:
+    """What SIGTERM or SIGINT sets, and the service manager is told."""
+    stop = asyncio.Event()
 
     def ended() -> None:
         stop.set()
@@ -38,40 +64,20 @@ async def run(state: Path, language: messages.Language, least: str, metrics: str
 
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, ended)
+    return stop
+
+
+def _agent(state: Path, clock: SystemClock, daemon: Daemon, log: Log) -> Agent:
+    """The agent of this state folder, on the wires and the network of this machine."""
 
     def link() -> Transport | None:
         return transport(state / config.COLLECTOR)
 
-    daemon = Daemon(SystemClock())
-    clock = SystemClock(Vouched(state).knows, daemon.knows)
-    await daemon.refresh()
-    log = Calm(to_stderr(language, least, config.site_id(state)), clock.mono_ms)
-    logging.getLogger().handlers[:] = [Libraries(log)]
     wires = partial(wire, adapters=Adapters(state / config.ADAPTERS))
     way = None
     with contextlib.suppress(ConfigError):  # the agent flags it, and asks again for the way
         way = link()
-    agent = Agent(state, clock, wires, way, SystemRandom(), log=log, enrolled=link, agreed=daemon.agreed)
-    if metrics:
-        _measure(metrics, agent)
-    running = asyncio.ensure_future(agent.run(stop))
-    await agent.ready(running)
-    if running.done():
-        return await running
-    beside = [
-        asyncio.ensure_future(work)
-        for work in (
-            attend(manager, agent.vigil, partial(agent.vigil.told, language), log),
-            _answer(state / config.SOCKET, {"status": agent.status}, log),
-            daemon.follow(),
-        )
-    ]
-    try:
-        return await _first(running, beside)
-    finally:
-        for task in beside:
-            task.cancel()
-        await asyncio.gather(*beside, return_exceptions=True)
+    return Agent(state, clock, wires, way, SystemRandom(), log=log, enrolled=link, agreed=daemon.agreed)
 
 
 def _measure(place: str, agent: Agent) -> None:
@@ -82,13 +88,19 @@ def _measure(place: str, agent: Agent) -> None:
     serve(place, lambda: asyncio.run_coroutine_threadsafe(agent.status(), loop).result(STATUS_S))
 
 
-async def _first(running: "asyncio.Future[None]", beside: "list[asyncio.Task[None]]") -> None:
-    """Wait for the agent; what runs beside it ends only by failing, and then so does the process."""
-    await asyncio.wait((running, *beside), return_when=asyncio.FIRST_COMPLETED)
-    for task in beside:
-        if task.done():
-            task.result()
-    await running
+async def _first(running: "asyncio.Future[None]", *works: Coroutine[Any, Any, None]) -> None:
+    """Wait for the agent; what works beside it ends only by failing, and then so does the process."""
+    beside = [asyncio.ensure_future(work) for work in works]
+    try:
+        await asyncio.wait((running, *beside), return_when=asyncio.FIRST_COMPLETED)
+        for task in beside:
+            if task.done():
+                task.result()
+        await running
+    finally:
+        for task in beside:
+            task.cancel()
+        await asyncio.gather(*beside, return_exceptions=True)
 
 
 async def _answer(door: Path, commands: control.Commands, log: Log) -> None:

@@ -95,13 +95,7 @@ def account(
     AccountError without a purchased meter, without any known consumption, or for increments that overlap or straddle
     the period's edges; FactorError when no single factor fits.
     """
-    purchased = tuple(meter for meter in meters if meter.role == PURCHASED)
-    if not purchased:
-        raise AccountError(f"site {site}: found no meter with role purchased, expected at least one")
-    known = _by_meter(meters, increments, period)
-    books = _Books(period, closed, purchased, known)
-    if all(increment.kwh is None for increment in books.counted()):
-        raise AccountError(f"site {site}, {period.id}: found no consumption of a purchased meter, expected some")
+    books = _books(site, period, meters, increments, closed=closed)
     lines = tuple(books.lines(factors, basis, region))
     reasons = (*books.reasons(), *dict.fromkeys(reason for line in lines for reason in line.reasons))
     return Content(
@@ -117,9 +111,9 @@ def account(
         coverage=_coverage(books.counted()),
         shares=books.shares(),
         lines=lines,
-        breakdown=tuple(_meter(meter, known[meter], period) for meter in meters if meter.role != PURCHASED),
-        gaps=tuple(gap for meter in purchased for gap in books.gaps(meter)),
-        inputs=_inputs(increment for meter in meters for increment in known[meter]),
+        breakdown=tuple(_meter(meter, books.known[meter], period) for meter in meters if meter.role != PURCHASED),
+        gaps=tuple(gap for meter in books.purchased for gap in books.gaps(meter)),
+        inputs=_inputs(increment for meter in meters for increment in books.known[meter]),
     )
 
 
@@ -213,6 +207,19 @@ class _Books:
             yield SUSPECT
         if any(one.quality == "estimated" and (one.start == edges[0] or one.end == edges[1]) for one in self.counted()):
             yield ESTIMATED_EDGE
+
+
+def _books(
+    site: str, period: Period, meters: Sequence[MeterRole], increments: Iterable[Increment], *, closed: bool
+) -> _Books:
+    """The books of a site that has something to account for; AccountError for one that has not."""
+    purchased = tuple(meter for meter in meters if meter.role == PURCHASED)
+    if not purchased:
+        raise AccountError(f"site {site}: found no meter with role purchased, expected at least one")
+    books = _Books(period, closed, purchased, _by_meter(meters, increments, period))
+    if all(increment.kwh is None for increment in books.counted()):
+        raise AccountError(f"site {site}, {period.id}: found no consumption of a purchased meter, expected some")
+    return books
 
 
 def _by_meter(meters: Sequence[MeterRole], increments: Iterable[Increment], period: Period) -> Known:
