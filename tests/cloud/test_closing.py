@@ -19,7 +19,7 @@ from cloud.store import Store
 from protocols.record.block import Chunk, ClockState, Counters, Event, EventKind, Fault, Track
 from protocols.record.cose import PrivateKey
 from tests.cloud import tables
-from tests.cloud.test_evidence import DAY, MINUTE, PROFILE, SITE, Box
+from tests.cloud.box import DAY, MINUTE, PROFILE, SITE, Box
 
 HOUR, QUARTER = 60 * MINUTE, 15 * MINUTE
 SLOW = PROFILE.replace(b'period = "10s"', b'period = "15m"')

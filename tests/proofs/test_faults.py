@@ -56,7 +56,7 @@ def test_a_fault_fails_with_the_line_that_is_its_test_or_without_it() -> None:
 def test_what_is_cut_short_on_other_days_is_run_whole() -> None:
     whole = faults.deep()
     assert "tests/edge/test_robust.py::test_twenty_cuts_in_a_row_are_no_boot_loop_and_fill_nothing" in whole
-    assert "tests/cloud/test_evidence.py::test_every_single_changed_byte_is_refused_with_its_file" in whole
+    assert "tests/cloud/evidence/test_changed.py::test_every_single_changed_byte_is_refused_with_its_file" in whole
     assert "tests/drivers/test_profiles.py::test_garbage_is_a_protocol_error" in whole
     assert "tests/drivers/test_columns.py::test_registers_of_every_type_are_the_same_both_ways" in whole
     assert faults.DEEP == {"TANMETER_TESTS": "full"}
