@@ -1,17 +1,21 @@
-"""Lines as the accounts make them, with what a test cares about set."""
+"""Lines as the accounts make them, with what a test cares about set; and a small city that accounts are issued in."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import date
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
+from cloud import subjects
 from cloud.accounting import calculate, factors, method
 from cloud.accounting.given import Entry, Given, Programme
 from cloud.accounting.line import Line
 from cloud.accounting.units import quantity
+from cloud.store import Store
+from tests.cloud.accounting.small_city import SUBJECTS, City
 
 MakeLine = Callable[..., Line]
 
@@ -44,3 +48,12 @@ def make_line(power_line: Line) -> MakeLine:
         )
 
     return make
+
+
+@pytest.fixture
+def city(full: Any, tmp_path: Path) -> Iterator[City]:
+    """A city of a test's own, in which nothing is declared or issued yet."""
+    full[0].store.back_up(tmp_path / "collector.db")
+    with Store(tmp_path / "collector.db", full[0].key) as store:
+        subjects.take(store, "city.toml", SUBJECTS.encode(), by="周", now=full[0].now)
+        yield City(store, full[0].now)
