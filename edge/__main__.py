@@ -1,7 +1,6 @@
 """The agent as a process of its own, without what the command line loads: ``python -m edge STATE LEVEL [METRICS]``."""
 
 import asyncio
-import contextlib
 import logging
 import os
 import signal
@@ -19,12 +18,12 @@ from edge.clock import SystemClock
 from edge.daemon import Daemon
 from edge.log import Calm, Libraries, Log, last_words, to_stderr
 from edge.notify import Manager
-from edge.transport import Transport, transport
+from edge.transport import transport
 from edge.vouched import Vouched
 from edge.watchdog import attend
 from edge.wire import wire
 from protocols import messages, structs
-from protocols.errors import ConfigError, TanmeterError
+from protocols.errors import TanmeterError
 
 DOOR_RETRY_S = 30.0
 STATUS_S = 10.0
@@ -69,15 +68,9 @@ def _asked_to_end(manager: Manager, language: messages.Language) -> asyncio.Even
 
 def _agent(state: Path, clock: SystemClock, daemon: Daemon, log: Log) -> Agent:
     """The agent of this state folder, on the wires and the network of this machine."""
-
-    def link() -> Transport | None:
-        return transport(state / config.COLLECTOR)
-
     wires = partial(wire, adapters=Adapters(state / config.ADAPTERS))
-    way = None
-    with contextlib.suppress(ConfigError):  # the agent flags it, and asks again for the way
-        way = link()
-    return Agent(state, clock, wires, way, SystemRandom(), log=log, enrolled=link, agreed=daemon.agreed)
+    ways = partial(transport, state)
+    return Agent(state, clock, wires, None, SystemRandom(), log=log, ways=ways, agreed=daemon.agreed)
 
 
 def _measure(place: str, agent: Agent) -> None:

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import replace
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -14,7 +13,8 @@ from edge import lastgood
 from edge.belief import Change, Doubt
 from edge.blocks import Blocks, Closing
 from edge.clock import Alarm, Clock
-from edge.config import COLLECTOR, LEARNED, OUTBOX, Collector, EdgeConfig, load_collector
+from edge.config import LEARNED, OUTBOX, Collector, EdgeConfig
+from edge.delivery import Delivery, Ways
 from edge.disk import Disk, spare
 from edge.drifting import Drift
 from edge.learned import Learned
@@ -34,7 +34,7 @@ from edge.transport import Transport
 from edge.turning import Turning
 from edge.watchdog import Vigil
 from edge.wire import Wire
-from protocols.errors import ConfigError, DamagedError, StoreError
+from protocols.errors import DamagedError, StoreError
 from protocols.record.block import EventKind
 from protocols.record.receipt import Receipt
 
@@ -43,8 +43,9 @@ class Agent:
     """One run of the gateway. With ``durable`` False and a simulated clock it is a simulation, as fast as the machine.
 
     ``watch_s``: how often the wall clock is compared with the monotonic one; by default every second when durable,
-    else at the end of each block. ``retry_s``: how often a full disk is tried again, and ``enrolled`` asked for the way
-    to the collector: a box that is not enrolled yet measures, and delivers as soon as there is one.
+    else at the end of each block. ``retry_s``: how often a full disk is tried again, and collector.json looked at, to
+    which ``ways`` makes the way: a box that is not enrolled yet measures, and delivers as soon as it is; one that is
+    enrolled with another collector goes there. ``transport``: to the collector that is there at the start.
     ``agreed``: whether the sources of the clock agree, so that a step of it may be believed at once.
     """
 
@@ -60,19 +61,18 @@ class Agent:
         durable: bool = True,
         watch_s: float | None = None,
         retry_s: float = 5.0,
-        enrolled: Callable[[], Transport | None] | None = None,
+        ways: Ways | None = None,
         listen: Listen = ears,
         agreed: Callable[[], bool] = lambda: False,
     ) -> None:
         self._state, self._clock, self._wires, self._transport = state, clock, wires, transport
         self._random, self._log, self._durable, self._retry_s = random, log, durable, retry_s
-        self._enrolled, self._listen, self._agreed = enrolled, listen, agreed
+        self._ways, self._listen, self._agreed = ways, listen, agreed
         self._watch_s = watch_s if watch_s is not None else (1.0 if durable else 86_400.0)
         self._alarm = Alarm()
         self._closings: asyncio.Queue[Closing | None] = asyncio.Queue()
         self._pollers: list[Owner] = []
-        self._sync: Sync | None = None
-        self._waits_why = self._no_way = ""
+        self._waits_why = ""
         self._started = clock.mono_ms()
         self._outbox: Outbox | None = None
         self._begun, self._drift = asyncio.Event(), Drift(log)
@@ -174,12 +174,15 @@ class Agent:
         self._pollers = [self._poller(port) for port in config.installation.site.port]
         length = config.installation.site.block_ms
         self._turning = Turning(self._blocks, self._pollers, self._closings, length, self._log)
+        self._delivery = Delivery(self._state, self._session, self._ways, self._clock, self._log)
         if self._transport is not None and config.collector is not None:
-            self._sync = self._delivery(config, config.collector, self._transport, outbox)
+            self._delivery.begin(config.collector, self._transport)
 
-    def _delivery(self, config: EdgeConfig, collector: Collector, transport: Transport, outbox: Outbox) -> Sync:
+    def _session(self, collector: Collector, transport: Transport) -> Sync:
+        outbox = self._outbox
+        assert outbox is not None, "a running agent has its store"
         sync = Sync(
-            config,
+            self._config,
             collector.key,
             transport,
             outbox,
@@ -231,30 +234,8 @@ class Agent:
         return [port for port in self._pollers if isinstance(port, Receiver)]
 
     def _background(self, stop: asyncio.Event) -> list[Coroutine[Any, Any, None]]:
-        work = [self._recorder.run(), self._disk.run(), self._disk.watch(), self._hear(stop)]
-        if self._sync is not None:
-            return [*work, self._sync.run()]
-        return [*work, self._deliver_once_enrolled(self._enrolled)] if self._enrolled is not None else work
-
-    async def _deliver_once_enrolled(self, enrolled: Callable[[], Transport | None]) -> None:
-        while (transport := self._way(enrolled)) is None:
-            await self._clock.sleep(self._retry_s)
-        collector = load_collector(self._state / COLLECTOR)
-        assert collector is not None and self._outbox is not None, "the way was made from it"
-        self._config = replace(self._config, collector=collector)
-        self._sync = self._delivery(self._config, collector, transport, self._outbox)
-        self._log("info", "enrolled", url=collector.url)
-        await self._sync.run()
-
-    def _way(self, enrolled: Callable[[], Transport | None]) -> Transport | None:
-        """The way to the collector; a file that cannot be used is told, and does not end the measuring."""
-        self._no_way = ""
-        try:
-            return enrolled()
-        except ConfigError as error:
-            self._no_way = str(error)
-            self._log("warning", "enrolment", why=f"{error.code} {error}")
-            return None
+        beside = (self._disk.run(), self._disk.watch(), self._delivery.run(self._retry_s), self._hear(stop))
+        return [self._recorder.run(), *beside]
 
     async def _hear(self, stop: asyncio.Event) -> None:
         await stop.wait()
@@ -289,7 +270,7 @@ class Agent:
             await self._alarm.wait(max(0.001, min(wait_s, self._watch_s)) if not self.paused else None)
             if self.paused or stop.is_set() or self._over(until):
                 continue
-            found = blocks.look(self._sync.standing.receipt if self._sync is not None else None)
+            found = blocks.look(None if (told := self._delivery.standing) is None else told.receipt)
             self._drift.look(blocks.off_by(), blocks.belief.state(self._clock.mono_ms()))
             if isinstance(found, Doubt):
                 self._turning.doubt(found)
@@ -308,8 +289,7 @@ class Agent:
             await self._blocks.seal(closing)
             await self._remember()
             self._disk.ring()
-            if self._sync is not None:
-                self._sync.ring()
+            self._delivery.ring()
 
     async def _remember(self, whole: bool = False) -> None:
         try:
@@ -394,10 +374,9 @@ class Agent:
             self._blocks,
             self._ledger,
             self._pollers,
-            None if self._sync is None else self._sync.standing,
+            self._delivery,
             self._started,
             self._disk,
-            self._no_way,
         )
         return await running.status()
 

@@ -136,9 +136,9 @@ def load_configurations(state: Path, technician: PublicKey) -> tuple[Signed, ...
 
 def load_collector(path: Path) -> Collector | None:
     """The collector this box is enrolled with; None before that. ConfigError."""
-    if not path.exists():
-        return None
     try:
+        if not path.exists():
+            return None
         held: dict[str, Any] = json.loads(path.read_bytes())
         files = [held.get(name) for name in ("ca", "certificate", "certificate_key")]
         ca, certificate, certificate_key = [None if name is None else path.parent / name for name in files]
@@ -151,7 +151,7 @@ def load_collector(path: Path) -> Collector | None:
             certificate,
             certificate_key,
         )
-    except (ValueError, KeyError, TypeError, AttributeError, RecordError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecordError) as error:
         expected = "url, algorithm and spki: run `tanmeter site enrol` again"
         raise ConfigError(str(path), f"{type(error).__name__}: {error}", expected) from error
 

@@ -174,16 +174,17 @@ def _port(port: Port) -> str:
 async def _delivery(held: config.EdgeConfig) -> list[Check]:
     """Whether the broker lets us in, where there is one, and whether a collector answers."""
     try:
-        link = transport(held.state / config.COLLECTOR, ASKER)
+        collector = config.load_collector(held.state / config.COLLECTOR)
+        if collector is None:
+            return [doubt("enrolled", f"{config.COLLECTOR}: -")]
+        link = transport(held.state, collector, ASKER)
     except ConfigError as error:
         return [bad("collector", "", error)]
-    if held.collector is None or link is None:
-        return [doubt("enrolled", f"{config.COLLECTOR}: -")]
     try:
         if not isinstance(link, MqttTransport):
-            return [await _collector(link, held.collector.url)]
+            return [await _collector(link, collector.url)]
         broker = await _broker(link)
-        return [broker, await _collector(link, held.collector.url)] if broker.ok else [broker]
+        return [broker, await _collector(link, collector.url)] if broker.ok else [broker]
     finally:
         await link.close()
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from edge.blocks import Blocks
 from edge.clock import Clock
 from edge.config import EdgeConfig
+from edge.delivery import Delivery
 from edge.disk import Disk
 from edge.drifting import drifted
 from edge.ledger import Ledger
@@ -14,7 +15,6 @@ from edge.outbox import Outbox
 from edge.ports import Owner, told
 from edge.recorder import Recorder
 from edge.software import installed
-from edge.sync import Standing
 from protocols.errors import ConfigError
 from protocols.record.receipt import Receipt
 
@@ -30,11 +30,9 @@ class Running:
     blocks: Blocks
     ledger: Ledger
     ports: Sequence[Owner]
-    sync: Standing | None
+    delivery: Delivery
     started: int
     disk: Disk
-    no_way: str = ""
-    """Why collector.json cannot be used, if it cannot."""
 
     async def status(self) -> dict[str, object]:
         """Everything that is known now."""
@@ -92,13 +90,13 @@ class Running:
         return max(0, until - self.clock.mono_ms())
 
     def _sync(self) -> dict[str, object]:
-        if self.no_way:
-            return {"state": "no way", "error": self.no_way, "code": ConfigError.code}
-        if self.sync is None or self.config.collector is None:
+        standing, collector = self.delivery.standing, self.delivery.collector
+        if self.delivery.no_way:
+            return {"state": "no way", "error": self.delivery.no_way, "code": ConfigError.code}
+        if standing is None or collector is None:
             return {"state": "not enrolled"}
-        standing, receipt = self.sync, self.sync.receipt
         return {
-            "url": self.config.collector.url,
+            "url": collector.url,
             "state": standing.state,
             "error": standing.error,
             "code": standing.code,
@@ -107,7 +105,7 @@ class Running:
             "ahead": standing.ahead,
             "bytes_per_s": None if standing.rate is None else round(standing.rate),
             "results": dict(standing.results),
-            "receipt": _receipt(receipt),
+            "receipt": _receipt(standing.receipt),
             "settled": _receipt(standing.settled),
         }
 

@@ -84,7 +84,8 @@ class Sync:
         self._config, self._collector, self._transport = config, collector, transport
         self._outbox, self._recorder, self._chain, self._log = outbox, recorder, chain, log
         self._forked, self._returned = forked, returned
-        self._retry, self._alarm = Retry(random), Alarm()
+        self._retry, self._alarm, self._leaving = Retry(random), Alarm(), Alarm()
+        self._left = False
         self._pace = Pace(config.installation.site.block_ms / 1000)
         self._at, self._shown = (0, 0), NOWHERE
         self._kept: set[tuple[int, int]] = set()
@@ -99,25 +100,31 @@ class Sync:
         """There is a new block."""
         self._alarm.ring()
 
+    def leave(self) -> None:
+        """Have ``run`` return once the attempt at hand is over, with what it was answered."""
+        self._left = True
+        self._alarm.ring()
+        self._leaving.ring()
+
     def away_s(self) -> float:
         """For how long the collector has not been reached; 0 while it answers."""
         return 0.0 if self._down_since is None else _now() - self._down_since
 
     async def run(self) -> None:
-        """Deliver until cancelled."""
+        """Deliver until told to leave, or cancelled."""
         self._at = await self._recorder.call(self._outbox.first_unsettled)
         if (newest := (await self._recorder.call(self._outbox.chain)).receipt) is not None:
             with contextlib.suppress(RecordError):  # of a collector this box was enrolled with before
                 self.standing.receipt = open_receipt(newest, self._collector)
                 self._newest = (self.standing.receipt, newest)
         try:
-            while True:
+            while not self._left:
                 wait = await self._attempt()
                 if wait is None:
                     held_s = self._hold_until - _now()
                     await self._alarm.wait(held_s if held_s > 0 else None)
                 elif wait > 0:
-                    await asyncio.sleep(wait)
+                    await self._leaving.wait(wait)
         finally:
             await self._transport.close()
 

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from edge import keys
 from edge.addresses import Addresses
-from edge.config import ADDRESSES, KEY, Collector, load_collector
+from edge.config import ADDRESSES, KEY, Collector
 from protocols.errors import AbsentError, ConfigError, TrustError, UnreachableError
 
 if TYPE_CHECKING:
@@ -107,20 +107,17 @@ class HttpTransport:
             self._addresses.failed()
 
 
-def transport(collector: Path, asker: str = "") -> Transport | None:
-    """The way to the collector this box is enrolled with, by its address's scheme; None before that. ConfigError.
+def transport(state: Path, collector: Collector, asker: str = "") -> Transport:
+    """The way from the box in ``state`` to a collector, by its address's scheme; ConfigError.
 
     ``asker``: who asks beside the agent.
     """
-    held = load_collector(collector)
-    if held is None:
-        return None
-    parts = urlsplit(held.url)
+    parts = urlsplit(collector.url)
     if parts.scheme in MQTT:
         from edge.mqtt import MqttTransport
 
-        return MqttTransport(held, keys.load(collector.with_name(KEY)).public.id, asker)
-    return HttpTransport(held.url, Addresses(collector.with_name(ADDRESSES), parts.hostname or ""), held.ca)
+        return MqttTransport(collector, keys.load(state / KEY).public.id, asker)
+    return HttpTransport(collector.url, Addresses(state / ADDRESSES, parts.hostname or ""), collector.ca)
 
 
 def tls(ca: Path | None, identity: Collector | None = None) -> ssl.SSLContext:

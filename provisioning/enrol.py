@@ -152,8 +152,8 @@ def _keep(state: Path, address: str, key: PublicKey, instead: bool, ca: Path | N
     path = state / COLLECTOR
     held = load_collector(path)
     before = {} if held is None or instead else _json(path.read_bytes())
-    if held is not None and held.key != key and instead:
-        path.replace(path.with_name(f"collector-{held.key.kid.hex()}.json"))
+    if held is not None and held.key != key and instead:  # a copy: the box has a collector at every instant
+        folder.write_private(path.with_name(f"collector-{held.key.kid.hex()}.json"), path.read_bytes())
     elif held is not None and held.key != key:
         expected = "the same collector, or --new-collector when that one is no more"
         raise ConfigError(str(path), f"a box enrolled with {held.url}", expected)

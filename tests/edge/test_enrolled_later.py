@@ -1,6 +1,7 @@
 """A box that measures before it is enrolled begins to deliver by itself, and never ends for want of a collector."""
 
 import asyncio
+from functools import partial
 from itertools import pairwise
 
 
@@ -15,10 +16,7 @@ def test_a_box_enrolled_while_it_measures_delivers_what_it_has(box, kit):
         await asyncio.sleep(20)
         assert (await world.agents[-1].status())["sync"]["state"] != "not enrolled"
 
-    def way():
-        return collector if (made.state / "collector.json").exists() else None
-
-    world.run(239, enrol_later, enrolled=way)
+    world.run(239, enrol_later, ways=lambda held: collector)
     assert len(collector.held) >= 3
     assert ("enrolled", {"url": "http://127.0.0.1:1"}) in world.logged
 
@@ -36,7 +34,7 @@ def test_an_enrolment_that_cannot_be_used_is_told_and_measuring_goes_on(box, kit
         sync = (await world.agents[-1].status())["sync"]
         assert (sync["state"], sync["code"]) == ("no way", "CFG-101") and "collector.json" in sync["error"]
 
-    world.run(119, spoil, enrolled=lambda: transport(made.state / "collector.json"))
+    world.run(119, spoil, ways=partial(transport, made.state))
     (made.state / "collector.json").unlink()
     assert any(event == "enrolment" for event, _ in world.logged)
     assert sum(chunk.counters.answered for _, chunks in made.blocks() for chunk in chunks) == 12
