@@ -70,7 +70,7 @@ class Cjt188Driver:
 
     def recogniser(self, request: bytes) -> Recogniser:
         """What finds the reply among the bytes of the bus."""
-        return cjt188.Recogniser(request)
+        return cjt188.recogniser(request)
 
 
 def _value(point: Point, answer: Answer, made: Options) -> Decimal | None:

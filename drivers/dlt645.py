@@ -91,7 +91,7 @@ class Dlt645Driver:
 
     def recogniser(self, request: bytes) -> Recogniser:
         """What finds the reply among the bytes of the bus."""
-        return dlt645.Recogniser(request)
+        return dlt645.recogniser(request)
 
     def _questions(self, asked: Asked | Frozen, request: bytes) -> tuple[bytes, ...]:
         return (request, *(dlt645.read_request(self.address, name) for name in asked.identifiers[1:]))

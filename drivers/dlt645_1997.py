@@ -74,4 +74,4 @@ class Dlt645Driver1997:
 
     def recogniser(self, request: bytes) -> Recogniser:
         """What finds the reply among the bytes of the bus."""
-        return dlt645_1997.Recogniser(request)
+        return dlt645_1997.recogniser(request)

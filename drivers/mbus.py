@@ -93,7 +93,7 @@ class MbusDriver:
 
     def recogniser(self, request: bytes) -> Recogniser:
         """What finds the reply among the bytes of the bus."""
-        return mbus.Recogniser(request)
+        return mbus.recogniser(request)
 
     def _check(self, request: bytes) -> None:
         """Mismatched unless this is the question to this meter."""

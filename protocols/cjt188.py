@@ -9,11 +9,11 @@ can be put either way. Encryption (2018) is not spoken.
 
 import re
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Literal
 
-from protocols.errors import Damaged, Mismatched, ProtocolError, Refused
-from protocols.recogniser import quote, verdict
+from protocols.errors import Damaged, Mismatched, Refused
+from protocols.recogniser import FrameRecogniser, Recogniser, quote
 from protocols.stream import Stream
 
 START, END, PREAMBLE = 0x68, 0x16, 0xFE
@@ -148,9 +148,7 @@ def payload(request: bytes, reply: bytes) -> bytes:
     word; Mismatched for another address, kind of meter, function, direction or identifier, and for a reply that is
     continued in further frames.
     """
-    frame = decode(reply)
-    if (difference := _difference(parse_request(request), frame)) is not None:
-        raise Mismatched(difference)
+    frame = _answer(parse_request(request), reply)
     if frame.control & ERROR:
         raise Refused(refusal(frame), error_word(frame))
     if frame.control & MORE:
@@ -169,35 +167,13 @@ def refusal(frame: Frame) -> str:
     return f"{said}, status {quote(frame.data[1:3])}" if len(frame.data) > 1 else f"{said} without a status"
 
 
-class Recogniser:
-    """The reply to one read request. A wildcard request is answered by a real address, a type by one of its kind."""
-
-    def __init__(self, request: bytes) -> None:
-        self._asked = parse_request(request)
-        self._echo = request.lstrip(bytes([PREAMBLE]))
-        self._parser = Parser()
-        self._received = bytearray()
-        self._strangers: list[str] = []
-
-    def feed(self, data: bytes) -> bytes | None:
-        """The answering frame from 68 to 16; None = more is needed."""
-        self._received = (self._received + data)[-LIMIT:]
-        for frame, raw in self._parser.feed(data):
-            difference = _difference(self._asked, frame)
-            if difference is None:
-                return raw
-            if raw != self._echo:
-                self._strangers.append(difference)
-        return None
-
-    def failure(self) -> ProtocolError:
-        """Silent, Damaged or Mismatched, by what has come so far."""
-        rest = bytes(self._received).replace(self._echo, b"", 1).strip(bytes([PREAMBLE]))
-        return verdict(rest, self._strangers, self._asked.wanted)
-
-
-LIMIT = 2048
-"""Bytes kept to explain a failure."""
+def recogniser(request: bytes) -> Recogniser:
+    """What finds the reply to one read request. A wildcard request is answered by a real address, a type by one of its
+    kind.
+    """
+    asked = parse_request(request)
+    check, preamble = partial(_answer, asked), bytes([PREAMBLE])
+    return FrameRecogniser(request, _claimed_end, bytes([START]), check, wanted=asked.wanted, preamble=preamble)
 
 
 def _question(identifier: str, order: Order, serial: int) -> bytes:
@@ -220,6 +196,14 @@ def _sound(raw: bytes) -> Frame | None:
         return decode(raw)
     except Damaged:
         return None
+
+
+def _answer(asked: Asked, raw: bytes) -> Frame:
+    """The frame, when it answers what was asked; Damaged, Mismatched."""
+    frame = decode(raw)
+    if (difference := _difference(asked, frame)) is not None:
+        raise Mismatched(difference)
+    return frame
 
 
 def _difference(asked: Asked, frame: Frame) -> str | None:

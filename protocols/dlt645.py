@@ -4,10 +4,7 @@ Read 11 (identifier of four bytes), follow-up 12 (numbered from 1, at most 16 fr
 ``dlt645_frame``, the conversation in ``dlt645_edition``, the meaning of identifiers in ``dlt645_identifiers``.
 """
 
-from functools import partial
-
 from protocols.dlt645_edition import ANYONE, Edition, Question
-from protocols.dlt645_edition import Recogniser as ReplyRecogniser
 from protocols.dlt645_frame import (
     END,
     ERROR,
@@ -41,7 +38,6 @@ __all__ = [
     "START",
     "Frame",
     "Parser",
-    "Recogniser",
     "address_of",
     "address_request",
     "decode",
@@ -49,6 +45,7 @@ __all__ = [
     "parse_request",
     "payload",
     "read_request",
+    "recogniser",
     "refusal",
     "value",
 ]
@@ -62,7 +59,7 @@ read_request = EDITION.read_request
 parse_request = EDITION.parse_request
 identifier_of = EDITION.identifier_of
 payload = EDITION.payload
-Recogniser = partial(ReplyRecogniser, EDITION)
+recogniser = EDITION.recogniser
 
 
 def address_request(among: str = ANYONE) -> bytes:

@@ -5,10 +5,7 @@ request for them repeats the identifier and nothing else is unverified.) Numbers
 AA by the standard and with 00 by many meters; to a wildcard some answer with the wildcard itself.
 """
 
-from functools import partial
-
 from protocols.dlt645_edition import Edition
-from protocols.dlt645_edition import Recogniser as ReplyRecogniser
 
 EDITION = Edition("DL/T 645-1997", read=0x01, follow=0x02, width=2, numbered=False)
 
@@ -17,7 +14,7 @@ SEPARATOR = b"\xaa"
 read_request = EDITION.read_request
 parse_request = EDITION.parse_request
 payload = EDITION.payload
-Recogniser = partial(ReplyRecogniser, EDITION)
+recogniser = EDITION.recogniser
 
 
 def wordings(number: str) -> tuple[str, ...]:

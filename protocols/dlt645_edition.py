@@ -8,7 +8,7 @@ an answer is recorded as all its frames, one after another.
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 
 from protocols.dlt645_frame import (
     ERROR,
@@ -17,20 +17,18 @@ from protocols.dlt645_frame import (
     OVERHEAD,
     PREAMBLE,
     REPLY,
+    START,
     Frame,
-    Parser,
+    claimed_end,
     decode,
     refusal,
     split,
 )
 from protocols.errors import Damaged, Mismatched, ProtocolError, Refused
-from protocols.recogniser import verdict
+from protocols.recogniser import FrameRecogniser, Recogniser
 
 LONGEST = 16
 """Frames of one answer at most; a meter that goes on is not believed."""
-
-LIMIT = 2048
-"""Bytes kept to explain a failure."""
 
 REMEMBERED = 8192
 """Requests whose meaning is remembered: the plans of a few hundred meters."""
@@ -139,6 +137,18 @@ class Edition:
         except ProtocolError:
             return None
         return None if talk.asked is None else talk.asked.to_bytes()
+
+    def recogniser(self, request: bytes) -> Recogniser:
+        """What finds the reply to one reading request. A wildcard request is answered by a real address."""
+        asked = self.question(request)
+        wanted = f"{asked.identifier or 'its address'} from meter {asked.address}"
+        check, preamble = partial(self.check, asked), bytes([PREAMBLE])
+        return FrameRecogniser(request, claimed_end, bytes([START]), check, wanted=wanted, preamble=preamble)
+
+    def check(self, asked: Question, raw: bytes) -> None:
+        """Mismatched unless this one frame answers; Damaged."""
+        if (difference := self.difference(asked, decode(raw))) is not None:
+            raise Mismatched(difference)
 
     def difference(self, asked: Question, frame: Frame) -> str | None:
         """What keeps this frame from answering; None when nothing does."""
@@ -257,35 +267,6 @@ class Talk:
             self.data.append(b"")
         else:
             self.asked = None
-
-
-class Recogniser:
-    """The reply to one reading request. A wildcard request is answered by a real address."""
-
-    def __init__(self, edition: Edition, request: bytes) -> None:
-        self._edition, self._asked = edition, edition.question(request)
-        self._echo = request.lstrip(bytes([PREAMBLE]))
-        self._parser = Parser()
-        self._received = bytearray()
-        self._strangers: list[str] = []
-
-    def feed(self, data: bytes) -> bytes | None:
-        """The answering frame from 68 to 16; None = more is needed."""
-        self._received = (self._received + data)[-LIMIT:]
-        for frame, raw in self._parser.feed(data):
-            difference = self._edition.difference(self._asked, frame)
-            if difference is None:
-                return raw
-            if raw != self._echo:
-                self._strangers.append(difference)
-        return None
-
-    def failure(self) -> ProtocolError:
-        """Silent, Damaged or Mismatched, by what has come so far."""
-        rest = bytes(self._received).replace(self._echo, b"", 1).strip(bytes([PREAMBLE]))
-        return verdict(
-            rest, self._strangers, f"{self._asked.identifier or 'its address'} from meter {self._asked.address}"
-        )
 
 
 def matches(asked: str, got: str) -> bool:

@@ -96,7 +96,7 @@ class Parser:
     """
 
     def __init__(self) -> None:
-        self._stream = Stream(_claimed_end, bytes([START]), keep=0)
+        self._stream = Stream(claimed_end, bytes([START]), keep=0)
 
     def feed(self, data: bytes) -> list[tuple[Frame, bytes]]:
         """Each frame completed by ``data``, with its bytes from 68 to 16."""
@@ -112,7 +112,7 @@ def refusal(frame: Frame) -> str:
     )
 
 
-def _claimed_end(buffer: bytearray, start: int) -> int:
+def claimed_end(buffer: bytearray, start: int) -> int:
     """Where a frame at ``start`` ends; 0 when none can, past the buffer when more bytes are needed to tell."""
     size = len(buffer)
     if start + 7 < size and buffer[start + 7] != START:

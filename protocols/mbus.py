@@ -11,10 +11,10 @@ address 253 until another is selected; it changes nothing else (ABB A43 manual, 
 """
 
 from dataclasses import dataclass
+from functools import partial
 
-from protocols.errors import Damaged, Mismatched, ProtocolError
-from protocols.recogniser import quote, verdict
-from protocols.stream import Stream
+from protocols.errors import Damaged, Mismatched
+from protocols.recogniser import FrameRecogniser, Recogniser, quote
 
 SHORT, LONG, END, ACK = 0x10, 0x68, 0x16, 0xE5
 REQ_UD2, FRAME_COUNT = 0x5B, 0x20
@@ -30,8 +30,6 @@ ANY = b"\xff" * 4
 
 OVERHEAD = 6
 """Bytes of a long frame beside those that L counts."""
-LIMIT = 2048
-"""Bytes kept to explain a failure."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,39 +117,19 @@ def check(asked: Request, frame: Frame) -> None:
         raise Mismatched(f"address {frame.address}, expected {asked.address}")
 
 
-class Recogniser:
-    """The reply to one question: a sound long frame of data from its address, or E5 to a selection."""
+def recogniser(request: bytes) -> Recogniser:
+    """What finds the reply to one question: a sound long frame of data from its address, or E5 to a selection."""
+    asked = parse_request(request)
+    wanted = "E5" if asked.identification else f"data from address {asked.address}"
+    return FrameRecogniser(request, _end, bytes([LONG, ACK]), partial(_answers, asked), wanted=wanted)
 
-    def __init__(self, request: bytes) -> None:
-        self._asked = parse_request(request)
-        self._request = request
-        self._stream = Stream(_end, bytes([LONG, ACK]), LIMIT)
-        self._strangers: list[str] = []
 
-    def feed(self, data: bytes) -> bytes | None:
-        """The answering frame; None = more is needed."""
-        for raw in self._stream.feed(data):
-            if raw == bytes([ACK]):
-                if self._asked.identification:
-                    return raw
-                continue
-            if raw == self._request or self._asked.identification:
-                continue
-            try:
-                check(self._asked, decode(raw))
-            except Mismatched as error:
-                self._strangers.append(str(error))
-            except Damaged:
-                continue
-            else:
-                return raw
-        return None
-
-    def failure(self) -> ProtocolError:
-        """Silent, Damaged or Mismatched, by what has come so far."""
-        rest = self._stream.received.replace(self._request, b"", 1)
-        wanted = "E5" if self._asked.identification else f"data from address {self._asked.address}"
-        return verdict(rest, self._strangers, wanted)
+def _answers(asked: Request, raw: bytes) -> None:
+    """Damaged, Mismatched; whatever else comes, a selection is answered by E5 alone."""
+    if not asked.identification:
+        check(asked, decode(raw))
+    elif raw != bytes([ACK]):
+        raise Damaged(f"{quote(raw)}, expected E5")
 
 
 def _end(buffer: bytearray, start: int) -> int:

@@ -9,7 +9,7 @@ from functools import lru_cache
 
 from protocols import crc16
 from protocols.errors import Damaged, Mismatched, OtherFraming, ProtocolError, Refused
-from protocols.recogniser import quote, verdict
+from protocols.recogniser import LIMIT, quote, verdict
 
 EXCEPTION = 0x80
 """Added to the function of a request that is refused."""
@@ -28,9 +28,6 @@ EXCEPTIONS = {
 
 MOST = {1: 2000, 2: 2000, 3: 125, 4: 125}
 """The most coils or registers one request may ask, by function."""
-
-LIMIT = 2048
-"""Bytes kept to explain a failure."""
 
 KNOWN = 1024
 """Requests that are known taken apart: a box asks the same ones again and again."""

@@ -5,14 +5,15 @@ number of objects, then for each object its id, its length and its text.
 """
 
 from collections.abc import Generator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 from protocols import modbus
-from protocols.errors import Damaged, Mismatched, ProtocolError, Refused
-from protocols.modbus import EXCEPTION, LIMIT, crc
-from protocols.recogniser import Recogniser, quote, verdict
-from protocols.stream import Stream
+from protocols.errors import Damaged, Mismatched, Refused
+from protocols.modbus import EXCEPTION, crc
+from protocols.recogniser import FrameRecogniser, Recogniser, quote
 
 FUNCTION, INTERFACE = 0x2B, 0x0E
 BASIC, REGULAR = 1, 2
@@ -121,61 +122,40 @@ def identify(unit: int, framing: Framing, code: int = REGULAR) -> Generator[byte
 
 
 def recogniser(asked: bytes, framing: Framing) -> Recogniser:
-    """What finds the reply to this question; Damaged when it is none."""
-    return _Recogniser(asked, framing)
+    """What finds the reply to this question, or its refusal: transaction or unit, function and interface fit, and its
+    CRC on a serial line. Damaged when it is no question.
+    """
+    unit, code, _ = parse(asked, framing)
+    wanted = f"identification {code:02X} from unit {unit}"
+    end = partial(_rtu_end, bytes([unit])) if framing == "rtu" else partial(_tcp_end, asked[:4])
+    return FrameRecogniser(asked, end, asked[:1], partial(_answers, asked, framing), wanted=wanted)
 
 
-class _Recogniser:
-    """The reply to one question: transaction or unit, function and interface fit, and its CRC on a serial line."""
+def _answers(asked: bytes, framing: Framing, raw: bytes) -> None:
+    """Damaged, Mismatched; a refusal answers too."""
+    with suppress(Refused):
+        identification(asked, raw, framing)
 
-    def __init__(self, asked: bytes, framing: Framing) -> None:
-        unit, code, _ = parse(asked, framing)
-        self._asked, self._framing = asked, framing
-        self._wanted = f"identification {code:02X} from unit {unit}"
-        self._head = bytes([unit]) if framing == "rtu" else asked[:4]
-        self._stream = Stream(self._rtu_end if framing == "rtu" else self._tcp_end, self._head[:1], LIMIT)
-        self._strangers: list[str] = []
 
-    def feed(self, data: bytes) -> bytes | None:
-        """The answering frame; None = more is needed."""
-        for raw in self._stream.feed(data):
-            if raw == self._asked:
-                continue
-            try:
-                identification(self._asked, raw, self._framing)
-            except Refused:
-                return raw
-            except Mismatched as error:
-                self._strangers.append(str(error))
-            except Damaged:
-                continue
-            else:
-                return raw
-        return None
+def _rtu_end(unit: bytes, buffer: bytearray, start: int) -> int:
+    """Exceptions end after five bytes, replies after their last object and the CRC."""
+    if buffer[start : start + 1] != unit:
+        return 0
+    head = buffer[start : start + 9]
+    if len(head) > 1 and head[1] == FUNCTION | EXCEPTION:
+        return start + 5
+    if head[1:3] != bytes([FUNCTION, INTERFACE])[: len(head) - 1]:
+        return 0
+    if len(head) < 8:
+        return len(buffer) + 1
+    return _objects_end(buffer, start + 8, head[7]) + 2
 
-    def failure(self) -> ProtocolError:
-        """Silent, Damaged or Mismatched, by what has come so far."""
-        rest = self._stream.received.replace(self._asked, b"", 1)
-        return verdict(rest, self._strangers, self._wanted)
 
-    def _rtu_end(self, buffer: bytearray, start: int) -> int:
-        """Exceptions end after five bytes, replies after their last object and the CRC."""
-        if buffer[start : start + 1] != self._head:
-            return 0
-        head = buffer[start : start + 9]
-        if len(head) > 1 and head[1] == FUNCTION | EXCEPTION:
-            return start + 5
-        if head[1:3] != bytes([FUNCTION, INTERFACE])[: len(head) - 1]:
-            return 0
-        if len(head) < 8:
-            return len(buffer) + 1
-        return _objects_end(buffer, start + 8, head[7]) + 2
-
-    def _tcp_end(self, buffer: bytearray, start: int) -> int:
-        head = buffer[start : start + 6]
-        if head[:4] != self._head[: len(head)]:
-            return 0
-        return start + 6 + int.from_bytes(head[4:6]) if len(head) == 6 else len(buffer) + 1
+def _tcp_end(transaction: bytes, buffer: bytearray, start: int) -> int:
+    head = buffer[start : start + 6]
+    if head[:4] != transaction[: len(head)]:
+        return 0
+    return start + 6 + int.from_bytes(head[4:6]) if len(head) == 6 else len(buffer) + 1
 
 
 def _objects_end(buffer: bytearray, at: int, count: int) -> int:

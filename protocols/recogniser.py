@@ -1,12 +1,15 @@
 """What the bus needs to know of a protocol: which bytes are the answer, and what to say when none are."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from protocols.errors import Damaged, Mismatched, ProtocolError, Silent
+from protocols.stream import End, Stream
 
 SHOWN = 48
 """Bytes of a reply quoted in an error message."""
+LIMIT = 2048
+"""Bytes kept to explain a failure."""
 
 
 class Recogniser(Protocol):
@@ -21,6 +24,44 @@ class Recogniser(Protocol):
 
     def failure(self) -> ProtocolError:
         """Why there is no answer, at the time limit: Silent, Damaged or Mismatched."""
+
+
+Check = Callable[[bytes], object]
+"""Returns for the answer; Mismatched for a sound frame that answers something else, Damaged for what is no frame."""
+
+
+class FrameRecogniser:
+    """The first frame of a stream that passes ``check``. ``end`` and ``first``: where frames may end and begin, as in
+    Stream; ``preamble``: what may stand before a frame.
+    """
+
+    def __init__(
+        self, request: bytes, end: End, first: bytes, check: Check, *, wanted: str, preamble: bytes = b""
+    ) -> None:
+        self._stream = Stream(end, first, LIMIT)
+        self._check, self._wanted, self._preamble = check, wanted, preamble
+        self._echo = request.lstrip(preamble)
+        self._strangers: list[str] = []
+
+    def feed(self, data: bytes) -> bytes | None:
+        """The answering frame, without preamble; None = more is needed."""
+        for raw in self._stream.feed(data):
+            if raw == self._echo:
+                continue
+            try:
+                self._check(raw)
+            except Mismatched as error:
+                self._strangers.append(str(error))
+            except Damaged:
+                continue
+            else:
+                return raw
+        return None
+
+    def failure(self) -> ProtocolError:
+        """Silent, Damaged or Mismatched, by what has come so far."""
+        rest = self._stream.received.replace(self._echo, b"", 1).strip(self._preamble)
+        return verdict(rest, self._strangers, self._wanted)
 
 
 def verdict(received: bytes, strangers: Sequence[str], wanted: str) -> ProtocolError:

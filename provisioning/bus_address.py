@@ -43,7 +43,7 @@ class Question:
 
     def recogniser(self) -> Recogniser:
         """What finds the answer."""
-        return cjt188.Recogniser(self.request) if self.protocol == "cjt188" else dlt645.Recogniser(self.request)
+        return cjt188.recogniser(self.request) if self.protocol == "cjt188" else dlt645.recogniser(self.request)
 
     def told(self, reply: bytes) -> Found:
         """What an answer says; ProtocolError when it is a refusal."""

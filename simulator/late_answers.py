@@ -150,7 +150,7 @@ def _talk(questions: Questions, question: int) -> Talk:
         request = modbus.Request(unit, 3, REGISTERS[place], 2).rtu()
         recogniser: Callable[[bytes], Recogniser] = modbus.RtuRecogniser
     else:
-        request, recogniser = dlt645.read_request(f"{unit:012d}", ITEMS[place]), dlt645.Recogniser
+        request, recogniser = dlt645.read_request(f"{unit:012d}", ITEMS[place]), dlt645.recogniser
     return Talk(unit, place, request, recogniser, LIMIT_MS, GUARD_MS, LIMIT_MS)
 
 

@@ -261,7 +261,7 @@ def test_a_meter_refuses_a_follow_up_it_has_not_promised(simulated: Dlt645Meter)
 @pytest.mark.parametrize("among", ["A" * 12, "AAAAAAAAAA01", METER])
 def test_a_simulated_meter_tells_its_address(simulated: Dlt645Meter, among: str) -> None:
     request = dlt645.address_request(among)
-    reply = dlt645.Recogniser(request).feed(b"".join(simulated.hear(request, NOON)))
+    reply = dlt645.recogniser(request).feed(b"".join(simulated.hear(request, NOON)))
     assert reply is not None and dlt645.address_of(request, reply) == METER
     assert simulated.hear(dlt645.address_request("AAAAAAAAAA02"), NOON) == []
 

@@ -210,7 +210,7 @@ def test_a_meter_tells_its_address(captured: str) -> None:
     request = dlt645.address_request()
     assert request.hex(" ").upper() == "FE FE FE FE 68 AA AA AA AA AA AA 68 13 00 DF 16"
     reply = bytes.fromhex(captured)
-    recogniser = dlt645.Recogniser(request)
+    recogniser = dlt645.recogniser(request)
     found = recogniser.feed(request[4:] + reply)
     assert found is not None
     assert dlt645.address_of(request, found) == dlt645.decode(reply).address
@@ -279,10 +279,10 @@ def test_among_replies_of_others_the_one_that_was_asked_for_is_found() -> None:
     )
     for address, data in (("564102061120", "00000000"), ("564100061120", "00080000")):
         request = dlt645_1997.read_request(address, "9010")
-        found = dlt645_1997.Recogniser(request).feed(came)
+        found = dlt645_1997.recogniser(request).feed(came)
         assert found is not None
         assert dlt645_1997.payload(request, found) == bytes.fromhex(data)
-    stranger = dlt645_1997.Recogniser(dlt645_1997.read_request("564102061121", "9010"))
+    stranger = dlt645_1997.recogniser(dlt645_1997.read_request("564102061121", "9010"))
     assert stranger.feed(came) is None
     assert isinstance(stranger.failure(), Mismatched)
 

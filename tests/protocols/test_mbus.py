@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from protocols import mbus
 from protocols.errors import Damaged, Mismatched, ProtocolError, Silent
-from protocols.mbus import Frame, Recogniser, Request
+from protocols.mbus import Frame, Request, recogniser
 
 VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "mbus.json").read_text("utf-8"))
 REPLIES = [bytes.fromhex(vector["reply"]) for vector in VECTORS["frames"].values()]
@@ -75,7 +75,7 @@ def test_no_flipped_bit_is_taken() -> None:
         raw[bit // 8] ^= 1 << bit % 8
         with pytest.raises(Damaged):
             mbus.decode(bytes(raw))
-        assert Recogniser(ASK.to_bytes()).feed(bytes(raw)) is None
+        assert recogniser(ASK.to_bytes()).feed(bytes(raw)) is None
 
 
 def test_nothing_but_the_two_questions_can_be_built() -> None:
@@ -141,7 +141,7 @@ def test_what_is_wrong_is_named_with_its_place(change: tuple[int, int], said: st
 def test_the_answer_is_found_behind_noise_echo_and_strangers_in_any_pieces(size: int) -> None:
     stranger = Frame(8, 6, 0x72, b"\0" * 12).to_bytes()
     line = b"\x68\xff\xff\x68\xe5\x68\x05" + ASK.to_bytes() + stranger + ANSWER[:9] + ANSWER
-    held = Recogniser(ASK.to_bytes())
+    held = recogniser(ASK.to_bytes())
     found = [raw for at in range(0, len(line), size) if (raw := held.feed(line[at : at + size])) is not None]
     assert found == [ANSWER]
 
@@ -150,23 +150,23 @@ def test_the_answer_is_found_behind_noise_echo_and_strangers_in_any_pieces(size:
 @given(st.binary(max_size=40), st.integers(1, 9))
 def test_the_answer_behind_any_noise_is_found(noise: bytes, size: int) -> None:
     line = noise + ANSWER
-    held = Recogniser(ASK.to_bytes())
+    held = recogniser(ASK.to_bytes())
     assert ANSWER in [held.feed(line[at : at + size]) for at in range(0, len(line), size)]
 
 
 def test_a_selection_is_answered_by_one_byte_and_a_question_is_not() -> None:
     chosen = Request(mbus.SELECTED, identification="12345678").to_bytes()
-    assert Recogniser(chosen).feed(b"\0\xe5") == b"\xe5"
-    assert Recogniser(chosen).feed(ANSWER) is None
-    assert Recogniser(ASK.to_bytes()).feed(b"\xe5") is None
-    assert Recogniser(Request(mbus.SELECTED).to_bytes()).feed(ANSWER) == ANSWER
+    assert recogniser(chosen).feed(b"\0\xe5") == b"\xe5"
+    assert recogniser(chosen).feed(ANSWER) is None
+    assert recogniser(ASK.to_bytes()).feed(b"\xe5") is None
+    assert recogniser(Request(mbus.SELECTED).to_bytes()).feed(ANSWER) == ANSWER
 
 
 def test_a_failure_says_what_came() -> None:
-    held = Recogniser(ASK.to_bytes())
+    held = recogniser(ASK.to_bytes())
     assert isinstance(held.failure(), Silent)
     assert held.feed(ASK.to_bytes()) is None and isinstance(held.failure(), Silent)
     assert held.feed(ANSWER[:-2]) is None and isinstance(held.failure(), Damaged)
-    other = Recogniser(Request(9).to_bytes())
+    other = recogniser(Request(9).to_bytes())
     assert other.feed(ANSWER) is None
     assert isinstance(other.failure(), Mismatched) and "address 5, expected 9" in str(other.failure())

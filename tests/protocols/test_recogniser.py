@@ -44,7 +44,7 @@ def _tcp(request: Request, pdu: str, transaction: int | None = None, unit: int =
 ASK = Request(1, 4, 0x34, 2)
 DLT645 = Case(
     "dlt645",
-    dlt645.Recogniser,
+    dlt645.recogniser,
     dlt645.payload,
     dlt645.read_request("000016818505", "00010000"),
     _dlt645("000016818505", 0x91, "0000010026000000"),
@@ -58,7 +58,7 @@ DLT645 = Case(
 )
 DLT645_1997 = Case(
     "dlt645-1997",
-    dlt645_1997.Recogniser,
+    dlt645_1997.recogniser,
     dlt645_1997.payload,
     dlt645_1997.read_request("000016818505", "9010"),
     _dlt645("000016818505", 0x81, "109026000000"),
@@ -106,7 +106,7 @@ WATER = "78330011223344"
 COUNTED = "005959002C" + "FF" * 4 + "2C" + "FF" * 7 + "0000"
 CJT188 = Case(
     "cjt188",
-    cjt188.Recogniser,
+    cjt188.recogniser,
     cjt188.payload,
     cjt188.read_request(0x10, WATER),
     _cjt188("1F90AA" + COUNTED),
@@ -248,7 +248,7 @@ def test_the_answer_in_a_line_shared_with_other_meters_is_found() -> None:
 
 
 def test_a_reply_to_a_wildcard_is_recognised() -> None:
-    recogniser = dlt645.Recogniser(dlt645.read_request("AAAAAAAAAAAA", "00010000"))
+    recogniser = dlt645.recogniser(dlt645.read_request("AAAAAAAAAAAA", "00010000"))
     assert recogniser.feed(b"\xfe" + DLT645.answer) == DLT645.answer
 
 
