@@ -15,7 +15,7 @@ from cloud.api_record import Nothing, decimal
 from cloud.collector import Collector, Held
 from cloud.evidence.pack import pack
 from cloud.pages.render import iso
-from cloud.query import Cursor, GatewayId, Instant, Json, Limit, Name
+from cloud.query import GatewayId, Instant, Json, Name
 from cloud.rows import IntervalRow
 from protocols.errors import AccountError
 
@@ -31,7 +31,7 @@ Reference = Annotated[
 ]
 
 
-class IntervalQuery(query.Query):
+class IntervalQuery(query.Walk):
     """Which intervals."""
 
     gateway: GatewayId | None = None
@@ -39,8 +39,6 @@ class IntervalQuery(query.Query):
     point: Name | None = None
     since: Annotated[Instant | None, Field(alias="from")] = None
     to: Instant | None = None
-    cursor: Cursor | None = None
-    limit: Limit = 1000
 
 
 class EmissionQuery(query.Query):

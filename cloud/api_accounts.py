@@ -24,7 +24,7 @@ from cloud.evidence import account_pack
 from cloud.middle import middle
 from cloud.pages import flow
 from cloud.pages.render import iso
-from cloud.query import Cursor, Json, Limit, Name
+from cloud.query import Json, Name
 from cloud.rows import JournalRow
 from cloud.spreadsheet import safe
 from protocols.errors import AccountError, FactorError, MethodError, UnitError, UnknownNameError
@@ -46,23 +46,19 @@ PeriodId = Annotated[str, Field(max_length=40, description="2026-11-22, 2026-11,
 Format = Literal["json", "csv"]
 
 
-class AccountsQuery(query.Query):
+class AccountsQuery(query.Walk):
     """Which accounts."""
 
     subject: Name | None = None
     period: PeriodId | None = None
     state: State | None = None
-    cursor: Cursor | None = None
-    limit: Limit = 1000
 
 
-class LinesQuery(query.Query):
+class LinesQuery(query.Walk):
     """Which lines: of an indicator leaf, of an accounting class."""
 
     leaf: Name | None = None
     accounting: Annotated[Class | None, Field(alias="class")] = None
-    cursor: Cursor | None = None
-    limit: Limit = 1000
 
 
 class ExplainQuery(query.Query):
@@ -95,13 +91,6 @@ class LinesExportQuery(query.Query):
     period: PeriodId
     subject: Name | None = None
     format: Format = "csv"
-
-
-class FeedQuery(query.Query):
-    """From where on."""
-
-    cursor: Cursor | None = None
-    limit: Limit = 1000
 
 
 @router.get("/accounts")
@@ -249,7 +238,7 @@ def one_subject(subject: Name, held: Held, asked: Annotated[Nothing, Query()]) -
 
 
 @router.get("/corrections")
-def corrections(held: Held, asked: Annotated[FeedQuery, Query()]) -> Json:
+def corrections(held: Held, asked: Annotated[query.Walk, Query()]) -> Json:
     """What was issued, decided, taken in or replaced since a cursor: what, by whom, the figure before and after."""
     (after,) = query.decode_cursor(asked.cursor, 1)
     as_of = held.store.journal_end()

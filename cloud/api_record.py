@@ -12,7 +12,7 @@ from cloud.collector import Collector, Held, algorithm, health
 from cloud.frames import Frame, Opened
 from cloud.opening import open_stored
 from cloud.pages.render import dated, iso, spaced
-from cloud.query import Cursor, GatewayId, Instant, Json, Limit, Name, Number
+from cloud.query import GatewayId, Instant, Json, Name, Number
 from cloud.rows import Block, Gateway
 from drivers import site as sites
 from drivers.profile import Point
@@ -24,12 +24,10 @@ SCAN = 200
 """Blocks looked up at a time while a page of readings fills."""
 
 
-class BlockQuery(query.Query):
+class BlockQuery(query.Walk):
     """Which blocks."""
 
     gateway: GatewayId
-    cursor: Cursor | None = None
-    limit: Limit = 1000
 
 
 class FormQuery(query.Query):
@@ -38,7 +36,7 @@ class FormQuery(query.Query):
     format: Literal["json", "cbor"] = "json"
 
 
-class ReadingQuery(query.Query):
+class ReadingQuery(query.Walk):
     """Which readings."""
 
     gateway: GatewayId
@@ -46,8 +44,6 @@ class ReadingQuery(query.Query):
     point: Name | None = None
     since: Annotated[Instant | None, Field(alias="from")] = None
     to: Instant | None = None
-    cursor: Cursor | None = None
-    limit: Limit = 1000
 
 
 class Nothing(query.Query):

@@ -36,6 +36,13 @@ class Query(BaseModel):
     model_config = ConfigDict(extra="forbid", populate_by_name=True)
 
 
+class Walk(Query):
+    """Base of the parameters of a walk, page by page: from where on."""
+
+    cursor: Cursor | None = None
+    limit: Limit = 1000
+
+
 def instant_ms(text: str) -> int:
     """UTC ms of an RFC 3339 instant; ValueError when it is none or has no offset. A blank was a plus once."""
     found = datetime.fromisoformat(text.replace(" ", "+"))
