@@ -12,18 +12,11 @@ from protocols.record import invite
 from protocols.record.cose import PrivateKey
 from provisioning import site_init
 from simulator.history import live_through
-from simulator.meters import site_toml
+from simulator.meters import PLACES, site_toml
 
 START = 1_795_363_200_000
 """2026-11-23 00:00 in Shanghai, UTC ms."""
 MINUTE = 60_000
-PLACES = {
-    "bus-1": "/dev/ttyUSB0",
-    "bus-2": "/dev/ttyUSB1",
-    "feeder-2": "127.0.0.1:502",
-    "stack": "127.0.0.1:503",
-    "cems": "127.0.0.1:504",
-}
 
 
 @dataclass(frozen=True, slots=True, eq=False)

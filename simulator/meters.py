@@ -73,6 +73,15 @@ def listeners(world: World, truth: TruthLog) -> dict[str, tuple[Listener, ...]]:
     }
 
 
+PLACES = {
+    "bus-1": "/dev/ttyUSB0",
+    "bus-2": "/dev/ttyUSB1",
+    "feeder-2": "127.0.0.1:502",
+    "stack": "127.0.0.1:503",
+    "cems": "127.0.0.1:504",
+}
+"""Where the ports of the site are on a box, for a run in which nobody opens them."""
+
 LOGGER_PORT, LOGGER, LOGGER_MN = "cems", "S-02", "88113021200000000000A502"
 """Where the box listens for the data logger at the kiln's stack."""
 MASS = ("co2_mass_rate", "2051.co2")

@@ -1,12 +1,12 @@
 """The planner against every way there is to ask, on small sets, random and adversarial."""
 
 import time
-from collections.abc import Iterator
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from benchmarks.plan import hull, partitions
 from drivers.bustime import Line, Pace
 from drivers.cover import Interval, cover, merged, without
 
@@ -15,21 +15,6 @@ EVERYWHERE = [(0, 0x10000)]
 
 def pace(baud: int, turnaround_ms: float, bits: int = 11) -> Pace:
     return Pace(Line(baud, bits), turnaround_ms)
-
-
-def partitions(items: list[Interval]) -> Iterator[list[list[Interval]]]:
-    if not items:
-        yield []
-        return
-    first, *rest = items
-    for parts in partitions(rest):
-        yield [[first], *parts]
-        for index in range(len(parts)):
-            yield [*parts[:index], [first, *parts[index]], *parts[index + 1 :]]
-
-
-def hull(part: list[Interval]) -> Interval:
-    return min(start for start, _ in part), max(end for _, end in part)
 
 
 def fits(runs: list[Interval], limit: int, allowed: list[Interval]) -> bool:

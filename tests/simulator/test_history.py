@@ -13,20 +13,13 @@ from protocols.record import transport
 from protocols.record.block import EventKind, open_block
 from provisioning import folder, keys, site_init
 from simulator.history import live_through
-from simulator.meters import FLOWS, HISTORY, LOGGER, MASS, REGISTERS, site_toml
+from simulator.meters import FLOWS, HISTORY, LOGGER, MASS, PLACES, REGISTERS, site_toml
 from simulator.truth import Truth, spoken
 
 START = 1_795_363_200_000  # 2026-11-23 00:00 in Shanghai
 HOURS = 3
 ASKED_ANOTHER_WAY = ("W-01", "C-01")
 """They understand only the second wording of their question: the first may be met with silence, once."""
-PLACES = {
-    "bus-1": "/dev/ttyUSB0",
-    "bus-2": "/dev/ttyUSB1",
-    "feeder-2": "127.0.0.1:502",
-    "stack": "127.0.0.1:503",
-    "cems": "127.0.0.1:504",
-}
 
 
 @pytest.fixture(scope="module")

@@ -11,18 +11,11 @@ from drivers.driver import Driver
 from drivers.installation import Installation, install
 from drivers.profile import Point
 from drivers.query import Query
-from simulator.meters import FLOWS, LOGGER_PORT, PORTS, REGISTERS, Listener, listeners, site_toml
+from simulator.meters import FLOWS, LOGGER_PORT, PLACES, PORTS, REGISTERS, Listener, listeners, site_toml
 from simulator.truth import TruthLog
 from simulator.world import World
 
 NOON = 1_795_406_400_000
-PLACES = {
-    "bus-1": "/dev/ttyUSB0",
-    "bus-2": "/dev/ttyUSB1",
-    "feeder-2": "127.0.0.1:502",
-    "stack": "127.0.0.1:503",
-    "cems": "127.0.0.1:504",
-}
 PROFILES = (
     "dlt645-2007-three-phase",
     "dlt645-2007-single-phase",
