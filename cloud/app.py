@@ -104,7 +104,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
 
 
 async def _close_periods(collector: Collector) -> None:
-    closer = closing.Closer(collector.store)
+    closer = closing.Closer(collector.store, durable=True)
     while True:
         try:
             for site in await asyncio.to_thread(closer.waiting, collector.now()):

@@ -1,7 +1,9 @@
-"""Statements as they were issued: versions side by side, never one over another."""
+"""Statements as they were issued: versions side by side, never one over another; and what is settled of them."""
 
+from cloud import settled
 from cloud.queries import Queries
 from cloud.rows import StatementRow
+from cloud.settled import Memory
 from protocols.errors import OvertakenError
 
 COLUMNS = "id, version, digest, site, period, created, content"
@@ -52,3 +54,13 @@ class Archive(Queries):
         with self.reading() as db:
             rows = db.execute(f"SELECT {COLUMNS} FROM statements WHERE id = ? ORDER BY version", (id,))
             return [StatementRow(*row) for row in rows]
+
+    def keep_settled(self, memory: Memory) -> None:
+        """Keep what a closer of periods remembers, in place of what it did."""
+        with self.writing() as db:
+            settled.keep(db, memory)
+
+    def settled(self, rules: str) -> Memory | None:
+        """What a closer of periods remembered under these rules; None where nothing is."""
+        with self.reading() as db:
+            return settled.load(db, rules)

@@ -1,7 +1,6 @@
 """One look at a site: which of its periods are due for a version, their versions, and when to look again."""
 
 from collections.abc import Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass
 
 from cloud import statements
 from cloud.accounting import period as periods
@@ -11,6 +10,7 @@ from cloud.accounting.factors import builtin
 from cloud.accounting.period import Period
 from cloud.accounting.statement import Statement
 from cloud.intervals import INTERVAL_MS
+from cloud.settled import Settled
 from cloud.store import Store
 from protocols.errors import AccountError, FactorError
 
@@ -26,21 +26,6 @@ Tried = dict[Period, int]
 """Periods that could not be accounted, and the ingest seq up to which the record went in."""
 Starts = Mapping[int, int]
 """Where intervals that changed begin (UTC ms), and the newest ingest seq of each."""
-
-
-@dataclass(frozen=True, slots=True)
-class Settled:
-    """When a site must be looked at again, instants in UTC ms: at ``until``; when its gateways stand otherwise than in
-    ``shape``; when they have delivered up to ``delivered``, or those that are expected to up to ``expected``; when an
-    interval changes that begins before ``before``. Versions of periods that end by ``examined`` held at this look.
-    """
-
-    shape: tuple[int, int, int, int]
-    until: int
-    delivered: int
-    expected: int
-    before: int
-    examined: int
 
 
 class Look:

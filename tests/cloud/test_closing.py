@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from cloud import account_closing, accounts, statements, subjects
+from cloud import account_closing, accounts, closing, due, statements, subjects
 from cloud.account_closing import AccountCloser
 from cloud.accounting import factors
 from cloud.accounting import library as libraries
 from cloud.accounting import period as periods
 from cloud.accounting.statement import Statement
-from cloud.closing import Closer, close_all
+from cloud.closing import KEEP_MS, Closer, close_all
 from cloud.store import Store
 from protocols.record.block import Chunk, ClockState, Counters, Event, EventKind, Fault, Track
 from protocols.record.cose import PrivateKey
@@ -65,7 +65,7 @@ class History:
         self.store, self.random = store, random.Random(seed)
         self.now, self.boxes, self.revoked = BEGIN + HOUR, list[Box](), set[bytes]()
         self.enrol()
-        self.closer = Closer(store)
+        self.closer = Closer(store, durable=True)
 
     def step(self) -> None:
         weights: dict[Callable[[], None], int] = {
@@ -77,7 +77,7 @@ class History:
             self.revoke: 1,
             self.undated: 1,
             self.by_hand: 1,
-            self.restart: 1,
+            self.restart: 2,
         }
         self.random.choices(list(weights), list(weights.values()))[0]()
 
@@ -139,7 +139,9 @@ class History:
             return
 
     def restart(self) -> None:
-        self.closer = Closer(self.store)
+        """What comes while nobody looks, and before the first look of who goes on, is not lost."""
+        self.closer = Closer(self.store, durable=True)
+        self.random.choice([self.deliver, self.by_hand, self.revoke, self.wait])()
 
     def live(self) -> Box | None:
         among = [box for box in self.boxes if box.key.public.id not in self.revoked]
@@ -246,6 +248,82 @@ def test_of_a_site_where_nothing_happened_nothing_is_read(store: Store, closer: 
     box.deliver(store, 1, span=4 * HOUR)
     assert closer.waiting(box.utc) == []
     assert closer.waiting(BEGIN + 48 * HOUR) == ["plant-7"]
+
+
+@pytest.fixture
+def kept(store: Store) -> Box:
+    """A box whose day has been closed by one who has written down what it knows."""
+    box, closer = slow(store), Closer(store, durable=True)
+    box.deliver(store, 8, span=4 * HOUR)
+    assert names(closed(closer, box.utc)) == ["2026-09-29@1"]
+    assert closed(closer, box.utc + KEEP_MS) == []
+    return box
+
+
+def test_who_goes_on_after_a_restart_looks_only_where_something_has_come(store: Store, kept: Box) -> None:
+    assert Closer(store).waiting(kept.utc) == ["plant-7"]
+    assert Closer(store, durable=True).waiting(kept.utc) == []
+    kept.deliver(store, 1, span=QUARTER)
+    assert Closer(store, durable=True).waiting(kept.utc) == []
+    assert Closer(store, durable=True).waiting(BEGIN + 48 * HOUR) == ["plant-7"]
+    kept.deliver(store, 4, span=4 * HOUR)
+    assert names(closed(Closer(store, durable=True), kept.utc)) == ["2026-09-30@1", "2026-09@1"]
+
+
+def test_late_data_that_nobody_came_to_look_at_open_the_day_again_after_a_restart(store: Store) -> None:
+    box, closer = slow(store), Closer(store, durable=True)
+    box.deliver(store, 5, span=4 * HOUR)
+    now = BEGIN + 26 * HOUR
+    assert names(closed(closer, now)) == ["2026-09-29@1"]
+    assert closed(closer, now + KEEP_MS) == []
+    box.deliver(store, 1, span=4 * HOUR)
+    assert closer.waiting(now + 2 * KEEP_MS) == ["plant-7"], "and it is killed before it looks"
+    assert names(closed(Closer(store, durable=True), now + 3 * KEEP_MS)) == ["2026-09-29@2"]
+    box.deliver(store, 1, span=QUARTER)
+    assert names(closed(Closer(store, durable=True), now + 4 * KEEP_MS)) == ["2026-09-29@3"]
+
+
+def test_a_version_of_somebody_elses_before_a_restart_is_looked_at(store: Store, kept: Box) -> None:
+    other = replace(factors.builtin(), sha256="0" * 64)
+    statements.close(store, "plant-7", "2026-09-29", kept.utc, other)
+    for _ in range(2):
+        assert Closer(store, durable=True).waiting(kept.utc) == ["plant-7"], "and it is killed before it looks"
+    assert names(closed(Closer(store, durable=True), kept.utc)) == ["2026-09-29@3"]
+
+
+def test_an_older_backup_goes_on_from_what_was_known_then(store: Store, kept: Box, tmp_path: Path) -> None:
+    store.back_up(tmp_path / "backup.db")
+    kept.deliver(store, 5, span=4 * HOUR)
+    assert names(closed(Closer(store, durable=True), kept.utc + 2 * KEEP_MS)) == ["2026-09-30@1", "2026-09@1"]
+    with Store(tmp_path / "backup.db", store.key) as older:
+        again = Closer(older, durable=True)
+        assert closed(again, BEGIN + 32 * HOUR) == []
+        assert names(closed(again, BEGIN + 50 * HOUR)) == ["2026-09-30@1", "2026-09@1"]
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        "UPDATE settled SET memory = replace(CAST(memory AS TEXT), 'seen\":[', 'seen\":[9')",
+        "UPDATE settled SET memory = x'7b7d', sha256 ="
+        " x'44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a'",
+        "DELETE FROM settled",
+    ],
+    ids=["rotten", "of another form", "gone"],
+)
+def test_on_what_is_not_whole_nobody_relies(store: Store, kept: Box, spoil: str) -> None:
+    with store.writing() as db:
+        assert db.execute(spoil).rowcount == 1
+    assert Closer(store, durable=True).waiting(kept.utc) == ["plant-7"]
+
+
+def test_what_was_settled_under_other_factors_is_looked_at_again(
+    store: Store, kept: Box, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    newer = replace(factors.builtin(), sha256="0" * 64)
+    for module in (closing, due, statements):
+        monkeypatch.setattr(module, "builtin", lambda: newer)
+    assert names(closed(Closer(store, durable=True), kept.utc)) == ["2026-09-29@2"]
 
 
 WORKS = tables.subject_file(tables.subject("works", tables.meter("M-01", 'class = "0.5"\n'), site="plant-7")).encode()

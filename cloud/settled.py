@@ -1,0 +1,65 @@
+"""What a closer of periods remembers of the sites, and how the file holds it over a restart.
+
+It is no part of the record: one row, which may be missing. It lies in the file itself, so that it goes back with it to
+an older backup. Whatever is not whole, not of this form, or of other rules, counts as nothing.
+"""
+
+import hashlib
+import sqlite3
+from collections.abc import Mapping
+
+import msgspec
+
+from cloud.changes import Seen
+
+
+class Settled(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """When a site must be looked at again, instants in UTC ms: at ``until``; when its gateways stand otherwise than in
+    ``shape``; when they have delivered up to ``delivered``, or those that are expected to up to ``expected``; when an
+    interval changes that begins before ``before``. Versions of periods that end by ``examined`` held at this look.
+    """
+
+    shape: tuple[int, int, int, int]
+    until: int
+    delivered: int
+    expected: int
+    before: int
+    examined: int
+
+
+class Memory(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What is settled of each site, of what had come by ``seen``. ``rules``: under which it was found to be."""
+
+    rules: str
+    seen: Seen
+    settled: Mapping[str, Settled]
+
+
+def keep(db: sqlite3.Connection, memory: Memory) -> None:
+    """Write it down in place of what was."""
+    text = msgspec.json.encode(memory)
+    db.execute(_TABLE)
+    db.execute("INSERT OR REPLACE INTO settled VALUES (1, ?, ?)", (hashlib.sha256(text).digest(), text))
+
+
+def load(db: sqlite3.Connection, rules: str) -> Memory | None:
+    """What was written down under these rules; None where there is nothing that can be relied on."""
+    if db.execute("SELECT 1 FROM sqlite_master WHERE name = 'settled'").fetchone() is None:
+        return None
+    for sha256, text in db.execute("SELECT CAST(sha256 AS BLOB), CAST(memory AS BLOB) FROM settled"):
+        if hashlib.sha256(text).digest() == sha256 and (memory := _decoded(text)) is not None:
+            return memory if memory.rules == rules else None
+    return None
+
+
+def _decoded(text: bytes) -> Memory | None:
+    try:
+        return msgspec.json.decode(text, type=Memory)
+    except msgspec.DecodeError:
+        return None
+
+
+_TABLE = (
+    "CREATE TABLE IF NOT EXISTS settled (one INTEGER PRIMARY KEY CHECK (one = 1), sha256 BLOB NOT NULL,"
+    " memory BLOB NOT NULL)"
+)
