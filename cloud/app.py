@@ -37,6 +37,8 @@ from cloud.ways import WAYS
 from protocols.errors import TanmeterError
 
 CLOSE_EVERY_S = 20.0
+RESTS = 4
+"""How many times as long as a site took to look at the closer rests: whoever waits for an answer has the core."""
 CLOSE_ACCOUNTS_EVERY_S = 300.0
 WATCH_EVERY_S = 30.0
 JUDGED_AT_ONCE = 50
@@ -104,15 +106,26 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
 
 
 async def _close_periods(collector: Collector) -> None:
-    closer = closing.Closer(collector.store, durable=True)
+    """One site after another: at midnight all of them come to be due at once."""
+    closer, time = closing.Closer(collector.store, durable=True), asyncio.get_running_loop().time
     while True:
         try:
             for site in await asyncio.to_thread(closer.waiting, collector.now()):
-                for statement in await asyncio.to_thread(closer.close, site, collector.now()):
-                    log.info("closed %s", statement.reference)
+                began = time()
+                await _close_site(closer, site, collector.now())
+                await asyncio.sleep(RESTS * (time() - began))
         except Exception:
             log.exception("closing failed")
         await asyncio.sleep(CLOSE_EVERY_S)
+
+
+async def _close_site(closer: closing.Closer, site: str, now: int) -> None:
+    """One that cannot be read keeps no other waiting."""
+    try:
+        for statement in await asyncio.to_thread(closer.close, site, now):
+            log.info("closed %s", statement.reference)
+    except Exception:
+        log.exception("closing %s failed", site)
 
 
 async def _close_accounts(collector: Collector) -> None:

@@ -1,5 +1,6 @@
 """The closer looks only where something has changed: whatever happens, it misses nothing that a new one would find."""
 
+import asyncio
 import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -7,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from starlette.types import ASGIApp, Message
 
 from cloud import account_closing, accounts, closing, due, statements, subjects
 from cloud.account_closing import AccountCloser
@@ -14,12 +16,15 @@ from cloud.accounting import factors
 from cloud.accounting import library as libraries
 from cloud.accounting import period as periods
 from cloud.accounting.statement import Statement
+from cloud.app import create_app
 from cloud.closing import KEEP_MS, Closer, close_all
+from cloud.collector import Collector
 from cloud.store import Store
 from protocols.record.block import Chunk, ClockState, Counters, Event, EventKind, Fault, Track
 from protocols.record.cose import PrivateKey
 from tests.cloud import tables
 from tests.cloud.box import DAY, MINUTE, PROFILE, SITE, Box
+from tests.cloud.conftest import House, Rig
 
 HOUR, QUARTER = 60 * MINUTE, 15 * MINUTE
 SLOW = PROFILE.replace(b'period = "10s"', b'period = "15m"')
@@ -324,6 +329,30 @@ def test_what_was_settled_under_other_factors_is_looked_at_again(
     for module in (closing, due, statements):
         monkeypatch.setattr(module, "builtin", lambda: newer)
     assert names(closed(Closer(store, durable=True), kept.utc)) == ["2026-09-29@2"]
+
+
+async def until_closed(app: ASGIApp, store: Store, statement_id: str) -> None:
+    """What the application does of itself while it runs, until this statement is there."""
+    told: asyncio.Queue[Message] = asyncio.Queue()
+    told.put_nowait({"type": "lifespan.startup"})
+    running = asyncio.ensure_future(app({"type": "lifespan", "state": {}}, told.get, asyncio.Queue().put))
+    while store.statement(statement_id) is None:  # noqa: ASYNC110 - it is the file that is waited for
+        await asyncio.sleep(0.01)
+    told.put_nowait({"type": "lifespan.shutdown"})
+    await running
+
+
+def test_a_site_that_cannot_be_read_keeps_no_other_waiting(house: House, rig: Rig) -> None:
+    rig.enrol(house.store, house.key)
+    slow(house.store).deliver(house.store, 8, span=4 * HOUR)
+    house.now = BEGIN + 32 * HOUR
+    with house.store.writing() as db:
+        db.execute("UPDATE configs SET envelope = x'00' WHERE gateway = ?", (rig.id,))
+    assert house.store.sites() == ["S-DEMO", "plant-7"]
+    app = create_app(Collector(house.store, house.key, house.writer, lambda: house.now))
+    asyncio.run(asyncio.wait_for(until_closed(app, house.store, "E-plant-7-2026-09-29"), 20))
+    with house.store.reading() as db:
+        assert db.execute("SELECT count(*) FROM settled").fetchone() == (1,), "what it knows outlives it"
 
 
 WORKS = tables.subject_file(tables.subject("works", tables.meter("M-01", 'class = "0.5"\n'), site="plant-7")).encode()
