@@ -8,6 +8,7 @@ import typer
 from cloud import terminal
 from protocols import messages
 from protocols.errors import EvidenceError
+from protocols.record.cose import PublicKey
 
 if TYPE_CHECKING:
     from cloud.evidence import account_check
@@ -65,17 +66,19 @@ def _packed(out: Path, content: bytes, reference: str, digest: str, as_json: boo
 def verify(
     file: Annotated[Path, typer.Argument()],
     gateway: Annotated[list[str] | None, typer.Option()] = None,
+    collector: Annotated[list[str] | None, typer.Option(metavar="ID|FILE")] = None,
     as_json: Json = False,
 ) -> None:
     """Check a pack and make its figure again, without server or network. Exit 4 names what is wrong."""
     from cloud.evidence import account_check, show
     from cloud.evidence.verify import verify as check
 
+    collectors = [_collector(named) for named in collector or ()]
     try:
         if (source := _account(file)) is not None:
-            _report(account_check.verify(source, gateway or ()), as_json)
+            _report(account_check.verify(source, gateway or (), collectors), as_json)
             return
-        report = check(file, gateway or ())
+        report = check(file, gateway or (), collectors)
     except EvidenceError as error:
         if not as_json:
             raise
@@ -86,6 +89,11 @@ def verify(
         terminal.tell(report.to_json())
         return
     terminal.show(show.report(report, terminal.language()))
+
+
+def _collector(named: str) -> str:
+    """The id of a collector that is named by it, or by a file with its public key; EncodingError."""
+    return PublicKey.from_pem(Path(named).read_bytes()).id.hex() if Path(named).is_file() else named
 
 
 def _account(file: Path) -> bytes | None:

@@ -8,7 +8,8 @@ order; the first rule broken decides the answer.
   algorithm fixed at enrolment; only then is it decoded: else *refused*.
 - Its place: a seq that is held with the same hash is *already held*; with another hash, or with a predecessor other
   than the head, it is a *conflict*; a seq ahead of the next one is a *gap*. A later epoch begins with seq 0 and names a
-  receipt we issued to this gateway, or its enrolment; or we have issued a receipt for that epoch or a later one.
+  receipt we issued to this gateway, or that the collector it had before issued, or its enrolment; or we have issued a
+  receipt for that epoch or a later one.
 - Its chunks are the ones under the signed root: else *refused*. Until here they are bytes that nobody has looked into.
   Of a block ahead of the chain they are replayed for its live values, as far as that goes; its turn will come.
 - Its configuration is held (else *refused* with CFG-102: post it and send the block again).
@@ -101,10 +102,11 @@ class Beginning:
     """What an epoch begins after. ``held``: the place (epoch, next seq) up to which we held the chain then.
 
     None when the receipt it names is not here: we took this epoch once, or it began before its gateway was enrolled
-    here, under another collector.
+    here, under another collector. ``former``: the kid (hex) of the former collector whose receipt it is.
     """
 
     held: tuple[int, int] | None
+    former: str = ""
 
 
 class Content(msgspec.Struct, frozen=True, gc=False):
@@ -323,6 +325,8 @@ def _notices(head: Head, holdings: Holdings, header: Header, now: int) -> tuple[
 def _epoch_notices(head: Head, header: Header, beginning: Beginning | None) -> list[Notice]:
     held = None if beginning is None else beginning.held
     unproven = "; the receipt it names is not held" if held is None else ""
+    if beginning is not None and beginning.former:
+        unproven = f"; the receipt it names is of the collector it had before, key {beginning.former}"
     after = "nothing" if head.utc is None else head.utc
     found = [Notice("epoch", f"epoch {header.epoch} begins at UTC {header.utc[0]}, after {after}{unproven}")]
     if held is not None and held > (head.epoch, head.next_seq):

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from cloud import formers
 from cloud.frames import Check, Opened, checks, explain, open_frames
 from cloud.rows import Block, Gateway
 from cloud.store import Store
@@ -73,7 +74,7 @@ def _previous(store: Store, gateway: Gateway, row: Block) -> bytes | None:
     previous = open_header(transport.unpack(frame).envelope, gateway.key).previous
     if previous == (enrolment := siteconfig.digest(gateway.enrolment)):
         return enrolment
-    named = store.receipt_named(gateway.id, previous)
+    named = store.receipt_named(gateway.id, previous) or formers.named(store, gateway.id, previous)
     return None if named is None else siteconfig.digest(named)
 
 

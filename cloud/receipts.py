@@ -1,6 +1,7 @@
 """The receipts of a gateway, as rows: those we issued, and those it brings back to a collector that was restored."""
 
 import hashlib
+import json
 import sqlite3
 from dataclasses import dataclass
 
@@ -16,6 +17,8 @@ Place = tuple[int, int]
 """Epoch and next seq."""
 NOWHERE: Place = (1 << 62, 0)
 """Behind every block."""
+BROUGHT = "receipt"
+"""Kind of the journal: a receipt of a collector that its gateway had before, named GATEWAY/SHA-256."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +67,11 @@ def issue(db: sqlite3.Connection, receipt: Receipt, envelope: bytes, before: Iss
         before.since = 0
 
 
+def journal_id(gateway: bytes, name: bytes) -> str:
+    """What the journal calls a thing of a gateway."""
+    return f"{gateway.hex()}/{name.hex()}"
+
+
 def hold(db: sqlite3.Connection, gateway: bytes, sha256: bytes) -> None:
     """Keep the receipt with this hash for good, if there is one: an epoch has begun with it."""
     db.execute("UPDATE receipts SET kept = 1 WHERE gateway = ? AND hash = ? AND kept = 0", (gateway, sha256))
@@ -110,8 +118,8 @@ def named(db: sqlite3.Connection, gateway: bytes, sha256: bytes) -> bytes | None
 
 
 def beginning(db: sqlite3.Connection, gateway: bytes, header: Header) -> Beginning | None:
-    """What an epoch may begin after: a receipt of ours, or the enrolment, or we took this epoch once; or it began
-    before its gateway was enrolled here: then the receipt is of a collector whose key we do not have.
+    """What an epoch may begin after: a receipt of ours, or one of a former collector that its gateway has shown, or the
+    enrolment, or we took this epoch once; or it began before its gateway was enrolled here.
     """
     epoch, previous = header.epoch, header.previous
     row = db.execute(
@@ -119,6 +127,8 @@ def beginning(db: sqlite3.Connection, gateway: bytes, header: Header) -> Beginni
     ).fetchone()
     if row is not None:
         return Beginning((row[0], row[1]))
+    if (brought := _brought(db, gateway, previous)) is not None:
+        return brought
     enrolment, enrolled_at = db.execute(
         "SELECT enrolment, enrolled_at FROM gateways WHERE gateway = ?", (gateway,)
     ).fetchone()
@@ -131,6 +141,16 @@ def beginning(db: sqlite3.Connection, gateway: bytes, header: Header) -> Beginni
     earlier = header.clock.state != UNKNOWN and max(header.utc) < enrolled_at
     some = "SELECT 1 FROM blocks WHERE gateway = ? LIMIT 1"
     return Beginning(None) if earlier and db.execute(some, (gateway,)).fetchone() is not None else None
+
+
+def _brought(db: sqlite3.Connection, gateway: bytes, sha256: bytes) -> Beginning | None:
+    """What an epoch begins after that names a receipt of the collector its gateway had before."""
+    query = "SELECT detail, by FROM journal WHERE kind = ? AND id = ?"
+    row = db.execute(query, (BROUGHT, journal_id(gateway, sha256))).fetchone()
+    if row is None:
+        return None
+    place = json.loads(row[0])
+    return Beginning((place["epoch"], place["next_seq"]), row[1])
 
 
 def watermark(db: sqlite3.Connection, gateway: bytes) -> Watermark | None:

@@ -225,7 +225,8 @@ class JournalRow:
     ``kind`` and ``id``: ``file`` (a subject file, by digest), ``subject``, ``signer`` (a key, by kid), ``activity`` (a
     file, by digest), ``account`` (A-...), ``mark`` (a decision on a version: its reference), ``check`` (a file
     of cross-checks: SUBJECT-PERIOD), ``warning`` (what happened to W-...), ``bundle`` (of factors, by digest),
-    ``contents`` (what the collector signed of its built-in files). ``detail`` is JSON.
+    ``contents`` (what the collector signed of its built-in files), ``former`` (the key of a collector that a gateway
+    had before) and ``receipt`` (one under such a key). ``detail`` is JSON.
     """
 
     number: int

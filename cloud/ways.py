@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from cloud import problem
+from cloud import formers, problem
 from cloud.collector import Collector
 from cloud.enrolments import open_brought
 from cloud.problem import Problem
@@ -30,6 +30,7 @@ MOST_UNPACKED = 4 << 20
 """Bytes of the blocks of a batch, unpacked, that are taken at once: what a batch may cost. The rest is sent again."""
 MOST_EARLY = 1 << 15
 """Bytes of a lone block, unpacked, up to which it is read before the writer has its turn: some milliseconds of work."""
+_MAP_OF_TWO = b"\xa2"
 _TOO_MUCH = f"found more than {MOST_UNPACKED} bytes of blocks in a batch, expected the rest in another one"
 
 
@@ -81,11 +82,24 @@ async def blocks(collector: Collector, data: bytes) -> Sent:
 
 async def receipts(collector: Collector, data: bytes) -> Sent:
     """POST /v1/receipts: receipts of this collector in, as it once signed them; no verdicts, and its newest receipts
-    out. A collector that was restored from an older copy learns from them how far it was.
+    out. A collector that was restored from an older copy learns from them how far it was. Or, as {0: key of a former
+    collector, signed by the gateway, 1: [receipts]}, receipts under that key: nothing comes of them but the record.
     """
+    if data.startswith(_MAP_OF_TWO):
+        return await _formers(collector, data)
     brought, at = _envelopes(data), collector.now()
     answered = await collector.writer.run(lambda: collector.store.remember(brought, at))
     return Sent(200, _answers(answered, collector.writer.waiting))
+
+
+async def _formers(collector: Collector, data: bytes) -> Sent:
+    brought, found = shape.fields(_decoded(data), 2, "receipts of a former collector")
+    former, at = shape.octets(brought, "former collector"), collector.now()
+    envelopes = [shape.octets(entry, "receipt") for entry in shape.array(found, "receipts")]
+    if len(envelopes) > MOST_RECEIPTS:
+        raise EncodingError(f"receipts: found {len(envelopes)}, expected at most {MOST_RECEIPTS}")
+    await collector.writer.run(lambda: formers.take(collector.store, former, envelopes, at))
+    return Sent(200, answer.encode_answers(Answers((), None)))
 
 
 async def enrolments(collector: Collector, data: bytes) -> Sent:
@@ -218,7 +232,8 @@ WAYS: Mapping[str, Way] = {
     ),
     "/v1/receipts": Way(
         receipts,
-        "Receipts of this collector that a gateway holds, one after another: how far the chain was once",
+        "Receipts of this collector that a gateway holds, one after another: how far the chain was once; or, of a"
+        " collector it had before, {0: key, signed by the gateway, 1: [receipts]}",
         RECEIPT_TYPE,
         {"200": "The newest signed receipts: from there the gateway goes on"},
     ),

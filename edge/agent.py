@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -13,7 +14,7 @@ from edge import lastgood
 from edge.belief import Change, Doubt
 from edge.blocks import Blocks, Closing
 from edge.clock import Alarm, Clock
-from edge.config import LEARNED, OUTBOX, Collector, EdgeConfig
+from edge.config import LEARNED, OUTBOX, Collector, EdgeConfig, former_collectors
 from edge.delivery import Delivery, Ways
 from edge.disk import Disk, spare
 from edge.drifting import Drift
@@ -182,7 +183,7 @@ class Agent:
         outbox = self._outbox
         assert outbox is not None, "a running agent has its store"
         sync = Sync(
-            self._config,
+            replace(self._config, former=former_collectors(self._state)),
             collector.key,
             transport,
             outbox,

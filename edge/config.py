@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from protocols.record.siteconfig import NO_PREVIOUS, SiteConfig, digest, open_si
 KEY = "gateway.key"
 ENROLMENT = "enrolment.cose"
 COLLECTOR = "collector.json"
+FORMER = "collector-*.json"
 CONFIGS = "configs"
 PROFILES = "profiles"
 OUTBOX = "outbox.db"
@@ -67,6 +69,8 @@ class EdgeConfig:
     configurations: tuple[Signed, ...]
     installation: Installation
     collector: Collector | None
+    former: tuple[PublicKey, ...] = ()
+    """Keys of collectors that the box was enrolled with before."""
     flaws: tuple[str, ...] = ()
     """What is wrong in the folder, where an agent runs on the last good configuration."""
 
@@ -154,6 +158,16 @@ def load_collector(path: Path) -> Collector | None:
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecordError) as error:
         expected = "url, algorithm and spki: run `tanmeter site enrol` again"
         raise ConfigError(str(path), f"{type(error).__name__}: {error}", expected) from error
+
+
+def former_collectors(state: Path) -> tuple[PublicKey, ...]:
+    """The keys of collectors that the box was enrolled with before, as far as they can be read."""
+    found = []
+    for path in sorted(state.glob(FORMER)):
+        with suppress(ConfigError):
+            held = load_collector(path)
+            found += [] if held is None else [held.key]
+    return tuple(found)
 
 
 def enrolment_of(path: Path, envelope: bytes, key: PrivateKey) -> Enrolment:

@@ -24,7 +24,7 @@ from edge.retry import Retry
 from edge.session import Reply, understand
 from edge.transport import Response, Transport
 from protocols.errors import AbsentError, AdmissionError, RecordError, TrustError, UnreachableError
-from protocols.record import cbor
+from protocols.record import cbor, former
 from protocols.record.answer import BATCH_TYPE, MOST_BLOCKS, encode_batch
 from protocols.record.cose import PublicKey
 from protocols.record.receipt import RECEIPT_TYPE, Receipt, open_receipt
@@ -319,9 +319,11 @@ class Sync:
 
         What else it answers is no reason to wait: it may be one that does not ask for receipts.
         """
+        began = await self._recorder.call(partial(self._outbox.began, MOST_BEGAN))
+        await self._show_former(began)
         if self._newest is not None:
-            shown = [self._newest[1], *await self._recorder.call(partial(self._outbox.began, MOST_BEGAN))]
-            body = b"".join([envelope for envelope in dict.fromkeys(shown) if self._is_theirs(envelope)])
+            shown = dict.fromkeys([self._newest[1], *began])
+            body = b"".join([envelope for envelope in shown if self._is_of(self._collector, envelope)])
             response = await self._transport.post(RECEIPTS_PATH, body, RECEIPT_TYPE)
             if response.status >= 500:
                 raise UnreachableError(f"{RECEIPTS_PATH}: status {response.status}")
@@ -329,10 +331,22 @@ class Sync:
                 await self._take(understand([], response.status, response.body, self._config.gateway, self._collector))
         self._introduced = True
 
-    def _is_theirs(self, envelope: bytes) -> bool:
-        """Whether this collector signed it: not one that this box was enrolled with before, and no rotten byte."""
+    async def _show_former(self, began: Sequence[bytes]) -> None:
+        """Show what epochs began with under a collector that this box had before, or may yet begin with, and its key.
+        UnreachableError."""
+        newest = (await self._recorder.call(self._outbox.chain)).receipt
+        shown = dict.fromkeys([*began, *([] if newest is None else [newest])])
+        for key in self._config.former:
+            if theirs := [envelope for envelope in shown if self._is_of(key, envelope)]:
+                body = former.shown(former.sign_former(self._config.key, key), theirs)
+                response = await self._transport.post(RECEIPTS_PATH, body, CONFIG_TYPE)
+                if response.status >= 500:
+                    raise UnreachableError(f"{RECEIPTS_PATH}: status {response.status}")
+
+    def _is_of(self, collector: PublicKey, envelope: bytes) -> bool:
+        """Whether this collector signed it for this box: not another that it was enrolled with, and no rotten byte."""
         try:
-            return open_receipt(envelope, self._collector).gateway == self._config.gateway
+            return open_receipt(envelope, collector).gateway == self._config.gateway
         except RecordError:
             return False
 

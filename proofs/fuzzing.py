@@ -9,14 +9,14 @@ from drivers import profile_file, site
 from proofs.gateway import Gateway
 from proofs.line import Line, Tier
 from protocols.errors import TanmeterError
-from protocols.record import answer, block, chunk, cose, enrolment, invite, receipt, siteconfig, transport
+from protocols.record import answer, block, chunk, cose, enrolment, former, invite, receipt, siteconfig, transport
 from protocols.record.answer import Answer, Answers, Verdict
 from protocols.record.cose import PrivateKey
 
 PART = "bytes"
 RECORD = {Tier.PULL: 15_000, Tier.NIGHTLY: 500_000, Tier.RELEASE: 20_000_000}
 WIRE = {Tier.PULL: 20_000, Tier.NIGHTLY: 2_000_000, Tier.RELEASE: 100_000_000}
-SIGNED = ("receipt", "enrolment", "configuration")
+SIGNED = ("receipt", "former collector", "enrolment", "configuration")
 SELDOM = ("site file", "profile", "header", *SIGNED, *[f"{name} that is signed" for name in SIGNED])
 """Of these a quarter: TOML and signing take longer than all else, and broken envelopes end at their signature."""
 LONGEST = 1 << 16
@@ -49,6 +49,7 @@ def parsers(gateway: Gateway) -> dict[str, tuple[Parser, list[bytes]]]:
     word = receipt.sign_receipt(receipt.Receipt(key.id, 0, 3, bytes(32), 1, gateway.end), signer)
     said = answer.encode_answers(Answers((Verdict(Answer.GAP, 3, "REC-602", "found 4, expected 3"),), word, None, 7))
     code = invite.make(bytes(range(9)), key.spki).format().encode()
+    before = former.sign_former(gateway.config.key, signer.public)
     named = (gateway.config.enrolment, gateway.config.key, enrolment.ENROLMENT_TYPE, enrolment.ENROLMENT_AAD)
     return {
         "frame": (transport.unpack, frames),
@@ -57,6 +58,7 @@ def parsers(gateway: Gateway) -> dict[str, tuple[Parser, list[bytes]]]:
         "chunk": (chunk.Chunk.from_bytes, chunks),
         "answers": (answer.decode_answers, [said]),
         "receipt": (lambda data: receipt.open_receipt(data, signer.public), [word]),
+        "former collector": (lambda data: former.open_former(data, key), [before]),
         "enrolment": (enrolment.open_enrolment, [gateway.config.enrolment]),
         "configuration": (_configuration(gateway), [signed.envelope]),
         "invite": (lambda data: invite.parse(data.decode("utf-8", errors="replace")), [code]),
@@ -66,6 +68,10 @@ def parsers(gateway: Gateway) -> dict[str, tuple[Parser, list[bytes]]]:
         "receipt that is signed": _signed(
             lambda data: receipt.open_receipt(data, signer.public),
             (word, signer, receipt.RECEIPT_TYPE, receipt.RECEIPT_AAD),
+        ),
+        "former collector that is signed": _signed(
+            lambda data: former.open_former(data, key),
+            (before, gateway.config.key, former.FORMER_TYPE, former.FORMER_AAD),
         ),
         "enrolment that is signed": _signed(enrolment.open_enrolment, named),
         "configuration that is signed": _signed(

@@ -102,13 +102,15 @@ def is_account(source: bytes) -> bool:
     return ACCOUNT in archive.read(source)
 
 
-def verify(source: bytes, gateways: Collection[str] = ()) -> Report:
+def verify(source: bytes, gateways: Collection[str] = (), collectors: Collection[str] = ()) -> Report:
     """The report on a pack that holds in every point; EvidenceError names the first file and rule that does not.
 
     ``gateways``: the ids (hex) of all boxes whose labels were read; the pack must rest on these and on no other.
+    ``collectors``: the ids (hex) of those whose signature may stand in it.
     """
     files = archive.read(source)
     manifest = archive.check(files)
+    archive.check_collector(archive.MANIFEST, manifest.key, collectors)
     version = _version(files, manifest.digest)
     content = version.content
     faults = list(replayed.faults(content))

@@ -5,7 +5,7 @@ import io
 import struct
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import msgspec
 
@@ -104,6 +104,14 @@ def check(files: Mapping[str, bytes]) -> Manifest:
     except (TanmeterError, ValueError) as error:
         raise EvidenceError(SIGNATURE, "manifest", str(error)) from error
     return manifest
+
+
+def check_collector(file: str, key: cose.PublicKey, collectors: Collection[str]) -> None:
+    """That what this file signs is signed by one of these collectors (ids in hex), if any are named; EvidenceError."""
+    wanted = {collector.lower().replace("-", "").replace(":", "") for collector in collectors}
+    if wanted and key.id.hex() not in wanted:
+        detail = f"found the signature of collector {key.id.hex()}, expected one of {', '.join(sorted(wanted))}"
+        raise EvidenceError(file, "collector", detail)
 
 
 def _manifest(files: Mapping[str, bytes]) -> Manifest:

@@ -23,9 +23,10 @@ from drivers.replay import values
 from protocols.errors import ChainError, EvidenceError, ProtocolError, RecordError
 from protocols.record import block, cbor, cose, siteconfig, transport
 from protocols.record.block import Chunk, Header, Sealed
+from protocols.record.former import open_former
 from protocols.record.receipt import Receipt, open_receipt
 
-BLOCKS = "blocks.cborseq"
+BLOCKS, COLLECTORS = "blocks.cborseq", "collectors/"
 Place = tuple[int, int]
 """Epoch and seq of a block."""
 Heard = list[tuple[int, tuple[int, list[tuple[Point, Samples]]]]]
@@ -53,10 +54,22 @@ class Booked:
     shift_ms: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Began:
+    """An epoch that begins after a receipt, the collector's key that this is signed with, and its file."""
+
+    file: str
+    epoch: int
+    receipt: Receipt
+    key: cose.PublicKey
+
+
 @dataclass(slots=True)
 class Walked:
     """What a gateway's blocks came to. ``refused``: block -> why its content books nothing.
 
+    ``began``: the epochs that begin after a receipt; of the others in the pack the beginning is not in it, or names the
+    enrolment.
     ``files``: the names of the files it was read from.
     """
 
@@ -71,6 +84,7 @@ class Walked:
     refused: dict[Place, str] = field(default_factory=dict)
     intervals: list[Interval] = field(default_factory=list)
     turns: list[Turn] = field(default_factory=list)
+    began: list[Began] = field(default_factory=list)
     files: set[str] = field(default_factory=set)
 
     def shift_of(self, epoch: int, seq: int) -> int:
@@ -196,11 +210,30 @@ class _Walk:
             name = f"{self.identity.folder}receipts/{header.previous.hex()}.cose"
             with checking(name, "receipt"):
                 envelope = self.files.get(name, b"")
-                receipt = open_receipt(envelope, self.collector)
+                key = self._key_of(envelope)
+                receipt = open_receipt(envelope, key)
                 if siteconfig.digest(envelope) != header.previous or receipt.gateway != header.gateway:
                     raise ChainError(f"found a receipt of {receipt.gateway.hex()}, expected the one the epoch names")
             self._check_receipt(receipt)
             self.walked.files.add(name)
+            self.walked.began.append(Began(name, header.epoch, receipt, key))
+
+    def _key_of(self, envelope: bytes) -> cose.PublicKey:
+        """The key a receipt is signed with: of the collector that made the pack, or of one that this gateway had before
+        and itself names; EvidenceError when it is neither.
+        """
+        kid = cose.kid_of(envelope)
+        name = f"{self.identity.folder}{COLLECTORS}{kid.hex()}.cose"
+        if kid == self.collector.kid or name not in self.files:
+            return self.collector
+        with checking(name, "collector"):
+            former = open_former(self.files[name], self.identity.key)
+            if former.key.kid != kid:
+                raise ChainError(
+                    f"found the key {former.key.kid.hex()}, expected {kid.hex()}: what the file's name says"
+                )
+        self.walked.files.add(name)
+        return former.key
 
     def _check_receipt(self, receipt: Receipt) -> None:
         """The newest block that the box knew to be held is in the pack, unless it lies before the first of the pack."""

@@ -3,13 +3,14 @@
 from collections.abc import Iterator
 from typing import BinaryIO
 
+from cloud import formers
 from cloud.accounting import factors, statement
 from cloud.accounting.factors import FactorSet
 from cloud.accounting.meters import ENERGY
 from cloud.accounting.period import instant
 from cloud.accounting.statement import Meter, Statement
 from cloud.evidence import archive
-from cloud.evidence.chain import BLOCKS, Place
+from cloud.evidence.chain import BLOCKS, COLLECTORS, Place
 from cloud.evidence.identity import ROOT
 from cloud.evidence.verify import FACTORS, README, STATEMENT, readme
 from cloud.rows import Block, Configuration, Gateway
@@ -153,11 +154,20 @@ def _configuration(
 
 
 def _receipt(store: Store, gateway: Gateway, frame: bytes, folder: str) -> Iterator[tuple[str, bytes]]:
-    """The receipt that the first block of a later epoch names as its predecessor; none where that is the enrolment."""
+    """The receipt that the first block of a later epoch names as its predecessor; none where that is the enrolment.
+    With one of a collector that the gateway had before goes the gateway's word on its key.
+    """
     named = block.open_header(transport.unpack(frame).envelope, gateway.key).previous
     if named == siteconfig.digest(gateway.enrolment):
         return
     envelope = store.receipt_named(gateway.id, named)
     if envelope is None:
-        raise AccountError(f"gateway {gateway.id.hex()}: found no receipt {named.hex()}, expected it to be held")
+        envelope = formers.named(store, gateway.id, named)
+        word = None if envelope is None else formers.word(store, gateway.id, envelope)
+        if envelope is None or word is None:
+            raise AccountError(
+                f"gateway {gateway.id.hex()}: found no receipt {named.hex()}, expected the one an epoch began with:"
+                " its gateway shows it when its agent is started next"
+            )
+        yield f"{folder}{COLLECTORS}{word[0].hex()}.cose", word[1]
     yield f"{folder}receipts/{named.hex()}.cose", envelope

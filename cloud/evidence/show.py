@@ -87,6 +87,10 @@ def report(found: Report, language: Language) -> Tree:
         technician = walked.identity.enrolment.technician.kid.hex()
         numbers = ", ".join(str(number) for number in sorted(walked.identity.configurations))
         branch.add(_text("evidence.configured", language, numbers=numbers, technician=technician))
+        for one in walked.began:
+            name = "began" if one.key == found.manifest.key else "began_before"
+            place = f"{one.receipt.epoch}/{one.receipt.next_seq}"
+            branch.add(_text(f"evidence.{name}", language, epoch=one.epoch, place=place, id=one.key.id.hex()))
         for (epoch, seq), why in walked.refused.items():
             branch.add(Text(_text("evidence.unbooked", language, block=f"{epoch}/{seq}", why=why), style="yellow"))
     for factor in found.better:

@@ -100,11 +100,17 @@ def readme() -> bytes:
 
 
 def verify(
-    source: bytes | Path, gateways: Collection[str] = (), *, basis: Basis = "average", region: str = NATIONAL
+    source: bytes | Path,
+    gateways: Collection[str] = (),
+    collectors: Collection[str] = (),
+    *,
+    basis: Basis = "average",
+    region: str = NATIONAL,
 ) -> Report:
     """The report on a pack that holds in every point; EvidenceError names the first file and rule that does not.
 
     ``gateways``: the ids (hex) of all boxes whose labels were read; the pack must rest on these and on no other.
+    ``collectors``: the ids (hex) of those whose signature may stand in it, on the manifest or a receipt.
     ``basis`` and ``region``: the rule for the factor, which is not the collector's to choose.
     """
     data = _bytes(source)
@@ -116,6 +122,8 @@ def verify(
     walks = tuple(walk(identify(folder, files), files, manifest.key) for folder in _folders(files))
     _check_names(files, walks)
     _check_gateways(claimed.content, walks, gateways)
+    for file, key in [(archive.MANIFEST, manifest.key), *((one.file, one.key) for each in walks for one in each.began)]:
+        archive.check_collector(file, key, collectors)
     chosen = _period(claimed.content, walks)
     _check_figures(claimed, chosen, held, walks)
     checks = (
@@ -339,5 +347,14 @@ def _walked_json(walked: Walked) -> dict[str, Any]:
         "last": walked.last,
         "exchanges": walked.exchanges,
         "readings": walked.readings,
+        "began": [
+            {
+                "epoch": one.epoch,
+                "after": [one.receipt.epoch, one.receipt.next_seq],
+                "at": one.receipt.at,
+                "collector": one.key.id.hex(),
+            }
+            for one in walked.began
+        ],
         "refused": [{"epoch": epoch, "seq": seq, "why": why} for (epoch, seq), why in walked.refused.items()],
     }

@@ -1,6 +1,7 @@
 """A collector that has lost its key: the real agent, running all the while, goes over to the one in its place."""
 
 import asyncio
+import hashlib
 import json
 import os
 import signal
@@ -10,13 +11,19 @@ import sys
 import threading
 import time
 from contextlib import ExitStack, contextmanager
+from datetime import datetime
 from random import Random
+from zoneinfo import ZoneInfo
 
 import pytest
 import uvicorn
+from typer.testing import CliRunner
 
 from cloud.app import create_app
 from cloud.collector import Collector
+from cloud.config import create_key, open_store
+from cloud.evidence.verify import verify
+from cloud.evidence_commands import evidence
 from cloud.store import Store
 from cloud.writer import Writer
 from edge import config, control
@@ -25,6 +32,7 @@ from protocols.record.cose import PrivateKey
 from protocols.record.receipt import open_receipt
 from provisioning.enrol import enrol
 from tests.edge.tcp_meter import TcpMeter
+from tests.edge.test_forgotten import Line, rising
 
 HOUR = 3_600_000
 READY_S = 30
@@ -174,3 +182,48 @@ class Slow:
 
     async def close(self):
         pass
+
+
+def test_the_agent_shows_what_its_epochs_began_with_and_a_pack_over_them_holds(box, kit, tmp_path):
+    """Agent and both collectors in virtual time; the pack by the real command, from the new collector's folder."""
+    made = box(kit.modbus_port(), kit.sdm(1) + 'role = "purchased"\n')
+    data = tmp_path / "data"
+    old_key = made.collector
+    with Store(tmp_path / "old.db", old_key) as old, open_store(data, create_key(data)) as new:
+        new_key, lines = new.key, {":1": Line(made), ":2": Line(made)}
+        world = kit.world(made, {"net": rising()})
+        for line, store in zip(lines.values(), (old, new), strict=True):
+            line.key, line.store, line.now = store.key, store, lambda: world.start + 10 * HOUR
+        ways = {"ways": lambda held_: lines[held_.url[-2:]]}
+        enrolled(made, old, world.start)
+        world.run(300, **ways)
+        outbox = made.outbox()
+        began, before = outbox.chain().receipt, outbox.chain().link.seq
+        outbox.open_epoch(1, hashlib.sha256(began).digest(), began)
+        outbox.close()
+
+        async def enrol_anew(_):
+            await asyncio.sleep(900)
+            (made.state / "collector.json").rename(made.state / "collector-0.json")
+            enrolled(made, new, world.start, ":2")
+
+        world.run(1800, enrol_anew, **ways)
+        (goes,) = new.gateways()
+        (told,) = [one.detail for one in new.incidents() if one.kind == "epoch"]
+        assert (goes.epoch, goes.blocks) == (1, goes.next_seq + before) and old_key.public.kid.hex() in told
+    day, out = f"{datetime.fromtimestamp(kit.start / 1000, ZoneInfo('Asia/Shanghai')):%Y-%m-%d}", tmp_path / "pack.zip"
+    packed = CliRunner().invoke(evidence, ["pack", f"E-S-1-{day}", "-o", str(out), "--data", str(data)])
+    assert packed.exit_code == 0, packed.output
+    known = [key.public.id.hex() for key in (made.gateway, old_key, new_key)]
+    (walked,) = verify(out, known[:1], known[1:]).gateways
+    assert [(one.epoch, one.key) for one in walked.began] == [(1, old_key.public)]
+
+
+def enrolled(made, store, at, url=":1"):
+    """Enrol the box as its technician would."""
+    made.collector = store.key
+    made.enrol(f"http://127.0.0.1{url}")
+    invited = invite.make(Random(2).randbytes(9), store.key.spki)
+    store.create_invite(invited, None, at + 20 * HOUR, at)
+    enrolment = (made.state / config.ENROLMENT).read_bytes()
+    store.enrol(invited.format(), enrolment, made.envelopes[0], list(made.profiles.values()), at)

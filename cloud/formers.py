@@ -1,0 +1,64 @@
+"""What gateways bring of the collectors they had before: those keys, and the receipts with which epochs began.
+
+The key of such a collector is lost. Its receipts are part of the record all the same: the first block of an epoch names
+one by its hash, under the gateway's own signature, and so does the gateway vouch for the key.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+
+from cloud.journal import Journal, pack, unpack
+from cloud.receipts import BROUGHT, journal_id
+from cloud.rows import JournalRow
+from cloud.store import Store
+from protocols.errors import EnrolmentError
+from protocols.record.cose import kid_of
+from protocols.record.former import Former, claimed_gateway, open_former, open_shown
+from protocols.record.receipt import Receipt
+
+FORMER = "former"
+"""Kind of the journal: a key, named GATEWAY/KID, beside the receipts under such keys (``BROUGHT``)."""
+
+
+def take(store: Store, brought: bytes, receipts: Sequence[bytes], now: int) -> None:
+    """Keep what a gateway brings, once; EnrolmentError of one that is not enrolled here, SignatureError, EncodingError,
+    ChainError on what is not as it says.
+    """
+    gateway = store.gateway(claimed_gateway(brought))
+    if gateway is None or gateway.revoked:
+        raise EnrolmentError(f"found receipts of {claimed_gateway(brought).hex()}, expected a gateway enrolled here")
+    former = open_former(brought, gateway.key)
+    opened = open_shown(former, receipts)
+    store.keep([_former_row(former, brought, now), *_receipt_rows(former, opened, receipts, now)])
+
+
+def named(store: Journal, gateway: bytes, sha256: bytes) -> bytes | None:
+    """The receipt of a former collector with this hash."""
+    row = store.entry(BROUGHT, journal_id(gateway, sha256))
+    return None if row is None else unpack(row.body)
+
+
+def word(store: Journal, gateway: bytes, receipt: bytes) -> tuple[bytes, bytes] | None:
+    """Kid and envelope: the gateway's word on the key that a receipt of a former collector is signed with."""
+    kid = kid_of(receipt)
+    row = store.entry(FORMER, journal_id(gateway, kid))
+    return None if row is None else (kid, unpack(row.body))
+
+
+def _former_row(former: Former, envelope: bytes, now: int) -> JournalRow:
+    name, digest = journal_id(former.gateway, former.key.kid), hashlib.sha256(former.key.spki).hexdigest()
+    return JournalRow(0, FORMER, name, 1, "", "", digest, now, former.gateway.hex(), "{}", pack(envelope))
+
+
+def _receipt_rows(
+    former: Former, opened: Sequence[Receipt], envelopes: Sequence[bytes], now: int
+) -> Iterator[JournalRow]:
+    for receipt, envelope in zip(opened, envelopes, strict=True):
+        sha256 = hashlib.sha256(envelope).digest()
+        name, detail = (
+            journal_id(receipt.gateway, sha256),
+            json.dumps({"epoch": receipt.epoch, "next_seq": receipt.next_seq}),
+        )
+        by = former.key.kid.hex()
+        yield JournalRow(0, BROUGHT, name, 1, "", "", sha256.hex(), now, by, detail, pack(envelope))
