@@ -39,12 +39,12 @@ class Installation:
 
 def install(site_toml: bytes, profiles: Mapping[str, bytes], name: str = "site.toml") -> Installation:
     """The installation of a site file and the profile files it names, by id; ConfigError names the place."""
-    site = sites.load(site_toml, name)
+    site, digests = sites.load_with_digests(site_toml, name)
     loaded = {key: _profile(key, source) for key, source in profiles.items()}
     drivers = tuple(_driver(site, index, loaded, name) for index in range(len(site.device)))
     _check_addresses(site, drivers, name)
     _check_ports(site, drivers, name)
-    return Installation(site, loaded, drivers, sites.device_digests(site_toml, name))
+    return Installation(site, loaded, drivers, digests)
 
 
 def _profile(key: str, source: bytes) -> Profile:

@@ -5,6 +5,7 @@ A plan follows from the signed files alone: the link of the profile, with what t
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from drivers.bustime import Line, Pace
 from drivers.cover import Interval, cover, merged, without
@@ -111,15 +112,23 @@ def width(point: Point) -> int:
 def _function(function: int, points: Sequence[Point], profile: Profile) -> Iterator[Span]:
     link = profile.link
     limit = link.max_registers * (16 if function <= 2 else 1)
-    allowed, time = _allowed(function, profile), pace(link).modbus
+    allowed = tuple(_allowed(function, profile))
     try:
-        runs = cover(fields(points), lambda count: time(function, count), limit, allowed)
+        runs = _runs(function, tuple(fields(points)), limit, allowed, pace(link))
     except ValueError as error:
         first, end = error.args[0]
         expected = f"at most {limit} in one read, none forbidden, none unknown between them"
         found = f"{end - first} addresses to {end - 1}"
         raise ConfigError(f"profile {profile.id}: points at {first}", found, expected) from error
     return (Span(function, start, end - start) for start, end in runs)
+
+
+@lru_cache(maxsize=1024)
+def _runs(
+    function: int, wanted: tuple[Interval, ...], limit: int, allowed: tuple[Interval, ...], link: Pace
+) -> tuple[Interval, ...]:
+    """The reads of least bus time; a city has thousands of devices of each model."""
+    return tuple(cover(wanted, lambda count: link.modbus(function, count), limit, allowed))
 
 
 def fields(points: Iterable[Point]) -> Iterator[Interval]:

@@ -133,17 +133,20 @@ class Site(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 def load(source: bytes, name: str = "site.toml") -> Site:
     """The site in a TOML document; ConfigError names the place that is wrong."""
-    site = toml.load(source, Site, name)
+    return load_with_digests(source, name)[0]
+
+
+def load_with_digests(source: bytes, name: str = "site.toml") -> tuple[Site, tuple[bytes, ...]]:
+    """The site, and key 1 of a chunk, per device: SHA-256 of its entry as sorted compact JSON, dates in RFC 3339; first
+    16 bytes. ConfigError names the place that is wrong.
+    """
+    tables = toml.parse(source, name)
+    site = toml.convert(tables, Site, name)
     _check(site, name)
-    return site
+    return site, tuple([hashlib.sha256(_compact(entry)).digest()[:16] for entry in tables["device"]])
 
 
-def device_digests(source: bytes, name: str = "site.toml") -> tuple[bytes, ...]:
-    """Key 1 of a chunk, per device: SHA-256 of its entry as sorted compact JSON, dates in RFC 3339; first 16 bytes."""
-    entries: list[dict[str, Any]] = toml.parse(source, name)["device"]
-    return tuple(hashlib.sha256(_compact(entry)).digest()[:16] for entry in entries)
-
-
+@lru_cache(maxsize=1024)
 def duration_ms(text: str) -> int:
     """``500ms``, ``10s``, ``15m``, ``1h`` or ``1d`` in ms; ValueError otherwise."""
     match = re.fullmatch(r"([1-9][0-9]*)(ms|s|m|h|d)", text)
