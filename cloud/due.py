@@ -135,8 +135,10 @@ class Look:
         return found
 
     def _attempt(self, period: Period) -> Statement | None:
-        """The version of a period that says what is held; None where it cannot be accounted, as it could not before."""
-        if period in self._tried:
+        """The version of a period that says what is held; None where it cannot be accounted: as it could not before, or
+        none of the gateways has sent a block that is dated.
+        """
+        if not self._ends or period in self._tried:
             return None
         as_of = self._store.as_of()
         try:
