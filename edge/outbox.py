@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from edge import open_rows, retention, rows, soundness
+from edge.covering import lets_go, signer
 from edge.database import Database, DiskFull
 from edge.holdings import Counts, count
 from edge.rows import END
@@ -153,12 +154,13 @@ class Outbox:
         be delivered, and so no room be made.
         """
         frame = transport.pack(sealed)
-        with self._db.transaction():
+        settled = rows.chain(self._db)["settled"]
+        with lets_go(self.path.parent, settled) as may_prune, self._db.transaction():
             row = rows.chain(self._db)
             if (row["epoch"], row["next_seq"], row["head"]) != (link.epoch, link.seq, link.previous):
                 raise StoreError(f"found the chain at {row['next_seq']}, expected {link.seq}: it moved meanwhile")
             lived, total = row["lived"] + max(0, utc_end - block.utc), row["total"] + len(frame)
-            gone, freed = retention.prune(self._db, row, len(frame), self._max_bytes)
+            gone, freed = retention.prune(self._db, row, len(frame), self._max_bytes) if may_prune else (0, 0)
             if bounded and row["bytes"] + len(frame) - freed > self._max_bytes:
                 self._refused = len(frame)
                 found = f"found {row['bytes'] - freed} bytes of blocks that no second copy covers"
@@ -226,11 +228,15 @@ class Outbox:
         """Mark what the receipt covers. False, and nothing marked, when its head is not in this chain: a fork.
 
         A collector that holds less than a second copy once covered was set back, or is a new one. What it does not
-        hold counts as uncovered again, and is kept.
+        hold counts as uncovered again, and is kept. What one with another key has settled counts for nothing.
         """
         with self._db.transaction(lazy=True):
             if not self._knows(receipt):
                 return False
+            before = rows.chain(self._db)["settled"]
+            if before is not None and signer(before) != signer(envelope):
+                self._uncover(-1)
+                rows.move(self._db, settled=None)
             _, received, settled, cut = rows.epoch(self._db, receipt.epoch)
             if receipt.level >= SETTLED:
                 settled = max(settled, receipt.next_seq)

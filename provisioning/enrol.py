@@ -11,6 +11,7 @@ import httpx
 
 from edge import mqtt, returning
 from edge.config import COLLECTOR, OUTBOX, load_collector
+from edge.covering import enrolling
 from edge.transport import tls, unreachable
 from protocols.errors import ConfigError, EncodingError, EnrolmentError, UnreachableError
 from protocols.record import cbor, invite, shape
@@ -55,22 +56,22 @@ def enrol(
     """
     wanted = invite.parse(code)
     address = _address(url)
-    box = folder.read_box(state)
-    first = box.configs[0]
-    body = {0: wanted.format(), 1: box.envelope, 2: first.envelope, 3: first.profiles}
-    start = None if (oldest := returning.oldest_held(state / OUTBOX)) is None else _start(oldest, box)
-    if oldest is not None and start is not None:
-        body[4] = oldest
     target = address if way.mqtt is None else _broker(way.mqtt)
-    with contextlib.ExitStack() as stack:
+    with enrolling(state), contextlib.ExitStack() as stack:
+        box = folder.read_box(state)
+        first = box.configs[0]
+        body = {0: wanted.format(), 1: box.envelope, 2: first.envelope, 3: first.profiles}
+        start = None if (oldest := returning.oldest_held(state / OUTBOX)) is None else _start(oldest, box)
+        if oldest is not None and start is not None:
+            body[4] = oldest
         asking = client or stack.enter_context(_client(address, way.ca))
         key, envelope = _read_answer(_post(f"{address}/v1/enrolments", cbor.encode(body), asking))
-    if invite.fingerprint(key.spki) != wanted.fingerprint:
-        found, expected = invite.fingerprint(key.spki).hex(), wanted.fingerprint.hex()
-        raise EnrolmentError(f"found a collector with the key {found}, expected {expected} of the invite code")
-    receipt = open_receipt(envelope, key)
-    _check_receipt(receipt, box, start)
-    _keep(state, target, key, instead, way.ca)
+        if invite.fingerprint(key.spki) != wanted.fingerprint:
+            found, expected = invite.fingerprint(key.spki).hex(), wanted.fingerprint.hex()
+            raise EnrolmentError(f"found a collector with the key {found}, expected {expected} of the invite code")
+        receipt = open_receipt(envelope, key)
+        _check_receipt(receipt, box, start)
+        _keep(state, target, key, instead, way.ca)
     return receipt
 
 

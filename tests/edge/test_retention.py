@@ -1,14 +1,17 @@
 """What may be deleted, and when; and how long the room is said to last."""
 
+import json
+
 import pytest
 
 from drivers.reading import Exchange
 from edge import retention
+from edge.covering import enrolling
 from edge.outbox import DiskFull, Outbox
 from edge.sealer import End, OpenBlock, Planned, Record, close
 from protocols.record.block import ClockState
 from protocols.record.cose import PrivateKey
-from protocols.record.receipt import Receipt
+from protocols.record.receipt import Receipt, sign_receipt
 
 START = 1_780_000_020_000
 KEY = PrivateKey.generate()
@@ -138,3 +141,47 @@ def test_the_free_disk_bounds_the_days_too(outbox, monkeypatch):
     size = outbox.counts().bytes / 10
     monkeypatch.setattr(retention, "free", lambda db: 1440 * size * 1.5)
     assert outbox.counts().days_left == pytest.approx(1.0, abs=0.05)
+
+
+def named(folder, key):
+    """Put a collector's name into the state folder."""
+    held = {"url": "http://127.0.0.1:1", "algorithm": key.algorithm, "spki": key.spki.hex()}
+    (folder / "collector.json").write_text(json.dumps(held))
+
+
+def signed(outbox, key, next_seq, head, level):
+    held = Receipt(GATEWAY, 0, next_seq, head, level, START)
+    assert outbox.settle(held, sign_receipt(held, key))
+
+
+def test_what_a_former_collector_has_settled_goes_no_more_once_the_box_is_enrolled_elsewhere(
+    outbox, tmp_path, monkeypatch
+):
+    """The new one was told the oldest block that is held, and what follows cannot be joined without it."""
+    monkeypatch.setattr(retention, "KEPT_MS", 60_000)
+    old, new = PrivateKey.generate(), PrivateKey.generate()
+    named(tmp_path, old)
+    hashes = [seal(outbox, number) for number in range(10)]
+    signed(outbox, old, 8, hashes[7], 2)
+    hashes += [seal(outbox, 10)]
+    kept = seqs(outbox)
+    assert kept[0] > 0, "as long as it is the one in force its word counts"
+    named(tmp_path, new)
+    hashes += [seal(outbox, number) for number in range(11, 20)]
+    assert seqs(outbox)[0] == kept[0]
+    signed(outbox, new, 6, hashes[5], 2)
+    signed(outbox, new, 9, hashes[8], 1)
+    for number in range(20, 25):
+        seal(outbox, number)
+    assert seqs(outbox)[0] == 6, "what the new one has settled goes, and nothing above it"
+
+
+def test_nothing_goes_while_the_box_is_being_enrolled(outbox, tmp_path, monkeypatch):
+    hashes = [seal(outbox, number) for number in range(10)]
+    settle(outbox, 8, hashes[7])
+    monkeypatch.setattr(retention, "KEPT_MS", 0)
+    with enrolling(tmp_path):
+        seal(outbox, 10)
+        assert seqs(outbox)[0] == 0
+    seal(outbox, 11)
+    assert seqs(outbox)[0] == retention.MOST_OLD

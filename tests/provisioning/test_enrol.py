@@ -13,6 +13,7 @@ import pytest
 import edge.config
 from drivers.builtin import builtin
 from edge.config import load
+from edge.covering import lets_go
 from protocols.errors import ConfigError, EnrolmentError, SignatureError, TanmeterError, UnreachableError
 from protocols.record import cbor, invite
 from protocols.record.cose import ES256, PrivateKey
@@ -220,3 +221,20 @@ def test_a_damaged_collector_file_is_told(state: Path, collector: Collector, con
 def test_no_box_no_enrolment(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="tanmeter site init"):
         enrol(tmp_path, invite.make(bytes(9), b"spki").format(), URL)
+
+
+def test_the_oldest_block_stays_where_it_is_while_the_box_is_being_enrolled(state: Path, collector: Collector) -> None:
+    """Whether it goes well or not: the agent deletes nothing meanwhile, and afterwards goes on."""
+    seen = []
+
+    def busy(request: httpx.Request) -> httpx.Response:
+        with lets_go(state, None) as may:
+            seen.append(may)
+        return httpx.Response(503) if len(seen) == 1 else collector.answer(request)
+
+    with pytest.raises(UnreachableError):
+        enrol(state, collector.invite.format(), URL, client(busy))
+    with lets_go(state, None) as may:
+        assert may
+    enrol(state, collector.invite.format(), URL, client(busy))
+    assert seen == [False, False]
