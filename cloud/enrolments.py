@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cloud import receipts
+from cloud import late_start, receipts
 from cloud.database import Database
 from cloud.receipts import Issued
 from cloud.rows import Configuration, Gateway
@@ -70,7 +70,8 @@ class Enrolments(Database):
 
         ``oldest``: the envelope of the oldest block it holds, where that is not its first: the chain begins there.
         EnrolmentError when the code is wrong, used, expired or for another site; SignatureError, EncodingError,
-        ConfigError on what it brings. The same request again has the same answer: a reply may be lost.
+        ConfigError on what it brings. The same request again has the same answer: a reply may be lost. Only where the
+        oldest block has gone meanwhile, and none is held here, does the chain begin anew behind it.
         """
         invite = invites.parse(code)
         self._try(invite, now)
@@ -87,7 +88,9 @@ class Enrolments(Database):
             if row[0] is not None and row[0] != request.site_id:
                 raise EnrolmentError(f"found site {request.site_id!r}, expected {row[0]!r}: the site of the invitation")
             if known is not None:
-                return self._welcome_back(db, request, enrolment, known)
+                opened = self._welcome_back(db, request, enrolment, known)
+                again = late_start.makes_way(db, request.key.id, brought.start)
+                return self._admit(db, brought, now) if again else opened
             db.execute("UPDATE invites SET used_by = ?, used_at = ? WHERE invite = ?", (request.key.id, now, invite.id))
             return self._admit(db, brought, now)
 

@@ -7,7 +7,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from cloud import enrolments, journal, receipts, segments
+from cloud import enrolments, journal, late_start, receipts, segments
 from cloud.copied import Kind
 from cloud.rows import JournalRow
 from cloud.segments import Record
@@ -168,8 +168,9 @@ def _enrol(db: sqlite3.Connection, enrolment: bytes, at: int, *start: Any) -> tu
     """The key of the gateway, and whether it was not known."""
     request = open_enrolment(enrolment)
     known = db.execute("SELECT 1 FROM gateways WHERE gateway = ?", (request.key.id,)).fetchone()
-    if known is None:
-        enrolments.insert_gateway(db, request, enrolment, at, start if start[0] is not None else None)
+    begins = (start[0], start[1], start[2]) if start[0] is not None else None
+    if known is None or late_start.makes_way(db, request.key.id, begins):
+        enrolments.insert_gateway(db, request, enrolment, at, begins)
     return request.key, known is None
 
 

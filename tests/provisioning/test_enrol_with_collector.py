@@ -1,6 +1,7 @@
 """A box enrols with the real collector over its own routes, in one process."""
 
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import httpx
@@ -9,12 +10,17 @@ from starlette.testclient import TestClient
 
 from cloud.app import create_app
 from cloud.collector import Collector
+from cloud.copier import Copier
+from cloud.restore import restore
 from cloud.store import Store
 from cloud.writer import Writer
 from drivers.builtin import builtin
-from edge.config import load
+from edge import returning
+from edge.config import EdgeConfig, load
+from edge.sealer import End, Link, OpenBlock, close
 from protocols.errors import ConfigError, EnrolmentError
 from protocols.record import invite
+from protocols.record.block import ClockState
 from protocols.record.cose import PrivateKey
 from provisioning import site_init
 from provisioning.enrol import enrol
@@ -113,3 +119,39 @@ def test_a_box_goes_to_a_new_collector_when_its_own_has_lost_its_key(
         assert config.collector is not None and config.collector.key.spki == other.key.spki
         assert (receipt.next_seq, receipt.head) == (0, config.previous)
         assert (state / f"collector-{store.ours.kid.hex()}.json").exists()
+
+
+def test_a_box_whose_oldest_block_went_after_a_lost_answer_begins_behind_it(
+    state: Path, store: Store, client: httpx.Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Asked again it holds less than it did; a second copy that has seen both requests brings back the later start."""
+    gateway, code = load(state), invited(store)
+    first, second = (oldest_of(gateway, seq) for seq in (7, 9))
+    monkeypatch.setattr(returning, "oldest_held", lambda outbox: first)
+    assert (held := enrol(state, code, URL, client)).next_seq == 7
+    with closing(Copier(store, tmp_path / "copy", lambda: NOW, same_disk=True)):
+        pass
+    (state / "collector.json").unlink()
+    monkeypatch.setattr(returning, "oldest_held", lambda outbox: second)
+    later = enrol(state, code, URL, client)
+    assert (later.next_seq, later.head) == (9, bytes([9]) * 32) and enrol(state, code, URL, client) == later
+    monkeypatch.setattr(returning, "oldest_held", lambda outbox: first)
+    with pytest.raises(EnrolmentError, match="for another gateway or request"):
+        enrol(state, code, URL, client)
+    with closing(Copier(store, tmp_path / "copy", lambda: NOW, same_disk=True)):
+        pass
+    assert store.key is not None and isinstance(store.key, PrivateKey)
+    restore(tmp_path / "copy", tmp_path / "again.db", store.key)
+    with Store(tmp_path / "again.db", store.key) as again:
+        for found in (*store.gateways(), *again.gateways()):
+            assert (found.id, found.next_seq, found.head) == (held.gateway, 9, later.head)
+        assert [row.number for row in again.configurations(held.gateway)] == [1]
+    assert [row.seq for row in store.incidents() if row.kind == "start"] == [9, 7]
+
+
+def oldest_of(held: EdgeConfig, seq: int) -> bytes:
+    """The envelope of a block that the box holds as its oldest."""
+    block = OpenBlock(1, 1, 0, NOW, ClockState(2, 2, 5, 0), held.in_force.name, ("1", bytes(32)), held.plan())
+    link = Link(held.gateway, 0, seq, bytes([seq]) * 32)
+    end = End(60_000, NOW + 60_000, block.clock)
+    return close(block, end, [], (), link=link, salt=lambda: bytes(16), signer=held.key).envelope
