@@ -12,9 +12,6 @@ from protocols.errors import ProtocolError, TanmeterError
 from protocols.record import block, cose
 from protocols.record.block import Chunk, Header, Sealed
 
-FAULTS = {1: "BUS-101", 2: "BUS-102", 3: "BUS-103", 4: "MTR-201", 5: "BUS-OVERRUN", 6: "BUS-BACKOFF", 7: "BUS-106"}
-"""Fault code of the record -> the code a person looks up."""
-
 
 @dataclass(frozen=True, slots=True)
 class Frame:

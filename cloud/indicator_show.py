@@ -22,7 +22,6 @@ from protocols import messages
 from protocols.messages import Language
 
 SHOWN = Decimal("0.001")
-PERCENT = Decimal("0.01")
 NAMED = 10
 """How many that have no account are named."""
 DIGITS = 9

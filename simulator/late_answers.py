@@ -24,7 +24,6 @@ LIMIT_MS = 500
 GUARD_MS = 20
 LATENCY_MS = 4
 """The adapter hands over what came only so often."""
-READ = 0x11
 REGISTERS = (100, 200, 300)
 ITEMS = ("00010000", "00020000", "00030000")
 MODULUS = 10**8

@@ -35,10 +35,6 @@ class Witness:
         if self._told[invariant] <= MOST:
             self.found.append((invariant, f"at {self.now():.3f} s: {detail}"))
 
-    def saw(self, invariant: str) -> bool:
-        """Whether it was broken before."""
-        return self._told[invariant] > 0
-
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
         """Run something beside, to its end."""
         task = asyncio.ensure_future(work)
