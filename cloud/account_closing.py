@@ -93,13 +93,6 @@ class AccountCloser:
         return found
 
 
-def close_due(store: Store, library: Library, now: int, looked: Looked | None = None) -> list[Version]:
-    """The new versions of everybody that are due. ``looked`` moves with it."""
-    kept = Looked() if looked is None else looked
-    wanted = [held.subject for held in subjects.listing(store) if held.subject.method]
-    return [version for subject in wanted for version in _close(store, library, subject, now, kept)[0]]
-
-
 def _close(store: Store, library: Library, subject: Subject, now: int, looked: Looked) -> tuple[list[Version], bool]:
     """The new versions of a subject, and whether one could not be drawn up."""
     found, failed = [], False

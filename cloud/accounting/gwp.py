@@ -31,11 +31,6 @@ def potential(gwp_set: str, gas: str) -> Decimal:
     return known[gwp_set][gas]
 
 
-def potentials(gwp_set: str) -> Mapping[str, Decimal]:
-    """The whole set by gas."""
-    return _sets()[gwp_set]
-
-
 @cache
 def _sets() -> Mapping[str, Mapping[str, Decimal]]:
     source = files("cloud.accounting").joinpath("gwp.toml").read_bytes()

@@ -5,7 +5,7 @@ sums: what enters the inventory, and what stands in the ledger of reductions, wh
 Nodes of an intensity have no lines: they are derived from the total beside them.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import cache
@@ -14,8 +14,6 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from cloud.accounting.inventory import part
-from cloud.accounting.line import Line
 from cloud.accounting.method import Class
 from cloud.accounting.statement import plain
 from drivers import toml
@@ -153,26 +151,9 @@ def _check(node: Node, nodes: Mapping[str, Node], known: Mapping[str, Ambiguity]
             raise ConfigError(f"{where}.notes", repr(note), f"one of {', '.join(known)}")
 
 
-def roll_up(lines: Iterable[Line], of: Tree | None = None) -> dict[str, Rolled]:
-    """Every node that lines come to, by id; what a memo line says is not in it. UnknownNameError for a strange leaf."""
-    return spread(by_leaf(lines), of)
-
-
-def by_leaf(lines: Iterable[Line]) -> dict[str, Rolled]:
-    """What the lines come to at each leaf; small enough to keep beside a version."""
-    found: dict[str, Rolled] = {}
-    for line in lines:
-        own = part(line.class_)
-        if own != "memo":
-            ledger = own == "reduction"
-            one = Rolled(_ZERO if ledger else line.tco2e, line.tco2e if ledger else _ZERO, 1)
-            found[line.leaf] = found.get(line.leaf, _NOTHING) + one
-    return found
-
-
-def spread(leaves: Mapping[str, Rolled], of: Tree | None = None) -> dict[str, Rolled]:
+def spread(leaves: Mapping[str, Rolled]) -> dict[str, Rolled]:
     """Leaves with every node above them, in the order of the print; UnknownNameError for a strange leaf."""
-    known = of or tree()
+    known = tree()
     sums: dict[str, Rolled] = {}
     for name, rolled in leaves.items():
         known.leaf(name)

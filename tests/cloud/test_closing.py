@@ -10,10 +10,9 @@ from typing import Any
 import pytest
 from starlette.types import ASGIApp, Message
 
-from cloud import account_closing, accounts, closing, due, statements, subjects
+from cloud import accounts, closing, due, statements, subjects
 from cloud.account_closing import AccountCloser
 from cloud.accounting import factors
-from cloud.accounting import library as libraries
 from cloud.accounting import period as periods
 from cloud.accounting.statement import Statement
 from cloud.app import create_app
@@ -359,12 +358,12 @@ WORKS = tables.subject_file(tables.subject("works", tables.meter("M-01", 'class 
 
 
 def test_an_account_of_a_month_that_is_over_follows_late_data_and_no_other(store: Store) -> None:
-    closer, library = AccountCloser(store), libraries.build()
+    closer = AccountCloser(store)
     subjects.take(store, "works.toml", WORKS, by="w", now=BEGIN)
 
     def due(now: int) -> list[str]:
         found = [version.reference for version in closer.close(now)]
-        assert account_closing.close_due(store, library, now) == []
+        assert AccountCloser(store).close(now) == []
         return found
 
     october = BEGIN + 48 * HOUR

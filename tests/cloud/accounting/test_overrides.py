@@ -12,8 +12,8 @@ import pytest
 from typer.testing import CliRunner
 
 import tanmeter
-from cloud import account_closing, account_proof, accounts, activities, config, factor_shelf, reaccounting, subjects
-from cloud.account_closing import Looked
+from cloud import account_proof, accounts, activities, config, factor_shelf, reaccounting, subjects
+from cloud.account_closing import AccountCloser
 from cloud.accounting import bundle, parameters
 from cloud.accounting import factors as grids
 from cloud.accounting import method as methods
@@ -192,7 +192,7 @@ def test_a_retired_value_is_refused_and_its_replacement_named(house: House) -> N
         house.close()
     with pytest.raises(LockedError, match=r"retired, expected city-lab-2023:NCV\.lignite"):
         accounts.lock(house.store, first.reference, ["王", "李"], NOW, closure="exceptions")
-    assert account_closing.close_due(house.store, factor_shelf.library(house.store), NOW) == []
+    assert AccountCloser(house.store).close(NOW) == []
     found = account_proof.verify(house.store, factor_shelf.library(house.store), first.reference, NOW)
     assert [check.outcome for check in found if check.name == "account"] == ["later"]
     assert account_check.verify(account_pack.pack_bytes(house.store, house.key, first)).version == first
@@ -363,16 +363,12 @@ def test_what_is_adopted_makes_newer_versions_by_itself(house: House) -> None:
     known = accounts.get(house.store, f"A-S-1-{JUNE}")
     month = accounts.period_of(JUNE)
 
-    def due(looked: Looked) -> list[Version]:
-        later = month.end + 10 * 86_400_000
-        return account_closing.close_due(house.store, factor_shelf.library(house.store), later, looked)
-
-    looked = Looked()
-    assert due(looked) == []
+    closer, later = AccountCloser(house.store), month.end + 10 * 86_400_000
+    assert closer.close(later) == []
     everything = of(FUELS, parameters.builtin()[FUELS].sha256, '"*"')
     house.take(city_2026_1=adoption("city-2026-1", METHOD, everything))
-    assert [version.reference for version in due(looked)] == [f"{known.id}@2"]
-    assert due(looked) == [] and list(looked.under) == [known.id]
+    assert [version.reference for version in closer.close(later)] == [f"{known.id}@2"]
+    assert closer.close(later) == [] and list(closer._looked.under) == [known.id]
     assert house.lock(accounts.get(house.store, known.id)).exceptions == ()
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from cloud import account_closing, account_proof, accounts, journal, reaccounting, statements, subjects
+from cloud import account_proof, accounts, journal, reaccounting, statements, subjects
+from cloud.account_closing import AccountCloser
 from cloud.accounting import feeds
 from cloud.copied import gather
 from cloud.intervals import INTERVAL_MS
@@ -176,7 +177,7 @@ def test_a_version_that_was_altered_in_the_store_is_found_out(city: City) -> Non
 
 def test_last_month_is_closed_by_itself_and_again_only_when_something_changed(city: City) -> None:
     def due() -> list[str]:
-        return [version.reference for version in account_closing.close_due(city.store, LIBRARY, city.now)]
+        return [version.reference for version in AccountCloser(city.store).close(city.now)]
 
     month = gas("1.5", start="2026-09-01", end="2026-10-01").replace(b"S-DEMO", b"S-OTHER")
     assert due() == []
@@ -191,11 +192,11 @@ def test_last_month_is_closed_by_itself_and_again_only_when_something_changed(ci
 
 
 def test_the_closer_of_accounts_misses_nothing_that_a_new_one_would_find(city: City) -> None:
-    closer = account_closing.AccountCloser(city.store)
+    closer = AccountCloser(city.store)
 
     def due() -> list[str]:
         found = [version.reference for version in closer.close(city.now)]
-        assert account_closing.close_due(city.store, LIBRARY, city.now) == []
+        assert AccountCloser(city.store).close(city.now) == []
         return found
 
     hour = 3_600_000
