@@ -16,7 +16,7 @@ from protocols.errors import ConfigError
 ASKED = ("silent", "damaged", "refused", "impossible")
 NOT_ASKED = ("overrun", "back_off", "port_gone")
 Status = Mapping[str, Any]
-Labels = tuple[str, ...]
+Samples = Sequence[tuple[tuple[str, ...], float]]
 
 
 class Figures(Collector):
@@ -143,14 +143,14 @@ def _sync(sync: Status, now: int) -> Iterator[Metric]:
     yield _gauge("sync_receipt_age_seconds", "Since the collector signed the newest receipt held here", age)
 
 
-def _gauge(name: str, about: str, samples: Sequence[tuple[Labels, float]], labels: Sequence[str] = ()) -> Metric:
+def _gauge(name: str, about: str, samples: Samples, labels: Sequence[str] = ()) -> Metric:
     metric = GaugeMetricFamily(f"tanmeter_{name}", about, labels=list(labels))
     for values, value in samples:
         metric.add_metric(list(values), float(value))
     return metric
 
 
-def _counter(name: str, about: str, samples: Sequence[tuple[Labels, float]], labels: Sequence[str] = ()) -> Metric:
+def _counter(name: str, about: str, samples: Samples, labels: Sequence[str] = ()) -> Metric:
     metric = CounterMetricFamily(f"tanmeter_{name}", about, labels=list(labels))
     for values, value in samples:
         metric.add_metric(list(values), float(value))

@@ -128,12 +128,15 @@ def test_help_is_shown_in_the_language_that_is_asked_for(
 def test_what_edge_and_cloud_do_alike_is_the_same_text_in_both() -> None:
     """They may not import each other, nor does what is below them open a socket (docs/adr/0036): mend both or none."""
 
-    def class_of(file: str, name: str) -> str:
+    def part(file: str, name: str) -> str:
         tree = ast.parse((ROOT / file).read_text("utf-8"))
-        (found,) = [node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == name]
+        (found,) = [
+            node for node in tree.body if isinstance(node, ast.ClassDef | ast.FunctionDef) and node.name == name
+        ]
         return ast.unparse(found).replace("'", "")
 
-    assert class_of("edge/mqtt.py", "_Complaints") == class_of("cloud/mqtt.py", "_Complaints")
+    for file, name in (("mqtt.py", "_Complaints"), ("metrics.py", "_gauge"), ("metrics.py", "_counter")):
+        assert part(f"edge/{file}", name) == part(f"cloud/{file}", name)
     for name in ("notify.py", "durable.py"):
         assert (ROOT / "edge" / name).read_bytes() == (ROOT / "cloud" / name).read_bytes()
 
