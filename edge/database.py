@@ -25,7 +25,8 @@ CHECKPOINT_BYTES = 1 << 20
 COMMIT_BYTES = 3 * PAGE
 """What a commit writes at least, in the mean."""
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
-UNREADABLE = frozenset({sqlite3.SQLITE_IOERR_READ, sqlite3.SQLITE_IOERR_SHORT_READ})
+UNREADABLE = frozenset({sqlite3.SQLITE_IOERR_READ, sqlite3.SQLITE_IOERR_SHORT_READ, sqlite3.SQLITE_IOERR_CORRUPTFS})
+"""The last of them is what SQLite makes of a bad sector (EIO)."""
 DAMAGED = frozenset(
     {
         sqlite3.SQLITE_CORRUPT,

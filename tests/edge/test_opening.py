@@ -10,8 +10,9 @@ import pytest
 from edge import config
 from edge.opening import aside
 from edge.outbox import Outbox
+from edge.scrub import Shelf
 from edge.watermark import Watermark
-from protocols.errors import StoreError
+from protocols.errors import DamagedError, StoreError
 from protocols.record import transport
 from protocols.record.block import EventKind, open_block
 from protocols.record.siteconfig import digest
@@ -117,13 +118,19 @@ def test_a_lost_store_without_a_receipt_begins_after_the_enrolment(site):
     assert held(made)[0][0].previous == config.load(made.state).previous
 
 
-def test_a_new_box_whose_first_start_was_cut_short_begins_as_a_new_box(box, kit):
+@pytest.mark.parametrize("mark", ["none", "no slot of it", "of a chain without a block"])
+def test_a_new_box_whose_first_start_was_cut_short_begins_as_a_new_box(box, kit, mark):
     made = box(kit.modbus_port(), kit.sdm(1))
-    world = kit.world(made, {"net": kit.registers()})
-    (made.state / "outbox.db").write_bytes(b"")
-    Watermark(made.state / "outbox.db")
+    world, path = kit.world(made, {"net": kit.registers()}), made.state / "outbox.db"
+    if mark == "no slot of it":
+        (made.state / "watermark").write_bytes(bytes(8192))
+    elif mark != "none":
+        made.outbox().remember()
+    put(made, {"outbox.db": b""})
+    assert (Watermark(path).mark is None) is (mark != "of a chain without a block")
     world.run(70)
-    assert places(made) == [(0, 0), (0, 1)]
+    assert places(made) == [(0, 0), (0, 1)] and not disk_events(made, 0)
+    assert {"store_lost", "store_damaged", "watermark"}.isdisjoint(event for event, _ in world.logged)
 
 
 @pytest.mark.parametrize("what", ["header", "all", "chain", "shortened"])
@@ -217,6 +224,23 @@ def test_read_errors_at_start_after_start_end_in_a_store_set_aside(site):
     world.run(70)
     assert len(aside(made.state / "outbox.db")) == 1 and places(made)[-1] == (1, 1)
     assert Watermark(made.state / "outbox.db").mark.doubts == 0
+
+
+def test_a_run_that_ends_in_a_read_error_is_known_to_the_starts_after_it(site, monkeypatch):
+    made, world, _ = site
+
+    def unreadable(shelf):
+        raise DamagedError("a page of it cannot be read")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Shelf, "portion", unreadable)
+        for number in range(1, 4):
+            with pytest.raises(DamagedError):
+                world.run(70)
+            world.start += 100_000
+            assert Watermark(made.state / "outbox.db").mark.doubts == number
+    world.run(70)
+    assert len(aside(made.state / "outbox.db")) == 1 and places(made)[-1][0] == 1
 
 
 def test_the_store_of_another_gateway_is_left_alone(site):

@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from drivers.reading import Exchange
+from edge import database
 from edge.outbox import DiskFull, Outbox
 from edge.sealer import End, Link, OpenBlock, Planned, Record, close, recover
 from protocols.errors import ForeignError, StoreError
@@ -206,6 +207,17 @@ def test_only_blocks_with_a_second_copy_make_room(tmp_path):
     assert counts.bytes <= outbox._max_bytes and counts.blocks in (3, 4)
     assert outbox.batch(0, 0, 1, 1)[0].seq > 0
     outbox.close()
+
+
+def test_nobody_but_us_brings_the_log_into_the_file(outbox, monkeypatch):
+    """SQLite's own checkpoints keep to themselves that a sync failed."""
+    monkeypatch.setattr(database, "CHECKPOINT_BYTES", 1 << 40)
+    large = replace(record(1, 0), exchange=Exchange(0, 0, b"ask", bytes(100_000), 0, 5))
+    outbox.add([large])
+    size = outbox.path.stat().st_size
+    for _ in range(12):
+        outbox.add([large])
+    assert outbox.log_bytes() > 1 << 20 and outbox.path.stat().st_size == size
 
 
 def test_a_failed_fsync_is_not_tried_again(outbox, monkeypatch):
