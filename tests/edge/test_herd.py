@@ -74,10 +74,10 @@ def test_a_thousand_gateways_back_at_once_are_served_at_the_pace_of_the_collecto
     assert collector.taken == GATEWAYS * BATCHES, "nothing is lost"
     assert ends[int(GATEWAYS * 0.99)] - DOWN_S <= 2 * ideal, "p99"
     assert ends[-1] - DOWN_S <= 2 * ideal + 2 * LONGEST_S, "and nobody starves"
-    assert collector.refused <= 10 * collector.taken, "the collector works, and does not only refuse"
+    assert collector.refused <= 4 * collector.taken, "whoever is refused again waits longer: the collector works"
 
 
 def test_those_who_look_for_a_collector_that_is_away_do_not_come_all_at_once(drained):
     _, collector = drained
-    settled = [count for second, count in collector._asked.items() if 8 <= second < DOWN_S - 1]
-    assert max(settled) <= 1.4 * sum(settled) / len(settled)
+    settled = [collector._asked.get(second, 0) for second in range(8, int(DOWN_S) - 1)]
+    assert max(settled) <= 1.4 * sum(settled) / len(settled), "a second in which nobody comes counts, too"

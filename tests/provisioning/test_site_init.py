@@ -104,6 +104,7 @@ def test_a_set_up_cut_short_is_finished_by_the_same_call(
         set_up(tmp_path, site, technician)
     box = folder.read_box(tmp_path)
     assert PrivateKey.from_pem(path.read_bytes()).public == box.enrolment.key
+    assert (tmp_path / folder.SITE).read_bytes() == site, "the enrolment comes last: a box that has one is whole"
     assert key in (None, path.read_bytes())
     assert not [name for name in contents(tmp_path) if name.startswith(".") or name.endswith(".new")]
 

@@ -48,8 +48,14 @@ def test_the_tree_ends_in_the_frame_that_was_on_the_wire(pack: bytes, box: Box) 
         assert frame.request == bytes.fromhex("010300000003" + "05cb")
 
 
-def test_the_same_version_packs_to_the_same_bytes(collector: Store, statement: Statement, pack: bytes) -> None:
+def test_the_same_version_packs_to_the_same_bytes(
+    collector: Store, box: Box, statement: Statement, pack: bytes
+) -> None:
+    """Pulled twice; and again when a newer one stands beside it, and of its last interval more is known."""
     assert collector.key is not None
+    assert pack_bytes(collector, collector.key, statement) == pack
+    box.deliver(collector, 40)
+    assert statements.close(collector, "plant-7", DAY, box.utc).version == 2
     assert pack_bytes(collector, collector.key, statement) == pack
 
 
