@@ -4,7 +4,7 @@ import platform
 import sys
 from importlib import import_module
 
-NAMES = ("record", "ingest", "latency", "footprint", "decode", "fuzz", "plan", "bus", "agent", "account")
+NAMES = ("record", "ingest", "latency", "outage", "footprint", "decode", "fuzz", "plan", "bus", "agent", "account")
 ON_REQUEST = ("link",)
 """Minutes long, and needs root."""
 

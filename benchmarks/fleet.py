@@ -61,6 +61,7 @@ class Gateway:
         self.installation: Installation = install(site, {"bench-meter": self.profile})
         self._meters = [_Meter(self.shape, number, self.random) for number in range(self.shape.meters)]
         self._previous, self._seq = hashlib.sha256(self.enrolment).digest(), 0
+        self._boot, self._at, self._utc, self._down = 1, 0, START, START
 
     def enrol(self, store: Store) -> None:
         """Let a collector know it."""
@@ -73,14 +74,19 @@ class Gateway:
         for _ in range(blocks):
             yield self._frame()
 
+    def off(self, ms: int) -> None:
+        """It is without power for so long."""
+        self._boot, self._at, self._utc, self._down = self._boot + 1, 0, self._utc + ms, self._utc
+
     def _frame(self) -> bytes:
-        at, utc = self._seq * MINUTE, START + self._seq * MINUTE
-        boot = () if self._seq else (Event(EventKind.BOOT, START, START, "first"),)
-        place = (self.key.public.id, 0, self._seq, self._previous, 1)
+        at, utc = self._at, self._utc
+        boot = () if at else (Event(EventKind.BOOT, self._down, utc, "power"),)
+        place = (self.key.public.id, 0, self._seq, self._previous, self._boot)
         clocks = ((at, at + MINUTE), (utc, utc + MINUTE), ClockState(2, 2, 5, 0))
         header = Header(*place, *clocks, (1, siteconfig.digest(self.config)), ("0.1", bytes(32)), boot)
         sealed = seal(header, [self._chunk(meter) for meter in self._meters], self.key)
         self._previous, self._seq = sealed.hash, self._seq + 1
+        self._at, self._utc = at + MINUTE, utc + MINUTE
         return transport.pack(sealed)
 
     def _chunk(self, meter: "_Meter") -> Chunk:

@@ -62,7 +62,7 @@ class Link:
     async def push(self) -> None:
         """Send the next block; SystemExit unless it is stored."""
         body = encode_batch([self.frames[self.sent]])
-        status, answer = await self._request(b"POST /v1/blocks", body, BATCH_TYPE)
+        status, answer = await self.request(b"POST /v1/blocks", body, BATCH_TYPE)
         verdicts = decode_answers(answer).verdicts
         if status != 200 or verdicts[0].answer != Answer.STORED:
             raise SystemExit(f"found {status}, {verdicts}, expected a block that is stored")
@@ -71,12 +71,12 @@ class Link:
     async def look(self) -> None:
         """Ask for the newest value of every point; SystemExit unless they are those of the newest block."""
         path = f"GET /v1/gateways/{self.gateway.key.public.id.hex()}"
-        status, answer = await self._request(path.encode(), b"", "application/json")
+        status, answer = await self.request(path.encode(), b"", "application/json")
         places = {value["seq"] for value in json.loads(answer)["latest"]} if status == 200 else set()
         if places != {self.sent - 1}:
             raise SystemExit(f"found {status}, values of {places}, expected those of {self.sent - 1}: just receipted")
 
-    async def _request(self, line: bytes, body: bytes, kind: str) -> tuple[int, bytes]:
+    async def request(self, line: bytes, body: bytes, kind: str) -> tuple[int, bytes]:
         head = f" HTTP/1.1\r\nhost: x\r\ncontent-type: {kind}\r\ncontent-length: {len(body)}\r\n\r\n".encode()
         self.writer.write(line + head + body)
         found = (await self.reader.readuntil(b"\r\n\r\n")).lower()
@@ -127,10 +127,10 @@ def main() -> None:
                 gateway.enrol(store)
         frames = [list(gateway.frames(EACH)) for gateway in gateways]
         syncs = _syncs(Path(folder))
-        with _serving(data) as (process, port), _apart(process.pid) as alone:
+        with serving(data) as (process, port), _apart(process.pid) as alone:
             sent = asyncio.run(_measure(gateways, frames, Server(process.pid, alone), port))
         syncs += _syncs(Path(folder))
-        print(f"a sync of this disk alone, {SYNCED >> 10} KiB, before and after: {_shown(syncs)}")
+        print(f"a sync of this disk alone, {SYNCED >> 10} KiB, before and after: {shown(syncs)}")
         with config.open_store(data, config.open_key(data)) as store:
             print(f"blocks lost: {sent - store.counts().blocks} of {sent}")
 
@@ -150,13 +150,13 @@ async def _measure(gateways: Sequence[Gateway], frames: Sequence[list[bytes]], s
         p50, p99 = (statistics.median([_percentile(one.half.times, part) for one in chosen]) for part in (50, 99))
         rate = statistics.median([one.rate for one in chosen])
         print(f"median of {what}: capacity {rate:.0f} blocks/s; at half of it p50 {p50:.1f} ms, p99 {p99:.1f} ms")
-    print(f"all blocks at half load: {_shown([taken for one in rounds for taken in one.half.times])}")
+    print(f"all blocks at half load: {shown([taken for one in rounds for taken in one.half.times])}")
     seen = [taken for one in rounds for taken in one.half.seen]
     print(f"  with a GET behind it ({len(seen)} sampled): p50 {_percentile(seen, 50):.1f} ms, worst {max(seen):.1f} ms")
     tenth = statistics.median([one.rate for one in rounds]) / 10
     few = links[: max(1, int(tenth))]  # a connection that is idle for seconds is closed
     lone = await _by_the_clock(few, server, tenth, LAST)
-    print(f"at a tenth, {tenth:.0f} blocks/s: {_shown(lone.times)}; {lone}")
+    print(f"at a tenth, {tenth:.0f} blocks/s: {shown(lone.times)}; {lone}")
     print(f"resident memory: {memory:.0f} MiB after the first blocks, {server.rss_mib():.0f} MiB at the end")
     for link in links:
         link.writer.close()
@@ -201,7 +201,7 @@ async def _round(links: Sequence[Link], server: Server) -> Round:
     half = await _by_the_clock(links, server, rate / 2, HALF)
     loops.append(server.loop_s())
     pace = "/".join([f"{loop * 1e3:.0f}" for loop in loops])
-    print(f"  loop {pace} ms; {rate:4.0f} blocks/s, {each_us:.0f} us CPU each; at half {_shown(half.times)}; {half}")
+    print(f"  loop {pace} ms; {rate:4.0f} blocks/s, {each_us:.0f} us CPU each; at half {shown(half.times)}; {half}")
     return Round(rate, half, max(loops))
 
 
@@ -281,7 +281,7 @@ def _apart(process: int) -> Iterator[bool]:
         os.sched_setaffinity(0, cores)
 
 
-def _shown(times: Sequence[float]) -> str:
+def shown(times: Sequence[float]) -> str:
     return ", ".join(f"p{part:g} {_percentile(times, part):.1f} ms" for part in PERCENTILES)
 
 
@@ -291,7 +291,7 @@ def _percentile(times: Sequence[float], part: float) -> float:
 
 
 @contextmanager
-def _serving(data: Path) -> Iterator[tuple[subprocess.Popen[str], int]]:
+def serving(data: Path) -> Iterator[tuple[subprocess.Popen[str], int]]:
     command = [sys.executable, "-m", "tanmeter", "--lang", "en", "cloud", "serve", "--data", str(data), "--port", "0"]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None

@@ -46,8 +46,8 @@ def healthy(held: Held, asked: Annotated[Nothing, Query()]) -> Json:
         "gateways": {state: states.count(state) for state in ("live", "quiet", "never", "revoked")},
         "blocks": counts.blocks, "refused_blocks": counts.refused_blocks, "readings": counts.readings,
         "intervals": counts.intervals, "quarantined": counts.quarantined, "incidents": counts.incidents,
-        "gaps": counts.gaps, "received_at": iso(counts.received_at) or None, "as_of_seq": held.store.as_of(),
-        "waiting": held.writer.waiting, "disk_free_bytes": free,
+        "gaps": counts.gaps, "received_at": iso(counts.received_at) or None,
+        "as_of_seq": held.store.as_of(at_once=True), "waiting": held.writer.waiting, "disk_free_bytes": free,
         "copy": {"state": "off"} if copy is None else asdict(copy) | {"copied_at": iso(copy.copied_at) or None},
         "behind_receipts": [gateway.hex() for gateway in behind], "shared_meters": shared,
     }  # fmt: skip

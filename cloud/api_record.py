@@ -54,7 +54,9 @@ class Nothing(query.Query):
 def gateways(held: Held, asked: Annotated[Nothing, Query()]) -> Json:
     """Every enrolled gateway and its health."""
     now = held.now()
-    return Json({"data": [_gateway(row, now) for row in held.store.gateways()], "as_of_seq": held.store.as_of()})
+    return Json(
+        {"data": [_gateway(row, now) for row in held.store.gateways()], "as_of_seq": held.store.as_of(at_once=True)}
+    )
 
 
 @router.get("/gateways/{gateway}")
@@ -81,7 +83,7 @@ def blocks(held: Held, asked: Annotated[BlockQuery, Query()]) -> Json:
     """The blocks of a gateway in the order they came."""
     row = gateway_row(held, asked.gateway)
     (after,) = query.decode_cursor(asked.cursor, 1)
-    as_of = held.store.as_of()
+    as_of = held.store.as_of(at_once=True)
     found = held.store.blocks(row.id, after, asked.limit + 1)
     shown = found[: asked.limit]
     following = query.encode_cursor(shown[-1].ingest_seq if shown else after)
@@ -117,7 +119,7 @@ def readings(held: Held, asked: Annotated[ReadingQuery, Query()]) -> Json:
     """Readings in the order their blocks came, each replayed now from its verified block, with the raw frames."""
     row = gateway_row(held, asked.gateway)
     after, skip = query.decode_cursor(asked.cursor, 2)
-    as_of = held.store.as_of()
+    as_of = held.store.as_of(at_once=True)
     data: list[dict[str, Any]] = []
     place, more = (after, skip), False
     for entry in _candidates(held, row, asked, after):

@@ -9,7 +9,8 @@ It goes the way the blocks came: from the enrolment on each is examined and book
 - the head of the chain and the counts of the gateway; every receipt, and that what it receipts is held.
 
 Of a stretch of time only its blocks are looked at: intervals need all that was before them. What is for the eye alone
-(power) is not compared, nor the sentence of a fault, only its code.
+(power) is not compared, nor the sentence of a fault, only its code. Blocks that wait to be booked, beside a collector
+that is served, are counted.
 """
 
 import hashlib
@@ -20,7 +21,7 @@ from typing import Any
 
 import msgspec
 
-from cloud import dating, receipts
+from cloud import dating, receipts, unbooked
 from cloud.audit_rows import Kept
 from cloud.audit_trust import Trusted, trusted
 from cloud.booking import Book
@@ -55,6 +56,7 @@ class Audited:
     blocks: int = 0
     readings: int = 0
     intervals: int = 0
+    unbooked: int = 0
     receipts: int = 0
     cpu_s: float = 0.0
     differences: list[Difference] = field(default_factory=list)
@@ -92,6 +94,7 @@ class Audit:
         self._book = Book(Memory(), heaped=False)
         self._last: Line | None = None
         self._undated: dict[Place, tuple[Row, Header]] = {}
+        self._unbooked = unbooked.since(db, gateway)
 
     def run(self, collector: PublicKey | None, span: tuple[int, int] | None = None) -> Audited:
         """Audit it; ``span``: only the blocks of this time (UTC ms). Without ``collector`` (its key) nothing is said of
@@ -229,14 +232,16 @@ class Audit:
     def _enter(self, trust: Trusted, row: Row, opened: Opened) -> None:
         """Book a block as it was booked when it came: what a correction dates comes before it."""
         header, content = opened.header, opened.content
+        waits = content is not None and self._unbooked is not None and (row.epoch, row.seq) >= self._unbooked
+        self._audited.unbooked += waits
         if content is None or not dating.is_dated(self._last, header):
             self._undated[row.epoch, row.seq] = (row, header)
-            if content is not None:
+            if content is not None and not waits:
                 self._book.show(header, content)
             return
-        if (line := dating.correction(header)) is not None:
+        if (line := dating.correction(header)) is not None and not waits:
             self._date(trust, line)
-        self._entered(row, header, content)
+        self._entered(row, header, None if waits else content)
 
     def _date(self, trust: Trusted, line: Line) -> None:
         for place, (row, header) in list(self._undated.items()):
@@ -251,9 +256,10 @@ class Audit:
             assert earlier.content is not None, "what is opened again has its content"
             self._entered(row, line.date(header), earlier.content)
 
-    def _entered(self, row: Row, header: Header, content: Content) -> None:
+    def _entered(self, row: Row, header: Header, content: Content | None) -> None:
         self._is.same("block", row.name, (row.utc_start, row.utc_end), header.utc)
-        self._book.book(header, content)
+        if content is not None:
+            self._book.book(header, content)
         self._last, self._tally.utc = dating.end_of(header), header.utc
 
     def _heads(self, head: Head) -> None:

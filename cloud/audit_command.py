@@ -108,5 +108,7 @@ def _show(report: Any, receipts: bool, language: messages.Language) -> None:
         "statements": report.statements,
     }
     typer.echo(messages.text("cloud.audit.differs" if report.found else "cloud.audit.holds", language, **totals))
+    if waiting := sum(audited.unbooked for audited in report.gateways):
+        typer.echo(messages.text("cloud.audit.unbooked", language, blocks=waiting), err=True)
     if not receipts:
         typer.echo(messages.text("cloud.audit.nokey", language), err=True)

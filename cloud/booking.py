@@ -3,7 +3,7 @@
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain, groupby, repeat, starmap
+from itertools import chain, groupby, pairwise, repeat, starmap
 from typing import Any, NamedTuple, cast
 
 import msgspec
@@ -315,13 +315,13 @@ class Book:
         """What a device said in blocks that follow one another. Where nothing is booked of them but its counters, each
         from one kind of track, they are entered together, to the same rows as one by one.
         """
-        header, first = parts[0]
-        if len(parts) == 1 and isinstance(first, Row) and (lanes := desk.lanes_of(first)) is not None:
-            self._enter_row(desk, header, first, lanes)
-        elif (runs := desk.runs(parts)) is not None and _rise(times := [run.times for run in runs]):
+        parts = self._enter_rows(desk, parts)
+        if not parts:
+            return
+        if (runs := desk.runs(parts)) is not None and _rise(times := [run.times for run in runs]):
             self._follow(desk, number, runs, times)
         elif len(parts) == 1:
-            self._count(desk, header, first)
+            self._count(desk, *parts[0])
         else:
             stretches = [list(group) for _, group in groupby(parts, key=lambda said: desk.even(said[1]))]
             if len(stretches) == 1:
@@ -329,14 +329,38 @@ class Book:
             for stretch in stretches:
                 self._device(desk, number, stretch)
 
-    def _enter_row(self, desk: Desk, header: Header, row: Row, lanes: Sequence[Lanes]) -> None:
-        """The same of a row by itself, whose times rise and which has no tables yet."""
-        place, start = (header.epoch, header.seq), header.utc[0]
-        for (counted, power), listed, stretch in zip(lanes, row.strip.listed, row.strip.stretches, strict=True):
-            times = [start + at for at in listed[row.index]]
-            piece = Piece(stretch.whole, stretch.first + row.index * len(times), len(times))
-            rows = Rows(stretch.layout, (piece,))
-            self._running.follow(row.device, counted.readings(rows, times, [place] * len(times)))
+    def _enter_rows(self, desk: Desk, parts: Sequence[Said]) -> Sequence[Said]:
+        """The same of rows that came one by one and have no tables yet, those of a form together; what is left then."""
+        at = 0
+        while at < len(parts) and isinstance(first := parts[at][1], Row):
+            if at + 1 < len(parts) and first.is_followed(parts[at + 1][1], 1):
+                break
+            if (lanes := desk.lanes_of(first)) is None:
+                break
+            end = at + 1
+            while end < len(parts) and parts[end][1].form is first.form:
+                end += 1
+            rows = cast("Sequence[tuple[Header, Row]]", parts[at:end])
+            if len(rows) > 1 and any(now[0].utc[0] < before[0].utc[1] for before, now in pairwise(rows)):
+                end, rows = at + 1, rows[:1]
+            self._enter_alike(desk, rows, lanes)
+            at = end
+        return parts[at:]
+
+    def _enter_alike(self, desk: Desk, said: Sequence[tuple[Header, Row]], lanes: Sequence[Lanes]) -> None:
+        """Rows of one form, in blocks that begin where the one before has ended: their times rise."""
+        device = said[0][1].device
+        for track, (counted, power) in enumerate(lanes):
+            times: list[int] = []
+            places: list[Place] = []
+            pieces: list[Piece] = []
+            for header, row in said:
+                start, stretch, own = header.utc[0], row.strip.stretches[track], row.strip.listed[track][row.index]
+                times += [start + at for at in own]
+                places += [(header.epoch, header.seq)] * len(own)
+                pieces.append(Piece(stretch.whole, stretch.first + row.index * len(own), len(own)))
+            rows = Rows(said[0][1].strip.stretches[track].layout, pieces)
+            self._running.follow(device, counted.stretches(rows, times, places))
             for point, samples in power.readings(rows, times):
                 self._heap(desk, point, samples)
 

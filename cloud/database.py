@@ -19,7 +19,7 @@ from typing import Self
 from cloud.durable import sync_folder
 from protocols.errors import BusyError, ForeignError, SpoiltError, StoreError
 
-SCHEMA = 9
+SCHEMA = 10
 FOLD_AFTER, FOLD_AT_ONCE = 1024, 16_384
 """Rows written, after which the log is folded into the database when nobody waits, and whoever waits. A single block
 is about fifteen. What comes meanwhile waits: the fewer rows the sooner it is over, down to the pages that every block

@@ -26,11 +26,12 @@ def add(db: sqlite3.Connection, header: Header) -> None:
     db.execute("INSERT INTO undated (gateway, epoch, seq, boot) VALUES (?,?,?,?)", place)
 
 
-def pending(db: sqlite3.Connection, gateway: bytes, line: Line) -> list[int]:
-    """The seq of every block of this boot and epoch that is undated still, in chain order."""
+def pending(db: sqlite3.Connection, gateway: bytes, line: Line, after: int) -> list[int]:
+    """The seq of every block of this boot and epoch behind ``after`` that is undated still, in chain order."""
     rows = db.execute(
-        "SELECT seq FROM undated WHERE gateway = ? AND epoch = ? AND boot = ? AND by_seq IS NULL ORDER BY seq",
-        (gateway, line.epoch, line.boot),
+        "SELECT seq FROM undated WHERE gateway = ? AND epoch = ? AND boot = ? AND seq > ? AND by_seq IS NULL"
+        " ORDER BY seq",
+        (gateway, line.epoch, line.boot, after),
     )
     return [seq for (seq,) in rows]
 

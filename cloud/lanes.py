@@ -53,14 +53,17 @@ class Rows(NamedTuple):
         """As of a piece, of all of them one behind another."""
         if len(self.pieces) == 1:
             return self.pieces[0].columns(family, spots)
-        parts = [piece.columns(family, spots) for piece in self.pieces]
-        shape = len(parts[0][0]), sum([len(numbers.T) for numbers, _ in parts])
-        joint: Numbers = np.empty(shape, parts[0][0].dtype)
-        np.concatenate([numbers for numbers, _ in parts], axis=1, out=joint)
-        if all(valid is None for _, valid in parts):
-            return joint, None
-        masks = [np.ones(numbers.shape, np.bool_) if valid is None else valid for numbers, valid in parts]
-        return joint, np.concatenate(masks, axis=1)
+        parts = [(*whole[family], slice(first, first + length)) for whole, first, length in self.pieces]
+        cut = [own[rows, spots] for own, _, rows in parts]
+        joint: Numbers = np.concatenate(cut, dtype=parts[0][0].dtype)
+        if all(valid is None for _, valid, _ in parts):
+            return joint.T, None
+        masks = [
+            np.ones(numbers.shape, np.bool_) if valid is None else valid[rows, spots]
+            for numbers, (_, valid, rows) in zip(cut, parts, strict=True)
+        ]
+        mask = np.concatenate(masks)
+        return joint.T, None if mask.all() else mask.T
 
     def table(self, times: Sequence[int]) -> Table:
         """All that was read of them, for what is asked of more than one column."""

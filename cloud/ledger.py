@@ -10,9 +10,8 @@ from cloud import ahead, interval_rows, memory_rows, receipts
 from cloud.booking import Changes, heard
 from cloud.dating import Line
 from cloud.ingest import UNKNOWN_CONFIGURATION, Finding, Head, Notice, Opened
-from cloud.intervals import Register
+from cloud.intervals import Interval, Register
 from cloud.open_rows import OpenRows
-from cloud.running import Rows
 from cloud.turn import Turn
 from protocols.record.answer import Answer
 from protocols.record.block import GAPS
@@ -83,10 +82,15 @@ class Ledger:
             ahead.show(self.db, gateway, heard(opened.header, opened.content))
         self.db.execute("UPDATE gateways SET received_at = ? WHERE gateway = ?", (self.now, gateway))
 
+    def intervals(self, gateway: bytes, rows: Iterable[Interval], opened: OpenRows) -> None:
+        """Some of the intervals that blocks have changed, in order; ``opened`` moves with them."""
+        self.db.executemany(interval_rows.UPSERT, self._closed(gateway, rows, opened))
+
     def book(self, gateway: bytes, changes: Changes, opened: OpenRows) -> None:
-        """What the blocks of a batch changed in the accounts of their gateway; ``opened`` moves with them."""
+        """What else blocks changed in the accounts of their gateway, once their intervals are written."""
         moved = changes.moved
-        self._intervals(gateway, moved.intervals, opened)
+        if moved.intervals:
+            opened.keep(self.db, gateway)
         memory_rows.keep(self.db, gateway, moved)
         for turn in moved.turns:
             self.tell(gateway, turn.kind, (turn.after.epoch, turn.after.seq), _told(turn))
@@ -131,13 +135,8 @@ class Ledger:
             )
         self.db.execute("UPDATE meta SET value = ? WHERE name = 'ingest_seq'", (self._ingest_seq,))
 
-    def _intervals(self, gateway: bytes, rows: Rows, opened: OpenRows) -> None:
-        if rows:
-            self.db.executemany(interval_rows.UPSERT, self._closed(gateway, rows, opened))
-            opened.keep(self.db, gateway)
-
-    def _closed(self, gateway: bytes, rows: Rows, opened: OpenRows) -> Iterator[tuple[Any, ...]]:
-        """Those that are closed, one by one: after a year without readings they are too many to be held at once."""
+    def _closed(self, gateway: bytes, rows: Iterable[Interval], opened: OpenRows) -> Iterator[tuple[Any, ...]]:
+        """Those that are closed, as they are written; the others are open."""
         for row in rows:
             number = self._next()
             if row.closed:

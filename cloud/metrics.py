@@ -53,6 +53,9 @@ class Figures(Source):
         yield _gauge("collector_quarantined", "Frames that were refused and kept", [((), counts.quarantined)])
         yield _gauge("collector_incidents", "What a person must look into", [((), counts.incidents)])
         yield _gauge("collector_waiting", "Writes not yet begun", [((), held.writer.waiting)])
+        yield _gauge(
+            "collector_unbooked_gateways", "Gateways of which a block is not booked", [((), held.store.unbooked)]
+        )
         behind = len(held.store.behind())
         yield _gauge("collector_behind_receipts", "Chains that an older copy has set back", [((), behind)])
         free = shutil.disk_usage(held.store.path.parent).free

@@ -1,10 +1,14 @@
 """What the store can be asked: blocks, intervals, live values, health, and what went wrong."""
 
+import sqlite3
+from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from decimal import Decimal
+from math import inf
 from typing import Any
 
-from cloud import changes, dated_rows, interval_rows, memory_rows, open_rows, receipts
+from cloud import changes, dated_rows, interval_rows, memory_rows, open_rows, receipts, unbooked
 from cloud.changes import Changes, Seen
 from cloud.enrolments import Enrolments
 from cloud.intervals import INTERVAL_MS, Interval
@@ -13,7 +17,10 @@ from drivers.installation import Installation
 from drivers.quantity import EXACT
 from drivers.replay import replay
 from drivers.site import multiplier
+from protocols.errors import StoreError
 
+MOST_S = 2.0
+"""How long whoever asks waits for what is not booked yet."""
 BLOCK_COLUMNS = (
     "ingest_seq, gateway, epoch, seq, hash, utc_start, utc_end, received_at, config_number, readings, fault,"
     " length(frame)"
@@ -21,29 +28,49 @@ BLOCK_COLUMNS = (
 QUARANTINE_COLUMNS = "id, gateway, at, code, reason, signed, epoch, seq, hash"
 
 
-class Queries(Enrolments):
+class Queries(Enrolments, ABC):
     """The reading part of the store. Pages are cut by ``ingest_seq``, which only rises."""
 
-    def as_of(self) -> int:
-        """The newest ingest sequence number: everything up to it is committed."""
+    @abstractmethod
+    def book(self, gateway: bytes | None = None, within_s: float = inf) -> None:
+        """Book everything that waits, of one gateway or of all, or as much as there is time for; StoreError."""
+
+    @contextmanager
+    def booked(self, gateway: bytes | None = None) -> Iterator[sqlite3.Connection]:
+        """As ``reading``; everything that was taken before this is called is booked, of one gateway or of all.
+
+        Unless that takes longer than ``MOST_S`` (the first block after a very long outage), or nothing can be written
+        (the disk is full): then what is booked so far is shown, and the rest comes as late data do.
+        """
         with self.reading() as db:
+            waiting = unbooked.gateways(db)
+            if waiting and gateway in (None, *waiting):
+                db.execute("ROLLBACK")
+                with suppress(StoreError):
+                    self.book(gateway, MOST_S)
+                db.execute("BEGIN")
+            yield db
+
+    def as_of(self, *, at_once: bool = False) -> int:
+        """The newest ingest sequence number: everything up to it is committed. ``at_once``: whatever waits."""
+        with self.reading() if at_once else self.booked() as db:
             (value,) = db.execute("SELECT value FROM meta WHERE name = 'ingest_seq'").fetchone()
             return int(value)
 
     def changes(self, seen: Seen, before: int) -> Changes:
         """What has come behind ``seen``; of intervals, those that begin before an instant (UTC ms)."""
-        with self.reading() as db:
+        with self.booked() as db:
             return changes.since(db, seen, before)
 
     def interval_starts(self, gateway: bytes, start: int, end: int, after: int) -> dict[int, int]:
         """Where intervals of a gateway that changed behind an ingest number begin in [start, end) (UTC ms), and the
         newest ingest number of each.
         """
-        with self.reading() as db:
+        with self.booked(gateway) as db:
             return changes.starts(db, gateway, start, end, after)
 
     def counts(self) -> Counts:
-        """How much is held."""
+        """How much is held; of intervals, what is booked of it."""
         with self.reading() as db:
             row = db.execute(
                 "SELECT count(*), total(blocks), total(refused_blocks), total(readings),"
@@ -63,7 +90,7 @@ class Queries(Enrolments):
         of one gateway that is the order of its chain, which has an index.
         """
         order = "DESC" if newest_first else "ASC"
-        with self.reading() as db:
+        with self.booked(gateway) as db:
             rows = db.execute(
                 f"SELECT {BLOCK_COLUMNS} FROM blocks WHERE gateway = ? AND ingest_seq > ? AND ingest_seq < ?"
                 f" ORDER BY epoch {order}, seq {order} LIMIT ?",
@@ -73,7 +100,7 @@ class Queries(Enrolments):
 
     def first_start(self, gateway: bytes) -> int:
         """When the first block of a gateway that is held begins (UTC ms)."""
-        with self.reading() as db:
+        with self.booked(gateway) as db:
             row = db.execute(
                 "SELECT utc_start FROM blocks WHERE gateway = ? ORDER BY epoch, seq LIMIT 1", (gateway,)
             ).fetchone()
@@ -81,7 +108,7 @@ class Queries(Enrolments):
 
     def blocks_between(self, gateway: bytes, start: int, end: int) -> list[Block]:
         """The blocks that overlap [start, end) (UTC ms), in chain order; of no other block is it known whether."""
-        with self.reading() as db:
+        with self.booked(gateway) as db:
             rows = db.execute(
                 f"SELECT {BLOCK_COLUMNS} FROM blocks WHERE gateway = ? AND utc_start < ? AND utc_end > ?"
                 f" AND NOT {dated_rows.PENDING} ORDER BY epoch, seq",
@@ -91,7 +118,7 @@ class Queries(Enrolments):
 
     def block_before(self, gateway: bytes, at: int, as_of: int | None = None) -> Block | None:
         """The newest booked block that ended by ``at`` (UTC ms), of those held up to the ingest_seq ``as_of``."""
-        with self.reading() as db:
+        with self.booked(gateway) as db:
             row = db.execute(
                 f"SELECT {BLOCK_COLUMNS} FROM blocks WHERE gateway = ? AND utc_end <= ? AND ingest_seq <= ?"
                 f" AND fault IS NULL AND NOT {dated_rows.PENDING} ORDER BY epoch DESC, seq DESC LIMIT 1",
@@ -101,7 +128,7 @@ class Queries(Enrolments):
 
     def configurations_used(self, gateway: bytes, start: int, end: int) -> frozenset[int]:
         """The configurations that the booked blocks which overlap [start, end) (UTC ms) name."""
-        with self.reading() as db:
+        with self.booked(gateway) as db:
             rows = db.execute(
                 "SELECT DISTINCT config_number FROM blocks WHERE gateway = ? AND utc_start < ? AND utc_end > ?"
                 f" AND fault IS NULL AND NOT {dated_rows.PENDING}",
@@ -111,7 +138,7 @@ class Queries(Enrolments):
 
     def block_row(self, gateway: bytes, epoch: int, seq: int) -> Block | None:
         """One block of the chain."""
-        with self.reading() as db:
+        with self.booked(gateway) as db:
             row = db.execute(f"SELECT {BLOCK_COLUMNS} FROM blocks WHERE {_BLOCK}", (gateway, epoch, seq)).fetchone()
             return Block(*row) if row else None
 
@@ -158,7 +185,7 @@ class Queries(Enrolments):
         }
         asked = {clause: value for clause, value in where.items() if value is not None}
         found: list[IntervalRow] = []
-        with self.reading() as db:
+        with self.booked(gateway) as db:
             if closed is not False:
                 found = interval_rows.read(db, asked, limit)
             if closed is not True:
@@ -168,12 +195,12 @@ class Queries(Enrolments):
 
     def dating_places(self, gateway: bytes, places: set[tuple[int, int]]) -> set[tuple[int, int]]:
         """The blocks (epoch, seq) from which those of these that came undated have their time."""
-        with self.reading() as db:
+        with self.booked(gateway) as db:
             return dated_rows.needed(db, gateway, places)
 
     def setting_places(self, gateway: bytes, before: tuple[int, int]) -> list[tuple[int, int]]:
         """The block (epoch, seq) that each setting was last read in, of those before a block."""
-        with self.reading() as db:
+        with self.booked(gateway) as db:
             return memory_rows.setting_places(db, gateway, before)
 
     def series(self, gateway: bytes, device: str, point: str, start: int, end: int) -> list[Interval]:
@@ -185,7 +212,7 @@ class Queries(Enrolments):
             "start > ?": start - INTERVAL_MS,
             "end > ?": start,
         }
-        with self.reading() as db:
+        with self.booked(gateway) as db:
             rows = db.execute(
                 f"{interval_rows.SELECT_SERIES} WHERE gateway = ? AND {' AND '.join(asked)} ORDER BY start",
                 (gateway, *asked.values()),
@@ -197,7 +224,7 @@ class Queries(Enrolments):
     def sums(self, gateway: bytes, points: Iterable[tuple[str, str]], start: int, end: int) -> list[Sum]:
         """What these counters and rates (device, point) came to over the intervals that begin in [start, end)."""
         found = []
-        with self.reading() as db:
+        with self.booked(gateway) as db:
             for device, point in points:
                 rows = db.execute(
                     "SELECT unit, consumption, quality, readings, expected FROM intervals"
@@ -213,7 +240,7 @@ class Queries(Enrolments):
         """The newest value of every point, replayed from the newest reply that holds it."""
         where, values = ("WHERE gateway = ?", (gateway,)) if gateway else ("", ())
         newest: dict[tuple[bytes, str, str], Latest] = {}
-        with self.reading() as db:
+        with self.booked(gateway) as db:
             rows = db.execute(
                 "SELECT gateway, device, request, config_number, at, reply, epoch, seq,"
                 " NOT EXISTS (SELECT 1 FROM undated AS u WHERE u.gateway = latest.gateway AND u.epoch = latest.epoch"
@@ -242,7 +269,7 @@ class Queries(Enrolments):
             "point = ?": point,
         }
         asked = {clause: value for clause, value in where.items() if value is not None}
-        with self.reading() as db:
+        with self.booked(gateway) as db:
             rows = db.execute(
                 "SELECT gateway, device, point, start, total / samples, peak, samples FROM power"
                 f" WHERE {' AND '.join(asked)} ORDER BY gateway, device, point, start",
@@ -271,7 +298,7 @@ class Queries(Enrolments):
 
     def incidents(self, limit: int = 100) -> list[Incident]:
         """What a person must look into, newest first."""
-        with self.reading() as db:
+        with self.booked() as db:
             rows = db.execute(
                 "SELECT id, gateway, at, kind, epoch, seq, detail FROM incidents ORDER BY id DESC LIMIT ?", (limit,)
             )

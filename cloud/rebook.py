@@ -8,6 +8,7 @@ to the chain of the gateway: the collector is not served.
 
 import sqlite3
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
@@ -44,6 +45,7 @@ class Table:
 
 
 TABLES = (
+    Table("unbooked", ("gateway",), ("epoch", "seq")),
     Table("undated", ("gateway", "epoch", "seq"), ("boot", "by_seq")),
     Table("events", ("gateway", "epoch", "seq", "number"), ("kind", "start", "end", "detail")),
     Table("doubts", ("gateway", "device", "point", "number"), ("position", "value", "at", "epoch", "seq")),
@@ -92,7 +94,9 @@ def rebook(store: Store, gateway: Gateway, key: Signer, now: int) -> Rebooked:
             except TanmeterError as error:
                 done.why = f"{error.code} {error}"
                 return done
-            with made.reading() as fresh, store.writing() as db:
+            with suppress(*UNREADABLE, TanmeterError):
+                store.book(gateway.id)
+            with made.booked() as fresh, store.writing() as db:
                 _compare(db, fresh, gateway.id, done.rows)
                 if done.rows:
                     told = ", ".join(f"{name} {count}" for name, count in done.rows.items())

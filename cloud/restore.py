@@ -96,6 +96,7 @@ class _Restoring:
                 self._flush()
                 self._fact(Kind(record.kind), record.fields)
         self._flush()
+        self._store.book()
         with self._store.writing() as db:
             db.execute("DELETE FROM incidents")
             db.executemany(

@@ -203,7 +203,7 @@ class Running:
             else:
                 _count(account, counted.get(name, []), cuts.get(name, []), header)
 
-    def follow(self, device: int, heard: Heard) -> None:
+    def follow(self, device: int, heard: Iterable[tuple[Point, Samples]]) -> None:
         """What a device said over several blocks: plain readings of counters that are booked, each point once."""
         seat = self.seats[device]
         name = seat.device.id

@@ -1,7 +1,7 @@
 -- The collector's tables. `gateway` (16 bytes) is the first column of every key that belongs to one; amounts are decimal text; instants UTC ms.
 
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
-INSERT OR IGNORE INTO meta VALUES ('schema', 9), ('ingest_seq', 0);
+INSERT OR IGNORE INTO meta VALUES ('schema', 10), ('ingest_seq', 0);
 
 CREATE TABLE IF NOT EXISTS gateways (
     gateway BLOB PRIMARY KEY,
@@ -60,6 +60,11 @@ CREATE INDEX IF NOT EXISTS blocks_time ON blocks (gateway, utc_start);
 CREATE TABLE IF NOT EXISTS undated (
     gateway BLOB NOT NULL, epoch INTEGER NOT NULL, seq INTEGER NOT NULL, boot INTEGER NOT NULL, by_seq INTEGER,
     PRIMARY KEY (gateway, epoch, seq)
+) WITHOUT ROWID;
+
+-- From which block of its chain on a gateway is not booked yet. What is booked behind the answer waits here for moments.
+CREATE TABLE IF NOT EXISTS unbooked (
+    gateway BLOB PRIMARY KEY, epoch INTEGER NOT NULL, seq INTEGER NOT NULL
 ) WITHOUT ROWID;
 
 CREATE TABLE IF NOT EXISTS quarantine (
@@ -193,6 +198,9 @@ CREATE TABLE IF NOT EXISTS statements (
     PRIMARY KEY (id, version)
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS statements_site ON statements (site, period);
+
+-- What the closer of periods remembers of the sites (cloud/settled.py), in one row. No part of the record: it may be missing.
+CREATE TABLE IF NOT EXISTS settled (one INTEGER PRIMARY KEY CHECK (one = 1), sha256 BLOB NOT NULL, memory BLOB NOT NULL);
 
 -- What accounts are made of beside the record, in the order in which it came, and never changed: subject files and the
 -- subjects in them, keys of who signs activity, activity files, versions of accounts, and what was decided on them.

@@ -114,7 +114,7 @@ def serve(
         check(store, key.public)
         if changed := factor_shelf.sign_own(store, key, version("tanmeter"), now=now_ms()):
             sys.stderr.write(messages.text("cloud.changed", language, names=", ".join(changed)) + "\n")
-        writer = Writer(lambda batches: store.append_batches(batches, now_ms()), store.tidy)
+        writer = Writer(lambda batches: store.append_batches(batches, now_ms()), store.rest, lambda: store.is_pressed)
         held.callback(writer.close)
         copier = None if second is None else Copier(store, second.folder, now_ms, same_disk=second.same_disk)
         if copier is not None:

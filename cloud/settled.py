@@ -38,14 +38,11 @@ class Memory(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 def keep(db: sqlite3.Connection, memory: Memory) -> None:
     """Write it down in place of what was."""
     text = msgspec.json.encode(memory)
-    db.execute(_TABLE)
     db.execute("INSERT OR REPLACE INTO settled VALUES (1, ?, ?)", (hashlib.sha256(text).digest(), text))
 
 
 def load(db: sqlite3.Connection, rules: str) -> Memory | None:
     """What was written down under these rules; None where there is nothing that can be relied on."""
-    if db.execute("SELECT 1 FROM sqlite_master WHERE name = 'settled'").fetchone() is None:
-        return None
     for sha256, text in db.execute("SELECT CAST(sha256 AS BLOB), CAST(memory AS BLOB) FROM settled"):
         if hashlib.sha256(text).digest() == sha256 and (memory := _decoded(text)) is not None:
             return memory if memory.rules == rules else None
@@ -57,9 +54,3 @@ def _decoded(text: bytes) -> Memory | None:
         return msgspec.json.decode(text, type=Memory)
     except msgspec.DecodeError:
         return None
-
-
-_TABLE = (
-    "CREATE TABLE IF NOT EXISTS settled (one INTEGER PRIMARY KEY CHECK (one = 1), sha256 BLOB NOT NULL,"
-    " memory BLOB NOT NULL)"
-)

@@ -1,17 +1,22 @@
-"""The collector's store: blocks are examined, booked and kept in one transaction, and only then receipted."""
+"""The collector's store: blocks are examined and kept in one transaction, then receipted, and booked behind that.
+
+Whoever asks for what is booked sees everything that was receipted before: it is booked first (``booked``). Of a gateway
+that sends much at once it is booked in the same transaction, and of others when nothing else is to do.
+"""
 
 import hashlib
 import sqlite3
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from math import inf
 from pathlib import Path
 from typing import NamedTuple
 
-from cloud import ahead, dated_rows, memory_rows, open_rows, receipts, rot
+from cloud import ahead, dated_rows, memory_rows, open_rows, receipts, rot, unbooked
 from cloud.booking import Book
 from cloud.enrolments import GATEWAY_COLUMNS
+from cloud.entering import Entering
 from cloud.ingest import Beginning, Examiner, Finding, Head
 from cloud.journal import Journal
 from cloud.ledger import Ledger
@@ -19,8 +24,9 @@ from cloud.open_rows import OpenRows
 from cloud.reader import Configurations, Early
 from cloud.rows import Gateway
 from cloud.taking import Desk, Patience, Taking
+from cloud.unbooked import Place
 from drivers.installation import Installation
-from protocols.errors import EnrolmentError
+from protocols.errors import EnrolmentError, StoreError, TanmeterError
 from protocols.record.answer import Answer, Verdict
 from protocols.record.block import Header
 from protocols.record.cose import PublicKey, Signer
@@ -28,6 +34,12 @@ from protocols.record.receipt import RECEIVED, SETTLED, Receipt, open_receipt
 
 KID_BYTES = 8
 """A gateway's id begins with the kid of its key, which its blocks name: so many bytes of it."""
+AT_ONCE = 4096
+"""What waits of a gateway is booked with the batch that brings it to so much, in readings."""
+MOST_GATEWAYS = 256
+"""Of so many gateways something may wait to be booked before that is done first."""
+BOOK_AFTER_S, SLICE_S = 1.0, 0.002
+"""How long a block waits for others of its gateway while nobody asks for it, and how long is booked at a time."""
 
 
 class Answered(NamedTuple):
@@ -48,18 +60,34 @@ class Store(Journal):
         *,
         batch_s: float = inf,
         processor: Callable[[], float] = time.thread_time,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Open or create the file. ``key`` is the collector's: without it nothing can be taken in.
 
         ``batch_s``: how much of the ``processor``, in seconds, a batch may take; what is left of it is not taken.
+        ``clock``: seconds, for how long a block has waited to be booked.
         """
         super().__init__(path, key)
-        self._batch_s, self._processor = batch_s, processor
+        self._batch_s, self._processor, self._clock = batch_s, processor, clock
         self._early = Early()
         self._examiner = Examiner(self._early)
         self._desks: dict[bytes, Desk] = {}
         self._copied = self._facts = self._as_of = 0
         self._seen: tuple[int, int] | None = None
+        self._unbooked: dict[bytes, float] = {}
+
+    def serve_alone(self) -> None:
+        """Be the one process that serves this store, and books what waits in it; BusyError when there is another."""
+        super().serve_alone()
+        with self.reading() as db:
+            self._unbooked |= dict.fromkeys(unbooked.gateways(db), self._clock())
+
+    def close(self) -> None:
+        """Book what was taken here, and let go of the file."""
+        with suppress(StoreError):
+            for gateway in list(self._unbooked):
+                self.book(gateway)
+        super().close()
 
     def read_early(self, frame: bytes) -> None:
         """Read a frame that ``append`` will be given, while another thread writes; one thread at a time may call this.
@@ -94,6 +122,73 @@ class Store(Journal):
                 ledger = Ledger(db, at)
                 self._take_in(db, ledger, frames, at)
                 ledger.close()
+
+    @property
+    def unbooked(self) -> int:
+        """Of how many gateways something was taken here that waits to be booked."""
+        return len(self._unbooked)
+
+    @property
+    def is_pressed(self) -> bool:
+        """Whether so much waits to be booked that nothing else is to be done before ``rest``."""
+        return self.unbooked > MOST_GATEWAYS
+
+    def rest(self) -> float | None:
+        """Nothing else is to do just now: book for a moment what has waited long enough, or fold the log.
+
+        After how many seconds there is more to do; None when nothing waits. StoreError.
+        """
+        now = self._clock() - BOOK_AFTER_S
+        with self.guard:
+            due = [gateway for gateway, since in self._unbooked.items() if since <= now or self.is_pressed]
+            first = min(self._unbooked.values(), default=None)
+        if not due:
+            self.tidy()
+            return None if first is None else first - now
+        patience = Patience(SLICE_S, self._processor)
+        with self._moving() as db:
+            for gateway in due:
+                self._enter(db, gateway, patience)
+                if patience.is_over(is_read=True):
+                    break
+        return 0.0
+
+    def book(self, gateway: bytes | None = None, within_s: float = inf) -> None:
+        """Book everything that waits, of one gateway or of all, or as much as there is time for; StoreError.
+
+        Others may write in between.
+        """
+        with self.reading() as db:
+            waiting = [one for one in unbooked.gateways(db) if gateway in (None, one)]
+        end = self._clock() + within_s
+        for one in waiting:
+            done = False
+            while not done:
+                with self._moving() as db:
+                    done = self._enter(db, one, Patience(SLICE_S, self._processor))
+                if self._clock() > end:
+                    return
+                time.sleep(SLICE_S / 4)  # the writer has its turn
+
+    def _enter(self, db: sqlite3.Connection, gateway: bytes, patience: Patience) -> bool:
+        """Book what waits of a gateway while there is time; whether nothing waits any more. Where it cannot be booked
+        its turn comes again behind the others'.
+        """
+        waited = self._unbooked.pop(gateway, self._clock())
+        self._unbooked[gateway] = self._clock()
+        desk = self._desks.get(gateway[:KID_BYTES])
+        if desk is None or desk.gateway != gateway or desk.as_of != self._as_of:
+            row = _gateway(db, "gateway = ?", (gateway,))
+            assert row is not None, "blocks wait of a gateway that is enrolled"
+            desk = self._desk(db, row)
+        ledger = Ledger(db, desk.received_at)
+        done = Entering(ledger, self._examiner, desk).enter(patience)
+        ledger.close()
+        if done:
+            del self._unbooked[gateway]
+        else:
+            self._unbooked[gateway] = waited
+        return done
 
     def remember(self, envelopes: Sequence[bytes], now: int) -> Answered:
         """Take receipts of ours that a gateway brings back; the answer says from where the gateway is to go on.
@@ -183,6 +278,12 @@ class Store(Journal):
             return Answered(tuple([_stranger(ledger, frame) for frame in frames]))
         before = desk.head
         verdicts = Taking(ledger, self._examiner, desk).take(frames, Patience(self._batch_s, self._processor))
+        if desk.waiting.weight >= AT_ONCE:
+            Entering(ledger, self._examiner, desk).enter(Patience(self._batch_s, self._processor))
+        if desk.waiting:
+            self._unbooked.setdefault(desk.gateway, self._clock())
+        else:
+            self._unbooked.pop(desk.gateway, None)
         if desk.revoked:
             return Answered(verdicts)
         if desk.head == before:
@@ -232,28 +333,52 @@ class Store(Journal):
     def _desk(self, db: sqlite3.Connection, gateway: Gateway) -> Desk:
         """The desk of a gateway, read from the file again when somebody else has moved its chain."""
         head, kid = _head(db, gateway), gateway.id[:KID_BYTES]
+        since = unbooked.since(db, gateway.id)
         desk = self._desks.get(kid)
-        if desk is None or desk.gateway != gateway.id or desk.head != head:
-            book = Book(memory_rows.load(db, gateway.id))
-            if (config := self.config(db, gateway.id, gateway.config_number)) is not None:
-                book.configure(self.installed(db, config))
-            desk = Desk(
-                gateway.id,
-                gateway.key,
-                head,
-                book,
-                OpenRows(open_rows.load(db, gateway.id)),
-                dated_rows.last(db, gateway.id),
-                ahead.any_of(db, gateway.id),
-                receipts.watermark(db, gateway.id),
-                receipts.settled(db, gateway.id, self._copied, rot.unsafe(db, gateway.id, self._facts)),
-            )
+        if desk is None or (desk.gateway, desk.head, desk.waiting.since) != (gateway.id, head, since):
+            desk = self._set_up(db, gateway, head, since)
         if desk.as_of != self._as_of:
             desk.revoked, desk.holdings = gateway.revoked, _Held(self, db, gateway.id)
             desk.issued, desk.wanted = receipts.issued(db, gateway.id, RECEIVED), rot.wanted(db, gateway.id)
             desk.as_of = self._as_of
             self._desks[kid] = desk
+            if since is not None and not desk.waiting:
+                self._wait(db, desk, since)
         return desk
+
+    def _set_up(self, db: sqlite3.Connection, gateway: Gateway, head: Head, since: Place | None) -> Desk:
+        """A desk as of the newest block that is booked."""
+        book = Book(memory_rows.load(db, gateway.id))
+        number = gateway.config_number if since is None else unbooked.configuration_before(db, gateway.id, since)
+        if (config := self.config(db, gateway.id, number)) is not None:
+            book.configure(self.installed(db, config))
+        return Desk(
+            gateway.id,
+            gateway.key,
+            head,
+            book,
+            OpenRows(open_rows.load(db, gateway.id)),
+            dated_rows.last(db, gateway.id),
+            ahead.any_of(db, gateway.id),
+            receipts.watermark(db, gateway.id),
+            receipts.settled(db, gateway.id, self._copied, rot.unsafe(db, gateway.id, self._facts)),
+            received_at=gateway.received_at or 0,
+        )
+
+    def _wait(self, db: sqlite3.Connection, desk: Desk, since: Place) -> None:
+        """Read again the blocks that wait to be booked; of one that is damaged somebody is told, and it is left out."""
+        for epoch, seq, frame, dated in unbooked.blocks(db, desk.gateway, since):
+            try:
+                opened = self._examiner.again(desk.key, desk.holdings, frame)
+            except TanmeterError as error:
+                detail = f"{error.code} {error}"
+                receipts.tell(db, desk.gateway, "damaged", (epoch, seq), detail, now=desk.received_at)
+                continue
+            assert opened.content is not None, "what is opened again has its content"
+            desk.waiting.add(unbooked.Block(opened.header, opened.content, dated))
+        desk.waiting.since = since
+        if not desk.waiting:
+            unbooked.leave(db, desk.gateway, desk.waiting)
 
 
 class _Held:

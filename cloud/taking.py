@@ -1,10 +1,13 @@
-"""One batch of one gateway, taken in within a transaction: block after block, then what was kept ahead of it."""
+"""One batch of one gateway, taken in within a transaction: block after block, then what was kept ahead of it.
+
+What the blocks say is put down to be booked (``cloud/entering.py``), now or behind the answer.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from cloud import ahead, dated_rows, dating, receipts, rot
+from cloud import ahead, dated_rows, dating, receipts, rot, unbooked
 from cloud.booking import Book
 from cloud.dating import Line
 from cloud.ingest import UNKNOWN_CONFIGURATION, Content, Examiner, Finding, Head, Holdings, Notice, Trust
@@ -12,14 +15,15 @@ from cloud.ledger import Ledger, Tally
 from cloud.open_rows import OpenRows
 from cloud.receipts import Issued, Watermark
 from cloud.rot import Place
+from cloud.unbooked import Block, Waiting
 from drivers.installation import Installation
-from protocols.errors import RecordError, TanmeterError
+from protocols.errors import RecordError
 from protocols.record.answer import Answer, Verdict
 from protocols.record.block import Header
 from protocols.record.cose import PublicKey
 
-DATED_AT_ONCE = 32
-"""Blocks that a correction dates before their rows are written."""
+MOST_WAITING = 262_144
+"""What may wait of a gateway to be booked, in readings; until some of it is booked, no more of its blocks are taken."""
 _LATER = Verdict(Answer.GAP, None, "", "found a batch that takes too long, expected the rest in another one")
 
 
@@ -47,7 +51,8 @@ class Desk:
 
     ``last``: the end of the last dated block. ``ahead``: whether blocks are kept ahead of the chain. ``settled``: the
     newest receipt of level 2; ``issued``: what is known of those of level 1. ``wanted``: damaged blocks that the
-    gateway is asked for, each with its hash. ``as_of``: up to which write by others this is true.
+    gateway is asked for, each with its hash. ``waiting``: what is not booked yet. ``received_at``: of the newest block
+    (UTC ms). ``as_of``: up to which write by others this is true.
     """
 
     gateway: bytes
@@ -63,6 +68,8 @@ class Desk:
     holdings: "Held" = field(init=False)
     issued: Issued = field(init=False)
     wanted: dict[Place, bytes] = field(init=False)
+    waiting: Waiting = field(default_factory=Waiting)
+    received_at: int = 0
     as_of: int = 0
 
 
@@ -77,7 +84,7 @@ class Held(Holdings, Protocol):
 
 
 class Taking:
-    """Takes the blocks of a batch, and books them in the desk's accounts; ``head`` is where the chain then stands."""
+    """Takes the blocks of a batch, and puts down what they say; ``head`` is where the chain then stands."""
 
     def __init__(self, ledger: Ledger, examiner: Examiner, desk: Desk) -> None:
         self._ledger, self._examiner, self._desk = ledger, examiner, desk
@@ -85,18 +92,18 @@ class Taking:
         self.head, self._tally = desk.head, Tally()
 
     def take(self, frames: Sequence[bytes], patience: Patience) -> tuple[Verdict, ...]:
-        """A verdict for each frame. Where the chain has moved, it and its accounts are written down."""
+        """A verdict for each frame. Where the chain has moved, that is written down."""
         self._examiner.expect(frames)
-        verdicts = [self._take(frame).verdict for frame in frames[:1]]
-        for frame in frames[1:]:
-            over = patience.is_over(self._examiner.has_read(frame))
-            verdicts.append(_LATER if over else self._take(frame).verdict)
+        verdicts = list[Verdict]()
+        for frame in frames:
+            over = bool(verdicts) and patience.is_over(self._examiner.has_read(frame))
+            full = self._desk.waiting.weight > MOST_WAITING
+            verdicts.append(_LATER if over or full else self._take(frame).verdict)
         if self._desk.ahead and self.head != self._desk.head:
             self._catch_up()
         if self.head != self._desk.head:
-            self._ledger.book(self._gateway, self._desk.book.take(), self._desk.open)
             self._ledger.move(self._gateway, self.head, self._desk.last, self._tally)
-            self._desk.head = self.head
+            self._desk.head, self._desk.received_at = self.head, self._ledger.now
         return tuple(verdicts)
 
     def _take(self, frame: bytes) -> Finding:
@@ -114,7 +121,7 @@ class Taking:
             self.head = finding.head
             self._tally.add(finding.opened)
             if finding.opened.content is not None:
-                self._tally.utc = self._book(finding.opened.header, finding.opened.content) or self._tally.utc
+                self._tally.utc = self._put_down(finding.opened.header, finding.opened.content) or self._tally.utc
             if self._desk.watermark is not None:
                 self._pass(self._desk.watermark, finding.notices)
         return finding
@@ -132,42 +139,24 @@ class Taking:
         self._ledger.tell(self._gateway, "mended", place, "its gateway has sent it again")
         del self._desk.wanted[place]
 
-    def _book(self, header: Header, content: Content) -> tuple[int, int] | None:
-        """Book a block that is now in the chain and return its UTC; None for one not dated yet: it is booked later."""
-        desk = self._desk
-        if not dating.is_dated(desk.last, header):
+    def _put_down(self, header: Header, content: Content) -> tuple[int, int] | None:
+        """A good block is in the chain, to be booked. Its UTC; None for one that only a later block may date."""
+        desk, dated = self._desk, dating.is_dated(self._desk.last, header)
+        begins = not desk.waiting
+        desk.waiting.add(Block(header, content, dated))
+        if begins:
+            unbooked.begin(self._ledger.db, header.gateway, desk.waiting)
+        if not dated:
             dated_rows.add(self._ledger.db, header)
-            desk.book.show(header, content)
             return None
-        if (line := dating.correction(header)) is not None:
-            self._date(line, header)
-        desk.book.book(header, content)
         desk.last = dating.end_of(header)
         return header.utc
-
-    def _date(self, line: Line, header: Header) -> None:
-        """Book the earlier blocks whose time this block makes known; they are read again from the file.
-
-        They may be weeks of blocks: what they come to is written down in between, for it would not fit in memory.
-        """
-        db = self._ledger.db
-        for number, seq in enumerate(dated_rows.pending(db, header.gateway, line), 1):
-            try:
-                frame = self._holdings.frame(line.epoch, seq)
-                earlier = self._examiner.again(self._desk.key, self._holdings, frame)
-            except TanmeterError as error:
-                self._ledger.tell(header.gateway, "damaged", (line.epoch, seq), f"{error.code} {error}")
-                continue
-            dated = line.date(earlier.header)
-            assert earlier.content is not None, "what is opened again has its content"
-            self._desk.book.book(dated, earlier.content)
-            dated_rows.date(db, dated, header.seq)
-            if number % DATED_AT_ONCE == 0:
-                self._ledger.book(header.gateway, self._desk.book.take(), self._desk.open)
 
     def _catch_up(self) -> None:
         """Take the blocks that were kept ahead of the chain and now follow it, in order, up to a gap."""
         for _ in range(ahead.MOST_AT_ONCE):
+            if self._desk.waiting.weight > MOST_WAITING:
+                break
             found = ahead.next_of(self._ledger.db, self._gateway, self.head)
             if found is None or self._take(found[1]).verdict.code == UNKNOWN_CONFIGURATION:
                 break

@@ -1,6 +1,7 @@
 """The one thread that writes to the store: what concurrent requests bring is committed together."""
 
 import asyncio
+import logging
 import queue
 import threading
 from collections.abc import Callable, Sequence
@@ -11,6 +12,7 @@ from cloud import problem
 from protocols.errors import StoreError
 
 T = TypeVar("T")
+log = logging.getLogger(__name__)
 MOST_WAITING = 256
 """Jobs that may wait; one more is told to come back."""
 
@@ -47,10 +49,15 @@ class Writer:
     """Runs jobs one after another; batches of blocks that wait together go to ``append`` in one call."""
 
     def __init__(
-        self, append: Callable[[Sequence[Sequence[bytes]]], Sequence[Any]], idle: Callable[[], None] | None = None
+        self,
+        append: Callable[[Sequence[Sequence[bytes]]], Sequence[Any]],
+        idle: Callable[[], float | None] | None = None,
+        is_pressed: Callable[[], bool] = lambda: False,
     ) -> None:
-        """``idle`` is called in the writer's thread when nothing has come for a moment."""
-        self._append, self._idle = append, idle
+        """``idle`` is called in the writer's thread when nothing has come for a moment, and says after how many seconds
+        there is more of that to do, if any; while it ``is_pressed``, what comes waits for it.
+        """
+        self._append, self._idle, self._is_pressed = append, idle, is_pressed
         self._jobs: queue.Queue[Job | None] = queue.Queue(MOST_WAITING)
         self._put_so_far = self._done = 0
         self._thread = threading.Thread(target=self._work, name="writer", daemon=True)
@@ -107,15 +114,27 @@ class Writer:
             self._commit(together)
             if ended:
                 return
+            while self._is_pressed() and self._rest() is not None:
+                pass
 
     def _get(self) -> Job | None:
         """The next job, whenever it comes."""
-        if self._idle is not None:
+        wait: float | None = QUIET_S
+        while self._idle is not None and wait is not None:
             try:
-                return self._jobs.get(timeout=QUIET_S)
+                return self._jobs.get(timeout=wait)
             except queue.Empty:
-                _outcome(self._idle)
+                wait = self._rest()
         return self._jobs.get()
+
+    def _rest(self) -> float | None:
+        """Do idle work; after how many seconds there is more. What fails is told, and tried again behind a job."""
+        assert self._idle is not None, "there is idle work"
+        try:
+            return self._idle()
+        except Exception:
+            log.exception("idle work failed")
+            return None
 
     def _gather(self, first: Job) -> tuple[list[Job], Job | None, bool]:
         """The batches that wait behind the first, the lone job that ended the row, and whether the end was reached."""

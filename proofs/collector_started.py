@@ -144,7 +144,7 @@ class Collector:
 
     def sums(self, store: Store, held: Sequence[Opened]) -> list[str]:
         """Where what is booked is not, as a whole number, what the registers of the blocks held say."""
-        with store.reading() as db:
+        with store.booked() as db:
             rows = db.execute("SELECT device, point, consumption FROM intervals").fetchall()
         booked: dict[tuple[str, str], int] = {}
         for device, point, consumption in rows:

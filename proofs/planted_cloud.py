@@ -1,13 +1,12 @@
 """The bugs that are planted into the collector."""
 
-from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
 import msgspec
 import zstandard
 
-from cloud import ahead, count, ingest, ledger, memory_rows
+from cloud import ahead, count, ingest, ledger, memory_rows, unbooked
 from cloud.copier import Copier
 from cloud.ingest import Finding, Head
 from cloud.intervals import Rules
@@ -118,12 +117,11 @@ def _row(**changed: Any) -> Change:
     """Intervals are written down otherwise than they were made: each change a function of the interval."""
 
     def change(original: Original) -> Original:
-        def book(self: ledger.Ledger, gateway: bytes, changes: Any, *more: Any) -> None:
-            made = changes.moved.intervals
-            rows = [msgspec.structs.replace(row, **{name: make(row) for name, make in changed.items()}) for row in made]
-            original(self, gateway, replace(changes, moved=replace(changes.moved, intervals=rows)), *more)
+        def intervals(self: ledger.Ledger, gateway: bytes, rows: Any, *more: Any) -> None:
+            made = [msgspec.structs.replace(row, **{name: make(row) for name, make in changed.items()}) for row in rows]
+            original(self, gateway, made, *more)
 
-        return book
+        return intervals
 
     return change
 
@@ -232,7 +230,7 @@ BUGS: tuple[Bug, ...] = (
     Bug("a block is receipted but not kept", "I3", ledger.Ledger, "_block", _dropped),
     Bug("what is not copied is receipted as settled", "I3", Segments, "append", _one_not_copied),
     Bug("a hundredth too much is counted", "I4", count.Count, "_interval", _counted_more),
-    Bug("an interval is written down with a hundredth more", "I4", ledger.Ledger, "book", _row(consumption=_more)),
+    Bug("an interval is written down with a hundredth more", "I4", ledger.Ledger, "intervals", _row(consumption=_more)),
     Bug("a fall counts as a rollover", "I4", Rules, "growth", _falls_count, (Fault.SWAPPED,), often=300.0),
     Bug("nobody is told of a swap", "I13", ledger.Ledger, "tell", _not_told, (Fault.SWAPPED,), often=300.0),
     Bug("a rollover is not counted", "I4", count.Count, "_interval", _not_rolled, (Fault.ROLLOVER,)),
@@ -244,16 +242,25 @@ BUGS: tuple[Bug, ...] = (
     Bug("a block is answered as held and is not", "I10", ingest, "_place", _verdict(Answer.HELD)),
     Bug("a block is answered as a gap for ever", "I10", ingest, "_place", _verdict(Answer.GAP)),
     Bug("nothing is copied", "I10", Copier, "_copy", lambda original: lambda self: False),
-    Bug("a reading more is told of", "I11", ledger.Ledger, "book", _row(readings=lambda row: row.readings + 1)),
+    Bug("a reading more is told of", "I11", ledger.Ledger, "intervals", _row(readings=lambda row: row.readings + 1)),
     Bug(
         "what is estimated passes for measured",
         "I11",
         ledger.Ledger,
-        "book",
+        "intervals",
         _row(quality=lambda row: "measured"),
         (Fault.SILENT,),
     ),
     Bug("newest values are not written down", "I11", ahead, "rows", _no_rows),
     Bug("a start forgets open intervals", "I11", memory_rows, "load", _forgotten, (Fault.COLLECTOR_AFTER,), often=30.0),
+    Bug(
+        "a start forgets what waits to be booked",
+        "I11",
+        unbooked,
+        "blocks",
+        lambda original: lambda db, gateway, place: [],
+        (Fault.COLLECTOR_AFTER,),
+        often=30.0,
+    ),
     Bug("what is in the chain is kept ahead of it too", "I12", ledger.Ledger, "keep", _kept_ahead),
 )

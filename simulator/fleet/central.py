@@ -50,6 +50,11 @@ class Fleeting(Store):
             if self.dies:
                 raise Killed
 
+    def close(self) -> None:
+        """Its end, killed or not: what waits to be booked waits in the file."""
+        self._unbooked.clear()
+        super().close()
+
 
 class Inline(Writer):
     """The writer without its thread: virtual time has only one."""
@@ -58,8 +63,10 @@ class Inline(Writer):
         return
 
     async def append(self, frames: Sequence[bytes]) -> Any:
-        """The outcome for these frames, committed."""
-        return self._append([frames])[0]
+        """The outcome for these frames, committed; what has waited long enough is booked behind it."""
+        answered = self._append([frames])[0]
+        self._rest()
+        return answered
 
     async def run(self, job: Callable[[], T]) -> T:
         """The result of a job."""
@@ -106,10 +113,10 @@ class Central:
 
     def open(self) -> None:
         """A start of the collector."""
-        self.store = Fleeting(self.folder / STORE, self.key)
-        self._collector = Collector(
-            self.store, self.key, Inline(lambda batches: self.store.append_batches(batches, self._now())), self._now
-        )
+        self.store = Fleeting(self.folder / STORE, self.key, processor=lambda: 0.0, clock=self._time.seconds)
+        self.store.serve_alone()
+        writer = Inline(lambda batches: self.store.append_batches(batches, self._now()), self.store.rest)
+        self._collector = Collector(self.store, self.key, writer, self._now)
         self._copier = Copying(self.store, self.folder / COPY, self._now, same_disk=True)
 
     def close(self) -> None:

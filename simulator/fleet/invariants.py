@@ -213,7 +213,7 @@ def swaps_are_told(fleet: "Fleet", node: Node, rows: list[Row]) -> None:
     """
     if node.witness.distorted:
         return
-    with fleet.central.store.reading() as db:
+    with fleet.central.store.booked() as db:
         told = db.execute(
             "SELECT epoch, seq, detail FROM incidents WHERE gateway = ? AND kind IN ('reset', 'unexplained')",
             (node.id,),
@@ -238,8 +238,12 @@ def recomputed(fleet: "Fleet", node: Node) -> None:
     """I11: every figure the collector publishes is the one that its stored bytes give again. What an audit finds beside
     the figures belongs to others.
     """
-    with fleet.central.store.reading() as db:
+    with fleet.central.store.booked() as db:
         audited = Audit(db, node.id, lambda count: None).run(fleet.central.public)
+    if audited.unbooked:
+        fleet.witness.tell(
+            "I11", f"gateway {node.index}: {audited.unbooked} blocks wait to be booked, asked for or not"
+        )
     chained = any(difference.what == "block" for difference in audited.differences)
     for difference in audited.differences:
         if difference.what == "head" and chained:
@@ -256,7 +260,7 @@ def record_digest(fleet: "Fleet") -> bytes:
     """One hash over every block that is held, and every figure."""
     total = hashlib.sha256()
     for node in fleet.nodes:
-        with fleet.central.store.reading() as db:
+        with fleet.central.store.booked() as db:
             for row in db.execute("SELECT epoch, seq, hash FROM blocks WHERE gateway = ? ORDER BY 1, 2", (node.id,)):
                 total.update(repr(row).encode())
             for row in db.execute(

@@ -78,7 +78,7 @@ def answers(header: Header, chunks: Iterable[Chunk]) -> Counter[Acked]:
 
 def stored(fleet: "Fleet", node: Node) -> list[Row]:
     """Everything the collector holds of a gateway. I5: it opens with its key. I7: it says the place in which it is."""
-    with fleet.central.store.reading() as db:
+    with fleet.central.store.booked() as db:
         held = db.execute(
             "SELECT epoch, seq, hash, fault, frame, EXISTS (SELECT 1 FROM undated AS u WHERE u.gateway = b.gateway"
             " AND u.epoch = b.epoch AND u.seq = b.seq AND u.by_seq IS NULL) FROM blocks AS b WHERE gateway = ?"

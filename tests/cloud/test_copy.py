@@ -51,7 +51,7 @@ FIGURES = {
 
 
 def figures(store: Store, *without: str) -> dict[str, list[Any]]:
-    with store.reading() as db:
+    with store.booked() as db:
         return {
             table: sorted(map(repr, db.execute(f"SELECT {columns} FROM {table}")))
             for table, columns in FIGURES.items()

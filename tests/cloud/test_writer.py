@@ -3,6 +3,8 @@
 import asyncio
 import threading
 
+import pytest
+
 from cloud.writer import Writer
 
 
@@ -10,8 +12,9 @@ def test_idle_work_is_done_once_nothing_comes_and_what_comes_then_is_written() -
     order, idle = list[str](), threading.Event()
 
     def tidy() -> None:
-        order.append("idle")
-        idle.set()
+        if order:  # a slow machine may idle before anything comes
+            order.append("idle")
+            idle.set()
 
     async def send(writer: Writer) -> None:
         await writer.append([b"block"])
@@ -22,3 +25,32 @@ def test_idle_work_is_done_once_nothing_comes_and_what_comes_then_is_written() -
     asyncio.run(send(writer))
     writer.close()
     assert order[:3] == ["written", "idle", "written"]
+
+
+def test_idle_work_goes_on_as_long_as_it_says_and_what_fails_in_it_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    told: list[float | Exception | None] = [0.0, 0.001, ValueError("rotten"), 0.0, None]
+    calls, begun = threading.Semaphore(0), threading.Event()
+
+    def rest() -> float | None:
+        if not begun.is_set() or not told:  # a slow machine may idle before anything comes
+            return None
+        found = told.pop(0)
+        calls.release()
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    async def send(writer: Writer) -> None:
+        begun.set()
+        await writer.append([b"block"])
+        for _ in range(3):
+            assert await asyncio.to_thread(calls.acquire, timeout=30)
+        assert len(told) == 2, "what failed waits for the next block"
+        assert await writer.append([b"another"]) == 1
+        for _ in range(2):
+            assert await asyncio.to_thread(calls.acquire, timeout=30)
+
+    writer = Writer(lambda batches: [1 for _ in batches], rest)
+    asyncio.run(send(writer))
+    writer.close()
+    assert not told and "idle work failed" in caplog.text

@@ -161,6 +161,7 @@ def test_pages_skip_and_repeat_nothing(box: Any, store: Store) -> None:
 def test_a_full_disk_keeps_nothing_and_receipts_nothing_until_there_is_room(box: Any, store: Store) -> None:
     box.enrol(store)
     store.append([box.block()], LATER)
+    store.book()
     frames = [box.block() for _ in range(60)]
     with store.writing() as db:
         (pages,) = db.execute("PRAGMA page_count").fetchone()
@@ -571,12 +572,14 @@ def test_the_log_is_folded_when_nobody_waits_and_at_last_whoever_waits(
         assert in_file_alone(path, copy) == 1
         for _ in range(6):
             store.append([box.block()], LATER)
+            store.book()
         assert in_file_alone(path, copy) == 1
         store.tidy()
         assert in_file_alone(path, copy) == 8
         monkeypatch.setattr(database, "FOLD_AT_ONCE", 40)
         for _ in range(6):
             store.append([box.block()], LATER)
+            store.book()
         assert in_file_alone(path, copy) > 8
 
 

@@ -1,0 +1,95 @@
+"""What waits of a gateway is entered in its accounts: behind the answer, some blocks together, a stretch at a time.
+
+A block after a long outage closes every quarter of an hour in it, and a correction dates weeks of blocks. What that
+comes to is written in several transactions, so that nobody else waits for all of it. Until the last of them the gateway
+counts as not booked from the first of these blocks on: where the process ends before, it is all made again, and the
+rows that were written already are written once more, as they are.
+"""
+
+from itertools import islice
+
+from cloud import dated_rows, dating, unbooked
+from cloud.dating import Line
+from cloud.ingest import Examiner
+from cloud.ledger import Ledger
+from cloud.taking import Desk, Patience
+from cloud.unbooked import Entered
+from protocols.errors import TanmeterError
+from protocols.record.block import Header
+
+ROWS_AT_ONCE = 256
+"""Of intervals: some milliseconds."""
+DATED_AT_ONCE = 32
+"""Blocks that a correction dates before their rows are written: weeks of them would not fit in memory."""
+
+
+class Entering:
+    """Enters what waits of one gateway, within a transaction."""
+
+    def __init__(self, ledger: Ledger, examiner: Examiner, desk: Desk) -> None:
+        self._ledger, self._examiner, self._desk = ledger, examiner, desk
+
+    def enter(self, patience: Patience) -> bool:
+        """Enter as much as there is time for, but something; whether nothing waits any more."""
+        waiting = self._desk.waiting
+        while waiting:
+            if waiting.entered is None:
+                waiting.entered = self._gather(patience)
+            if not self._write(waiting.entered, patience):
+                break
+            waiting.entered = None
+            if patience.is_over(is_read=True):
+                break
+        return not waiting
+
+    def _gather(self, patience: Patience) -> Entered:
+        """The blocks that wait, in the books; up to one that dates others, for what it dates is written first."""
+        book, waiting, dated = self._desk.book, self._desk.waiting, list[tuple[Header, int]]()
+        while (block := waiting.first) is not None:
+            if not block.dated:
+                book.show(block.header, block.content)
+            elif (line := dating.correction(block.header)) is None:
+                book.book(block.header, block.content)
+            else:
+                if self._date(line, block.header, dated):
+                    book.book(block.header, block.content)
+                    waiting.drop()
+                break
+            waiting.drop()
+            if patience.is_over(is_read=True):
+                break
+        changes = book.take()
+        return Entered(changes, iter(changes.moved.intervals), dated)
+
+    def _date(self, line: Line, header: Header, dated: list[tuple[Header, int]]) -> bool:
+        """Book earlier blocks whose time this block makes known; they are read again from the file. Whether it is all.
+
+        They come before the block itself.
+        """
+        desk, ledger = self._desk, self._ledger
+        for seq in dated_rows.pending(ledger.db, header.gateway, line, desk.waiting.dated_to):
+            if len(dated) == DATED_AT_ONCE:
+                return False
+            desk.waiting.dated_to = seq
+            try:
+                earlier = self._examiner.again(desk.key, desk.holdings, desk.holdings.frame(line.epoch, seq))
+            except TanmeterError as error:
+                ledger.tell(header.gateway, "damaged", (line.epoch, seq), f"{error.code} {error}")
+                continue
+            assert earlier.content is not None, "what is opened again has its content"
+            dated.append((line.date(earlier.header), header.seq))
+            desk.book.book(dated[-1][0], earlier.content)
+        return True
+
+    def _write(self, entered: Entered, patience: Patience) -> bool:
+        """Write down what blocks came to; whether it is all."""
+        desk, ledger = self._desk, self._ledger
+        while rows := list(islice(entered.rows, ROWS_AT_ONCE)):
+            ledger.intervals(desk.gateway, rows, desk.open)
+            if len(rows) == ROWS_AT_ONCE and patience.is_over(is_read=True):
+                return False
+        ledger.book(desk.gateway, entered.changes, desk.open)
+        for header, by_seq in entered.dated:
+            dated_rows.date(ledger.db, header, by_seq)
+        unbooked.leave(ledger.db, desk.gateway, desk.waiting)
+        return True

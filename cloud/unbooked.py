@@ -1,0 +1,130 @@
+"""What is held of a gateway and not booked yet: a row with the first such block, none while everything is booked.
+
+A gateway is answered once its block is on the disk. What the block says is booked behind the answer, several blocks
+together where they come fast. The row is written in the transaction that takes the first of them, and goes in the one
+that books the last: whatever ends the process, it is known what is still to be booked, and nothing is booked twice.
+"""
+
+import sqlite3
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from cloud.booking import Changes
+from cloud.ingest import Content
+from cloud.intervals import Interval
+from protocols.record.block import Header
+
+LIGHTEST = 64
+"""What a block weighs that says nothing, in readings: it is held in memory all the same."""
+Place = tuple[int, int]
+"""Epoch and seq."""
+
+
+class Block(NamedTuple):
+    """A block in the chain whose content is good. ``dated``: its own clock knew the time."""
+
+    header: Header
+    content: Content
+    dated: bool
+
+    @property
+    def place(self) -> Place:
+        """Where it is in the chain."""
+        return self.header.epoch, self.header.seq
+
+
+@dataclass(slots=True)
+class Entered:
+    """What some blocks came to: ``rows`` are not written yet. ``dated``: blocks that had no time of their own, as they
+    are dated now, and the seq of the block that says so.
+    """
+
+    changes: Changes
+    rows: Iterator[Interval]
+    dated: list[tuple[Header, int]]
+
+
+class Waiting:
+    """What is not booked of a gateway: blocks in the order of the chain, and what they weigh together.
+
+    ``since``: from which block on nothing is booked, as the row says; None where there is none. ``entered``: what the
+    blocks before the first came to, while that is written only in part. ``dated_to``: up to which seq the first block
+    has dated those before it; -1 for none.
+    """
+
+    def __init__(self) -> None:
+        self._blocks: deque[Block] = deque()
+        self.weight, self.dated_to = 0, -1
+        self.since: Place | None = None
+        self.entered: Entered | None = None
+
+    def __bool__(self) -> bool:
+        return bool(self._blocks) or self.entered is not None
+
+    @property
+    def first(self) -> Block | None:
+        """The block that comes next."""
+        return self._blocks[0] if self._blocks else None
+
+    def add(self, block: Block) -> None:
+        """One more behind the others."""
+        self._blocks.append(block)
+        self.weight += _weight(block)
+
+    def drop(self) -> None:
+        """The first is in the books."""
+        self.weight, self.dated_to = self.weight - _weight(self._blocks.popleft()), -1
+
+
+def since(db: sqlite3.Connection, gateway: bytes) -> Place | None:
+    """From which block on nothing is booked; None where everything is."""
+    row = db.execute("SELECT epoch, seq FROM unbooked WHERE gateway = ?", (gateway,)).fetchone()
+    return None if row is None else (row[0], row[1])
+
+
+def gateways(db: sqlite3.Connection) -> list[bytes]:
+    """The gateways of which something is not booked yet."""
+    return [bytes(gateway) for (gateway,) in db.execute("SELECT gateway FROM unbooked")]
+
+
+def begin(db: sqlite3.Connection, gateway: bytes, waiting: Waiting) -> None:
+    """The first block that waits has just been taken."""
+    assert waiting.first is not None, "a block that waits"
+    waiting.since = waiting.first.place
+    db.execute("INSERT INTO unbooked VALUES (?,?,?)", (gateway, *waiting.since))
+
+
+def leave(db: sqlite3.Connection, gateway: bytes, waiting: Waiting) -> None:
+    """Everything before the first block that waits is booked."""
+    waiting.since = None if waiting.first is None else waiting.first.place
+    if waiting.since is None:
+        db.execute("DELETE FROM unbooked WHERE gateway = ?", (gateway,))
+    else:
+        db.execute("UPDATE unbooked SET epoch = ?, seq = ? WHERE gateway = ?", (*waiting.since, gateway))
+
+
+def blocks(db: sqlite3.Connection, gateway: bytes, place: Place) -> list[tuple[int, int, bytes, bool]]:
+    """(epoch, seq, frame, dated) of the good blocks from a place on, in the order of the chain."""
+    rows = db.execute(
+        "SELECT epoch, seq, frame, NOT EXISTS (SELECT 1 FROM undated AS u WHERE u.gateway = b.gateway"
+        " AND u.epoch = b.epoch AND u.seq = b.seq) FROM blocks AS b"
+        " WHERE gateway = ? AND (epoch, seq) >= (?, ?) AND fault IS NULL ORDER BY epoch, seq",
+        (gateway, *place),
+    )
+    return [(epoch, seq, bytes(frame), bool(dated)) for epoch, seq, frame, dated in rows]
+
+
+def configuration_before(db: sqlite3.Connection, gateway: bytes, place: Place) -> int:
+    """The configuration under which the newest good block before a place was read; 0 before the first."""
+    row = db.execute(
+        "SELECT config_number FROM blocks WHERE gateway = ? AND (epoch, seq) < (?, ?) AND fault IS NULL"
+        " ORDER BY epoch DESC, seq DESC LIMIT 1",
+        (gateway, *place),
+    ).fetchone()
+    return 0 if row is None else int(row[0])
+
+
+def _weight(block: Block) -> int:
+    return LIGHTEST + block.content.readings + len(block.header.events)

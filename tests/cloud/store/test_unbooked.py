@@ -1,0 +1,334 @@
+"""Blocks are booked behind their answer: to the same rows as at once, exactly once, and before anybody who asks."""
+
+import asyncio
+import itertools
+import shutil
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from cloud import audit, audit_file, store, taking, unbooked
+from cloud.store import Store
+from cloud.writer import Writer
+from protocols.errors import StoreError
+from protocols.record.answer import Answer
+from protocols.record.cose import PrivateKey
+from tests.cloud.store.test_dating import GOOD, MINUTE, UNKNOWN, Clocked
+
+DAY = 86_400_000
+BOOKED = {
+    "closed_intervals": "ingest_seq",
+    "doubts": "",
+    "settings": "",
+    "latest": "",
+    "power": "",
+    "undated": "",
+}
+"""Tables that are made of blocks, and what in them tells of the order of writing alone."""
+
+
+class Clock:
+    """Seconds, as told; each look takes ``step`` of them."""
+
+    def __init__(self, step: float = 0.0) -> None:
+        self.now, self.step = 0.0, step
+
+    def __call__(self) -> float:
+        self.now += self.step
+        return self.now
+
+
+def append(store: Store, *frames: bytes, now: int) -> None:
+    verdicts = store.append(frames, now).verdicts
+    assert {verdict.answer for verdict in verdicts} == {Answer.STORED}, verdicts
+
+
+def waiting(store: Store) -> list[bytes]:
+    with store.reading() as db:
+        return unbooked.gateways(db)
+
+
+def rows(store: Store) -> dict[str, list[Any]]:
+    """Everything that is booked, and what was told of it."""
+    with store.booked() as db:
+        assert not unbooked.gateways(db)
+        found: dict[str, list[Any]] = {}
+        for table, but in BOOKED.items():
+            names = [name for _, name, *_ in db.execute(f"PRAGMA table_info({table})") if name != but]
+            found[table] = db.execute(f"SELECT {', '.join(names)} FROM {table} ORDER BY 1, 2, 3, 4").fetchall()
+        found["incidents"] = db.execute("SELECT kind, epoch, seq, detail FROM incidents ORDER BY id").fetchall()
+        found["blocks"] = db.execute("SELECT epoch, seq, utc_start, utc_end FROM blocks ORDER BY 1, 2").fetchall()
+    found["open"] = sorted(
+        [(row.interval.device, row.interval.point, row.interval) for row in store.intervals(closed=False)]
+    )
+    return found
+
+
+def image(path: Path, to: Path) -> Path:
+    """What a process that is killed now leaves behind."""
+    for end in ("", "-wal"):
+        shutil.copyfile(f"{path}{end}", f"{to}{end}")
+    return to
+
+
+def audited(path: Path, gateway: bytes) -> audit.Audited:
+    with audit_file.open_file(path) as db:
+        return audit.Audit(db, gateway, lambda _: None).run(None)
+
+
+def a_hard_life(box: Any) -> Clocked:
+    """Good blocks, a register that falls, and two boots that do not know the time, of which one is corrected."""
+    clocked = Clocked(box)
+    clocked.run(18)
+    clocked.boot(10 * MINUTE, 60_000, UNKNOWN)
+    clocked.run(9, UNKNOWN)
+    clocked.correct()
+    clocked.run(6)
+    box.energy = 500
+    clocked.run(20)
+    clocked.boot(40 * MINUTE, 60_000, UNKNOWN)
+    clocked.run(3, UNKNOWN)
+    return clocked
+
+
+@settings(max_examples=4, suppress_health_check=list(HealthCheck), deadline=None)
+@given(data=st.data())
+def test_whenever_it_is_booked_the_rows_are_those_of_booking_at_once(
+    tmp_path_factory: pytest.TempPathFactory, make_box: Callable[..., Any], data: st.DataObject
+) -> None:
+    folder, key = tmp_path_factory.mktemp("booked"), PrivateKey.generate()
+    box = make_box()
+    clocked = a_hard_life(box)
+    frames, now = clocked.frames, clocked.true
+    with Store(folder / "once.db", key) as once:
+        box.enrol(once)
+        for frame in frames:
+            append(once, frame, now=now)
+            once.book()
+        wanted = rows(once)
+    assert [kind for kind, *_ in wanted["incidents"]] == ["unexplained"]
+    path, clock, place = folder / "0.db", Clock(), 0
+    held = Store(path, key, clock=clock, processor=Clock(0.0011))
+    box.enrol(held)
+    for number in itertools.count(1):
+        batch = data.draw(st.sampled_from((1, 1, 2, 3, 11)), "blocks")
+        append(held, *frames[place : place + batch], now=now)
+        place += batch
+        match data.draw(st.sampled_from(("nothing", "rest", "asked", "killed", "closed", "another")), "then"):
+            case "rest":
+                clock.now += 2
+                held.rest()
+            case "asked":
+                held.intervals(gateway=box.id)
+                assert not waiting(held)
+            case "killed":
+                path = image(path, folder / f"{number}.db")
+                assert not audited(path, box.id).found
+                held._unbooked.clear()
+                held.close()
+                held = Store(path, key, clock=clock, processor=Clock(0.0011))
+            case "closed":
+                held.close()
+                assert audited(path, box.id).unbooked == 0
+                held = Store(path, key, clock=clock, processor=Clock(0.0011))
+            case "another":
+                with Store(path, key) as other:
+                    assert other.sums(box.id, [("M-01", "energy_import")], 0, 1 << 50)
+                    assert not waiting(other)
+        if place >= len(frames):
+            break
+    assert rows(held) == wanted
+    held.close()
+    found = audited(path, box.id)
+    assert (found.differences, found.unbooked, found.blocks) == ([], 0, len(frames))
+
+
+def test_an_answer_does_not_wait_for_the_books_and_whoever_asks_sees_it(tmp_path: Path, box: Any) -> None:
+    clock = Clock()
+    with Store(tmp_path / "a.db", PrivateKey.generate(), clock=clock) as held:
+        box.enrol(held)
+        append(held, box.block(), now=box.utc)
+        assert waiting(held) == [box.id] and held.gateways()[0].blocks == 1
+        assert held.rest() == store.BOOK_AFTER_S and waiting(held), "others of its gateway may come"
+        assert held.intervals(gateway=bytes(16)) == [] and waiting(held), "nobody asked for this one"
+        assert held.latest(box.id) and held.intervals(gateway=box.id) and not waiting(held)
+        assert held.rest() is None
+        append(held, box.block(), now=box.utc)
+        clock.now += store.BOOK_AFTER_S
+        assert held.rest() == 0.0 and not waiting(held)
+
+
+def test_a_long_outage_is_booked_in_stretches_between_which_others_are_taken(
+    tmp_path: Path, make_box: Callable[..., Any]
+) -> None:
+    away, other, key = make_box(), make_box(), PrivateKey.generate()
+    path, clock = tmp_path / "long.db", Clock()
+    held = Store(path, key, clock=clock, processor=Clock(0.001))
+    away.enrol(held)
+    other.enrol(held)
+    clocked = Clocked(away)
+    clocked.run(1)
+    clocked.boot(60 * DAY, clocked.true + 60 * DAY, GOOD)
+    clocked.run(1)
+    append(held, *clocked.frames, now=away.utc)
+    clock.now += 2
+    taken = 0
+    while held.rest() == 0.0:
+        if taken < 30:
+            append(held, other.block(), now=away.utc)
+        taken += 1
+        if taken == 5:
+            half = image(path, tmp_path / "half.db")
+    assert taken > 10, "11,520 quarters of an hour are many stretches"
+    made = [row.interval for row in held.intervals(limit=1 << 20, gateway=away.id)]
+    held.close()
+    assert audited(half, away.id).unbooked == 3 and not audited(path, away.id).found
+    with Store(half, key) as again:
+        assert [row.interval for row in again.intervals(limit=1 << 20, gateway=away.id)] == made
+    assert not audited(half, away.id).found
+
+
+def test_a_gateway_that_takes_long_does_not_keep_the_others_from_being_booked(
+    tmp_path: Path, make_box: Callable[..., Any]
+) -> None:
+    away, other, clock = make_box(), make_box(), Clock()
+    with Store(tmp_path / "turns.db", PrivateKey.generate(), clock=clock, processor=Clock(0.001)) as held:
+        away.enrol(held)
+        other.enrol(held)
+        clocked = Clocked(away)
+        clocked.run(1)
+        clocked.boot(30 * DAY, clocked.true + 30 * DAY, GOOD)
+        append(held, *clocked.frames, now=away.utc)
+        append(held, other.block(), now=away.utc)
+        clock.now += 2
+        for _ in range(6):
+            held.rest()
+        assert waiting(held) == [away.id]
+
+
+def test_what_a_correction_dates_is_booked_in_stretches_too(tmp_path: Path, box: Any) -> None:
+    clocked, clock = Clocked(box), Clock()
+    clocked.run(2)
+    clocked.boot(MINUTE, 60_000, UNKNOWN)
+    clocked.run(99, UNKNOWN)
+    clocked.correct()
+    path, key = tmp_path / "dated.db", PrivateKey.generate()
+    with Store(path, key, clock=clock, processor=Clock(1.0)) as held:
+        box.enrol(held)
+        for frame in clocked.frames:
+            append(held, frame, now=clocked.true)
+        clock.now += 2
+        undated, steps = list[int](), 0
+        while held.rest() == 0.0:
+            with held.reading() as db:
+                undated.append(*db.execute("SELECT count(*) FROM undated WHERE by_seq IS NULL").fetchone())
+            steps += 1
+            if undated[-1] == 100 - 64:
+                half = image(path, tmp_path / "half.db")
+        assert [*dict.fromkeys(undated)] == [100, 68, 36, 4, 0]
+        wanted = rows(held)
+    with Store(half, key) as again:
+        assert rows(again) == wanted
+
+
+def test_where_the_disk_is_full_the_books_are_shown_as_they_are(tmp_path: Path, box: Any) -> None:
+    with Store(tmp_path / "full.db", PrivateKey.generate()) as held:
+        box.enrol(held)
+        append(held, box.block(), now=box.utc)
+        before = held.intervals(gateway=box.id)
+        append(held, box.block(), now=box.utc)
+        with fails_to_write(held):
+            assert held.intervals(gateway=box.id) == before
+            assert waiting(held) == [box.id]
+        assert held.intervals(gateway=box.id) != before and not waiting(held)
+
+
+@contextmanager
+def fails_to_write(held: Store) -> Iterator[None]:
+    """Every transaction of the store fails, as on a disk that is full."""
+
+    @contextmanager
+    def writing() -> Iterator[sqlite3.Connection]:
+        raise StoreError(f"{held.path}: database or disk is full")
+        yield  # pragma: no cover
+
+    held.writing = writing  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        del held.writing  # type: ignore[method-assign]
+
+
+def test_a_block_that_rotted_while_it_waited_is_told_of_and_the_others_are_booked(tmp_path: Path, box: Any) -> None:
+    path, key = tmp_path / "rotten.db", PrivateKey.generate()
+    with Store(path, key) as held:
+        box.enrol(held)
+        for _ in range(3):
+            append(held, box.block(), now=box.utc)
+        left = image(path, tmp_path / "left.db")
+    with closing(sqlite3.connect(left)) as db:
+        db.execute("UPDATE blocks SET frame = substr(frame, 1, 40) WHERE seq = 1")
+        db.commit()
+    with Store(left, key) as held:
+        (interval, *_) = [row.interval for row in held.intervals(gateway=box.id) if row.interval.device == "M-01"]
+        assert interval.register_end.seq == 2 and not waiting(held)
+        assert [(row.kind, row.seq) for row in held.incidents()] == [("damaged", 1)]
+        append(held, box.block(), now=box.utc)
+        assert held.intervals(gateway=box.id) and len(held.incidents()) == 1
+
+
+def test_a_gateway_with_too_much_waiting_is_told_to_send_again(
+    store: Store, box: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    box.enrol(store)
+    monkeypatch.setattr(taking, "MOST_WAITING", 100)
+    first, second, third = (box.block() for _ in range(3))
+    append(store, first, second, now=box.utc)
+    (later,) = store.append([third], box.utc).verdicts
+    assert (later.answer, later.code) == (Answer.GAP, "")
+    store.book()
+    append(store, third, now=box.utc)
+
+
+def test_the_writer_books_before_it_takes_more_when_too_many_gateways_wait(
+    tmp_path: Path, make_box: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cloud.store.MOST_GATEWAYS", 2)
+    boxes = [make_box() for _ in range(5)]
+    with Store(tmp_path / "pressed.db", PrivateKey.generate()) as held:
+        for box in boxes:
+            box.enrol(held)
+        writer = Writer(lambda batches: held.append_batches(batches, boxes[0].utc), held.rest, lambda: held.is_pressed)
+
+        async def send() -> None:
+            for box in boxes:
+                await writer.append([box.block()])
+            await writer.run(lambda: None)
+
+        asyncio.run(send())
+        assert len(waiting(held)) <= 2
+        writer.close()
+    assert not audited(tmp_path / "pressed.db", boxes[-1].id).found
+
+
+def test_an_audit_counts_what_waits_and_holds_the_rest_to_its_bytes(tmp_path: Path, box: Any) -> None:
+    path, key = tmp_path / "audited.db", PrivateKey.generate()
+    with Store(path, key) as held:
+        box.enrol(held)
+        for _ in range(20):
+            append(held, box.block(), now=box.utc)
+        held.book()
+        for _ in range(2):
+            append(held, box.block(), now=box.utc)
+        found = audited(path, box.id)
+        assert (found.found, found.unbooked, found.blocks) == (0, 2, 22)
+        with held.writing() as db:
+            db.execute("UPDATE unbooked SET seq = 0")
+        found = audited(path, box.id)
+        assert found.unbooked == 22 and found.found, "intervals that no block has made are not excused by it"
