@@ -8,7 +8,10 @@ from msgspec import structs
 
 from edge import agent, blocks, database, opening, outbox, retention, retry, sealer, sync
 from proofs.planted import Bug, Change, Original
+from protocols.errors import UnreachableError
+from protocols.record import transport
 from protocols.record.block import GAPS, EventKind
+from protocols.record.receipt import RECEIVED, SETTLED, Receipt
 from simulator.fleet.faults import Fault
 from simulator.fleet.node import Cadence
 
@@ -121,6 +124,31 @@ def _later(original: Original) -> Original:
     return later
 
 
+def _as_settled(original: Original) -> Original:
+    """What the collector has received passes for settled."""
+
+    def settle(self: outbox.Outbox, receipt: Receipt, envelope: bytes) -> Any:
+        return original(self, replace(receipt, level=SETTLED), envelope)
+
+    return settle
+
+
+def _silence_delivers(original: Original) -> Original:
+    """What was sent and never answered passes for received."""
+
+    async def exchange(self: sync.Sync, blocks: Any) -> Any:
+        try:
+            return await original(self, blocks)
+        except UnreachableError:
+            epoch, seq = blocks[-1].epoch, blocks[-1].seq
+            head = transport.unpack(blocks[-1].frame).hash
+            known = Receipt(self._config.gateway, epoch, seq + 1, head, RECEIVED, 0)
+            await self._recorder.call(lambda: self._outbox.settle(known, b""))
+            raise
+
+    return exchange
+
+
 def _always(result: Any) -> Change:
     return lambda original: lambda *given, **named: result
 
@@ -188,6 +216,16 @@ BUGS: tuple[Bug, ...] = (
     ),
     Bug("an answer is credited to the next meter", "I9", agent.Agent, "put", _next_device, meters=2),
     Bug("an answer holds the registers of another meter", "I9", agent.Agent, "put", _registers_of_another, meters=2),
+    Bug("what is received passes for settled", "I3", outbox.Outbox, "settle", _as_settled, (Fault.CRASH,)),
+    Bug(
+        "what a half-open link swallowed passes for received",
+        "I3",
+        sync.Sync,
+        "_exchange",
+        _silence_delivers,
+        (Fault.HALF_OPEN, Fault.CRASH),
+        often=60.0,
+    ),
     Bug(
         "who has reached nobody does not try again",
         "I10",

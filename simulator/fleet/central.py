@@ -105,6 +105,8 @@ class Central:
         self.folder.mkdir(parents=True)
         self.full_until = -1.0
         self.answered = self._known = 0
+        self.signed: dict[tuple[bytes, int, int], int] = {}
+        """Up to which seq an answer ever had a receipt, by gateway, epoch and level."""
         self.store: Fleeting
         self._reach = Reach(folder / COPY)
         self.open()
@@ -206,6 +208,8 @@ class Central:
                 self._check_receipt(open_receipt(envelope, self.public), envelope is answers.settled)
 
     def _check_receipt(self, receipt: Receipt, settled: bool) -> None:
+        said = (receipt.gateway, receipt.epoch, receipt.level)
+        self.signed[said] = max(receipt.next_seq, self.signed.get(said, 0))
         if receipt.next_seq == 0:
             return
         with self.store.reading() as db:

@@ -1,4 +1,4 @@
-"""What must hold of a gateway's disk: after a crash, and at rest. I1, and the bounds of I12."""
+"""What must hold of a gateway's disk: after a crash, and at rest. I1, half of I3, and the bounds of I12."""
 
 import asyncio
 import sqlite3
@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING
 
 from edge.config import OUTBOX
 from edge.database import WAL_LIMIT
+from edge.frames import checksum
 from protocols.errors import TanmeterError
 from protocols.record import transport
 from protocols.record.block import open_block
+from protocols.record.receipt import RECEIVED, SETTLED
 from simulator.fleet import rows
 from simulator.fleet.faults import Fault
 from simulator.fleet.node import Image, Node
@@ -37,6 +39,7 @@ def on_disk(fleet: "Fleet", node: Node, left: Image) -> None:
         with opened(fleet, left) as db:
             acknowledged_is_durable(fleet, node, db)
             bounds(fleet, node, db, wal)
+            delivered_is_signed_for(fleet, node, db)
     except sqlite3.DatabaseError as error:
         if not node.witness.lossy:
             fleet.witness.tell("I1", f"gateway {node.index}: its store does not open: {error}")
@@ -51,6 +54,7 @@ async def looking(fleet: "Fleet") -> None:
                 try:
                     with closing(sqlite3.connect(node.state / OUTBOX)) as db:
                         acknowledged_is_durable(fleet, node, db)
+                        delivered_is_signed_for(fleet, node, db)
                 except sqlite3.DatabaseError as error:
                     if not node.witness.lossy:
                         fleet.witness.tell("I1", f"gateway {node.index}: its store cannot be read: {error}")
@@ -102,6 +106,17 @@ def _nothing_uncovered_is_gone(fleet: "Fleet", node: Node, db: sqlite3.Connectio
     if gone:
         told = f"gateway {node.index}: block {gone[0][0]}/{gone[0][1]} is gone and no second copy covers it"
         fleet.witness.tell("I1", told)
+
+
+def delivered_is_signed_for(fleet: "Fleet", node: Node, db: sqlite3.Connection) -> None:
+    """I3 at the box: it takes for received, and for settled, only what an answer had such a receipt for."""
+    for epoch, received, settled, cut, known in db.execute("SELECT epoch, received, settled, cut, sum FROM epoch"):
+        if checksum((epoch, received, settled, cut)) != known:
+            continue  # bits rot: the agent finds it out when it starts
+        covered, copied = (fleet.central.signed.get((node.id, epoch, level), 0) for level in (RECEIVED, SETTLED))
+        if settled > copied or received > max(covered, copied):
+            told = f"takes {epoch}/{received} for received and {epoch}/{settled} for settled"
+            fleet.witness.tell("I3", f"gateway {node.index} {told}, receipts were given up to {covered} and {copied}")
 
 
 def bounds(fleet: "Fleet", node: Node, db: sqlite3.Connection, wal: int) -> None:

@@ -1,7 +1,7 @@
 """The promises of a fleet at rest and of its whole record, one function each.
 
-I1 and half of I12 are judged where a disk is seen (``disk``), I5 and half of I7 where a record is read (``rows``), I6
-in ``slots``; I3 and the other halves of I5 and I7 are watched where it happens (``central``, ``network``).
+I1 and half of I3 and I12 are judged where a disk is seen (``disk``), I5 and half of I7 where a record is read
+(``rows``), I6 in ``slots``; the other halves of I3, I5 and I7 are watched where it happens (``central``, ``network``).
 """
 
 import hashlib
@@ -61,6 +61,7 @@ def delivered(fleet: "Fleet", node: Node) -> None:
     with closing(sqlite3.connect(node.state / OUTBOX)) as db:
         disk.acknowledged_is_durable(fleet, node, db)
         disk.bounds(fleet, node, db, (node.state / f"{OUTBOX}-wal").stat().st_size)
+        disk.delivered_is_signed_for(fleet, node, db)
         epoch, seq = db.execute("SELECT epoch, next_seq FROM chain").fetchone()
         node.witness.cuts = dict(db.execute("SELECT epoch, cut FROM epoch"))
         (settled,) = db.execute("SELECT settled FROM epoch WHERE epoch = ?", (epoch,)).fetchone()
