@@ -7,8 +7,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import aiomqtt
 import httpx
 import pytest
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
 
 import edge.mqtt
 from cloud import mqtt
@@ -141,6 +144,26 @@ def test_a_broker_that_is_gone_is_an_alarm_in_health_and_metrics(house: Any, bro
             await asyncio.sleep(0.01)
 
     served(work, Door(held, Broker.of(broker.url)))
+
+
+def test_an_answer_that_comes_late_is_not_taken_for_that_to_the_next_question(
+    house: Any, rig: Any, broker: Mosquitto, midnight: int
+) -> None:
+    frames = enrolled(house, rig, midnight, 2)
+
+    async def work() -> None:
+        transport = box(house, rig, broker.url)
+        first = await transport.post(BLOCKS, encode_batch(frames[:1]), BATCH_TYPE)
+        known = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
+        known.CorrelationData, known.UserProperty = bytes(16), [(topics.STATUS, "200")]
+        async with aiomqtt.Client("127.0.0.1", broker.port, protocol=aiomqtt.ProtocolVersion.V5) as late:
+            await late.publish(topics.answer(rig.id), first.body, qos=1, properties=known)
+        response = await transport.post(BLOCKS, encode_batch(frames[1:]), BATCH_TYPE)
+        receipt = decode_answers(response.body).receipt
+        assert receipt is not None and open_receipt(receipt, house.key.public).next_seq == 2
+        await transport.close()
+
+    served(work, Door(collector(house), Broker.of(broker.url)))
 
 
 def test_that_the_broker_took_it_is_not_delivery(

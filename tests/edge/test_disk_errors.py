@@ -93,6 +93,16 @@ def test_a_full_disk_costs_what_was_not_acknowledged_and_no_more(tmp_path):
     assert kept(tmp_path) == acknowledged
 
 
+def test_an_acknowledgement_costs_one_sync(tmp_path):
+    """Of the log, which is synced once more whenever it is brought into the file: here with every ninth of them."""
+    begun(tmp_path)
+    trace, log = tmp_path / "trace", tmp_path / "outbox.db-wal"
+    command = ["strace", "-f", "-qq", "-o", str(trace), "-e", "trace=fsync,fdatasync", "-P", str(log)]
+    path = str(tmp_path / "outbox.db")
+    subprocess.run([*command, sys.executable, "-c", WRITER, path], check=True, capture_output=True)
+    assert 40 <= trace.read_text().count("sync(") <= 52
+
+
 def test_a_disk_that_becomes_read_only_costs_what_was_not_acknowledged_and_no_more(tmp_path):
     """As when the kernel gives a file system up while it is in use: what writes is refused, what is read is there."""
     begun(tmp_path)
