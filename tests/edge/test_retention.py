@@ -77,6 +77,23 @@ def test_a_receipt_of_level_one_lets_nothing_go(outbox, monkeypatch):
     assert seqs(outbox) == [0, 1, 2, 3] and outbox.counts().settled == 0
 
 
+@pytest.mark.parametrize(("epoch", "first"), [(0, 1), (1, 0)])
+def test_what_one_collector_settled_stays_for_another_that_does_not_hold_it(outbox, monkeypatch, epoch, first):
+    """Two of one key: of this epoch, and where the other one stands in the epoch before."""
+    monkeypatch.setattr(retention, "KEPT_MS", 0)
+    hashes = [seal(outbox, number) for number in range(3)]
+    if epoch:
+        outbox.open_epoch(1, bytes(32), b"receipt")
+        newer = [seal(outbox, number) for number in range(3, 6)]
+        outbox.settle(Receipt(GATEWAY, 1, 3, newer[-1], 2, START), b"receipt 2")
+    else:
+        settle(outbox, 3, hashes[2])
+    settle(outbox, 1, hashes[0], level=1)
+    seal(outbox, 6)
+    kept = [(stored.epoch, stored.seq) for stored in outbox.batch(epoch, 0, 1000, 1 << 30)]
+    assert kept == [(epoch, seq) for seq in range(first, 4)]
+
+
 def test_an_older_receipt_of_level_two_is_not_taken_for_the_newest(outbox):
     hashes = [seal(outbox, number) for number in range(5)]
     settle(outbox, 5, hashes[4], level=1)
