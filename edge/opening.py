@@ -145,14 +145,16 @@ def _anew(
 
 
 def _set_aside(path: Path, now: int) -> Path:
-    """Rename the store and its log to a dated name; the new path."""
+    """Rename the store and its log to a dated name; the new path. An empty file stays: it holds nothing, and where
+    nothing can be read each start would leave one.
+    """
     held = lock(path)
     try:
         stamp = datetime.fromtimestamp(now / 1000, UTC).strftime("%Y%m%dT%H%M%SZ")
         names = [f"{path.stem}-{stamp}{'' if not n else f'-{n}'}{path.suffix}" for n in range(100)]
         moved = next(each for name in names if not (each := path.with_name(name)).exists())
         for part in reversed(PARTS):
-            if (source := path.with_name(path.name + part)).exists():
+            if (source := path.with_name(path.name + part)).exists() and source.stat().st_size:
                 source.rename(moved.with_name(moved.name + part))
         return moved
     finally:
