@@ -38,7 +38,7 @@ from msgspec.structs import replace
 
 from cloud import course
 from cloud.course import Course
-from cloud.reader import Early, Reader, Signed
+from cloud.reader import Reader, Signed
 from cloud.strips import Replayed
 from drivers.installation import Installation
 from protocols.errors import ChainError, ConflictError, EnrolmentError, ProtocolError, RecordError, TanmeterError
@@ -154,10 +154,10 @@ class Finding(msgspec.Struct, frozen=True, gc=False):
 
 
 class Examiner:
-    """Examines frames: one for a thread. ``early``: what another thread has read of some of them."""
+    """Examines frames: one for a thread."""
 
-    def __init__(self, early: Early | None = None) -> None:
-        self._reader = Reader(early)
+    def __init__(self) -> None:
+        self._reader = Reader()
         self._kept: set[tuple[Installation, int, tuple[Form | None, ...]]] = set()
 
     def kid(self, frame: bytes) -> bytes | None:

@@ -1,6 +1,7 @@
 """What the store can be asked: blocks, intervals, live values, health, and what went wrong."""
 
 import sqlite3
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -31,6 +32,9 @@ QUARANTINE_COLUMNS = "id, gateway, at, code, reason, signed, epoch, seq, hash"
 class Queries(Enrolments, ABC):
     """The reading part of the store. Pages are cut by ``ingest_seq``, which only rises."""
 
+    _standing: threading.local
+    """``here``: what this thread reads stands as it was booked when it began."""
+
     @abstractmethod
     def book(self, gateway: bytes | None = None, within_s: float = inf) -> None:
         """Book everything that waits, of one gateway or of all, or as much as there is time for; StoreError."""
@@ -43,13 +47,32 @@ class Queries(Enrolments, ABC):
         (the disk is full): then what is booked so far is shown, and the rest comes as late data do.
         """
         with self.reading() as db:
-            waiting = unbooked.gateways(db)
+            waiting = [] if self._stands() else unbooked.gateways(db)
             if waiting and gateway in (None, *waiting):
                 db.execute("ROLLBACK")
-                with suppress(StoreError):
-                    self.book(gateway, MOST_S)
+                self._book_now(gateway)
                 db.execute("BEGIN")
             yield db
+
+    @contextmanager
+    def standing(self) -> Iterator[None]:
+        """Book everything once, for this thread to read much of it: what comes meanwhile is not booked for its sake."""
+        if self._stands():
+            yield
+            return
+        self._book_now(None)
+        self._standing.here = True
+        try:
+            yield
+        finally:
+            self._standing.here = False
+
+    def _stands(self) -> bool:
+        return getattr(self._standing, "here", False)
+
+    def _book_now(self, gateway: bytes | None) -> None:
+        with suppress(StoreError):
+            self.book(gateway, MOST_S)
 
     def as_of(self, *, at_once: bool = False) -> int:
         """The newest ingest sequence number: everything up to it is committed. ``at_once``: whatever waits."""

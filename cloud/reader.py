@@ -30,8 +30,6 @@ AHEAD_BYTES = 1 << 19
 """Where so many bytes of chunks have been read ahead, no more are. It is some ten milliseconds of work: little beside
 the time that a batch is given (``cloud/taking.py``), for what is read ahead beyond that is read in vain.
 """
-MOST_EARLY = 512
-"""Blocks that were read early and wait for their turn. More are not waited for: they are dropped, and read again."""
 ITEM_BYTES = 512
 """What a chunk, a track, an event counts for beside its bytes: many small ones are as laborious as a few large ones."""
 
@@ -60,13 +58,9 @@ class Signed:
 
 
 class Reader:
-    """Reads blocks. It remembers where points lie in replies: one for a thread.
+    """Reads blocks. It remembers where points lie in replies: one for a thread."""
 
-    ``early``: what another thread has read of some of them.
-    """
-
-    def __init__(self, early: "Early | None" = None) -> None:
-        self._early = early
+    def __init__(self) -> None:
         self._moulds, self._piles, self._decompressor = Moulds(), Piles(), transport.decompressor()
         self._coming: list[bytes] = []
         self._ahead: dict[bytes, Signed] = {}
@@ -74,8 +68,6 @@ class Reader:
 
     def kid(self, frame: bytes) -> bytes | None:
         """The key a frame claims to be signed with, to find its gateway by; None when it cannot be read."""
-        if self._early is not None and (known := self._early.kid(frame)) is not None:
-            return known
         self._unwrapped = None
         with suppress(RecordError):
             found = transport.unwrap(frame, by=self._decompressor)
@@ -93,10 +85,6 @@ class Reader:
 
     def open(self, frame: bytes, key: PublicKey, configurations: Configurations) -> Signed:
         """The block in a frame, with what could be read of it; RecordError when this key has not signed it."""
-        if self._early is not None and (early := self._early.take(frame, key)) is not None:
-            if self._coming[-1:] == [frame]:
-                self._coming.pop()
-            return early
         if frame not in self._ahead and frame in self._coming[-1:]:
             self._read_ahead(key, configurations)
         return self._ahead.pop(frame, None) or self.read(frame, key)
@@ -135,35 +123,3 @@ class Reader:
             self._piles.say(held[0][0], [cut for _, _, cut in held])
             for _, signed, cut in held:
                 signed.replayed = cut.whole
-
-
-class Early:
-    """Blocks that one thread reads before it is their turn in another one, which may be waiting for the disk meanwhile.
-
-    Whoever takes one names the key it must be signed with; to be read is all that has happened to it.
-    """
-
-    def __init__(self) -> None:
-        self._reader, self._held = Reader(), dict[bytes, tuple[PublicKey, Signed]]()
-
-    def read(self, frame: bytes, known: Callable[[bytes], tuple[PublicKey, Configurations] | None]) -> None:
-        """Read a frame by what is ``known`` of the key it names. One that does not read is left for its turn."""
-        kid = self._reader.kid(frame)
-        if kid is None or (found := known(kid)) is None:
-            return
-        self._reader.expect((frame,))
-        with suppress(RecordError):
-            signed = self._reader.open(frame, *found)
-            if len(self._held) >= MOST_EARLY:
-                self._held.clear()
-            self._held[frame] = found[0], signed
-
-    def kid(self, frame: bytes) -> bytes | None:
-        """The key that a frame is signed with; None when it is not here."""
-        held = self._held.get(frame)
-        return None if held is None else held[0].kid
-
-    def take(self, frame: bytes, key: PublicKey) -> Signed | None:
-        """What was read of a frame with this key. It is not here any more then."""
-        held = self._held.pop(frame, None)
-        return held[1] if held is not None and held[0] == key else None

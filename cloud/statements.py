@@ -143,8 +143,9 @@ def _content(
     """The content, and the ingest seq up to which the record went in; read again while a gateway is delivering."""
     for attempt in range(TRIES):
         before = _heads(store, site)
-        as_of = store.as_of()
-        meters, moved = _moved(store, site, period)
+        with store.standing():
+            as_of = store.as_of()
+            meters, moved = _moved(store, site, period)
         if _heads(store, site) == before or attempt == TRIES - 1:
             break
     return account(site, period, meters, moved, factors or builtin(), closed=now >= period.end), as_of

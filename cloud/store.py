@@ -6,6 +6,7 @@ that sends much at once it is booked in the same transaction, and of others when
 
 import hashlib
 import sqlite3
+import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -21,25 +22,26 @@ from cloud.ingest import Beginning, Examiner, Finding, Head
 from cloud.journal import Journal
 from cloud.ledger import Ledger
 from cloud.open_rows import OpenRows
-from cloud.reader import Configurations, Early
 from cloud.rows import Gateway
-from cloud.taking import Desk, Patience, Taking
+from cloud.taking import MOST_WAITING, Desk, Patience, Taking
 from cloud.unbooked import Place
 from drivers.installation import Installation
 from protocols.errors import EnrolmentError, StoreError, TanmeterError
 from protocols.record.answer import Answer, Verdict
 from protocols.record.block import Header
-from protocols.record.cose import PublicKey, Signer
+from protocols.record.cose import Signer
 from protocols.record.receipt import RECEIVED, SETTLED, Receipt, open_receipt
 
 KID_BYTES = 8
 """A gateway's id begins with the kid of its key, which its blocks name: so many bytes of it."""
-AT_ONCE = 4096
+AT_ONCE = 16_384
 """What waits of a gateway is booked with the batch that brings it to so much, in readings."""
 MOST_GATEWAYS = 256
 """Of so many gateways something may wait to be booked before that is done first."""
-BOOK_AFTER_S, SLICE_S = 1.0, 0.002
-"""How long a block waits for others of its gateway while nobody asks for it, and how long is booked at a time."""
+BOOK_AFTER_S, SLICE_S, LULL_S = 2.0, 0.002, 0.1
+"""How long a block waits for others of its gateway while nobody asks for it, how long is booked at a time, and for how
+long nothing has come in a lull.
+"""
 
 
 class Answered(NamedTuple):
@@ -68,13 +70,14 @@ class Store(Journal):
         ``clock``: seconds, for how long a block has waited to be booked.
         """
         super().__init__(path, key)
+        self._standing = threading.local()
         self._batch_s, self._processor, self._clock = batch_s, processor, clock
-        self._early = Early()
-        self._examiner = Examiner(self._early)
+        self._examiner = Examiner()
         self._desks: dict[bytes, Desk] = {}
         self._copied = self._facts = self._as_of = 0
         self._seen: tuple[int, int] | None = None
         self._unbooked: dict[bytes, float] = {}
+        self._came = -inf
 
     def serve_alone(self) -> None:
         """Be the one process that serves this store, and books what waits in it; BusyError when there is another."""
@@ -89,17 +92,6 @@ class Store(Journal):
                 self.book(gateway)
         super().close()
 
-    def read_early(self, frame: bytes) -> None:
-        """Read a frame that ``append`` will be given, while another thread writes; one thread at a time may call this.
-
-        It does not look into the file: where key or configuration are not in memory, the frame waits for its turn.
-        """
-        self._early.read(frame, self._in_mind)
-
-    def _in_mind(self, kid: bytes) -> tuple[PublicKey, Configurations] | None:
-        desk = self._desks.get(kid)
-        return None if desk is None else (desk.key, desk.holdings.in_mind)
-
     def append(self, frames: Sequence[bytes], now: int) -> Answered:
         """Take in a batch of one gateway, received at ``now`` (UTC ms); on StoreError nothing of it is kept."""
         return self.append_batches([frames], now)[0]
@@ -113,6 +105,7 @@ class Store(Journal):
             ledger = Ledger(db, now)
             answers = [self._take_in(db, ledger, frames, now) for frames in batches]
             ledger.close()
+        self._came = self._clock()
         return answers
 
     def retake(self, batches: Sequence[tuple[int, Sequence[bytes]]]) -> None:
@@ -131,20 +124,24 @@ class Store(Journal):
     @property
     def is_pressed(self) -> bool:
         """Whether so much waits to be booked that nothing else is to be done before ``rest``."""
-        return self.unbooked > MOST_GATEWAYS
+        with self.guard:
+            desks = [self._desks.get(gateway[:KID_BYTES]) for gateway in self._unbooked]
+        return len(desks) > MOST_GATEWAYS or sum([desk.waiting.weight for desk in desks if desk]) > MOST_WAITING
 
     def rest(self) -> float | None:
         """Nothing else is to do just now: book for a moment what has waited long enough, or fold the log.
 
-        After how many seconds there is more to do; None when nothing waits. StoreError.
+        After how many seconds there is more to do if nothing comes; None when there is not. StoreError.
         """
-        now = self._clock() - BOOK_AFTER_S
+        now = self._clock()
         with self.guard:
-            due = [gateway for gateway, since in self._unbooked.items() if since <= now or self.is_pressed]
-            first = min(self._unbooked.values(), default=None)
+            pressed = self.is_pressed
+            due = [one for one, since in self._unbooked.items() if pressed or since + BOOK_AFTER_S <= now]
+            left = [since + BOOK_AFTER_S - now for since in self._unbooked.values()]
         if not due:
-            self.tidy()
-            return None if first is None else first - now
+            lull = self._came + LULL_S - now
+            self.tidy(lull=lull <= 0)
+            return min([*left, *([lull] if lull > 0 else [])], default=None)
         patience = Patience(SLICE_S, self._processor)
         with self._moving() as db:
             for gateway in due:
@@ -401,10 +398,6 @@ class _Held:
 
     def beginning(self, header: Header) -> Beginning | None:
         return receipts.beginning(self._db, self._gateway, header)
-
-    def in_mind(self, number: int) -> tuple[bytes, Installation] | None:
-        """As ``configuration``, of those that were asked for before: the file is not asked."""
-        return self._configurations.get(number)
 
     def configuration(self, number: int) -> tuple[bytes, Installation] | None:
         if number not in self._configurations:

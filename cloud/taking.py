@@ -16,7 +16,6 @@ from cloud.open_rows import OpenRows
 from cloud.receipts import Issued, Watermark
 from cloud.rot import Place
 from cloud.unbooked import Block, Waiting
-from drivers.installation import Installation
 from protocols.errors import RecordError
 from protocols.record.answer import Answer, Verdict
 from protocols.record.block import Header
@@ -78,9 +77,6 @@ class Held(Holdings, Protocol):
 
     def frame(self, epoch: int, seq: int) -> bytes:
         """The frame of a block that is held."""
-
-    def in_mind(self, number: int) -> tuple[bytes, Installation] | None:
-        """As ``configuration``, of those that were asked for before: the file is not asked."""
 
 
 class Taking:

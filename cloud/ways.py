@@ -15,7 +15,7 @@ from cloud.store import Answered
 from drivers import site as sites
 from protocols import messages
 from protocols.errors import EncodingError, EnrolmentError
-from protocols.record import answer, cbor, cose, shape, siteconfig, transport
+from protocols.record import answer, cbor, cose, shape, siteconfig
 from protocols.record.answer import Answer, Answers, Verdict
 from protocols.record.receipt import RECEIPT_TYPE
 
@@ -28,8 +28,6 @@ FEW_WAITING, PAUSE_MS, LONGEST_PAUSE_MS = 16, 50, 10_000
 """Jobs that may wait for the writer before a back-fill is slowed down; the pause for each more (ms), the longest."""
 MOST_UNPACKED = 4 << 20
 """Bytes of the blocks of a batch, unpacked, that are taken at once: what a batch may cost. The rest is sent again."""
-MOST_EARLY = 1 << 15
-"""Bytes of a lone block, unpacked, up to which it is read before the writer has its turn: some milliseconds of work."""
 _MAP_OF_TWO = b"\xa2"
 _TOO_MUCH = f"found more than {MOST_UNPACKED} bytes of blocks in a batch, expected the rest in another one"
 
@@ -72,8 +70,6 @@ async def blocks(collector: Collector, data: bytes) -> Sent:
     """POST /v1/blocks: a batch in, a verdict for each block and the newest receipts out, after the commit."""
     frames = answer.decode_batch(data)
     taken = answer.within(frames, MOST_UNPACKED)
-    if len(frames) == 1 and transport.stated(frames[0]) <= MOST_EARLY:
-        collector.store.read_early(frames[0])
     answered: Answered = await collector.writer.append(frames[:taken])
     rest = (Verdict(Answer.GAP, None, "", _TOO_MUCH),) * (len(frames) - taken)
     answered = answered._replace(verdicts=answered.verdicts + rest)

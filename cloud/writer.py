@@ -58,7 +58,7 @@ class Writer:
         there is more of that to do, if any; while it ``is_pressed``, what comes waits for it.
         """
         self._append, self._idle, self._is_pressed = append, idle, is_pressed
-        self._jobs: queue.Queue[Job | None] = queue.Queue(MOST_WAITING)
+        self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._put_so_far = self._done = 0
         self._thread = threading.Thread(target=self._work, name="writer", daemon=True)
         self._thread.start()
@@ -90,10 +90,9 @@ class Writer:
     async def _put(self, frames: Sequence[bytes] | None, run: Callable[[], Any] | None) -> Any:
         loop = asyncio.get_running_loop()
         job = Job(frames, run, loop, loop.create_future())
-        try:
-            self._jobs.put_nowait(job)
-        except queue.Full:
-            raise problem.overloaded() from None
+        if self._jobs.qsize() >= MOST_WAITING:
+            raise problem.overloaded()
+        self._jobs.put(job)
         self._put_so_far += 1
         try:
             return await job.outcome

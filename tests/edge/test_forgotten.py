@@ -74,7 +74,7 @@ def rising():
 
 
 def rows(store, query):
-    with store.reading() as db:
+    with store.booked() as db:
         return db.execute(query).fetchall()
 
 

@@ -565,16 +565,16 @@ def test_the_log_is_folded_when_nobody_waits_and_at_last_whoever_waits(
     with Store(path, key) as store:
         box.enrol(store)
         store.append([box.block()], LATER)
-    monkeypatch.setattr(database, "FOLD_AFTER", 40)
+    monkeypatch.setattr(database, "FOLD_IN_A_LULL", 40)
     with Store(path, key) as store:
         store.append([box.block()], LATER)
-        store.tidy()
+        store.tidy(lull=True)
         assert in_file_alone(path, copy) == 1
         for _ in range(6):
             store.append([box.block()], LATER)
             store.book()
         assert in_file_alone(path, copy) == 1
-        store.tidy()
+        store.tidy(lull=True)
         assert in_file_alone(path, copy) == 8
         monkeypatch.setattr(database, "FOLD_AT_ONCE", 40)
         for _ in range(6):
@@ -646,32 +646,3 @@ def test_the_receipt_an_epoch_began_with_stays_unshown(store: Store, box: Any, m
     for _ in range(8):
         store.append([box.block(**({} if box.seq else box.reboot(0)))], LATER)
     assert store.receipt_named(box.id, hashlib.sha256(began).digest()) == began
-
-
-def test_a_block_that_was_read_early_is_examined_like_any_other(
-    store: Store, box: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    frames = [box.block() for _ in range(6)]
-    box.enrol(store)
-    store.read_early(frames[0])
-    store.append(frames[:2], LATER)
-    altered = bytearray(transport.unpack(frames[2]).envelope)
-    altered[-1] ^= 1
-    forged = transport.pack(replace(transport.unpack(frames[2]), envelope=bytes(altered)))
-    for frame in (forged, b"", b"x", *frames[2:5]):
-        store.read_early(frame)
-    assert store.append([forged], LATER).verdicts[0].answer == Answer.REFUSED
-    assert store.append([frames[3]], LATER).verdicts[0].answer == Answer.GAP
-    opened, unwrap = list[bytes](), transport.unwrap
-
-    def noted(frame: bytes, *limits: Any, **by: Any) -> tuple[bytes, bytes]:
-        opened.append(frame)
-        return unwrap(frame, *limits, **by)
-
-    monkeypatch.setattr(transport, "unwrap", noted)
-    assert [verdict.answer for verdict in store.append(frames[2:4], LATER).verdicts] == [Answer.STORED] * 2
-    assert store.append([frames[4]], LATER).verdicts[0].answer == Answer.STORED
-    assert set(opened) == {frames[3]}, "what was read early is not opened again, but what was taken before is"
-    store.read_early(frames[5])
-    store.revoke(box.id, "stolen", LATER)
-    assert store.append([frames[5]], LATER).verdicts[0].answer == Answer.REFUSED

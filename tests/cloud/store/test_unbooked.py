@@ -122,7 +122,7 @@ def test_whenever_it_is_booked_the_rows_are_those_of_booking_at_once(
         place += batch
         match data.draw(st.sampled_from(("nothing", "rest", "asked", "killed", "closed", "another")), "then"):
             case "rest":
-                clock.now += 2
+                clock.now += store.BOOK_AFTER_S
                 held.rest()
             case "asked":
                 held.intervals(gateway=box.id)
@@ -155,10 +155,10 @@ def test_an_answer_does_not_wait_for_the_books_and_whoever_asks_sees_it(tmp_path
         box.enrol(held)
         append(held, box.block(), now=box.utc)
         assert waiting(held) == [box.id] and held.gateways()[0].blocks == 1
-        assert held.rest() == store.BOOK_AFTER_S and waiting(held), "others of its gateway may come"
+        assert held.rest() == store.LULL_S and waiting(held), "others of its gateway may come"
         assert held.intervals(gateway=bytes(16)) == [] and waiting(held), "nobody asked for this one"
         assert held.latest(box.id) and held.intervals(gateway=box.id) and not waiting(held)
-        assert held.rest() is None
+        assert held.rest() == store.LULL_S, "to fold the log"
         append(held, box.block(), now=box.utc)
         clock.now += store.BOOK_AFTER_S
         assert held.rest() == 0.0 and not waiting(held)
@@ -177,7 +177,7 @@ def test_a_long_outage_is_booked_in_stretches_between_which_others_are_taken(
     clocked.boot(60 * DAY, clocked.true + 60 * DAY, GOOD)
     clocked.run(1)
     append(held, *clocked.frames, now=away.utc)
-    clock.now += 2
+    clock.now += store.BOOK_AFTER_S
     taken = 0
     while held.rest() == 0.0:
         if taken < 30:
@@ -206,7 +206,7 @@ def test_a_gateway_that_takes_long_does_not_keep_the_others_from_being_booked(
         clocked.boot(30 * DAY, clocked.true + 30 * DAY, GOOD)
         append(held, *clocked.frames, now=away.utc)
         append(held, other.block(), now=away.utc)
-        clock.now += 2
+        clock.now += store.BOOK_AFTER_S
         for _ in range(6):
             held.rest()
         assert waiting(held) == [away.id]
@@ -223,7 +223,7 @@ def test_what_a_correction_dates_is_booked_in_stretches_too(tmp_path: Path, box:
         box.enrol(held)
         for frame in clocked.frames:
             append(held, frame, now=clocked.true)
-        clock.now += 2
+        clock.now += store.BOOK_AFTER_S
         undated, steps = list[int](), 0
         while held.rest() == 0.0:
             with held.reading() as db:
