@@ -1,14 +1,15 @@
 """How long a reading takes from its gateway's request until it can be queried, at half of what the collector can bear.
 
 A real `tanmeter cloud serve` on loopback, a store on this disk, many gateways that each send a block of 500 readings at
-a time. A round is two spells. First as fast as they are answered: that is the capacity just then. Then, open-loop, at
-instants of a Poisson process of half that rate, whatever is still unanswered: the time is taken from the instant a
-block was to be sent at until its answer is there, which comes after the commit. Behind the rounds the same at a tenth:
-what a lone block costs on a core that has gone to sleep, with next to nothing to queue behind. Behind every fiftieth
-the newest value of each point is asked for, and must be that of the block. A core that a neighbour shares is half as
-fast for seconds, and capacity and waiting with it: so how long a loop that is always the same takes on the collector's
-core stands beside each round, before, between and after its spells, and the figures are told twice, of the rounds in
-which it was as fast as at its best in the run, and of all (``benchmarks/pace.py``).
+a time. A round is two spells. First as fast as they are answered, until all of it is booked: that is the capacity just
+then. Then, open-loop, at instants of a Poisson process of half that rate, whatever is still unanswered: the time is
+taken from the instant a block was to be sent at until its answer is there. From then on whoever asks is shown it, for
+what was answered is booked before it is looked into: behind every fiftieth the newest value of each point is asked
+for, must be that of the block, and the time until that is there is told as well. Behind the rounds the same at a tenth:
+what a lone block costs on a core that has gone to sleep, with next to nothing to queue behind. A core that a neighbour
+shares is half as fast for seconds, and capacity and waiting with it: so how long a loop that is always the same takes
+on the collector's core stands beside each round, before, between and after its spells, and the figures are told twice,
+of the rounds in which it was as fast as at its best in the run, and of all (``benchmarks/pace.py``).
 
 Where the machine has two cores and little else to do, the collector has the first and the load, another process, the
 second, which it keeps awake so that it sends in time; on a busy one both go where there is room, and the load sleeps
@@ -43,6 +44,8 @@ EACH = 1 + ROUNDS * (FLOOD + HALF) + LAST
 SAMPLE = 50
 SYNCS, SYNCED = 150, 48 << 10
 """Syncs of the disk measured alone, each after so many bytes."""
+BOOKED = "/v1/incidents"
+"""Told once everything that was answered is booked, of all gateways."""
 QUIET = 1.0
 """Processes that want a core, over the last minute: below it the machine has little else to do."""
 PERCENTILES = (50.0, 99.0, 99.9)
@@ -70,11 +73,16 @@ class Link:
 
     async def look(self) -> None:
         """Ask for the newest value of every point; SystemExit unless they are those of the newest block."""
-        path = f"GET /v1/gateways/{self.gateway.key.public.id.hex()}"
-        status, answer = await self.request(path.encode(), b"", "application/json")
-        places = {value["seq"] for value in json.loads(answer)["latest"]} if status == 200 else set()
-        if places != {self.sent - 1}:
-            raise SystemExit(f"found {status}, values of {places}, expected those of {self.sent - 1}: just receipted")
+        latest = json.loads(await self.ask(f"/v1/gateways/{self.gateway.key.public.id.hex()}"))["latest"]
+        if (places := {value["seq"] for value in latest}) != {self.sent - 1}:
+            raise SystemExit(f"found values of {places}, expected those of {self.sent - 1}: just receipted")
+
+    async def ask(self, path: str) -> bytes:
+        """The body of what is at a path; SystemExit where there is none."""
+        status, answer = await self.request(f"GET {path}".encode(), b"", "application/json")
+        if status != 200:
+            raise SystemExit(f"found {status}, expected {path}")
+        return answer
 
     async def request(self, line: bytes, body: bytes, kind: str) -> tuple[int, bytes]:
         head = f" HTTP/1.1\r\nhost: x\r\ncontent-type: {kind}\r\ncontent-length: {len(body)}\r\n\r\n".encode()
@@ -152,7 +160,7 @@ async def _measure(gateways: Sequence[Gateway], frames: Sequence[list[bytes]], s
         print(f"median of {what}: capacity {rate:.0f} blocks/s; at half of it p50 {p50:.1f} ms, p99 {p99:.1f} ms")
     print(f"all blocks at half load: {shown([taken for one in rounds for taken in one.half.times])}")
     seen = [taken for one in rounds for taken in one.half.seen]
-    print(f"  with a GET behind it ({len(seen)} sampled): p50 {_percentile(seen, 50):.1f} ms, worst {max(seen):.1f} ms")
+    print(f"  shown by a GET behind it ({len(seen)} sampled): {shown(seen)}")
     tenth = statistics.median([one.rate for one in rounds]) / 10
     few = links[: max(1, int(tenth))]  # a connection that is idle for seconds is closed
     lone = await _by_the_clock(few, server, tenth, LAST)
@@ -195,6 +203,7 @@ async def _round(links: Sequence[Link], server: Server) -> Round:
     loops = [server.loop_s()]
     began, before = time.perf_counter(), server.cpu_s()
     await asyncio.gather(*[_flood(link, FLOOD) for link in links])
+    await links[0].ask(BOOKED)
     rate = GATEWAYS * FLOOD / (time.perf_counter() - began)
     each_us = (server.cpu_s() - before) / (GATEWAYS * FLOOD) * 1e6
     loops.append(server.loop_s())

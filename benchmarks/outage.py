@@ -87,13 +87,9 @@ async def _measure(
 
 async def _booked(link: Link) -> None:
     """Ask for the newest values until they are those of the newest block: they are written behind its intervals."""
-    path = f"GET /v1/gateways/{link.gateway.key.public.id.hex()}"
-    while True:
-        status, answer = await link.request(path.encode(), b"", "application/json")
-        if status != 200:
-            raise SystemExit(f"found {status}, expected 200")
-        if {value["seq"] for value in json.loads(answer)["latest"]} == {link.sent - 1}:
-            return
+    path = f"/v1/gateways/{link.gateway.key.public.id.hex()}"
+    while {value["seq"] for value in json.loads(await link.ask(path))["latest"]} != {link.sent - 1}:
+        pass
 
 
 if __name__ == "__main__":
