@@ -1,7 +1,7 @@
 """I6: what was due is answered once, or told of by a fault or a declared gap; never both, never neither."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -70,29 +70,53 @@ def _told(fleet: "Fleet", node: Node, stretch: Opened) -> bool:
         return True
     period = fleet.period_ms
     covered = [(event.start, event.end) for _, header in stretch for event in header.events if event.kind in COVERING]
-    first, last = stretch[0][1].utc[0], stretch[-1][1].utc[1]
+    between = stretch[0][1].utc[0], stretch[-1][1].utc[1]
     for device in range(len(node.meters)):
-        told, faults = _of_device(stretch, device, period)
-        for slot in range(-(-first // period), last // period):
-            where = f"gateway {node.index} device {device}: "
-            if told[slot] == 0 and slot not in faults and not _declared(slot * period, period, covered):
-                fleet.witness.tell("I6", f"{where}nothing tells of slot {slot * period}")
-                return False
-            if told[slot] > 1:
-                fleet.witness.tell("I6", f"{where}slot {slot * period} stands twice")
-                return False
+        answers, faults = _of_device(stretch, device)
+        if amiss := broken(answers, faults, between, period, covered):
+            fleet.witness.tell("I6", f"gateway {node.index} device {device}: {amiss}")
+            return False
     return True
 
 
-def _of_device(stretch: Opened, device: int, period: int) -> tuple[Counter[int], set[int]]:
-    told: Counter[int] = Counter()
-    faults: set[int] = set()
-    for row, header in stretch:
-        told.update(read.utc // period for read in row.reads() if read.device == device)
-        for chunk in row.chunks:
-            if chunk.device == device:
-                faults.update((header.utc[0] + fault.at) // period for fault in chunk.faults)
-    return told, faults
+def _of_device(stretch: Opened, device: int) -> tuple[list[int], list[int]]:
+    """When it answered, and when a fault was noted of it (UTC ms)."""
+    answers = [read.utc for row, _ in stretch for read in row.reads() if read.device == device]
+    faults = [
+        header.utc[0] + fault.at
+        for row, header in stretch
+        for chunk in row.chunks
+        if chunk.device == device
+        for fault in chunk.faults
+    ]
+    return answers, faults
+
+
+def broken(
+    answers: Iterable[int], faults: Iterable[int], between: tuple[int, int], period: int, covered: list[tuple[int, int]]
+) -> str:
+    """What is amiss with the slots of a question ``between`` two instants (UTC ms); empty where nothing is.
+
+    A fault names no slot, and one slot of a question may wait until the next has come: a slot of which nothing in its
+    own period tells is told of by a fault in the next, or by the first of two answers there. That one then tells of no
+    other, so that each slot has its own.
+    """
+    answered, failed = (Counter(at // period for at in instants) for instants in (answers, faults))
+    first, last = between
+    waits = False
+    for slot in range(-(-first // period), last // period + 1):
+        came, failures = answered[slot], failed[slot]
+        if waits and failures:
+            failures -= 1
+        elif waits and came > 1:
+            came -= 1
+        elif waits and slot * period < last:
+            return f"nothing tells of slot {(slot - 1) * period}"
+        if (slot + 1) * period <= last:
+            if came > 1:
+                return f"slot {slot * period} stands twice"
+            waits = not came and not failures and not _declared(slot * period, period, covered)
+    return ""
 
 
 def _declared(slot: int, period: int, covered: list[tuple[int, int]]) -> bool:
