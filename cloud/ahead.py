@@ -2,8 +2,8 @@
 
 import sqlite3
 
-from cloud.booking import Answered
 from cloud.ingest import Head, Opened
+from cloud.newest import Answered
 
 MOST = 4096
 MOST_BYTES = 16 << 20

@@ -11,10 +11,11 @@ from typing import Any
 import msgspec
 
 from cloud import interval_rows, memory_rows
-from cloud.booking import Answered, Changes
+from cloud.booking import Changes
 from cloud.difference import Differences
 from cloud.doubt import Doubt
 from cloud.intervals import Interval
+from cloud.newest import Answered
 from cloud.running import Key, Setting
 
 WAITING = 4096

@@ -6,14 +6,15 @@ from dataclasses import dataclass
 from itertools import chain, groupby, pairwise, repeat, starmap
 from typing import Any, NamedTuple, cast
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from cloud import newest
 from cloud.glide import Place
 from cloud.ingest import Content
 from cloud.intervals import INTERVAL_MS
 from cloud.lanes import Lane, Piece, Rows
+from cloud.newest import Answered, Kind, Newest
 from cloud.running import Memory, Moved, Running, Samples, Seat
 from cloud.strips import Replayed, Row
 from drivers.columns import Table
@@ -31,25 +32,6 @@ MOST_READINGS = 200_000
 FORMS = 16
 """Of a device, whose lanes are remembered."""
 KILOWATTS = {"W": 0.001, "kW": 1.0, "MW": 1000.0}
-
-
-class Answered(msgspec.Struct, frozen=True):
-    """The newest reply to a request of a device; where it speaks unasked, the newest that holds these ``points``."""
-
-    device: str
-    request: bytes
-    points: str
-    config_number: int
-    at: int
-    reply: bytes
-    epoch: int
-    seq: int
-
-
-Kind = tuple[str, bytes, str]
-"""What an answer is of: the device, its request, and where there is none the points."""
-Newest = tuple[Replayed, int, Header]
-"""The chunk that holds the newest answer, the track, and the block."""
 
 
 @dataclass(slots=True)
@@ -244,7 +226,7 @@ class Book:
         """``heaped``: the power is heaped as well, which is for the eye alone."""
         self._running, self._heaped = Running(memory), heaped
         self._desks: dict[int, Desk] = {}
-        self._answered: dict[Kind, Newest] = {}
+        self._newest: dict[Kind, Newest] = {}
         self._power: dict[tuple[str, str, int], Heap] = {}
         self._waiting: list[tuple[Header, Content]] = []
         self._shown: list[tuple[Header, Content]] = []
@@ -270,33 +252,17 @@ class Book:
     def take(self) -> Changes:
         """The rows that are new or changed since the last call."""
         self._settle()
-        answered = [_answered(key, *found) for key, found in self._answered.items()]
+        answered = newest.answers(self._newest)
         changes = Changes(self._running.take(), answered, self._power)
-        self._answered, self._power = {}, {}
+        self._newest, self._power = {}, {}
         return changes
 
     def _settle(self) -> None:
         """Enter what waits, and find the newest of what was shown."""
         self._readings = 0
         self._enter()
-        self._answer()
-
-    def _answer(self) -> None:
-        """Put the newest answers of what was shown in their places. The newest block comes first: of the rows of a form
-        only the newest is looked into.
-        """
-        shown, self._shown = self._shown, []
-        found: dict[Kind, Newest] = {}
-        seen: set[Form | None] = set()
-        for header, content in reversed(shown):
-            said: dict[Kind, Newest] = {}
-            for replayed in content.chunks:
-                if (form := replayed.form) not in seen:
-                    _newest(said, content.installation.site.device[replayed.device].id, header, replayed)
-                    if form is not None and _are_apart(form.requests):
-                        seen.add(form)
-            found = said | found
-        self._answered |= found
+        self._newest |= newest.of(self._shown)
+        self._shown = []
 
     def _enter(self) -> None:
         """Enter what waits. What follows one another under one configuration is entered device by device."""
@@ -418,45 +384,3 @@ def _cells(times: Sequence[int]) -> list[tuple[int, int]]:
 
 def _is_power(point: Point) -> bool:
     return point.kind == "gauge" and point.unit in KILOWATTS and point.id == POWER
-
-
-def heard(header: Header, content: Content) -> list[Answered]:
-    """The newest answer to each request of a block by itself, as ``Book`` would find it: for the eye."""
-    newest: dict[Kind, Newest] = {}
-    for replayed in content.chunks:
-        _newest(newest, content.installation.site.device[replayed.device].id, header, replayed)
-    return [_answered(key, *found) for key, found in newest.items()]
-
-
-def _newest(known: dict[Kind, Newest], device: str, header: Header, replayed: Replayed) -> None:
-    """Put the newest answer of each kind in its place; one of a later block is newer whatever its time."""
-    requests = replayed.requests
-    if _are_apart(requests):
-        for at, request in enumerate(requests):
-            known[device, request, ""] = (replayed, at, header)
-        return
-    for at, (request, table) in enumerate(zip(requests, replayed.tables, strict=True)):
-        key = (device, request, "" if request else " ".join([point.id for point in table.points]))
-        held = known.get(key)
-        if held is None or held[2] is not header or max(table.times) >= max(held[0].tables[held[1]].times):
-            known[key] = (replayed, at, header)
-
-
-def _are_apart(requests: Sequence[bytes]) -> bool:
-    """Whether each by itself tells what its answers are of."""
-    return all(requests) and len(set(requests)) == len(requests)
-
-
-def _answered(key: Kind, replayed: Replayed, track: int, header: Header) -> Answered:
-    times, columns = _said(replayed, track)
-    at = max(times)
-    reply = columns[times.index(at) :: len(times)]
-    return Answered(*key, header.configuration[0], header.utc[0] + at, reply, header.epoch, header.seq)
-
-
-def _said(replayed: Replayed, track: int) -> tuple[Sequence[int], bytes]:
-    """When the replies of a track came (ms since block start), and their bytes; of a row without making its chunk."""
-    if not isinstance(replayed, Row):
-        return replayed.chunk.tracks[track].times, replayed.chunk.tracks[track].columns
-    place = replayed.form.skeleton.places[track]
-    return replayed.strip.listed[track][replayed.index], replayed.strip.leaves[replayed.index][place.start : place.end]

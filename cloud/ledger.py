@@ -7,10 +7,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 from cloud import ahead, interval_rows, memory_rows, receipts
-from cloud.booking import Changes, heard
+from cloud.booking import Changes
 from cloud.dating import Line
 from cloud.ingest import UNKNOWN_CONFIGURATION, Finding, Head, Notice, Opened
 from cloud.intervals import Interval, Register
+from cloud.newest import heard
 from cloud.open_rows import OpenRows
 from cloud.turn import Turn
 from protocols.record.answer import Answer
