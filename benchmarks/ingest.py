@@ -1,10 +1,11 @@
 """How fast the collector takes in blocks: readings per second verified, replayed, booked and stored, on one core.
 
 Frames of a minute are signed beforehand; what is measured is ``Store.append`` on a file on this disk, with its commit
-and its receipt, in batches as a gateway sends them when it catches up, and one by one. Then the same file is audited:
-all of it, and its blocks alone (signature, link, root, plan, replay). The four take turns, round after round. The
-stages are measured apart on the same frames. Readings a second are by the CPU time of the process, in the rounds in
-which the core was as fast as it can be and in all (``benchmarks/pace.py``); the wall clock stands beside them.
+and its receipt, in batches as a gateway sends them when it catches up, and one by one, until all of it is booked. Then
+the same file is audited: all of it, and its blocks alone (signature, link, root, plan, replay). The four take turns,
+round after round. The stages are measured apart on the same frames. Readings a second are by the CPU time of the
+process, in the rounds in which the core was as fast as it can be and in all (``benchmarks/pace.py``); the wall clock
+stands beside them.
 """
 
 import hashlib
@@ -81,17 +82,18 @@ def _rounds(gateway: Gateway, frames: Sequence[bytes]) -> dict[str, list[Round]]
 def _taken(gateway: Gateway, frames: Sequence[bytes], path: Path, batch: int) -> Round:
     with Store(path, PrivateKey.generate()) as store:
         gateway.enrol(store)
-        found = measure(
-            len(frames) * gateway.shape.readings,
-            lambda: [
-                store.append(frames[at : at + batch], START + len(frames) * MINUTE)
-                for at in range(0, len(frames), batch)
-            ],
-        )
+        found = measure(len(frames) * gateway.shape.readings, lambda: _take(store, frames, batch))
         held = store.counts()
     if (held.blocks, held.readings) != (len(frames), len(frames) * gateway.shape.readings):
         raise SystemExit(f"found {held}, expected {len(frames)} blocks of {gateway.shape.readings} readings")
     return found
+
+
+def _take(store: Store, frames: Sequence[bytes], batch: int) -> None:
+    """All of it taken in and booked."""
+    for at in range(0, len(frames), batch):
+        store.append(frames[at : at + batch], START + len(frames) * MINUTE)
+    store.book()
 
 
 def _audited(path: Path, span: tuple[int, int] | None) -> Round:
