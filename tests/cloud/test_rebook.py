@@ -58,7 +58,7 @@ def kept(day: tuple[Path, Rig, int], tmp_path: Path) -> Kept:
 
 
 def everything(store: Store) -> dict[str, list[Any]]:
-    with store.reading() as db:
+    with store.booked() as db:
         power = sorted(db.execute("SELECT device, point, start, round(total, 6), peak, samples FROM power"))
     return figures(store, "incidents") | {"power": power}
 

@@ -35,7 +35,7 @@ FIGURES = {
 
 
 def figures(store: Store) -> dict[str, list[str]]:
-    with store.reading() as db:
+    with store.booked() as db:
         return {
             table: sorted(map(repr, db.execute(f"SELECT {columns} FROM {table}"))) for table, columns in FIGURES.items()
         }

@@ -118,7 +118,7 @@ def older_and_newer(folder: Path, box: Any, held: int, sent: int) -> tuple[Store
         box.enrol(first)
         frames = [box.block() for _ in range(sent)]
         receipts = [first.append([frame], LATER).receipt for frame in frames[:held]]
-        with first.reading() as db, sqlite3.connect(folder / "b.db") as copy:
+        with first.booked() as db, sqlite3.connect(folder / "b.db") as copy:
             db.execute("COMMIT")
             db.backup(copy)
         copy.close()
