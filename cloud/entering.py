@@ -82,12 +82,21 @@ class Entering:
         return True
 
     def _write(self, entered: Entered, patience: Patience) -> bool:
-        """Write down what blocks came to; whether it is all."""
+        """Write down what blocks came to; whether it is all.
+
+        An interval that was open stays so up to the last transaction, which takes it out of the row of the open ones:
+        whoever reads in between would find it twice.
+        """
         desk, ledger = self._desk, self._ledger
         while rows := list(islice(entered.rows, ROWS_AT_ONCE)):
+            is_more = len(rows) == ROWS_AT_ONCE
+            if is_more:
+                entered.were_open += [row for row in rows if row in desk.open]
+                rows = [row for row in rows if row not in desk.open]
             ledger.intervals(desk.gateway, rows, desk.open)
-            if len(rows) == ROWS_AT_ONCE and patience.is_over(is_read=True):
+            if is_more and patience.is_over(is_read=True):
                 return False
+        ledger.intervals(desk.gateway, entered.were_open, desk.open)
         ledger.book(desk.gateway, entered.changes, desk.open)
         for header, by_seq in entered.dated:
             dated_rows.date(ledger.db, header, by_seq)

@@ -35,11 +35,15 @@ class OpenRows:
         text = _ENCODER.encode(interval_rows.columns(interval, ingest_seq))
         self._rows[interval.device, interval.point] = Open(interval.start, ingest_seq, text)
 
+    def __contains__(self, interval: Interval) -> bool:
+        """Whether this interval, as it was before, is one of the open ones."""
+        held = self._rows.get((interval.device, interval.point))
+        return held is not None and held.start == interval.start
+
     def close(self, interval: Interval) -> None:
         """This interval has closed: it is none of the open ones any more."""
-        key = (interval.device, interval.point)
-        if (held := self._rows.get(key)) is not None and held.start == interval.start:
-            del self._rows[key]
+        if interval in self:
+            del self._rows[interval.device, interval.point]
 
     def keep(self, db: sqlite3.Connection, gateway: bytes) -> None:
         """Write the row down; none where nothing is open."""

@@ -119,6 +119,14 @@ def is_known(db: sqlite3.Connection, gateway: bytes, place: Place) -> bool:
     return _row(db, gateway, place) is not None
 
 
+def first(db: sqlite3.Connection, gateway: bytes) -> bytes:
+    """What the first block that is held names as its predecessor: the enrolment, where the chain begins with it."""
+    row = db.execute(
+        "SELECT s.previous, enrolment FROM gateways LEFT JOIN starts AS s USING (gateway) WHERE gateway = ?", (gateway,)
+    ).fetchone()
+    return bytes(row[0]) if row[0] is not None else hashlib.sha256(row[1]).digest()
+
+
 def before(db: sqlite3.Connection, gateway: bytes, place: Place) -> bytes | None:
     """The hash of the newest block before this one; None before the first that is held."""
     row = db.execute(

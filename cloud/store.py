@@ -4,7 +4,6 @@ Whoever asks for what is booked sees everything that was receipted before: it is
 that sends much at once it is booked in the same transaction, and of others when nothing else is to do.
 """
 
-import hashlib
 import sqlite3
 import threading
 import time
@@ -38,9 +37,9 @@ AT_ONCE = 16_384
 """What waits of a gateway is booked with the batch that brings it to so much, in readings."""
 MOST_GATEWAYS = 256
 """Of so many gateways something may wait to be booked before that is done first."""
-BOOK_AFTER_S, SLICE_S, LULL_S = 2.0, 0.002, 0.1
-"""How long a block waits for others of its gateway while nobody asks for it, how long is booked at a time, and for how
-long nothing has come in a lull.
+BOOK_AFTER_S, SLICE_S, LULL_S, AGAIN_S = 2.0, 0.002, 0.1, 60.0
+"""How long a block waits for others of its gateway while nobody asks for it, how long is booked at a time, for how long
+nothing has come in a lull, and after how much longer a gateway that could not be booked has its turn again.
 """
 
 
@@ -151,28 +150,41 @@ class Store(Journal):
         return 0.0
 
     def book(self, gateway: bytes | None = None, within_s: float = inf) -> None:
-        """Book everything that waits, of one gateway or of all, or as much as there is time for; StoreError.
+        """Book everything that waits by now, of one gateway or of all, or as much as there is time for.
 
-        Others may write in between.
+        Others may write in between. StoreError; of a gateway whose rows have rotted once all others are booked.
         """
         with self.reading() as db:
             waiting = [one for one in unbooked.gateways(db) if gateway in (None, one)]
-        end = self._clock() + within_s
+        end, rotten = self._clock() + within_s, list[str]()
         for one in waiting:
-            done = False
-            while not done:
-                with self._moving() as db:
-                    done = self._enter(db, one, Patience(SLICE_S, self._processor))
-                if self._clock() > end:
-                    return
-                time.sleep(SLICE_S / 4)  # the writer has its turn
+            if self._clock() > end:
+                break
+            try:
+                self._book(one, end)
+            except (StoreError, *unbooked.UNREADABLE) as error:
+                if not unbooked.is_rotten(error):
+                    raise
+                rotten.append(f"{one.hex()} ({error})")
+        if rotten:
+            raise StoreError(f"{self.path}: found rows that cannot be read, of {', '.join(rotten)}; expected none")
+
+    def _book(self, gateway: bytes, end: float) -> None:
+        with self.reading() as db:
+            upto = db.execute("SELECT epoch, next_seq FROM gateways WHERE gateway = ?", (gateway,)).fetchone()
+        done = False
+        while not done and self._clock() <= end:
+            with self._moving() as db:
+                done = self._enter(db, gateway, Patience(SLICE_S, self._processor))
+                done = done or (unbooked.since(db, gateway) or upto) >= upto
+            time.sleep(SLICE_S / 4)  # the writer has its turn
 
     def _enter(self, db: sqlite3.Connection, gateway: bytes, patience: Patience) -> bool:
         """Book what waits of a gateway while there is time; whether nothing waits any more. Where it cannot be booked
-        its turn comes again behind the others'.
+        its turn comes again long behind the others': what was booked with it is undone.
         """
         waited = self._unbooked.pop(gateway, self._clock())
-        self._unbooked[gateway] = self._clock()
+        self._unbooked[gateway] = self._clock() + AGAIN_S
         desk = self._desks.get(gateway[:KID_BYTES])
         if desk is None or desk.gateway != gateway or desk.as_of != self._as_of:
             row = _gateway(db, "gateway = ?", (gateway,))
@@ -203,6 +215,7 @@ class Store(Journal):
         ``data_version`` tells: it moves when another connection has written, which none can during this transaction.
         """
         with self.guard:
+            waiting = set(self._unbooked)
             try:
                 with self.writing() as db:
                     (version,) = db.execute("PRAGMA data_version").fetchone()
@@ -212,6 +225,7 @@ class Store(Journal):
                     self._seen = version, db.total_changes
             except BaseException:
                 self._desks.clear()
+                self._unbooked |= dict.fromkeys(waiting - self._unbooked.keys(), self._clock())
                 raise
 
     def _remember(self, db: sqlite3.Connection, brought: Sequence[tuple[Receipt, bytes]], now: int) -> Answered:
@@ -297,7 +311,7 @@ class Store(Journal):
         if not desk.wanted:
             return answered
         place = min(desk.wanted)
-        head = rot.before(db, desk.gateway, place) or _first(db, desk.gateway)
+        head = rot.before(db, desk.gateway, place) or rot.first(db, desk.gateway)
         if not rot.asked(db, desk.gateway, place):
             del desk.wanted[place]
             detail = f"found no answer to {rot.MOST_ASKED} requests to its gateway for it, expected the block"
@@ -419,14 +433,6 @@ def _head(db: sqlite3.Connection, gateway: Gateway) -> Head:
 def _gateway(db: sqlite3.Connection, where: str, values: tuple[bytes, ...]) -> Gateway | None:
     row = db.execute(f"SELECT {GATEWAY_COLUMNS} FROM gateways WHERE {where}", values).fetchone()
     return None if row is None else Gateway(*row)
-
-
-def _first(db: sqlite3.Connection, gateway: bytes) -> bytes:
-    """What the first block that is held names as its predecessor: the enrolment, where the chain begins with it."""
-    row = db.execute(
-        "SELECT s.previous, enrolment FROM gateways LEFT JOIN starts AS s USING (gateway) WHERE gateway = ?", (gateway,)
-    ).fetchone()
-    return bytes(row[0]) if row[0] is not None else hashlib.sha256(row[1]).digest()
 
 
 def _stranger(ledger: Ledger, frame: bytes) -> Verdict:

@@ -8,7 +8,7 @@ that books the last: whatever ends the process, it is known what is still to be 
 import sqlite3
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from cloud.booking import Changes
@@ -18,6 +18,8 @@ from protocols.record.block import Header
 
 LIGHTEST = 64
 """What a block weighs that says nothing, in readings: it is held in memory all the same."""
+UNREADABLE = (ArithmeticError, ValueError, TypeError)
+"""What comes of reading rows back that have rotted; and what SQLite says of JSON that has."""
 Place = tuple[int, int]
 """Epoch and seq."""
 
@@ -38,12 +40,13 @@ class Block(NamedTuple):
 @dataclass(slots=True)
 class Entered:
     """What some blocks came to: ``rows`` are not written yet. ``dated``: blocks that had no time of their own, as they
-    are dated now, and the seq of the block that says so.
+    are dated now, and the seq of the block that says so. ``were_open``: intervals that are written last.
     """
 
     changes: Changes
     rows: Iterator[Interval]
     dated: list[tuple[Header, int]]
+    were_open: list[Interval] = field(default_factory=list)
 
 
 class Waiting:
@@ -87,6 +90,11 @@ def since(db: sqlite3.Connection, gateway: bytes) -> Place | None:
 def gateways(db: sqlite3.Connection) -> list[bytes]:
     """The gateways of which something is not booked yet."""
     return [bytes(gateway) for (gateway,) in db.execute("SELECT gateway FROM unbooked")]
+
+
+def is_rotten(error: Exception) -> bool:
+    """Whether this comes of rows of one gateway that have rotted, and not of the disk: others can be booked."""
+    return isinstance(error, UNREADABLE) or getattr(error.__cause__, "sqlite_errorcode", 0) == sqlite3.SQLITE_ERROR
 
 
 def begin(db: sqlite3.Connection, gateway: bytes, waiting: Waiting) -> None:
