@@ -105,6 +105,7 @@ def close(store: Store, library: Library, subject: str, period: Period, now: int
     ProofError when a certificate in it is used elsewhere, ChangedError when a built-in file is another than was signed.
     """
     for _ in range(TRIES):
+        metering.book(store, subjects.get(store, subject).subject)
         found, as_of = content(store, library, subject, period, now)
         newest = _newest(store, inventory.account_id(subject, period.id))
         if newest is not None and inventory.same(found, newest.content):

@@ -35,6 +35,13 @@ def through(store: Store, subject: Subject, period: Period, now: int) -> int:
     return newest or min(max(today, period.start), period.end)
 
 
+def book(store: Store, subject: Subject) -> None:
+    """Book what waits of every gateway that holds a meter of a subject, however long that takes; StoreError."""
+    meters: tuple[Meter | Monitor, ...] = (*subject.meter, *subject.monitor)
+    for held in {gateway.id for meter in meters for gateway in gateways(store, subject, meter)}:
+        store.book(held)
+
+
 def fed(store: Store, subject: Subject, period: Period, until: int) -> Iterator[Fed]:
     """What every main meter of a subject came to in each part of a period, up to ``until`` (UTC ms).
 

@@ -42,6 +42,8 @@ def close(store: Store, site: str, period: Period | str, now: int, factors: Fact
     """The version that says what is held at ``now``: the newest, or a new one beside it when the content differs."""
     chosen = _period(store, site, period)
     for _ in range(TRIES):
+        for gateway in store.gateways_of(site):
+            store.book(gateway.id)  # however long that takes: half an outage is not to be signed
         content, as_of = _content(store, site, chosen, now, factors)
         known = newest(store, made.statement_id(site, chosen.id))
         if known is not None and known.digest == made.digest(content):

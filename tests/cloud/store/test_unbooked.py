@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cloud import audit, audit_file, store, taking, unbooked
+from cloud import audit, audit_file, statements, store, taking, unbooked
 from cloud.intervals import Interval
 from cloud.store import Store
 from cloud.writer import Writer
@@ -412,3 +412,20 @@ def test_a_gateway_whose_rows_have_rotted_keeps_no_other_from_being_booked(
             with suppress(StoreError, ArithmeticError):
                 held.rest()
         assert waiting(held) == [spoilt.id]
+
+
+def test_nothing_is_signed_of_an_outage_that_is_booked_in_part(
+    tmp_path: Path, box: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clocked = Clocked(box)
+    clocked.run(1)
+    clocked.boot(30 * DAY, clocked.true + 30 * DAY, GOOD)
+    day = "2026-10-01"
+    with Store(tmp_path / "signed.db", PrivateKey.generate(), processor=Clock(0.001)) as held:
+        box.enrol(held)
+        append(held, *clocked.frames, now=box.utc)
+        monkeypatch.setattr("cloud.queries.MOST_S", 0.0)
+        (site,) = held.sites()
+        signed = statements.close(held, site, day, box.utc)
+        assert not waiting(held)
+        assert statements.close(held, site, day, box.utc) == signed
