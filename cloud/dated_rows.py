@@ -26,12 +26,14 @@ def add(db: sqlite3.Connection, header: Header) -> None:
     db.execute("INSERT INTO undated (gateway, epoch, seq, boot) VALUES (?,?,?,?)", place)
 
 
-def pending(db: sqlite3.Connection, gateway: bytes, line: Line, after: int) -> list[int]:
-    """The seq of every block of this boot and epoch behind ``after`` that is undated still, in chain order."""
+def pending(db: sqlite3.Connection, header: Header, after: int) -> list[int]:
+    """The seq of every block of the same boot and epoch behind ``after`` and before this one that is undated still, in
+    chain order. Others may have come behind it before it is booked.
+    """
     rows = db.execute(
-        "SELECT seq FROM undated WHERE gateway = ? AND epoch = ? AND boot = ? AND seq > ? AND by_seq IS NULL"
-        " ORDER BY seq",
-        (gateway, line.epoch, line.boot, after),
+        "SELECT seq FROM undated WHERE gateway = ? AND epoch = ? AND boot = ? AND seq > ? AND seq < ?"
+        " AND by_seq IS NULL ORDER BY seq",
+        (header.gateway, header.epoch, header.boot, after, header.seq),
     )
     return [seq for (seq,) in rows]
 

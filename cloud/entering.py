@@ -67,7 +67,7 @@ class Entering:
         They come before the block itself.
         """
         desk, ledger = self._desk, self._ledger
-        for seq in dated_rows.pending(ledger.db, header.gateway, line, desk.waiting.dated_to):
+        for seq in dated_rows.pending(ledger.db, header, desk.waiting.dated_to):
             if len(dated) == DATED_AT_ONCE:
                 return False
             desk.waiting.dated_to = seq

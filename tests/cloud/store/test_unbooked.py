@@ -19,6 +19,7 @@ from cloud.store import Store
 from cloud.writer import Writer
 from protocols.errors import StoreError
 from protocols.record.answer import Answer
+from protocols.record.block import EventKind
 from protocols.record.cose import PrivateKey
 from tests.cloud.store.test_dating import GOOD, MINUTE, UNKNOWN, Clocked
 
@@ -429,3 +430,22 @@ def test_nothing_is_signed_of_an_outage_that_is_booked_in_part(
         signed = statements.close(held, site, day, box.utc)
         assert not waiting(held)
         assert statements.close(held, site, day, box.utc) == signed
+
+
+def test_a_correction_dates_only_what_was_before_it_however_late_it_is_booked(tmp_path: Path, box: Any) -> None:
+    clocked, key = Clocked(box), PrivateKey.generate()
+    clocked.run(2)
+    clocked.boot(MINUTE, 60_000, UNKNOWN)
+    clocked.correct()
+    clocked.run(2)
+    clocked.step(clocked.true + 3 * DAY, GOOD, EventKind.CLOCK_STEP)
+    clocked.run(2)
+    with Store(tmp_path / "once.db", key) as once, Store(tmp_path / "late.db", key) as late:
+        for held in (once, late):
+            box.enrol(held)
+            for frame in clocked.frames:
+                append(held, frame, now=clocked.true)
+                if held is once:
+                    once.book()
+        assert rows(late) == rows(once)
+        assert [place for place in rows(late)["undated"] if place[-1] is None], "the last three have no time yet"
