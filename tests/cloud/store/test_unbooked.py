@@ -90,13 +90,17 @@ def audited(path: Path, gateway: bytes) -> audit.Audited:
 
 
 def a_hard_life(box: Any) -> Clocked:
-    """Good blocks, a register that falls, and two boots that do not know the time, of which one is corrected."""
+    """Good blocks, a register that falls, and two boots that do not know the time, of which one is corrected
+    and forgets it for two minutes.
+    """
     clocked = Clocked(box)
     clocked.run(18)
     clocked.boot(10 * MINUTE, 60_000, UNKNOWN)
     clocked.run(9, UNKNOWN)
     clocked.correct()
     clocked.run(6)
+    clocked.run(2, UNKNOWN)
+    clocked.run(2)
     box.energy = 500
     clocked.run(20)
     clocked.boot(40 * MINUTE, 60_000, UNKNOWN)
