@@ -14,7 +14,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from cloud import enrolments, interval_rows, open_rows, receipts, rot, segments
+from cloud import enrolments, interval_rows, open_rows, receipts, rot, segments, unbooked
 from cloud.open_rows import OpenRows
 from cloud.rows import Gateway
 from cloud.store import Store
@@ -23,8 +23,8 @@ from protocols.record import enrolment
 from protocols.record.answer import MOST_BLOCKS
 from protocols.record.cose import Signer
 
-UNREADABLE = (sqlite3.Error, ArithmeticError, ValueError, TypeError)
-"""What comes of reading rows back that have rotted."""
+UNREADABLE = (sqlite3.Error, *unbooked.UNREADABLE)
+"""What comes of reading rows back that have rotted, or of asking SQLite to."""
 NEAR = 1e-9
 """What a sum of power may differ by, of itself: the order in which floats are added is another."""
 

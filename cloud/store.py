@@ -21,9 +21,9 @@ from cloud.ingest import Beginning, Examiner, Finding, Head
 from cloud.journal import Journal
 from cloud.ledger import Ledger
 from cloud.open_rows import OpenRows
+from cloud.rot import Place
 from cloud.rows import Gateway
 from cloud.taking import MOST_WAITING, Desk, Patience, Taking
-from cloud.unbooked import Place
 from drivers.installation import Installation
 from protocols.errors import EnrolmentError, StoreError, TanmeterError
 from protocols.record.answer import Answer, Verdict

@@ -14,14 +14,13 @@ from typing import NamedTuple
 from cloud.booking import Changes
 from cloud.ingest import Content
 from cloud.intervals import Interval
+from cloud.rot import Place
 from protocols.record.block import Header
 
 LIGHTEST = 64
 """What a block weighs that says nothing, in readings: it is held in memory all the same."""
 UNREADABLE = (ArithmeticError, ValueError, TypeError)
-"""What comes of reading rows back that have rotted; and what SQLite says of JSON that has."""
-Place = tuple[int, int]
-"""Epoch and seq."""
+"""What comes of reading rows back that have rotted."""
 
 
 class Block(NamedTuple):
@@ -93,7 +92,7 @@ def gateways(db: sqlite3.Connection) -> list[bytes]:
 
 
 def is_rotten(error: Exception) -> bool:
-    """Whether this comes of rows of one gateway that have rotted, and not of the disk: others can be booked."""
+    """Whether this comes of rows of one gateway that have rotted, its JSON among them, and not of the disk."""
     return isinstance(error, UNREADABLE) or getattr(error.__cause__, "sqlite_errorcode", 0) == sqlite3.SQLITE_ERROR
 
 
