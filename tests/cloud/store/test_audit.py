@@ -218,6 +218,11 @@ def test_the_command_names_what_differs_beside_a_running_collector(box: Any, tmp
         store.append([box.block() for _ in range(30)], LATER)
         code, report = run("--jobs", "2")
         assert (code, report["ok"], report["gateways"][0]["blocks"]) == (0, True, 30)
+        (found,) = report["gateways"]
+        assert (found["unbooked"], found["intervals"]) == (30, 0), "taken a moment ago, and nobody has asked"
+        store.book()
+        (found,) = run()[1]["gateways"]
+        assert found["unbooked"] == 0 and found["intervals"] > 0
         store.append([box.block()], LATER)
     with sqlite3.connect(path) as db:
         db.execute("UPDATE closed_intervals SET consumption = '1' WHERE start = (SELECT min(start) FROM intervals)")
