@@ -33,7 +33,7 @@ from cloud.running import Memory
 from drivers.installation import Installation
 from protocols.errors import EncodingError, TanmeterError
 from protocols.record import transport
-from protocols.record.block import Header
+from protocols.record.block import Header, open_header
 from protocols.record.cose import PublicKey
 from protocols.record.receipt import open_receipt
 
@@ -298,11 +298,14 @@ class Audit:
     def _hash_at(self, epoch: int, next_seq: int) -> bytes | None:
         """The hash that the head had when this seq was the next one."""
         assert self._trusted is not None, "receipts are looked at last"
-        if next_seq == 0:
+        if next_seq == 0 and epoch == self._trusted.head.epoch:
             return self._trusted.head.hash
         row = self._db.execute(
-            "SELECT hash FROM blocks WHERE gateway = ? AND epoch = ? AND seq = ?", (self._gateway, epoch, next_seq - 1)
+            "SELECT hash, frame FROM blocks WHERE gateway = ? AND epoch = ? AND seq = ?",
+            (self._gateway, epoch, max(next_seq - 1, 0)),
         ).fetchone()
+        if row is not None and next_seq == 0:
+            return open_header(transport.unwrap(row[1])[0], self._trusted.key).previous
         return None if row is None else bytes(row[0])
 
 

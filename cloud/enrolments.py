@@ -10,6 +10,7 @@ from pathlib import Path
 
 from cloud import late_start, receipts
 from cloud.database import Database
+from cloud.late_start import Start
 from cloud.receipts import Issued
 from cloud.rows import Configuration, Gateway
 from cloud.signatures import signer
@@ -88,7 +89,7 @@ class Enrolments(Database):
             if row[0] is not None and row[0] != request.site_id:
                 raise EnrolmentError(f"found site {request.site_id!r}, expected {row[0]!r}: the site of the invitation")
             if known is not None:
-                opened = self._welcome_back(db, request, enrolment, known)
+                opened = self._welcome_back(db, brought, known)
                 again = late_start.makes_way(db, request.key.id, brought.start)
                 return self._admit(db, brought, now) if again else opened
             db.execute("UPDATE invites SET used_by = ?, used_at = ? WHERE invite = ?", (request.key.id, now, invite.id))
@@ -120,7 +121,7 @@ class Enrolments(Database):
                 "SELECT enrolment, revoked_at FROM gateways WHERE gateway = ?", (request.key.id,)
             ).fetchone()
             if known is not None:
-                return self._welcome_back(db, request, brought.enrolment, known)
+                return self._welcome_back(db, brought, known)
             if now >= self.window():
                 raise EnrolmentError(
                     f"found gateway {request.key.id.hex()} with a receipt of ours, expected it to be enrolled:"
@@ -318,33 +319,23 @@ class Enrolments(Database):
             if used_by is not None and db.execute(again, (used_by, enrolment)).fetchone() is None:
                 raise _used(invite)
 
-    def _welcome_back(
-        self, db: sqlite3.Connection, request: Enrolment, enrolment: bytes, known: tuple[bytes, int | None]
-    ) -> bytes:
-        held, revoked_at = known
+    def _welcome_back(self, db: sqlite3.Connection, brought: "Brought", known: tuple[bytes, int | None]) -> bytes:
+        request, (held, revoked_at) = brought.request, known
         if revoked_at is not None:
             raise EnrolmentError(f"gateway {request.key.id.hex()} is revoked, expected another key")
-        if held != enrolment:
+        if held != brought.enrolment:
             raise EnrolmentError(f"gateway {request.key.id.hex()} is enrolled already with another request")
-        row = db.execute(
-            "SELECT envelope FROM receipts WHERE gateway = ? AND level = 1 AND posted = 0"
-            " ORDER BY epoch, next_seq, at LIMIT 1",
-            (request.key.id,),
-        ).fetchone()
-        if row is not None:
-            return bytes(row[0])
-        query = "SELECT epoch, next_seq, head FROM gateways WHERE gateway = ?"
-        epoch, next_seq, head = db.execute(query, (request.key.id,)).fetchone()
-        return self.issue(db, Receipt(request.key.id, epoch, next_seq, head, RECEIVED, request.at))
-
-
-Start = tuple[int, int, bytes]
-"""Epoch and seq of the first block of a chain here, and the hash it names as the one before it."""
+        enrolment = hashlib.sha256(held).digest()
+        epoch, seq, head = late_start.answered(db, request.key.id, enrolment, brought.start, brought.oldest)
+        issued = receipts.opening(db, request.key.id, (epoch, seq))
+        return issued or self.issue(db, Receipt(request.key.id, epoch, seq, head, RECEIVED, request.at))
 
 
 @dataclass(frozen=True, slots=True)
 class Brought:
-    """What a gateway brings to be enrolled, checked. ``start``: where its chain begins, when not at its first block."""
+    """What a gateway brings to be enrolled, checked. ``start``: where its chain begins, when not at its first block;
+    ``oldest``: the hash of the block there.
+    """
 
     enrolment: bytes
     request: Enrolment
@@ -352,6 +343,7 @@ class Brought:
     site: SiteConfig
     profiles: tuple[bytes, ...]
     start: Start | None
+    oldest: bytes
 
 
 def open_brought(enrolment: bytes, config: bytes, profiles: Sequence[bytes], oldest: bytes | None) -> Brought:
@@ -369,7 +361,8 @@ def open_brought(enrolment: bytes, config: bytes, profiles: Sequence[bytes], old
             raise ChainError(f"found a block of {header.gateway.hex()}, expected {request.key.id.hex()}")
         if (header.epoch, header.seq) != (0, 0):
             start = (header.epoch, header.seq, header.previous)
-    return Brought(enrolment, request, config, site, tuple(profiles), start)
+    first = hashlib.sha256(oldest or b"").digest()
+    return Brought(enrolment, request, config, site, tuple(profiles), start, first)
 
 
 def _used(invite: invites.Invite) -> EnrolmentError:

@@ -48,6 +48,16 @@ def bring(db: sqlite3.Connection, receipt: Receipt, envelope: bytes) -> bool:
     return True
 
 
+def opening(db: sqlite3.Connection, gateway: bytes, place: Place) -> bytes | None:
+    """The first receipt of level 1 that was issued for this place."""
+    row = db.execute(
+        "SELECT envelope FROM receipts WHERE gateway = ? AND level = ? AND posted = 0 AND epoch = ? AND next_seq = ?"
+        " ORDER BY at LIMIT 1",
+        (gateway, RECEIVED, *place),
+    ).fetchone()
+    return None if row is None else bytes(row[0])
+
+
 def issued(db: sqlite3.Connection, gateway: bytes, level: int) -> Issued:
     """What has been issued so far."""
     before = db.execute(_newest("at"), {"gateway": gateway, "level": level}).fetchone()

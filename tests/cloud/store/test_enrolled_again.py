@@ -1,0 +1,63 @@
+"""A gateway comes with its enrolment once more, by another invitation: it is answered where its blocks begin."""
+
+from pathlib import Path
+
+import pytest
+
+from cloud.audit import Audit
+from cloud.audit_file import open_file
+from cloud.store import Store
+from protocols.record import invite, siteconfig, transport
+from protocols.record.block import open_header
+from protocols.record.cose import PrivateKey
+from protocols.record.receipt import open_receipt
+from tests.cloud.box import MINUTE, Box
+
+
+def enrolled_anew(store: Store, box: Box, oldest: bytes | None = None, entropy: int = 0) -> bytes:
+    """What the gateway is answered to one more invitation."""
+    assert store.key is not None
+    made = invite.make(bytes(range(entropy, entropy + 9)), store.key.spki)
+    store.create_invite(made, None, box.utc + MINUTE, box.utc)
+    return store.enrol(made.format(), box.enrolment, box.config, [box.profile], box.utc, oldest=oldest)
+
+
+@pytest.mark.parametrize("epoch", [0, 1])
+def test_where_it_holds_no_more_than_its_newest_blocks_it_is_answered_there(tmp_path: Path, epoch: int) -> None:
+    """A box takes no receipt but one for the first block that it holds: of its epoch, within it, or the next one."""
+    box, key = Box(), PrivateKey.generate()
+    with Store(tmp_path / "a.db", key) as store:
+        box.enrol(store)
+        if epoch:
+            box.deliver(store, 2)
+            box.epoch, box.seq, box.previous = 1, 0, digest(store.receipt(box.key.public.id))
+        box.deliver(store, 5)
+        frames = [frame for _, frame in store.frames(box.key.public.id, (epoch, 0), (epoch, 4))]
+        for number, frame in enumerate((*frames, box.block(), frames[2])):
+            sealed = transport.unpack(frame)
+            header = open_header(sealed.envelope, box.key.public)
+            receipt = open_receipt(enrolled_anew(store, box, sealed.envelope, number), key.public)
+            assert (receipt.epoch, receipt.next_seq, receipt.head) == (epoch, header.seq, header.previous)
+        first = open_receipt(enrolled_anew(store, box, entropy=50), key.public)
+        assert (first.epoch, first.next_seq, first.head) == (0, 0, digest(box.enrolment))
+    with open_file(tmp_path / "a.db") as db:
+        assert Audit(db, box.key.public.id, lambda _: None).run(key.public).differences == []
+
+
+def test_where_its_first_block_is_another_than_the_one_held_it_is_answered_where_the_chain_began(
+    tmp_path: Path,
+) -> None:
+    box, key = Box(), PrivateKey.generate()
+    with Store(tmp_path / "a.db", key) as store:
+        box.enrol(store)
+        box.deliver(store, 3)
+        box.seq, box.previous = 2, bytes(32)
+        other = transport.unpack(box.block()).envelope
+        receipt = open_receipt(enrolled_anew(store, box, other), key.public)
+        assert (receipt.epoch, receipt.next_seq) == (0, 0)
+
+
+def digest(envelope: bytes | None) -> bytes:
+    """The hash by which an envelope is named."""
+    assert envelope is not None
+    return siteconfig.digest(envelope)
