@@ -75,18 +75,28 @@ def restore(
     copy: Annotated[Path, typer.Option()],
     data: Data = config.DATA,
     damaged: Annotated[bool, typer.Option("--up-to-damage")] = False,
+    lost: Annotated[bool, typer.Option("--new-key")] = False,
     as_json: Json = False,
 ) -> None:
-    """Make a collector's store anew from its second copy; its key has to be in the data folder, from its backup."""
-    from cloud.restore import restore as run
+    """Make a collector's store anew from its second copy; its key has to be in the data folder, from its backup.
 
-    if not (data / config.KEY).exists():
-        raise ConfigError(f"--data {data}", f"no {config.KEY}", "the collector's own, from where it is backed up")
-    made = run(copy, data / config.STORE, config.open_key(data), up_to_damage=damaged)
+    With --new-key, where that is lost for good: another key is made, and each gateway has to be enrolled anew.
+    """
+    from cloud import restore as restoring
+
+    path = data / config.STORE
+    restoring.generations(copy, path)
+    if not lost and not (data / config.KEY).exists():
+        expected = "the collector's own, from where it is backed up (or --new-key, if it is lost)"
+        raise ConfigError(f"--data {data}", f"no {config.KEY}", expected)
+    key = config.create_key(data) if lost else config.open_key(data)
+    made = restoring.restore(copy, path, key, up_to_damage=damaged, new_key=lost)
     if as_json:
         terminal.tell(asdict(made))
-        return
-    terminal.say("cloud.restored", **asdict(made))
+    else:
+        terminal.say("cloud.restored", **asdict(made))
+    if lost:
+        terminal.say("cloud.newkey", key=key.public.id.hex())
 
 
 @app.command()

@@ -6,6 +6,7 @@ from enum import IntEnum
 from typing import Any
 
 from cloud import receipts, rot, segments
+from cloud.journal import unpack
 from cloud.rot import Place
 from cloud.segments import Record
 from protocols.errors import RecordError
@@ -124,11 +125,16 @@ def _append(db: sqlite3.Connection, found: list[Record], blocks: int, fact: Fact
 
 
 def _receipt(db: sqlite3.Connection, gateway: bytes, frame: bytes, blocks: int, facts: int) -> Iterator[Record]:
-    """The receipt that the first block of a later epoch names; none where that is the enrolment or not held."""
+    """The receipt that the first block of a later epoch names, of this collector or of a former one; none where that is
+    the enrolment or not held.
+    """
     (algorithm, spki) = db.execute("SELECT algorithm, spki FROM gateways WHERE gateway = ?", (gateway,)).fetchone()
     try:
         named = block.open_header(transport.unwrap(frame)[0], PublicKey(algorithm, spki)).previous
     except RecordError:
         return
-    if (envelope := receipts.named(db, gateway, named)) is not None:
+    envelope = receipts.named(db, gateway, named)
+    if envelope is None and (body := receipts.brought(db, gateway, named)) is not None:
+        envelope = unpack(body)
+    if envelope is not None:
         yield Record(Kind.RECEIPT, blocks, facts, (envelope,))

@@ -79,12 +79,27 @@ def sign_own(store: Store, key: PrivateKey, release: str, *, now: int) -> list[s
     fresh = {**found.new, **{name: sha256 for name, sha256 in found.changed.items() if name not in changed}}
     if fresh:
         at = periods.stamp(now, ZONE)[:10]
-        envelope = contents.sign(release, at, fresh, key)
-        digest = contents.open_contents(envelope, key.public).digest
-        detail = json.dumps({"key": key.public.pem().decode(), "release": release})
-        place = (digest, 1, "", "", digest)
-        store.keep([JournalRow(0, OWN, *place, now, key.public.kid.hex(), detail, pack(envelope))])
+        store.keep([_own_row(0, contents.sign(release, at, fresh, key), key, release, now)])
     return sorted(changed)
+
+
+def signed_anew(row: JournalRow, key: PrivateKey) -> JournalRow:
+    """What a collector that has lost its key signed of its releases, checked, and signed with the key in its place; an
+    entry of anything else, or of this very key, as it is. SignatureError, EncodingError.
+    """
+    if row.kind != OWN or row.by == key.public.kid.hex():
+        return row
+    former = PublicKey.from_pem(json.loads(row.detail)["key"].encode())
+    said = contents.open_contents(unpack(row.body), former)
+    envelope = contents.sign(said.release, said.at, said.files, key)
+    return _own_row(row.number, envelope, key, said.release, row.at)
+
+
+def _own_row(number: int, envelope: bytes, key: PrivateKey, release: str, at: int) -> JournalRow:
+    digest = contents.open_contents(envelope, key.public).digest
+    detail = json.dumps({"key": key.public.pem().decode(), "release": release})
+    place = (digest, 1, "", "", digest)
+    return JournalRow(number, OWN, *place, at, key.public.kid.hex(), detail, pack(envelope))
 
 
 def own_envelopes(store: Store) -> dict[str, bytes]:

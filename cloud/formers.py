@@ -6,7 +6,7 @@ one by its hash, under the gateway's own signature, and so does the gateway vouc
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from cloud.journal import Journal, pack, unpack
 from cloud.receipts import BROUGHT, journal_id
@@ -30,35 +30,31 @@ def take(store: Store, brought: bytes, receipts: Sequence[bytes], now: int) -> N
         raise EnrolmentError(f"found receipts of {claimed_gateway(brought).hex()}, expected a gateway enrolled here")
     former = open_former(brought, gateway.key)
     opened = open_shown(former, receipts)
-    store.keep([_former_row(former, brought, now), *_receipt_rows(former, opened, receipts, now)])
+    kept = [receipt_row(*pair, former.key.kid, now) for pair in zip(opened, receipts, strict=True)]
+    store.keep([_former_row(former, brought, now), *kept])
+
+
+def receipt_row(receipt: Receipt, envelope: bytes, kid: bytes, at: int) -> JournalRow:
+    """The entry that keeps a receipt of the former collector with this kid; it is here since ``at`` (UTC ms)."""
+    sha256 = hashlib.sha256(envelope).digest()
+    detail = json.dumps({"epoch": receipt.epoch, "next_seq": receipt.next_seq})
+    name, packed = journal_id(receipt.gateway, sha256), pack(envelope)
+    return JournalRow(0, BROUGHT, name, 1, "", "", sha256.hex(), at, kid.hex(), detail, packed)
 
 
 def named(store: Journal, gateway: bytes, sha256: bytes) -> bytes | None:
     """The receipt of a former collector with this hash."""
-    row = store.entry(BROUGHT, journal_id(gateway, sha256))
-    return None if row is None else unpack(row.body)
+    held = store.entry(BROUGHT, journal_id(gateway, sha256))
+    return None if held is None else unpack(held.body)
 
 
 def word(store: Journal, gateway: bytes, receipt: bytes) -> tuple[bytes, bytes] | None:
     """Kid and envelope: the gateway's word on the key that a receipt of a former collector is signed with."""
     kid = kid_of(receipt)
-    row = store.entry(FORMER, journal_id(gateway, kid))
-    return None if row is None else (kid, unpack(row.body))
+    held = store.entry(FORMER, journal_id(gateway, kid))
+    return None if held is None else (kid, unpack(held.body))
 
 
 def _former_row(former: Former, envelope: bytes, now: int) -> JournalRow:
     name, digest = journal_id(former.gateway, former.key.kid), hashlib.sha256(former.key.spki).hexdigest()
     return JournalRow(0, FORMER, name, 1, "", "", digest, now, former.gateway.hex(), "{}", pack(envelope))
-
-
-def _receipt_rows(
-    former: Former, opened: Sequence[Receipt], envelopes: Sequence[bytes], now: int
-) -> Iterator[JournalRow]:
-    for receipt, envelope in zip(opened, envelopes, strict=True):
-        sha256 = hashlib.sha256(envelope).digest()
-        name, detail = (
-            journal_id(receipt.gateway, sha256),
-            json.dumps({"epoch": receipt.epoch, "next_seq": receipt.next_seq}),
-        )
-        by = former.key.kid.hex()
-        yield JournalRow(0, BROUGHT, name, 1, "", "", sha256.hex(), now, by, detail, pack(envelope))

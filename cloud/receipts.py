@@ -48,6 +48,11 @@ def bring(db: sqlite3.Connection, receipt: Receipt, envelope: bytes) -> bool:
     return True
 
 
+def let_go(db: sqlite3.Connection, gateway: bytes, sha256: bytes) -> None:
+    """Keep the receipt with this hash here no more: it is kept as one of a former collector."""
+    db.execute("DELETE FROM receipts WHERE gateway = ? AND hash = ?", (gateway, sha256))
+
+
 def opening(db: sqlite3.Connection, gateway: bytes, place: Place) -> bytes | None:
     """The first receipt of level 1 that was issued for this place."""
     row = db.execute(
@@ -137,8 +142,8 @@ def beginning(db: sqlite3.Connection, gateway: bytes, header: Header) -> Beginni
     ).fetchone()
     if row is not None:
         return Beginning((row[0], row[1]))
-    if (brought := _brought(db, gateway, previous)) is not None:
-        return brought
+    if (former := _brought(db, gateway, previous)) is not None:
+        return former
     enrolment, enrolled_at = db.execute(
         "SELECT enrolment, enrolled_at FROM gateways WHERE gateway = ?", (gateway,)
     ).fetchone()
@@ -151,6 +156,13 @@ def beginning(db: sqlite3.Connection, gateway: bytes, header: Header) -> Beginni
     earlier = header.clock.state != UNKNOWN and max(header.utc) < enrolled_at
     some = "SELECT 1 FROM blocks WHERE gateway = ? LIMIT 1"
     return Beginning(None) if earlier and db.execute(some, (gateway,)).fetchone() is not None else None
+
+
+def brought(db: sqlite3.Connection, gateway: bytes, sha256: bytes) -> bytes | None:
+    """The receipt of a former collector with this hash, as it lies in the journal."""
+    query = "SELECT body FROM journal WHERE kind = ? AND id = ?"
+    row = db.execute(query, (BROUGHT, journal_id(gateway, sha256))).fetchone()
+    return None if row is None else bytes(row[0])
 
 
 def _brought(db: sqlite3.Connection, gateway: bytes, sha256: bytes) -> Beginning | None:

@@ -1,5 +1,10 @@
-"""A collector's store made anew from its second copy: every block examined and booked again, as when it came."""
+"""A collector's store made anew from its second copy: every block examined and booked again, as when it came.
 
+Where the collector's key was lost too, the store is made for another one. Nothing of the record needs the old key but
+the receipts that epochs began with: they are kept as those of a former collector (``cloud/formers.py``).
+"""
+
+import hashlib
 import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -7,7 +12,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from cloud import enrolments, journal, late_start, receipts, segments
+from cloud import enrolments, factor_shelf, formers, journal, late_start, receipts, segments
 from cloud.copied import Kind
 from cloud.rows import JournalRow
 from cloud.segments import Record
@@ -16,9 +21,9 @@ from cloud.store import Store
 from protocols.errors import ConfigError, RecordError, StoreError
 from protocols.record import block, transport
 from protocols.record.answer import MOST_BLOCKS
-from protocols.record.cose import PrivateKey, PublicKey, Verifier
+from protocols.record.cose import PrivateKey, PublicKey, Verifier, kid_of
 from protocols.record.enrolment import open_enrolment
-from protocols.record.receipt import open_receipt
+from protocols.record.receipt import Receipt, claimed_receipt, open_receipt
 
 Place = tuple[bytes, int, int]
 """Gateway, epoch and seq."""
@@ -36,18 +41,33 @@ class Restored:
     left: int = 0
 
 
-def restore(copy: Path, path: Path, key: PrivateKey, *, up_to_damage: bool = False) -> Restored:
-    """Make the store at ``path`` from a copy; StoreError when there is one, when the copy is damaged before its end, or
-    when a block was damaged before it was copied and never put back.
-
-    ``up_to_damage``: take what stands before the damage, and of each gateway what stands before a block that is; they
-    send the rest again. Half a store never has its name.
+def generations(copy: Path, path: Path) -> list[Path]:
+    """Those of a copy from which a store is to be made at ``path``; ConfigError when there are none, or a store is
+    there. Nothing is written.
     """
     if path.exists():
         raise ConfigError(f"--data {path.parent}", f"{path.name}: a store", "a folder without one")
     held = segments.generations(copy) if copy.is_dir() else []
     if not held:
         raise ConfigError(f"--copy {copy}", "no generation of a copy", "the folder given to `serve --copy`")
+    return held
+
+
+def restore(copy: Path, path: Path, key: PrivateKey, *, up_to_damage: bool = False, new_key: bool = False) -> Restored:
+    """Make the store at ``path`` from a copy; StoreError when the copy is damaged before its end, or when a block was
+    damaged before it was copied and never put back; ConfigError when there is a store, or ``key`` is not that of the
+    copy's collector.
+
+    ``up_to_damage``: take what stands before the damage, and of each gateway what stands before a block that is; they
+    send the rest again. ``new_key``: the collector's own was lost, ``key`` is in its place. Half a store never has its
+    name.
+    """
+    held = generations(copy, path)
+    theirs = set[bytes]().union(*map(segments.collectors, held))
+    if theirs and key.public.kid not in theirs and not new_key:
+        found = f"the key {key.public.kid.hex()}"
+        own = ", ".join(sorted(kid.hex() for kid in theirs))
+        raise ConfigError(f"--data {path.parent}", found, f"that of the copy, {own} (or --new-key, if it is lost)")
     unready = path.with_name(f"{path.name}.restoring")
     for name in (unready, *_beside(unready)):
         name.unlink(missing_ok=True)
@@ -56,7 +76,7 @@ def restore(copy: Path, path: Path, key: PrivateKey, *, up_to_damage: bool = Fal
         def records() -> Iterator[Record]:
             return chain.from_iterable(segments.read(folder, up_to_damage=up_to_damage) for folder in held)
 
-        told = _Restoring(store, key.public, mended(records()), up_to_damage=up_to_damage)
+        told = _Restoring(store, key, mended(records()), up_to_damage=up_to_damage)
         told.take(records())
         told.restored.blocks = store.counts().blocks  # later generations of a copy have much of the earlier ones again
     unready.rename(path)
@@ -78,17 +98,20 @@ def mended(records: Iterator[Record]) -> dict[Place, bytes]:
 class _Restoring:
     """Blocks in the batches they came in; between them what else was copied."""
 
-    def __init__(self, store: Store, key: PublicKey, mended: dict[Place, bytes], *, up_to_damage: bool) -> None:
+    def __init__(self, store: Store, key: PrivateKey, mended: dict[Place, bytes], *, up_to_damage: bool) -> None:
         self._store, self._key, self._mended, self._up_to_damage = store, key, mended, up_to_damage
         self._keys: dict[bytes, Verifier] = {}
         self._stopped: set[bytes] = set()
         self._batches: list[tuple[int, list[bytes]]] = []
         self._places: list[tuple[bytes, int, int]] = []
         self._incidents: list[tuple[Any, ...]] = []
+        self._former: dict[bytes, Receipt] = {}
         self.restored = Restored()
 
     def take(self, records: Iterator[Record]) -> None:
-        """Everything; then the incidents as they were told, instead of those that this has told again."""
+        """Everything; then the incidents as they were told, instead of those that this has told again, and receipts of
+        a former collector where those belong: behind the journal, whose entries keep their numbers.
+        """
         for record in records:
             if record.kind == Kind.BLOCK:
                 self._block(record)
@@ -103,6 +126,9 @@ class _Restoring:
                 "INSERT INTO incidents (gateway, at, kind, epoch, seq, detail) VALUES (?,?,?,?,?,?)",
                 dict.fromkeys(self._incidents),
             )
+            for envelope, receipt in self._former.items():
+                receipts.let_go(db, receipt.gateway, hashlib.sha256(envelope).digest())
+        self._store.keep([formers.receipt_row(of, by, kid_of(by), of.at) for by, of in self._former.items()])
 
     def _block(self, record: Record) -> None:
         gateway, epoch, seq, received_at, copied = record.fields
@@ -152,17 +178,25 @@ class _Restoring:
                     self._keys[key.id] = verifier(key)
                     self.restored.gateways += new
                 case Kind.RECEIPT:
-                    receipts.bring(db, open_receipt(fields[0], self._key), fields[0])
+                    self._receipt(db, fields[0])
                 case Kind.REVOCATION:
                     db.execute("UPDATE gateways SET revoked_at = ?2, reason = ?3 WHERE gateway = ?1", fields)
                 case Kind.STATEMENT:
                     self.restored.statements += db.execute(_STATEMENT, fields).rowcount
                 case Kind.JOURNAL:
-                    journal.restore(db, JournalRow(*fields))
+                    journal.restore(db, factor_shelf.signed_anew(JournalRow(*fields), self._key))
                 case Kind.INCIDENT:
                     self._incidents.append(fields)
                 case Kind.CONFIGURATION | Kind.PROFILE | Kind.QUARANTINE | Kind.BAR:
                     db.execute(_INSERT[kind], fields)
+
+    def _receipt(self, db: sqlite3.Connection, envelope: bytes) -> None:
+        """What an epoch began with. The next block names one of another key by its hash: that proves what it says."""
+        if kid_of(envelope) == self._key.public.kid:
+            receipts.bring(db, open_receipt(envelope, self._key.public), envelope)
+        else:
+            self._former[envelope] = claimed_receipt(envelope)
+            receipts.bring(db, self._former[envelope], envelope)
 
 
 def _enrol(db: sqlite3.Connection, enrolment: bytes, at: int, *start: Any) -> tuple[PublicKey, bool]:

@@ -75,6 +75,17 @@ def generations(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if path.is_dir() and path.name.isdigit())
 
 
+def collectors(folder: Path) -> set[bytes]:
+    """The kids of the collectors that the segments of a generation say they are of: one, where all are whole."""
+    found = set[bytes]()
+    for path in _paths(folder):
+        with path.open("rb") as file:
+            head = file.read(HEAD)
+        if len(head) == HEAD and head.startswith(MAGIC):
+            found.add(head[len(MAGIC) : HEAD - 32])
+    return found
+
+
 def read(folder: Path, *, up_to_damage: bool = False) -> Iterator[Record]:
     """Every record of a generation in its order; StoreError where it is damaged before its end, unless that ends it."""
     before, paths = FIRST, _paths(folder)
