@@ -62,7 +62,10 @@ class Changes:
 
 
 def since(db: sqlite3.Connection, seen: Seen, before: int) -> Changes:
-    """What came behind ``seen``; of intervals, those that begin before an instant (UTC ms)."""
+    """What came behind ``seen``; of intervals, those that begin before an instant (UTC ms).
+
+    Open ones that have rotted are left out, or nobody would hear of the others. They are there once they are put right.
+    """
     (ingest_seq,) = db.execute("SELECT value FROM meta WHERE name = 'ingest_seq'").fetchone()
     (fact,) = db.execute("SELECT coalesce(max(id), 0) FROM facts").fetchone()
     standings = [Standing(*row) for row in db.execute(_STANDINGS)]
@@ -89,10 +92,11 @@ _OPEN = (
     "SELECT o.gateway, json_extract(one.value, '$[2]') AS start, json_extract(one.value, '$[29]') AS ingest_seq"
     " FROM open_intervals AS o, json_each(o.rows) AS one"
 )
+_WHOLE = _OPEN.replace("json_each(o.rows)", "json_each(iif(json_valid(o.rows), o.rows, '[]'))")
 _LATE = (
     "SELECT g.site, own.start, max(own.ingest_seq) FROM (SELECT gateway, start, ingest_seq FROM closed_intervals"
     " INDEXED BY intervals_cursor WHERE ingest_seq > ?1 AND start < ?2"
-    f" UNION ALL SELECT * FROM ({_OPEN} WHERE o.newest > ?1) WHERE start < ?2 AND ingest_seq > ?1) AS own"
+    f" UNION ALL SELECT * FROM ({_WHOLE} WHERE o.newest > ?1) WHERE start < ?2 AND ingest_seq > ?1) AS own"
     " JOIN gateways AS g ON g.gateway = own.gateway GROUP BY g.site, own.start"
 )
 _STARTS = (
