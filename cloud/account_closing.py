@@ -49,34 +49,49 @@ class AccountCloser:
 
     A subject is looked at when its file, its activity or an account of it has come, or with a meter when intervals have
     of a period that is over; everybody is when a period has ended, or something else came that accounts rest on, such
-    as factors. Whose account could not be drawn up is tried again when anything at all has come.
+    as factors. Whose account could not be drawn up is tried again when anything at all has come; who could not be read
+    waits on.
     """
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._seen, self._entry, self._until, self._before = Seen(), 0, 0, 0
         self._looked = Looked()
-        self._failing: set[str] = set()
+        self._library: Library | None = None
+        self._opened = subjects.Opened()
+        self._waiting, self._metered, self._failing = set[str](), set[str](), set[str]()
 
-    def close(self, now: int) -> list[Version]:
-        """The new versions at ``now`` (UTC ms). What cannot be drawn up is left for whoever asks to be told why."""
+    def waiting(self, now: int) -> list[str]:
+        """The subjects (ids) of which something may be due at ``now`` (UTC ms); those that ``close`` has not done since
+        they were named are among them.
+        """
         changes, rows = self._store.changes(self._seen, self._before), self._came()
         late, told = bool(changes.late), changes.seen.fact != self._seen.fact
         everybody = now >= self._until or any(row.kind not in (*OWN, "warning") for row in rows)
-        among = {row.subject for row in rows if row.kind in OWN} | (self._failing if late or told else set())
+        among = {row.subject for row in rows if row.kind in OWN} | self._waiting
+        among |= (self._metered if late else set()) | (self._failing if late or told else set())
+        if everybody or among:
+            known = {row.id for row in self._store.entries("subject")}
+            among = known if everybody else among & known
+            self._library, self._opened = factor_shelf.library(self._store), {}
+        self._until = _next_end(now) if everybody else self._until
+        self._seen, self._entry = changes.seen, rows[-1].number if rows else self._entry
+        self._waiting = among
+        return sorted(among)
+
+    def close(self, name: str, now: int) -> list[Version]:
+        """The new versions of a subject that waits. What cannot be drawn up is left for whoever asks to be told why.
+
+        StoreError, ConfigError where it cannot be read, or what it rests on cannot be booked: it waits on.
+        """
+        assert self._library is not None, "something waits"
+        subject = subjects.get(self._store, name, opened=self._opened).subject
+        (self._metered.add if subject.meter or subject.monitor else self._metered.discard)(name)
         found = list[Version]()
-        if everybody or among or late:
-            until, self._until = self._until, 0  # everybody, should this not come to its end
-            ends = [until] if not everybody else [_next_end(now)]
-            library = factor_shelf.library(self._store)
-            for held in subjects.listing(self._store):
-                has_meter = bool(held.subject.meter or held.subject.monitor)
-                if held.subject.method and (everybody or held.subject.id in among or (late and has_meter)):
-                    found += self._look(library, held.subject, now)
-                    ends += _coming(self._store, held.subject, now)
-            self._until = min(ends)
-        self._seen = changes.seen
-        self._entry = rows[-1].number if rows else self._entry
+        if subject.method:
+            found = self._look(self._library, subject, now)
+            self._until = min([self._until, *_coming(self._store, subject, now)])
+        self._waiting.discard(name)
         return found
 
     def _came(self) -> list[JournalRow]:

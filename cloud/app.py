@@ -132,11 +132,20 @@ async def _close_accounts(collector: Collector) -> None:
     closer = account_closing.AccountCloser(collector.store)
     while True:
         try:
-            for version in await asyncio.to_thread(closer.close, collector.now()):
-                log.info("closed %s", version.reference)
+            for subject in await asyncio.to_thread(closer.waiting, collector.now()):
+                await _close_subject(closer, subject, collector.now())
         except Exception:
             log.exception("closing accounts failed")
         await asyncio.sleep(CLOSE_ACCOUNTS_EVERY_S)
+
+
+async def _close_subject(closer: account_closing.AccountCloser, subject: str, now: int) -> None:
+    """One that cannot be read keeps no other waiting; it has its turn again the next time."""
+    try:
+        for version in await asyncio.to_thread(closer.close, subject, now):
+            log.info("closed %s", version.reference)
+    except Exception:
+        log.exception("closing the accounts of %s failed", subject)
 
 
 async def _watch(city: City, collector: Collector) -> None:

@@ -22,6 +22,7 @@ from cloud.store import Store
 from protocols.record.block import Chunk, ClockState, Counters, Event, EventKind, Fault, Track
 from protocols.record.cose import PrivateKey
 from tests.cloud import tables
+from tests.cloud.accounting.small_city import all_closed
 from tests.cloud.box import DAY, MINUTE, PROFILE, SITE, Box
 from tests.cloud.conftest import House, Rig
 
@@ -330,12 +331,12 @@ def test_what_was_settled_under_other_factors_is_looked_at_again(
     assert names(closed(Closer(store, durable=True), kept.utc)) == ["2026-09-29@2"]
 
 
-async def until_closed(app: ASGIApp, store: Store, statement_id: str) -> None:
-    """What the application does of itself while it runs, until this statement is there."""
+async def serving(app: ASGIApp, is_done: Callable[[], bool]) -> None:
+    """What the application does of itself while it runs, until that is done."""
     told: asyncio.Queue[Message] = asyncio.Queue()
     told.put_nowait({"type": "lifespan.startup"})
     running = asyncio.ensure_future(app({"type": "lifespan", "state": {}}, told.get, asyncio.Queue().put))
-    while store.statement(statement_id) is None:  # noqa: ASYNC110 - it is the file that is waited for
+    while not is_done():  # noqa: ASYNC110 - it is the file that is waited for
         await asyncio.sleep(0.01)
     told.put_nowait({"type": "lifespan.shutdown"})
     await running
@@ -349,7 +350,8 @@ def test_a_site_that_cannot_be_read_keeps_no_other_waiting(house: House, rig: Ri
         db.execute("UPDATE configs SET envelope = x'00' WHERE gateway = ?", (rig.id,))
     assert house.store.sites() == ["S-DEMO", "plant-7"]
     app = create_app(Collector(house.store, house.key, house.writer, lambda: house.now))
-    asyncio.run(asyncio.wait_for(until_closed(app, house.store, "E-plant-7-2026-09-29"), 20))
+    done = serving(app, lambda: house.store.statement("E-plant-7-2026-09-29") is not None)
+    asyncio.run(asyncio.wait_for(done, 20))
     with house.store.reading() as db:
         assert db.execute("SELECT count(*) FROM settled").fetchone() == (1,), "what it knows outlives it"
 
@@ -362,8 +364,8 @@ def test_an_account_of_a_month_that_is_over_follows_late_data_and_no_other(store
     subjects.take(store, "works.toml", WORKS, by="w", now=BEGIN)
 
     def due(now: int) -> list[str]:
-        found = [version.reference for version in closer.close(now)]
-        assert AccountCloser(store).close(now) == []
+        found = [version.reference for version in all_closed(closer, now)]
+        assert all_closed(AccountCloser(store), now) == []
         return found
 
     october = BEGIN + 48 * HOUR
@@ -386,7 +388,7 @@ def test_an_account_that_late_data_leave_as_it_is_is_drawn_up_again_once(
     closer, now = AccountCloser(store), BEGIN + 50 * HOUR
     subjects.take(store, "works.toml", WORKS, by="w", now=BEGIN)
     slow(store).deliver(store, 12, span=4 * HOUR)
-    assert [version.reference for version in closer.close(now)] == ["A-works-2026-09@1"]
+    assert [version.reference for version in all_closed(closer, now)] == ["A-works-2026-09@1"]
     drawn, draw = list[str](), accounts.close
     monkeypatch.setattr(accounts, "close", lambda *told: (drawn.append(told[2]), draw(*told))[1])
 
@@ -401,13 +403,13 @@ def test_an_account_that_late_data_leave_as_it_is_is_drawn_up_again_once(
                 " (SELECT min(ingest_seq) FROM closed_intervals WHERE start >= ?2)",
                 (number, BEGIN + HOUR),
             )
-        assert "A-works-2026-09@2" not in [version.reference for version in closer.close(now)]
+        assert "A-works-2026-09@2" not in [version.reference for version in all_closed(closer, now)]
         return drawn
 
     assert touch() == ["works"]
     drawn.clear()
     other, *_ = WORKS.replace(b"works", b"other").partition(b"[[subject.meter]]")
     subjects.take(store, "other.toml", other, by="w", now=now)
-    closer.close(now)
+    all_closed(closer, now)
     assert drawn == ["other"]
     assert "works" in touch()

@@ -4,7 +4,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from cloud import accounts, activities
+from cloud.account_closing import AccountCloser
 from cloud.accounting import library as libraries
+from cloud.accounting.inventory import Version
 from cloud.store import Store
 from tests.cloud import tables
 
@@ -52,3 +54,8 @@ class City:
 
     def declare(self, source: bytes) -> Any:
         return activities.declare(self.store, "a.toml", source, by="王工", now=self.now)
+
+
+def all_closed(closer: AccountCloser, now: int) -> list[Version]:
+    """What a closer of accounts makes in one pass."""
+    return [version for subject in closer.waiting(now) for version in closer.close(subject, now)]

@@ -25,6 +25,7 @@ from cloud.store import Store
 from protocols.errors import ConfigError, EvidenceError, FactorError, LockedError, MethodError, TanmeterError
 from protocols.record.cose import PrivateKey
 from tests.cloud import tables
+from tests.cloud.accounting.small_city import all_closed
 
 JUNE = "2023-06"
 NOW = 1_700_000_000_000
@@ -192,7 +193,7 @@ def test_a_retired_value_is_refused_and_its_replacement_named(house: House) -> N
         house.close()
     with pytest.raises(LockedError, match=r"retired, expected city-lab-2023:NCV\.lignite"):
         accounts.lock(house.store, first.reference, ["王", "李"], NOW, closure="exceptions")
-    assert AccountCloser(house.store).close(NOW) == []
+    assert all_closed(AccountCloser(house.store), NOW) == []
     found = account_proof.verify(house.store, factor_shelf.library(house.store), first.reference, NOW)
     assert [check.outcome for check in found if check.name == "account"] == ["later"]
     assert account_check.verify(account_pack.pack_bytes(house.store, house.key, first)).version == first
@@ -364,11 +365,11 @@ def test_what_is_adopted_makes_newer_versions_by_itself(house: House) -> None:
     month = accounts.period_of(JUNE)
 
     closer, later = AccountCloser(house.store), month.end + 10 * 86_400_000
-    assert closer.close(later) == []
+    assert all_closed(closer, later) == []
     everything = of(FUELS, parameters.builtin()[FUELS].sha256, '"*"')
     house.take(city_2026_1=adoption("city-2026-1", METHOD, everything))
-    assert [version.reference for version in closer.close(later)] == [f"{known.id}@2"]
-    assert closer.close(later) == [] and list(closer._looked.under) == [known.id]
+    assert [version.reference for version in all_closed(closer, later)] == [f"{known.id}@2"]
+    assert all_closed(closer, later) == [] and list(closer._looked.under) == [known.id]
     assert house.lock(accounts.get(house.store, known.id)).exceptions == ()
 
 

@@ -15,7 +15,7 @@ from cloud.intervals import INTERVAL_MS
 from cloud.rows import JournalRow
 from cloud.store import Store
 from protocols.errors import AccountError, ConfigError, LockedError, OvertakenError
-from tests.cloud.accounting.small_city import DAY, LIBRARY, SUBJECTS, City, gas, green
+from tests.cloud.accounting.small_city import DAY, LIBRARY, SUBJECTS, City, all_closed, gas, green
 
 NONE = '{"proofs": {}}'
 """Of an account without a certificate."""
@@ -177,7 +177,7 @@ def test_a_version_that_was_altered_in_the_store_is_found_out(city: City) -> Non
 
 def test_last_month_is_closed_by_itself_and_again_only_when_something_changed(city: City) -> None:
     def due() -> list[str]:
-        return [version.reference for version in AccountCloser(city.store).close(city.now)]
+        return [version.reference for version in all_closed(AccountCloser(city.store), city.now)]
 
     month = gas("1.5", start="2026-09-01", end="2026-10-01").replace(b"S-DEMO", b"S-OTHER")
     assert due() == []
@@ -195,8 +195,8 @@ def test_the_closer_of_accounts_misses_nothing_that_a_new_one_would_find(city: C
     closer = AccountCloser(city.store)
 
     def due() -> list[str]:
-        found = [version.reference for version in closer.close(city.now)]
-        assert AccountCloser(city.store).close(city.now) == []
+        found = [version.reference for version in all_closed(closer, city.now)]
+        assert all_closed(AccountCloser(city.store), city.now) == []
         return found
 
     hour = 3_600_000

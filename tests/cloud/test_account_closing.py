@@ -1,0 +1,110 @@
+"""What cannot be read keeps nothing else from being closed: rows of one gateway of three have rotted."""
+
+import asyncio
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing as ending
+from pathlib import Path
+
+import pytest
+
+from cloud import subjects
+from cloud.account_closing import AccountCloser
+from cloud.app import create_app
+from cloud.closing import Closer
+from cloud.collector import Collector
+from cloud.store import Store
+from cloud.writer import Writer
+from protocols.errors import StoreError
+from protocols.record.cose import PrivateKey
+from tests.cloud import tables
+from tests.cloud.accounting.small_city import all_closed
+from tests.cloud.box import Box
+from tests.cloud.store.test_unbooked import image
+from tests.cloud.test_closing import BEGIN, HOUR, QUARTER, SLOW, Slow, closed, serving
+
+ROTTEN = ("substr(rows, 3)", "replace(rows, '.', '.x')")
+"""Open intervals that are no JSON any more, and others that are, but hold no numbers."""
+THREE = ["works-0", "works-1", "works-2"]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    with Store(tmp_path / "collector.db", PrivateKey.generate()) as opened:
+        yield opened
+
+
+@pytest.fixture
+def three(store: Store) -> list[Slow]:
+    """A gateway of each of three subjects, with almost all of a month that is over."""
+    boxes = [Slow(profile=SLOW, utc=BEGIN) for _ in THREE]
+    for name, box in zip(THREE, boxes, strict=True):
+        box.enrol(store)
+        meter = tables.meter("M-01", f'class = "0.5"\ngateway = "{box.key.public.id.hex()}"\n')
+        subjects.take(store, name, tables.subject_file(tables.subject(name, meter)).encode(), by="w", now=BEGIN)
+        box.deliver(store, 11, span=4 * HOUR)
+    store.book()
+    return boxes
+
+
+def rot(db: sqlite3.Connection, box: Box, rotten: str) -> str:
+    """Let the open intervals of a gateway rot; as they were."""
+    gateway = box.key.public.id
+    (sound,) = db.execute("SELECT rows FROM open_intervals WHERE gateway = ?", (gateway,)).fetchone()
+    db.execute(f"UPDATE open_intervals SET rows = {rotten} WHERE gateway = ?", (gateway,))
+    assert db.execute("SELECT rows FROM open_intervals WHERE gateway = ?", (gateway,)).fetchone() != (sound,)
+    return str(sound)
+
+
+def put_right(store: Store, box: Box, sound: str) -> None:
+    with store.writing() as db:
+        db.execute("UPDATE open_intervals SET rows = ? WHERE gateway = ?", (sound, box.key.public.id))
+
+
+@pytest.mark.parametrize("rotten", ROTTEN)
+def test_a_subject_whose_gateway_cannot_be_booked_keeps_no_other_waiting(
+    store: Store, three: list[Slow], tmp_path: Path, caplog: pytest.LogCaptureFixture, rotten: str
+) -> None:
+    """It is told of, and has its turn again, until its rows are put right."""
+    for box in three:
+        box.deliver(store, 1, span=4 * HOUR)
+    path, now = image(store.path, tmp_path / "rotten.db"), BEGIN + 50 * HOUR
+    with ending(sqlite3.connect(path)) as db, db:
+        sound = rot(db, three[0], rotten)
+    assert isinstance(store.key, PrivateKey)
+    with Store(path, store.key) as again, ending(Writer(lambda batches: again.append_batches(batches, now))) as writer:
+        app = create_app(Collector(again, store.key, writer, lambda: now))
+        done = serving(app, lambda: again.entry_head("account", "A-works-2-2026-09") is not None)
+        asyncio.run(asyncio.wait_for(done, 20))
+        assert [row.id for row in again.entries("account")] == ["A-works-1-2026-09", "A-works-2-2026-09"]
+        assert "closing the accounts of works-0 failed" in caplog.text
+        closer = AccountCloser(again)
+        for _ in range(2):
+            assert "works-0" in closer.waiting(now)
+            with pytest.raises((StoreError, ArithmeticError)):
+                closer.close("works-0", now)
+        assert [closer.close(name, now) for name in THREE[1:]] == [[], []]
+        put_right(again, three[0], sound)
+        assert [version.reference for version in all_closed(closer, now)] == ["A-works-0-2026-09@1"]
+        assert all_closed(closer, now) == []
+
+
+@pytest.mark.parametrize("rotten", ROTTEN)
+def test_late_data_of_others_are_seen_although_rows_of_a_gateway_have_rotted(
+    store: Store, three: list[Slow], rotten: str
+) -> None:
+    accounts_, sites, now = AccountCloser(store), Closer(store), BEGIN + 50 * HOUR
+    assert len(all_closed(accounts_, now)) == 3 and closed(sites, now)
+    for box in three:
+        box.deliver(store, 1, span=QUARTER)
+    store.book()
+    with store.writing() as db:
+        sound = rot(db, three[0], rotten)
+    assert sites.waiting(now) == ["plant-7"]
+    assert accounts_.waiting(now) == THREE
+    assert [one.reference for name in THREE[1:] for one in accounts_.close(name, now)] == [
+        "A-works-1-2026-09@2",
+        "A-works-2-2026-09@2",
+    ]
+    put_right(store, three[0], sound)
+    assert [one.reference for one in accounts_.close("works-0", now)] == ["A-works-0-2026-09@2"]
