@@ -20,6 +20,7 @@ from cloud import audit, audit_file
 from cloud.booking import Book
 from cloud.cycles import look_seldom
 from cloud.ingest import Beginning, Content, Examiner, Head, Trust
+from cloud.reader import Coming
 from cloud.running import Memory
 from cloud.signatures import verifier
 from cloud.store import Store
@@ -177,10 +178,11 @@ def _examined(gateway: Gateway, frames: Sequence[bytes]) -> list[tuple[Header, C
     examiner, holdings = Examiner(), _Fresh(gateway)
     head = Head(0, 0, hashlib.sha256(gateway.enrolment).digest(), None, None, 0)
     contents = []
+    key = gateway.key.public
     for at in range(0, len(frames), BATCH):
-        examiner.expect(frames[at : at + BATCH])
+        examiner.expect([Coming(key, holdings.configuration, frames[at : at + BATCH])])
         for frame in frames[at : at + BATCH]:
-            trust = Trust(gateway.key.public.id, gateway.key.public, False, head)
+            trust = Trust(key.id, key, False, head)
             finding = examiner.examine(trust, holdings, frame, START + BLOCKS * MINUTE)
             if finding.head is None or finding.opened is None or finding.opened.content is None:
                 raise SystemExit(f"found {finding.verdict}, expected a block that is stored")

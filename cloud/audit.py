@@ -29,6 +29,7 @@ from cloud.dating import Line
 from cloud.difference import Difference, Differences
 from cloud.ingest import Beginning, Content, Examiner, Finding, Head, Opened, Trust
 from cloud.ledger import Tally
+from cloud.reader import Coming
 from cloud.running import Memory
 from drivers.installation import Installation
 from protocols.errors import EncodingError, TanmeterError
@@ -168,7 +169,7 @@ class Audit:
 
     def _steps(self, trust: Trusted, head: Head, rows: list[Row], *, book: bool) -> Head:
         """Some blocks that follow one another; where the chain then stands."""
-        self._examiner.expect([row.frame for row in rows])
+        self._examiner.expect([Coming(trust.key, self.configuration, [row.frame for row in rows])])
         events = self._events((rows[0].epoch, rows[0].seq), (rows[-1].epoch, rows[-1].seq))
         for row in rows:
             finding = self._examine(trust, head, row)

@@ -38,7 +38,7 @@ from msgspec.structs import replace
 
 from cloud import course
 from cloud.course import Course
-from cloud.reader import Reader, Signed
+from cloud.reader import Coming, Reader, Signed
 from cloud.strips import Replayed
 from drivers.installation import Installation
 from protocols.errors import ChainError, ConflictError, EnrolmentError, ProtocolError, RecordError, TanmeterError
@@ -164,9 +164,9 @@ class Examiner:
         """The key a frame claims to be signed with, to find its gateway by; None when it cannot be read."""
         return self._reader.kid(frame)
 
-    def expect(self, frames: Sequence[bytes]) -> None:
-        """These frames, all of one gateway, are examined next in this order: they may be read together."""
-        self._reader.expect(frames)
+    def expect(self, coming: Sequence[Coming]) -> None:
+        """These batches are examined next, in this order: their frames may be read together."""
+        self._reader.expect(coming)
 
     def has_read(self, frame: bytes) -> bool:
         """Whether a frame that is expected was read together with those before it."""
@@ -175,7 +175,7 @@ class Examiner:
     def examine(self, trust: Trust, holdings: Holdings, frame: bytes, now: int) -> Finding:
         """The answer to a frame received at ``now`` (UTC ms). Whatever the frame holds, this does not raise."""
         try:
-            signed = self._open(trust, holdings, frame)
+            signed = self._open(trust, frame)
         except TanmeterError as error:
             return Finding(_refused(error))
         opened = Opened(signed.hash, signed.header)
@@ -265,12 +265,12 @@ class Examiner:
         except (RecordError, ProtocolError):
             return None
 
-    def _open(self, trust: Trust, holdings: Holdings, frame: bytes) -> Signed:
+    def _open(self, trust: Trust, frame: bytes) -> Signed:
         """A block with its signed header; RecordError, EnrolmentError."""
         if trust.revoked:
             transport.unwrap(frame)
             raise EnrolmentError(f"gateway {trust.gateway.hex()} is revoked")
-        signed = self._reader.open(frame, trust.key, holdings.configuration)
+        signed = self._reader.open(frame, trust.key)
         if signed.header.gateway != trust.gateway:
             raise ChainError(
                 f"found gateway {signed.header.gateway.hex()}, expected {trust.gateway.hex()}: the key's own"

@@ -1,4 +1,4 @@
-"""Cuts blocks into chunks and reads like ones together: of all blocks, and all devices, as rows of one matrix. Pure.
+"""Cuts blocks into chunks and reads like ones together, of many blocks and gateways, as rows of one matrix. Pure.
 
 A chunk that looks like one read before is not taken apart: it is held to its form, and replayed, with all that have its
 skeleton. A chunk that has no form is read by the rules, by itself; a block of which a chunk has not the form that it
@@ -47,9 +47,11 @@ class Order:
 @dataclass(slots=True, eq=False)
 class Cut:
     """A block cut into chunks: of each what it says, or the form that it looks like; None: left to be read in its turn.
-    ``tracks``: how many there are in all of its chunks. ``said``: those that are known with their values.
+    ``tracks``: how many there are in all of its chunks. ``said``: those that are known with their values, by the
+    ``installation`` of the configuration that it names.
     """
 
+    installation: Installation
     header: Header
     data: bytes
     leaves: list[bytes]
@@ -67,13 +69,15 @@ class Cut:
 
 Place = tuple[Cut, int]
 """A block, and which of its chunks."""
+Kind = tuple[Form, Installation]
+"""What is said in one way: chunks of one form under one configuration."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pile:
-    """Chunks of one skeleton: those of one form after those of another, as rows of a stack."""
+    """Chunks of one skeleton: those of one kind after those of another, as rows of a stack."""
 
-    places: dict[Form, list[Place]]
+    places: dict[Kind, list[Place]]
     stack: Stack
 
 
@@ -85,7 +89,7 @@ class Piles:
         self._orders: dict[tuple[bytes, int], Order] = {}
         self._ordered = 0
 
-    def cut(self, header: Header, data: bytes) -> Cut:
+    def cut(self, installation: Installation, header: Header, data: bytes) -> Cut:
         """The chunks behind an envelope, once they are known to be under its root; RecordError, for some reason.
 
         Where so many chunks lie in so many bytes as in a block before, they are cut like those: what is under the root
@@ -95,10 +99,10 @@ class Piles:
         if order is not None and len(order.forms) == header.chunks[0]:
             leaves = [data[span] for span in order.spans]
             if merkle.root(leaves) == header.chunks[1]:
-                return Cut(header, data, leaves, order.forms, order.tracks)
-        return self._cut(header, data, self._forms)
+                return Cut(installation, header, data, leaves, order.forms, order.tracks)
+        return self._cut(installation, header, data, self._forms)
 
-    def _cut(self, header: Header, data: bytes, forms: Forms) -> Cut:
+    def _cut(self, installation: Installation, header: Header, data: bytes, forms: Forms) -> Cut:
         """As ``cut``, one chunk after another: those that look like one of these forms, and the others by the rules."""
         leaves, parts, items, at = list[bytes](), list[Any](), dict[int, Any](), 0
         if header.chunks[0] > transport.MOST_CHUNKS:
@@ -118,8 +122,8 @@ class Piles:
             raise EncodingError(f"found {len(data) - at} bytes behind the last chunk, expected none")
         block.check_root(header, leaves)
         if not self._read(leaves, parts, items):
-            return Cut(header, data, leaves, [None] * len(leaves), MOST_TRACKS)
-        cut = Cut(header, data, leaves, parts, _tracks(parts))
+            return Cut(installation, header, data, leaves, [None] * len(leaves), MOST_TRACKS)
+        cut = Cut(installation, header, data, leaves, parts, _tracks(parts))
         _check_together(cut, [parts[place] for place in items])
         if not items:
             self._remember(cut)
@@ -146,7 +150,7 @@ class Piles:
         self._orders[cut.header.gateway, len(cut.data)] = Order(forms, spans, cut.tracks)
         self._ordered += len(forms)
 
-    def say(self, installation: Installation, cuts: Sequence[Cut]) -> None:
+    def say(self, cuts: Sequence[Cut]) -> None:
         """Put values to the chunks of blocks; of a block that is not in order some are left without."""
         piles, misfits = _piled(cuts)
         if misfits:
@@ -154,34 +158,38 @@ class Piles:
             piles, _ = _piled(cuts)
         alone = [(cut, at, part) for cut in cuts for at, part in enumerate(cut.parts) if isinstance(part, Chunk)]
         for pile in piles:
-            alone += self._say_alike(installation, pile)
-        self._say_alone(installation, alone)
+            alone += self._say_alike(pile)
+        self._say_alone(alone)
 
     def replay(self, installation: Installation, chunks: Sequence[Chunk]) -> tuple[Replayed, ...]:
         """The values of chunks; ChainError for a device that is not there, ProtocolError."""
-        drivers = [installation.driver(chunk.device, chunk.device_digest) for chunk in chunks]
-        tracks = [(driver, track) for driver, chunk in zip(drivers, chunks, strict=True) for track in chunk.tracks]
+        return self._replay([(installation, chunk) for chunk in chunks])
+
+    def _replay(self, said: Sequence[tuple[Installation, Chunk]]) -> tuple[Replayed, ...]:
+        """The same of chunks under several configurations."""
+        drivers = [installation.driver(chunk.device, chunk.device_digest) for installation, chunk in said]
+        tracks = [(driver, track) for driver, (_, chunk) in zip(drivers, said, strict=True) for track in chunk.tracks]
         tables = iter(replay_tracks(tracks, self._layouts))
-        return tuple([Single(chunk, tuple(islice(tables, len(chunk.tracks)))) for chunk in chunks])
+        return tuple([Single(chunk, tuple(islice(tables, len(chunk.tracks)))) for _, chunk in said])
 
     def _recut(self, cut: Cut) -> bool:
         """Read a block by the rules: one of its chunks only looks like its form. Whether it can be read."""
         try:
-            cut.parts = self._cut(cut.header, cut.data, Forms()).parts
+            cut.parts = self._cut(cut.installation, cut.header, cut.data, Forms()).parts
         except RecordError:
             return False
         return True
 
-    def _say_alike(self, installation: Installation, pile: Pile) -> list[tuple[Cut, int, Chunk]]:
+    def _say_alike(self, pile: Pile) -> list[tuple[Cut, int, Chunk]]:
         """Put values to the chunks of a pile; those that must be replayed by themselves are returned."""
         stacked, counts = pile.stack, [len(places) for places in pile.places.values()]
-        layouts = [self._layouts_of(installation, form) for form in pile.places]
+        layouts = [self._layouts_of(*kind) for kind in pile.places]
         read = [
             read_stacked(list(zip([own[track] for own in layouts], counts, strict=True)), stacked.columns(track))
             for track in range(len(stacked.times))
         ]
         alone, first = list[tuple[Cut, int, Chunk]](), 0
-        for (form, places), *stretches in zip(pile.places.items(), *read, strict=True):
+        for ((form, _), places), *stretches in zip(pile.places.items(), *read, strict=True):
             leaves = [cut.leaves[at] for cut, at in places]
             times = [own[first : first + len(places)] for own in stacked.times]
             first += len(places)
@@ -195,7 +203,7 @@ class Piles:
                     alone.append((cut, at, form.chunk(leaves[index], [own[index].tolist() for own in times])))
         return alone
 
-    def _layouts_of(self, installation: Installation, form: Form) -> Sequence[Layout | None]:
+    def _layouts_of(self, form: Form, installation: Installation) -> Sequence[Layout | None]:
         """The layout of each track of a form; None where its replies are read one by one, or nobody asks so."""
         try:
             driver = installation.driver(form.device, form.digest)
@@ -204,30 +212,30 @@ class Piles:
         except (RecordError, ProtocolError):
             return [None] * len(form.requests)
 
-    def _say_alone(self, installation: Installation, alone: Sequence[tuple[Cut, int, Chunk]]) -> None:
+    def _say_alone(self, alone: Sequence[tuple[Cut, int, Chunk]]) -> None:
         """Put values to these chunks: together, or where that cannot be, block by block, as far as it goes."""
         with suppress(RecordError, ProtocolError):
-            said = self.replay(installation, [chunk for _, _, chunk in alone])
+            said = self._replay([(cut.installation, chunk) for cut, _, chunk in alone])
             for (cut, at, _), one in zip(alone, said, strict=True):
                 cut.said[at] = one
             return
         for cut, held in groupby(alone, key=itemgetter(0)):
             with suppress(RecordError, ProtocolError):
                 for _, at, chunk in held:
-                    (cut.said[at],) = self.replay(installation, [chunk])
+                    (cut.said[at],) = self.replay(cut.installation, [chunk])
 
 
 def _piled(cuts: Sequence[Cut]) -> tuple[list[Pile], set[Cut]]:
     """The chunks that look like a form, skeleton by skeleton; and the blocks of those that have not that form."""
-    found: dict[Skeleton, dict[Form, list[Place]]] = {}
+    found: dict[Skeleton, dict[Kind, list[Place]]] = {}
     for cut in cuts:
         for at, part in enumerate(cut.parts):
             if isinstance(part, Form):
-                found.setdefault(part.skeleton, {}).setdefault(part, []).append((cut, at))
+                found.setdefault(part.skeleton, {}).setdefault((part, cut.installation), []).append((cut, at))
     piles, misfits = list[Pile](), set[Cut]()
     for skeleton, places in found.items():
         rows = [place for held in places.values() for place in held]
-        forms = [form for form, held in places.items() for _ in held]
+        forms = [form for (form, _), held in places.items() for _ in held]
         spans = [cut.header.mono[1] - cut.header.mono[0] for cut, _ in rows]
         stacked = stack(skeleton, forms, [cut.leaves[at] for cut, at in rows], spans)
         if not stacked.fits.all():

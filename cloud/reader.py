@@ -1,20 +1,19 @@
-"""Reads the blocks of a gateway, several at once, before it is their turn to be examined. Pure.
+"""Reads blocks, several at once and of several gateways, before it is their turn to be examined. Pure.
 
 What is read of a block depends on nothing but the block, the key and the configuration it names: it may be read ahead,
 and whether the block is taken is found out one by one (``cloud/ingest.py``). What cannot be read ahead is read when it
 is examined, and then it is found out why. Nothing is looked into before the signature over it, or the root above it,
 has been checked.
 
-Chunks that look like ones read before are not taken apart one by one: those of one skeleton, of all blocks and all
-devices, are held to their forms and replayed as rows of one matrix.
+Chunks that look like ones read before are not taken apart one by one: those of one skeleton, of all blocks, devices and
+gateways, are held to their forms and replayed as rows of one matrix.
 """
 
 import hashlib
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import groupby
-from typing import Any
+from typing import Any, NamedTuple
 
 from cloud.piles import Cut, Piles
 from cloud.signatures import verifier
@@ -57,41 +56,58 @@ class Signed:
         return items
 
 
+class Coming(NamedTuple):
+    """Frames of one gateway that are opened next, in this order, with its key and configurations."""
+
+    key: PublicKey
+    configurations: Configurations
+    frames: Sequence[bytes]
+
+
 class Reader:
     """Reads blocks. It remembers where points lie in replies: one for a thread."""
 
     def __init__(self) -> None:
         self._moulds, self._piles, self._decompressor = Moulds(), Piles(), transport.decompressor()
-        self._coming: list[bytes] = []
-        self._ahead: dict[bytes, Signed] = {}
-        self._unwrapped: tuple[bytes, tuple[bytes, bytes]] | None = None
+        self._coming: list[tuple[bytes, Coming]] = []
+        self._ahead: dict[bytes, tuple[PublicKey, Signed]] = {}
+        self._unwrapped: dict[bytes, tuple[bytes, bytes]] = {}
+        self._unwrapped_bytes = 0
 
     def kid(self, frame: bytes) -> bytes | None:
         """The key a frame claims to be signed with, to find its gateway by; None when it cannot be read."""
-        self._unwrapped = None
         with suppress(RecordError):
             found = transport.unwrap(frame, by=self._decompressor)
-            self._unwrapped = frame, found
+            if self._unwrapped_bytes < AHEAD_BYTES:
+                self._unwrapped[frame] = found
+                self._unwrapped_bytes += len(found[0]) + len(found[1])
             return cose.kid_of(found[0])
         return None
 
-    def expect(self, frames: Sequence[bytes]) -> None:
-        """These frames, all of one gateway, will be opened next, in this order."""
-        self._coming, self._ahead = list(reversed(frames)), {}
+    def expect(self, coming: Sequence[Coming]) -> None:
+        """Batches that are opened next, in this order: what of them is read together is read now."""
+        self._coming = [(frame, batch) for batch in reversed(coming) for frame in reversed(batch.frames)]
+        self._ahead = {}
+        self._read_ahead()
+        self._unwrapped, self._unwrapped_bytes = {}, 0
 
     def has_read(self, frame: bytes) -> bool:
         """Whether a frame that is expected was read together with those before it."""
         return frame in self._ahead
 
-    def open(self, frame: bytes, key: PublicKey, configurations: Configurations) -> Signed:
+    def open(self, frame: bytes, key: PublicKey) -> Signed:
         """The block in a frame, with what could be read of it; RecordError when this key has not signed it."""
-        if frame not in self._ahead and frame in self._coming[-1:]:
-            self._read_ahead(key, configurations)
-        return self._ahead.pop(frame, None) or self.read(frame, key)
+        if frame not in self._ahead and any(coming is frame for coming, _ in self._coming):
+            while self._coming[-1][0] is not frame:
+                self._coming.pop()
+            self._read_ahead()
+        reader, signed = self._ahead.pop(frame, (None, None))
+        return signed if signed is not None and reader is key else self.read(frame, key)
 
     def read(self, frame: bytes, key: PublicKey) -> Signed:
         """The block in a frame, its chunks not looked into; RecordError."""
-        envelope, leaves = self._unwrap(frame)
+        found = self._unwrapped.pop(frame, None)
+        envelope, leaves = transport.unwrap(frame, by=self._decompressor) if found is None else found
         header = self._moulds.header(block.open_payload(envelope, verifier(key)))
         return Signed(hashlib.sha256(envelope).digest(), header, leaves)
 
@@ -99,27 +115,21 @@ class Reader:
         """The values of the chunks of a block; ChainError for a device that is not there, ProtocolError."""
         return self._piles.replay(installation, chunks)
 
-    def _unwrap(self, frame: bytes) -> tuple[bytes, bytes]:
-        """As ``transport.unwrap``; what was unwrapped to see whose it is is not unwrapped again."""
-        held, self._unwrapped = self._unwrapped, None
-        return held[1] if held is not None and held[0] is frame else transport.unwrap(frame, by=self._decompressor)
-
-    def _read_ahead(self, key: PublicKey, configurations: Configurations) -> None:
-        """Read the next frames as far as it goes. What does not read is opened by itself, and then says why."""
-        size, known = 0, list[tuple[Installation, Signed, Cut]]()
-        while self._coming and size < AHEAD_BYTES:
-            frame = self._coming.pop()
-            with suppress(RecordError):
-                signed = self._ahead[frame] = self.read(frame, key)
+    def _read_ahead(self) -> None:
+        """Read the next frames, up to one that does not read: it is opened by itself, and then says why."""
+        size, known = 0, list[tuple[Signed, Cut]]()
+        with suppress(RecordError):
+            while self._coming and size < AHEAD_BYTES:
+                frame, (key, configurations, _) = self._coming.pop()
+                signed = self.read(frame, key)
+                self._ahead[frame] = key, signed
                 size += len(signed.leaves) + ITEM_BYTES * (signed.header.chunks[0] + len(signed.header.events))
                 number, digest = signed.header.configuration
                 config = configurations(number)
                 if config is not None and config[0] == digest and signed.header.chunks[0] <= len(config[1].drivers):
-                    cut = self._piles.cut(signed.header, signed.leaves)
+                    cut = self._piles.cut(config[1], signed.header, signed.leaves)
                     size += ITEM_BYTES * cut.tracks
-                    known.append((config[1], signed, cut))
-        for _, group in groupby(known, key=lambda held: id(held[0])):
-            held = list(group)
-            self._piles.say(held[0][0], [cut for _, _, cut in held])
-            for _, signed, cut in held:
-                signed.replayed = cut.whole
+                    known.append((signed, cut))
+        self._piles.say([cut for _, cut in known])
+        for signed, cut in known:
+            signed.replayed = cut.whole

@@ -21,6 +21,7 @@ from cloud.ingest import Beginning, Examiner, Finding, Head
 from cloud.journal import Journal
 from cloud.ledger import Ledger
 from cloud.open_rows import OpenRows
+from cloud.reader import Coming
 from cloud.rot import Place
 from cloud.rows import Gateway
 from cloud.taking import MOST_WAITING, Desk, Patience, Taking
@@ -102,7 +103,10 @@ class Store(Journal):
         """
         with self._moving() as db:
             ledger = Ledger(db, now)
-            answers = [self._take_in(db, ledger, frames, now) for frames in batches]
+            desks = self._expect(db, batches)
+            answers = [
+                self._take_in(db, ledger, desk, frames, now) for desk, frames in zip(desks, batches, strict=True)
+            ]
             ledger.close()
         self._came = self._clock()
         return answers
@@ -110,9 +114,10 @@ class Store(Journal):
     def retake(self, batches: Sequence[tuple[int, Sequence[bytes]]]) -> None:
         """Take in batches of single gateways, each as received at its own instant (UTC ms), in one transaction."""
         with self._moving() as db:
-            for at, frames in batches:
+            desks = self._expect(db, [frames for _, frames in batches])
+            for desk, (at, frames) in zip(desks, batches, strict=True):
                 ledger = Ledger(db, at)
-                self._take_in(db, ledger, frames, at)
+                self._take_in(db, ledger, desk, frames, at)
                 ledger.close()
 
     @property
@@ -283,8 +288,22 @@ class Store(Journal):
         receipt = open_receipt(envelope, self.ours)
         return (receipt.epoch, receipt.next_seq) == (epoch, next_seq)
 
-    def _take_in(self, db: sqlite3.Connection, ledger: Ledger, frames: Sequence[bytes], now: int) -> Answered:
-        desk = self._desk_of(db, frames)
+    def _expect(self, db: sqlite3.Connection, batches: Sequence[Sequence[bytes]]) -> list[Desk | None]:
+        """The desk of each batch, whose frames are read together as far as it goes."""
+        desks = [self._desk_of(db, frames) for frames in batches]
+        pairs = zip(desks, batches, strict=True)
+        self._examiner.expect(
+            [
+                Coming(desk.key, desk.holdings.configuration, frames)
+                for desk, frames in pairs
+                if desk and not desk.revoked
+            ]
+        )
+        return desks
+
+    def _take_in(
+        self, db: sqlite3.Connection, ledger: Ledger, desk: Desk | None, frames: Sequence[bytes], now: int
+    ) -> Answered:
         if desk is None:
             return Answered(tuple([_stranger(ledger, frame) for frame in frames]))
         before = desk.head

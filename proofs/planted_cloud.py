@@ -45,7 +45,10 @@ def _uncommitted(every: int) -> Change:
             try:
                 with self.writing() as db:
                     held = ledger.Ledger(db, now)
-                    answers = [self._take_in(db, held, frames, now) for frames in batches]
+                    answers = [
+                        self._take_in(db, held, desk, frames, now)
+                        for desk, frames in zip(self._expect(db, batches), batches, strict=True)
+                    ]
                     raise _Gone
             except _Gone:
                 self._desks.clear()

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from msgspec import structs
 
 from cloud.piles import Piles, _piled
+from drivers.installation import Installation
 from protocols.errors import EncodingError, RecordError
 from protocols.record import block, cbor, merkle, stacks, transport
 from protocols.record.block import Chunk, ClockState, Counters, Fault, Header, Track
@@ -20,6 +21,8 @@ HEADER = Header(
     *(ClockState(2, 2, 5, 1_789_999_000), (4, bytes(range(32))), ("0.1", bytes(32)), ()),
     chunks=(2, bytes(32)),
 )
+NOTHING = Installation(None, {}, (), ())  # type: ignore[arg-type]
+"""A configuration: chunks are held to their forms without it."""
 STEPS = (0, 3, 23, 24, 200, 255, 256, 1_000, 5_999, 65_535, 65_536, 70_000, (1 << 32) - 1)
 
 
@@ -63,7 +66,7 @@ def stacked(piles: Piles, blocks: Sequence[tuple[Header, bytes]]) -> list[tuple[
     cuts: list[object] = []
     for header, data in blocks:
         try:
-            cuts.append(piles.cut(header, data))
+            cuts.append(piles.cut(NOTHING, header, data))
         except RecordError:
             cuts.append(None)
     held = [cut for cut in cuts if cut is not None]
@@ -71,7 +74,7 @@ def stacked(piles: Piles, blocks: Sequence[tuple[Header, bytes]]) -> list[tuple[
     said = {id(cut): {at: part for at, part in enumerate(cut.parts) if isinstance(part, Chunk)} for cut in held}  # type: ignore[attr-defined]
     for pile in found:
         row = 0
-        for form, places in pile.places.items():
+        for (form, _), places in pile.places.items():
             for cut, at in places:
                 if pile.stack.fits[row]:
                     said[id(cut)][at] = form.chunk(cut.leaves[at], [own[row].tolist() for own in pile.stack.times])
@@ -97,7 +100,7 @@ def same(piles: Piles, blocks: Sequence[tuple[Header, bytes]]) -> list[bool]:
 
 def of_forms(piles: Piles, data: bytes, count: int, like: Header = HEADER) -> bool:
     """Whether every chunk looks like a form that is known."""
-    return all(isinstance(part, Form) for part in piles.cut(over(data, count, like), data).parts)
+    return all(isinstance(part, Form) for part in piles.cut(NOTHING, over(data, count, like), data).parts)
 
 
 COUNTS = st.lists(st.sampled_from([1, 2, 5, 23, 24, 30]), min_size=1, max_size=3).map(tuple)
@@ -137,7 +140,7 @@ def test_no_changed_bit_of_a_chunk_is_read_otherwise_than_by_the_rules() -> None
         changed = bytearray(data)
         changed[bit // 8] ^= 1 << bit % 8
         known = Piles()
-        known.cut(*good)
+        known.cut(NOTHING, *good)
         blocks = [good, (good[0], bytes(changed)), (over(bytes(changed), 3), bytes(changed)), good]
         found = same(known, blocks)
         assert found[0] and found[3] and not found[1]
@@ -149,7 +152,7 @@ def test_no_changed_bit_of_a_chunk_is_read_otherwise_than_by_the_rules() -> None
 def test_what_is_cut_short_or_goes_on_is_not_read(count: int) -> None:
     data = leaves([chunk(3, (2,), 1), chunk(4, (3, 1), 2)])
     piles = Piles()
-    piles.cut(over(data, 2), data)
+    piles.cut(NOTHING, over(data, 2), data)
     for part in [data[:end] for end in range(len(data))] + [data + data, data + b"\xa7"]:
         same(piles, [(over(part, count), part)])
 

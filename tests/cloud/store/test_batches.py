@@ -111,9 +111,9 @@ def booked(installation: Installation, blocks: list[tuple[Header, Chunk]], takes
     rows: dict[tuple[str, str, int], Interval] = {}
     power: dict[tuple[str, str, int], tuple[float, float, int]] = {}
     for (header, chunk), take in zip(blocks, [*takes[:-1], True], strict=True):
-        cuts.append(piles.cut(header, chunk.to_bytes()))
+        cuts.append(piles.cut(installation, header, chunk.to_bytes()))
         if take:
-            piles.say(installation, cuts)
+            piles.say(cuts)
             for cut in cuts:
                 assert cut.whole is not None
                 book.book(cut.header, Content(installation, cut.whole))
