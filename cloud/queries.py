@@ -14,10 +14,10 @@ from cloud.changes import Changes, Seen
 from cloud.enrolments import Enrolments
 from cloud.intervals import INTERVAL_MS, Interval
 from cloud.rows import Block, Counts, EventRow, Incident, IntervalRow, Latest, Power, Quarantined, Sum
-from drivers.installation import Installation
-from drivers.quantity import EXACT
-from drivers.replay import replay
-from drivers.site import multiplier
+from drivers.driver import Driver
+from drivers.quantity import EXACT, quality
+from drivers.replay import values
+from drivers.site import Device, multiplier
 from protocols.errors import StoreError
 
 MOST_S = 2.0
@@ -27,6 +27,8 @@ BLOCK_COLUMNS = (
     " length(frame)"
 )
 QUARANTINE_COLUMNS = "id, gateway, at, code, reason, signed, epoch, seq, hash"
+Meter = tuple[Device, Driver]
+"""An installed device, and what reads it."""
 
 
 class Queries(Enrolments, ABC):
@@ -261,24 +263,31 @@ class Queries(Enrolments, ABC):
 
     def latest(self, gateway: bytes | None = None) -> list[Latest]:
         """The newest value of every point, replayed from the newest reply that holds it."""
-        where, values = ("WHERE gateway = ?", (gateway,)) if gateway else ("", ())
+        where, asked = ("WHERE gateway = ?", (gateway,)) if gateway else ("", ())
         newest: dict[tuple[bytes, str, str], Latest] = {}
+        meters: dict[tuple[bytes, int], dict[str, Meter]] = {}
         with self.booked(gateway) as db:
             rows = db.execute(
                 "SELECT gateway, device, request, config_number, at, reply, epoch, seq,"
                 " NOT EXISTS (SELECT 1 FROM undated AS u WHERE u.gateway = latest.gateway AND u.epoch = latest.epoch"
                 " AND u.seq = latest.seq AND u.by_seq IS NULL)"
                 f" FROM latest {where} ORDER BY gateway, device, epoch, seq, at",
-                values,
+                asked,
             ).fetchall()
             for held, device, request, number, at, reply, epoch, seq, dated in rows:
-                config = self.config(db, held, number)
-                assert config is not None, "a reply is kept only under a configuration that is held"
-                for value in _values(
-                    self.installed(db, config), (held, device, request, at, reply, epoch, seq, bool(dated))
-                ):
+                if (held, number) not in meters:
+                    meters[held, number] = self._meters(db, held, number)
+                meter = meters[held, number][device]
+                for value in _values(meter, (held, device, request, at, reply, epoch, seq, bool(dated))):
                     newest[held, device, value.point] = value
         return list(newest.values())
+
+    def _meters(self, db: sqlite3.Connection, gateway: bytes, number: int) -> dict[str, Meter]:
+        """Each device of a configuration, by its id, with its driver."""
+        config = self.config(db, gateway, number)
+        assert config is not None, "a reply is kept only under a configuration that is held"
+        held = self.installed(db, config)
+        return {entry.id: (entry, driver) for entry, driver in zip(held.site.device, held.drivers, strict=True)}
 
     def power_series(
         self, start: int, end: int, gateway: bytes | None = None, device: str | None = None, point: str | None = None
@@ -364,19 +373,18 @@ def _quarantined(row: tuple[Any, ...]) -> Quarantined:
     return Quarantined(number, gateway, at, code, reason, bool(signed), epoch, seq, sha256)
 
 
-def _values(installation: Installation, answered: tuple[Any, ...]) -> Iterator[Latest]:
+def _values(meter: Meter, answered: tuple[Any, ...]) -> Iterator[Latest]:
     """What a reply says, point by point."""
     gateway, device, request, at, reply, *rest = answered
-    number = next(index for index, entry in enumerate(installation.site.device) if entry.id == device)
-    entry, driver = installation.site.device[number], installation.drivers[number]
-    for reading in replay(driver, request, reply, at, number):
-        point = driver.profile.point(reading.point)
-        primary = reading.value
-        if primary is not None and not point.primary:
-            primary = EXACT.multiply(primary, multiplier(entry, at))
-        yield Latest(
-            gateway, device, point.id, point.unit, point.kind, reading.value, primary, reading.quality, at, *rest
-        )
+    entry, driver = meter
+    held, times = values(driver, request, reply), multiplier(entry, at)
+    for point in driver.profile.points:
+        if point.id in held:
+            value = primary = held[point.id]
+            if value is not None and not point.primary:
+                primary = EXACT.multiply(value, times)
+            stands = quality(point, held)
+            yield Latest(gateway, device, point.id, point.unit, point.kind, value, primary, stands, at, *rest)
 
 
 def _sum(key: tuple[Any, ...], rows: list[tuple[Any, ...]]) -> Sum:

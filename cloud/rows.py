@@ -130,8 +130,7 @@ class Sum:
     expected: int
 
 
-@dataclass(frozen=True, slots=True)
-class Latest:
+class Latest(msgspec.Struct, frozen=True, gc=False):
     """The newest value of a point. ``primary_value`` has CT x PT applied where the meter reads before them.
 
     ``dated``: False when the box did not know the time, which nothing has told since: ``at`` is then what it believed.
