@@ -17,6 +17,7 @@ from cloud.pages.incidents import Shown, incidents
 from cloud.rows import Gateway, Latest, Sum
 from drivers import site as sites
 from drivers.installation import Installation
+from drivers.profile import Point
 from drivers.quantity import EXACT
 from protocols.errors import AccountError, FactorError
 
@@ -121,10 +122,9 @@ class Overview:
 
 def overview(held: Collector, site: str | None, lang: str) -> Overview:
     """The page of a site, the first one when none is asked for."""
-    known = held.store.sites()
-    now = held.now()
+    known, now = _by_site(held.store.gateways()), held.now()
     chosen = site if site in known else next(iter(known), "")
-    gateways = [row for row in held.store.gateways() if row.site == chosen]
+    gateways = known.get(chosen, [])
     zone = _zone(held, gateways)
     today, reason = _today(held, chosen, zone, now) if gateways else (None, "")
     days = _days(held, chosen, today)
@@ -140,9 +140,7 @@ def overview(held: Collector, site: str | None, lang: str) -> Overview:
         name=_name(held, gateways),
         zone=str(zone),
         day=render.clock(now, "%Y-%m-%d", zone),
-        sites=tuple(
-            SiteName(each, _name(held, [row for row in held.store.gateways() if row.site == each])) for each in known
-        ),
+        sites=tuple(SiteName(each, _name(held, rows)) for each, rows in known.items()),
         as_of=max(ends, default=None),
         age=now - max(ends, default=now),
         through=None if today is None else min(now, periods.instant(today.content.period.through)),
@@ -161,16 +159,21 @@ def overview(held: Collector, site: str | None, lang: str) -> Overview:
 
 def power_rows(held: Collector, site: str) -> tuple[tuple[str, ...], tuple[Quarter, ...]]:
     """The chart of power as rows, for its CSV."""
-    gateways = [row for row in held.store.gateways() if row.site == site]
     now = held.now()
-    return _power(held, gateways, now // STEP_MS * STEP_MS - SPAN_MS, now)
+    return _power(held, held.store.gateways_of(site), now // STEP_MS * STEP_MS - SPAN_MS, now)
 
 
 def day_rows(held: Collector, site: str) -> tuple[Day, ...]:
     """The chart of days as rows, for its CSV."""
-    gateways = [row for row in held.store.gateways() if row.site == site]
-    today, _ = _today(held, site, _zone(held, gateways), held.now())
+    today, _ = _today(held, site, _zone(held, held.store.gateways_of(site)), held.now())
     return _days(held, site, today)
+
+
+def _by_site(gateways: Sequence[Gateway]) -> dict[str, list[Gateway]]:
+    found: dict[str, list[Gateway]] = {}
+    for row in gateways:
+        found.setdefault(row.site, []).append(row)
+    return found
 
 
 def _zone(held: Collector, gateways: Sequence[Gateway]) -> ZoneInfo:
@@ -259,8 +262,9 @@ def _meters(held: Collector, row: Gateway, today: Statement | None, midnight: in
     sums = {found.device: found for found in held.store.sums(row.id, counted, midnight, held.now() + 1)}
     accounted = _booked(row, today)
     meters = []
-    for number, device in enumerate(devices):
-        meter = _meter(row, installation, number, latest.get(device.id, {}), sums.get(device.id))
+    for number, (device, main) in enumerate(zip(devices, mains, strict=True)):
+        own = latest.get(device.id, {})
+        meter = _meter(row, installation, number, main=main, values=own, found=sums.get(device.id))
         if meter.medium == amounts.ELECTRICITY and accounted.get(device.id) is not None:
             meter = replace(meter, today=Amount(ENERGY, accounted[device.id], "kWh"))
         meters.append(meter)
@@ -268,10 +272,16 @@ def _meters(held: Collector, row: Gateway, today: Statement | None, midnight: in
 
 
 def _meter(
-    row: Gateway, installation: Installation, number: int, values: dict[str, Latest], found: Sum | None
+    row: Gateway,
+    installation: Installation,
+    number: int,
+    *,
+    main: Point | None,
+    values: dict[str, Latest],
+    found: Sum | None,
 ) -> Meter:
+    """A device (its number) now; ``main``: the point that stands for it, ``found``: what that came to today."""
     device, profile = installation.site.device[number], installation.drivers[number].profile
-    main = next(iter(amounts.counted(installation, number)), None)
     shown = values.get(main.id) if main is not None and main.kind == "counter" else None
     flow = amounts.flow(values)
     newest = flow or shown or max(values.values(), key=lambda entry: entry.at, default=None)
