@@ -39,7 +39,8 @@ class Collector:
     heard: asyncio.Event | None = None
 
 
-def _held(request: Request) -> Collector:
+async def _held(request: Request) -> Collector:
+    """Async: any other would have a thread hop of its own."""
     collector: Collector = request.app.state.collector
     return collector
 
