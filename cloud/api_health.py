@@ -2,14 +2,13 @@
 
 import shutil
 from dataclasses import asdict
-from importlib.metadata import version
 from typing import Annotated
 
 from fastapi import APIRouter, Query
 
 from cloud import early_warning
 from cloud.api_record import Nothing
-from cloud.collector import Held, algorithm, health
+from cloud.collector import VERSION, Held, algorithm, health
 from cloud.copier import Standing
 from cloud.pages.render import iso
 from cloud.query import Json
@@ -39,7 +38,7 @@ def healthy(held: Held, asked: Annotated[Nothing, Query()]) -> Json:
     if shared:
         reasons.append("shared")
     content = {
-        "status": "degraded" if reasons else "ok", "reasons": reasons, "version": version("tanmeter"), "now": iso(now),
+        "status": "degraded" if reasons else "ok", "reasons": reasons, "version": VERSION, "now": iso(now),
         "collector": {
             "algorithm": algorithm(held.key.algorithm), "kid": held.key.public.kid.hex(), "spki": held.key.spki.hex(),
         },

@@ -4,7 +4,6 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from importlib.metadata import version
 from typing import Any
 
 from fastapi import FastAPI
@@ -28,7 +27,7 @@ from cloud import (
     early_warning,
 )
 from cloud.city import City
-from cloud.collector import Collector
+from cloud.collector import VERSION, Collector
 from cloud.guard import Guard
 from cloud.ingest_route import Intake, described
 from cloud.pages import account_routes, routes
@@ -50,7 +49,7 @@ def create_app(collector: Collector) -> ASGIApp:
     """The application over an open store; the caller owns store and writer and closes them."""
     app = FastAPI(
         title="tanmeter collector",
-        version=version("tanmeter"),
+        version=VERSION,
         description="Decimals are strings with their unit beside them; instants are RFC 3339 with their offset.",
         openapi_url="/v1/openapi.json",
         docs_url=None,

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import Annotated
 
 from fastapi import Depends
@@ -14,6 +15,9 @@ from cloud.rows import Gateway
 from cloud.store import Store
 from cloud.writer import Writer
 from protocols.record.cose import EDDSA, PrivateKey
+
+VERSION = version("tanmeter")
+"""What runs here: read once, for it is parsed out of a file of the installation."""
 
 QUIET_MS = 5 * 60_000
 """A gateway that has sent nothing for this long is shown as quiet."""

@@ -4,7 +4,6 @@ import shutil
 import socket
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
-from importlib.metadata import version
 from wsgiref.simple_server import WSGIServer
 
 from prometheus_client import CollectorRegistry, start_http_server
@@ -12,7 +11,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector as Source
 
 from cloud import interval_rows, statements
-from cloud.collector import Collector, health
+from cloud.collector import VERSION, Collector, health
 from cloud.rows import Gateway
 from cloud.store import Store
 from protocols.errors import ConfigError
@@ -46,7 +45,7 @@ class Figures(Source):
         """Every metric of now."""
         held, now = self._held, self._held.now()
         counts, gateways = held.store.counts(), held.store.gateways()
-        yield _gauge("build_info", "What runs here", [((version("tanmeter"),), 1)], ("version",))
+        yield _gauge("build_info", "What runs here", [((VERSION,), 1)], ("version",))
         yield _counter("collector_blocks", "Blocks booked", [((), counts.blocks)])
         yield _counter("readings", "Readings in them", [((), counts.readings)])
         yield _gauge("collector_intervals", "Intervals held", [((), counts.intervals)])
