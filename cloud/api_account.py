@@ -19,7 +19,7 @@ from cloud.query import GatewayId, Instant, Json, Name
 from cloud.rows import IntervalRow
 from protocols.errors import AccountError
 
-router = APIRouter(prefix="/v1", tags=["account"])
+router = APIRouter(prefix="/v1", tags=["account"], responses=problem.DESCRIBED)
 PIECE = 1 << 16
 
 Reference = Annotated[

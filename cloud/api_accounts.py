@@ -29,7 +29,7 @@ from cloud.rows import JournalRow
 from cloud.spreadsheet import safe
 from protocols.errors import AccountError, FactorError, MethodError, UnitError, UnknownNameError
 
-router = APIRouter(prefix="/v1", tags=["accounts"])
+router = APIRouter(prefix="/v1", tags=["accounts"], responses=problem.DESCRIBED)
 ZIP = "application/zip"
 BOM = "\ufeff"
 """Before a CSV, so that Excel takes it for UTF-8."""

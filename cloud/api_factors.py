@@ -12,7 +12,7 @@ from cloud.collector import Held
 from cloud.query import Json
 from protocols.errors import FactorError
 
-router = APIRouter(prefix="/v1", tags=["factors"])
+router = APIRouter(prefix="/v1", tags=["factors"], responses=problem.DESCRIBED)
 
 FactorId = Annotated[str, Path(max_length=200, description="as in GET /v1/factors")]
 SetId = Annotated[str, Field(max_length=100, pattern=r"^[a-z0-9][a-z0-9.-]*$")]

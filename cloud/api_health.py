@@ -6,14 +6,14 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 
-from cloud import early_warning
+from cloud import early_warning, problem
 from cloud.api_record import Nothing
 from cloud.collector import VERSION, Held, algorithm, health
 from cloud.copier import Standing
 from cloud.pages.render import iso
 from cloud.query import Json
 
-router = APIRouter(prefix="/v1", tags=["health"])
+router = APIRouter(prefix="/v1", tags=["health"], responses=problem.DESCRIBED)
 LATE_COPY_MS = 60_000
 """A second copy that has not been whole for so long is an alarm."""
 LOW_DISK = 64 << 20

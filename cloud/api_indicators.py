@@ -8,7 +8,7 @@ from fastapi import APIRouter, Path, Query
 from pydantic import Field
 from starlette.requests import Request
 
-from cloud import accounts, body, cross_checks, early_warning, indicator_show, indicators, query
+from cloud import accounts, body, cross_checks, early_warning, indicator_show, indicators, problem, query
 from cloud.accounting import period as periods
 from cloud.accounting.inventory import account_id
 from cloud.accounting.signed_acknowledgement import ACKNOWLEDGEMENT_TYPE
@@ -18,7 +18,7 @@ from cloud.collector import Held
 from cloud.indicators import By
 from cloud.query import Json, Name
 
-router = APIRouter(prefix="/v1", tags=["indicators"])
+router = APIRouter(prefix="/v1", tags=["indicators"], responses=problem.DESCRIBED)
 
 PeriodId = Annotated[str, Field(max_length=40, description="2026-11-22, 2026-11, 2026 or FROM--UNTIL, end excluded")]
 WarningId = Annotated[str, Path(max_length=200, pattern=r"^W-[A-Za-z0-9._-]+$", description="a warning W-...")]

@@ -18,7 +18,7 @@ from drivers import site as sites
 from drivers.profile import Point
 from drivers.reading import Reading
 
-router = APIRouter(prefix="/v1", tags=["record"])
+router = APIRouter(prefix="/v1", tags=["record"], responses=problem.DESCRIBED)
 COUNTERS = ("due", "asked", "answered", "silent", "damaged", "refused")
 SCAN = 200
 """Blocks looked up at a time while a page of readings fills."""

@@ -6,10 +6,10 @@ from fastapi import APIRouter, Path, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
-from cloud import reports
+from cloud import problem, reports
 from cloud.collector import Held
 
-router = APIRouter(prefix="/v1", tags=["reports"])
+router = APIRouter(prefix="/v1", tags=["reports"], responses=problem.DESCRIBED)
 
 Reference = Annotated[str, Path(max_length=120, pattern=r"^A-[A-Za-z0-9._@-]+$")]
 PERIOD = r"^[0-9]{4}(-(0[1-9]|1[0-2])(-[0-3][0-9](--[0-9]{4}-[0-9]{2}-[0-9]{2})?)?)?$"

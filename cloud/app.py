@@ -57,7 +57,6 @@ def create_app(collector: Collector) -> ASGIApp:
         redirect_slashes=False,
         lifespan=_lifespan,
         telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
-        responses={"4XX": {"description": "A problem (RFC 9457)", "content": {"application/problem+json": {}}}},
     )
     app.state.collector = collector
     app.state.city = City(collector.store)
@@ -76,7 +75,7 @@ def create_app(collector: Collector) -> ASGIApp:
         routes.router,
         account_routes.router,
     ):
-        app.include_router(router)
+        app.router.routes += router.routes  # an included router is walked twice for each request
     app.mount("/static", StaticFiles(packages=[("cloud.pages", "static")]))
     for kind in (Problem, TanmeterError, HTTPException, RequestValidationError):
         app.add_exception_handler(kind, routes.failed)

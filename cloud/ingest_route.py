@@ -46,7 +46,6 @@ def _headers(sent: Sent, language: str) -> list[tuple[bytes, bytes]]:
 def described(path: str) -> dict[str, Any]:
     """How the OpenAPI document tells of a way in, which FastAPI does not see."""
     way = WAYS[path]
-    problems = {"4XX": {"description": "A problem (RFC 9457)", "content": {"application/problem+json": {}}}}
     return {
         "post": {
             "tags": ["ingest"],
@@ -56,6 +55,6 @@ def described(path: str) -> dict[str, Any]:
                 "content": {way.media: {"schema": {"type": "string", "format": "binary"}}},
             },
             "responses": {status: {"description": told, "content": {CBOR: {}}} for status, told in way.answers.items()}
-            | problems,
+            | problem.DESCRIBED,
         }
     }

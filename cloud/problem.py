@@ -32,6 +32,10 @@ from protocols.errors import (
 )
 
 MEDIA_TYPE = "application/problem+json"
+DESCRIBED: dict[int | str, dict[str, Any]] = {
+    "4XX": {"description": "A problem (RFC 9457)", "content": {MEDIA_TYPE: {}}}
+}
+"""What the OpenAPI document says of every answer that is not a success."""
 
 HTTP_CODES = {
     400: "API-400",
