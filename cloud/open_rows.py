@@ -3,6 +3,7 @@
 An interval becomes a row of its own when it closes. The view ``intervals`` shows both kinds alike.
 """
 
+import json
 import sqlite3
 from collections.abc import Mapping, Sequence
 
@@ -66,10 +67,15 @@ def load(db: sqlite3.Connection, gateway: bytes) -> list[IntervalRow]:
 
 def read(db: sqlite3.Connection, asked: Mapping[str, bytes | int | str], limit: int) -> list[IntervalRow]:
     """Open intervals by ingest_seq, for which every condition holds; ``o`` is the row that holds them."""
-    rows = db.execute(
-        f"{interval_rows.SELECT_OPEN} WHERE {' AND '.join(asked)} ORDER BY ingest_seq LIMIT ?", (*asked.values(), limit)
-    )
-    return [interval_rows.row(row) for row in rows]
+    rows = db.execute(f"{_SELECT} WHERE {' AND '.join(asked)} ORDER BY ingest_seq LIMIT ?", (*asked.values(), limit))
+    return [interval_rows.row((gateway, *json.loads(text))) for gateway, text in rows]
 
 
 _ENCODER = msgspec.json.Encoder()
+_ASKED = ("device", "point", "start", "end", "ingest_seq")
+"""What a condition may name; all else is parsed once, and not once a column by SQLite."""
+_SELECT = (
+    "SELECT gateway, text FROM (SELECT o.gateway, o.oldest, o.newest, one.value AS text, "
+    + ", ".join([f"json_extract(one.value, '$[{interval_rows.COLUMNS.index(name) - 1}]') AS {name}" for name in _ASKED])
+    + " FROM open_intervals AS o, json_each(o.rows) AS one) AS o"
+)
