@@ -379,8 +379,7 @@ class Store(Journal):
     def _set_up(self, db: sqlite3.Connection, gateway: Gateway, head: Head, since: Place | None) -> Desk:
         """A desk as of the newest block that is booked."""
         book = Book(memory_rows.load(db, gateway.id))
-        number = gateway.config_number if since is None else unbooked.configuration_before(db, gateway.id, since)
-        if (config := self.config(db, gateway.id, number)) is not None:
+        if (config := self.config(db, gateway.id, unbooked.configuration(db, gateway.id, since))) is not None:
             book.configure(self.installed(db, config))
         return Desk(
             gateway.id,

@@ -11,9 +11,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from cloud import dated_rows
 from cloud.booking import Changes
 from cloud.ingest import Content
 from cloud.intervals import Interval
+from cloud.receipts import NOWHERE
 from cloud.rot import Place
 from protocols.record.block import Header
 
@@ -123,12 +125,15 @@ def blocks(db: sqlite3.Connection, gateway: bytes, place: Place) -> list[tuple[i
     return [(epoch, seq, bytes(frame), bool(dated)) for epoch, seq, frame, dated in rows]
 
 
-def configuration_before(db: sqlite3.Connection, gateway: bytes, place: Place) -> int:
-    """The configuration under which the newest good block before a place was read; 0 before the first."""
+def configuration(db: sqlite3.Connection, gateway: bytes, place: Place | None) -> int:
+    """The configuration under which the newest block was read that is booked; 0 before the first.
+
+    ``place``: from which block on nothing is booked; None: everything is, but blocks that have no time yet.
+    """
     row = db.execute(
         "SELECT config_number FROM blocks WHERE gateway = ? AND (epoch, seq) < (?, ?) AND fault IS NULL"
-        " ORDER BY epoch DESC, seq DESC LIMIT 1",
-        (gateway, *place),
+        f" AND NOT {dated_rows.PENDING} ORDER BY epoch DESC, seq DESC LIMIT 1",
+        (gateway, *(place or NOWHERE)),
     ).fetchone()
     return 0 if row is None else int(row[0])
 
