@@ -1,8 +1,10 @@
 """Mends blocks that rotted in the store: from a second copy, or by having their gateways asked for them again."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from cloud import rebook, receipts, rot, segments
 from cloud.rebook import Rebooked
@@ -111,7 +113,7 @@ def _enrolled(gateway: Gateway) -> Gateway:
         key = open_enrolment(gateway.enrolment).key
     except RecordError:
         return gateway
-    return replace(gateway, algorithm=key.algorithm, spki=key.spki) if key.id == gateway.id else gateway
+    return msgspec.structs.replace(gateway, algorithm=key.algorithm, spki=key.spki) if key.id == gateway.id else gateway
 
 
 def mend_one(store: Store, gateway: bytes, place: Place, now: int) -> Damaged | None:

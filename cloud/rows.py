@@ -11,8 +11,7 @@ from drivers.reading import Quality
 from protocols.record.cose import PublicKey
 
 
-@dataclass(frozen=True, slots=True)
-class Gateway:
+class Gateway(msgspec.Struct, frozen=True, gc=False):
     """An enrolled gateway: its keys, where its chain stands, and its health. Counts are of booked blocks."""
 
     id: bytes
