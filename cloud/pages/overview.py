@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 from cloud import statements
 from cloud.accounting import period as periods
 from cloud.accounting.meters import ENERGY
-from cloud.accounting.statement import Statement
+from cloud.accounting.statement import Statement, statement_id
 from cloud.collector import Collector, health
 from cloud.pages import amounts, render
 from cloud.pages.amounts import Amount
@@ -201,8 +201,9 @@ def _today(held: Collector, site: str, zone: ZoneInfo, now: int) -> tuple[Statem
 
 def _days(held: Collector, site: str, today: Statement | None) -> tuple[Day, ...]:
     """The newest versions of the last days, oldest first, then the open day."""
-    closed = [row for row in statements.listing(held.store, site) if len(row.content.period.id) == len("2026-11-22")]
-    rows = sorted((_day(row, False) for row in closed), key=lambda row: row.day)[-DAYS:]
+    closed = sorted([name for name in held.store.statement_periods(site) if len(name) == len("2026-11-22")])[-DAYS:]
+    found = [statements.newest(held.store, statement_id(site, name)) for name in closed]
+    rows = [_day(row, False) for row in found if row is not None]
     if today is not None and all(row.day != today.content.period.id for row in rows):
         rows.append(_day(today, True))
     return tuple(rows)
