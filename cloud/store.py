@@ -182,7 +182,8 @@ class Store(Journal):
             with self._moving() as db:
                 done = self._enter(db, gateway, Patience(SLICE_S, self._processor))
                 done = done or (unbooked.since(db, gateway) or upto) >= upto
-            time.sleep(SLICE_S / 4)  # the writer has its turn
+            if not done:
+                time.sleep(SLICE_S / 4)  # the writer has its turn
 
     def _enter(self, db: sqlite3.Connection, gateway: bytes, patience: Patience) -> bool:
         """Book what waits of a gateway while there is time; whether nothing waits any more. Where it cannot be booked

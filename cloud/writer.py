@@ -32,18 +32,6 @@ class Job:
     loop: asyncio.AbstractEventLoop
     outcome: asyncio.Future[Any]
 
-    def settle(self, result: Any) -> None:
-        """Hand the result, or the exception, to the request that waits for it."""
-        self.loop.call_soon_threadsafe(self._settle, result)
-
-    def _settle(self, result: Any) -> None:
-        if self.outcome.done():
-            return
-        if isinstance(result, Exception):
-            self.outcome.set_exception(result)
-        else:
-            self.outcome.set_result(result)
-
 
 class Writer:
     """Runs jobs one after another; batches of blocks that wait together go to ``append`` in one call."""
@@ -107,7 +95,7 @@ class Writer:
             if job is None:
                 return
             if job.run is not None:
-                job.settle(_outcome(job.run))
+                _settle([job], [_outcome(job.run)])
                 continue
             together, held, ended = self._gather(job)
             self._commit(together)
@@ -157,8 +145,26 @@ class Writer:
             for job in together:
                 self._commit([job])
             return
-        for index, job in enumerate(together):
-            job.settle(outcomes if isinstance(outcomes, Exception) else outcomes[index])
+        _settle(together, [outcomes] * len(together) if isinstance(outcomes, Exception) else outcomes)
+
+
+def _settle(jobs: Sequence[Job], outcomes: Sequence[Any]) -> None:
+    """Hand each request that waits its result, or the exception. A loop is woken once for all that wait in it: whenever
+    it is, this thread gives way to it.
+    """
+    for loop in dict.fromkeys([job.loop for job in jobs]):
+        own = [(job.outcome, outcome) for job, outcome in zip(jobs, outcomes, strict=True) if job.loop is loop]
+        loop.call_soon_threadsafe(_hand_over, own)
+
+
+def _hand_over(results: Sequence[tuple[asyncio.Future[Any], Any]]) -> None:
+    for waiting, result in results:
+        if waiting.done():
+            continue
+        if isinstance(result, Exception):
+            waiting.set_exception(result)
+        else:
+            waiting.set_result(result)
 
 
 def _outcome(run: Callable[[], Any]) -> Any:
