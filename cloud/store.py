@@ -13,11 +13,11 @@ from math import inf
 from pathlib import Path
 from typing import NamedTuple
 
-from cloud import ahead, dated_rows, memory_rows, open_rows, receipts, rot, unbooked
+from cloud import ahead, dated_rows, holding, memory_rows, open_rows, receipts, rot, unbooked
 from cloud.booking import Book
-from cloud.enrolments import GATEWAY_COLUMNS
 from cloud.entering import Entering
-from cloud.ingest import Beginning, Examiner, Finding, Head
+from cloud.holding import Holding
+from cloud.ingest import Examiner, Finding, Head
 from cloud.journal import Journal
 from cloud.ledger import Ledger
 from cloud.open_rows import OpenRows
@@ -25,10 +25,8 @@ from cloud.reader import Coming
 from cloud.rot import Place
 from cloud.rows import Gateway
 from cloud.taking import MOST_WAITING, Desk, Patience, Taking
-from drivers.installation import Installation
 from protocols.errors import EnrolmentError, StoreError, TanmeterError
 from protocols.record.answer import Answer, Verdict
-from protocols.record.block import Header
 from protocols.record.cose import Signer
 from protocols.record.receipt import RECEIVED, SETTLED, Receipt, open_receipt
 
@@ -193,7 +191,7 @@ class Store(Journal):
         self._unbooked[gateway] = self._clock() + AGAIN_S
         desk = self._desks.get(gateway[:KID_BYTES])
         if desk is None or desk.gateway != gateway or desk.as_of != self._as_of:
-            row = _gateway(db, "gateway = ?", (gateway,))
+            row = holding.gateway(db, "gateway = ?", (gateway,))
             assert row is not None, "blocks wait of a gateway that is enrolled"
             desk = self._desk(db, row)
         ledger = Ledger(db, desk.received_at)
@@ -235,7 +233,7 @@ class Store(Journal):
                 raise
 
     def _remember(self, db: sqlite3.Connection, brought: Sequence[tuple[Receipt, bytes]], now: int) -> Answered:
-        gateway = _gateway(db, "gateway = ?", (brought[0][0].gateway,))
+        gateway = holding.gateway(db, "gateway = ?", (brought[0][0].gateway,))
         if gateway is None or gateway.revoked or {receipt.gateway for receipt, _ in brought} != {gateway.id}:
             raise EnrolmentError(f"found receipts of {brought[0][0].gateway.hex()}, expected one gateway enrolled here")
         desk, ledger = self._desk(db, gateway), Ledger(db, now)
@@ -255,7 +253,7 @@ class Store(Journal):
                 ledger.tell(receipt.gateway, "restored", place, detail)
             desk.watermark = receipts.watermark(db, receipt.gateway)
             return
-        row = db.execute(_HASH, (receipt.gateway, receipt.epoch, receipt.next_seq - 1)).fetchone()
+        row = db.execute(holding.HASH, (receipt.gateway, receipt.epoch, receipt.next_seq - 1)).fetchone()
         if receipt.next_seq > 0 and (row is None or row[0] != receipt.head):
             found = "no block" if row is None else row[0].hex()
             detail = (
@@ -356,20 +354,20 @@ class Store(Journal):
                 desk = self._desks.get(kid)
                 if desk is not None and desk.as_of == self._as_of:
                     return desk
-                gateway = _gateway(db, "gateway BETWEEN ? AND ?", (kid + bytes(8), kid + b"\xff" * 8))
+                gateway = holding.gateway(db, "gateway BETWEEN ? AND ?", (kid + bytes(8), kid + b"\xff" * 8))
                 if gateway is not None:
                     return self._desk(db, gateway)
         return None
 
     def _desk(self, db: sqlite3.Connection, gateway: Gateway) -> Desk:
         """The desk of a gateway, read from the file again when somebody else has moved its chain."""
-        head, kid = _head(db, gateway), gateway.id[:KID_BYTES]
+        head, kid = holding.head(db, gateway), gateway.id[:KID_BYTES]
         since = unbooked.since(db, gateway.id)
         desk = self._desks.get(kid)
         if desk is None or (desk.gateway, desk.head, desk.waiting.since) != (gateway.id, head, since):
             desk = self._set_up(db, gateway, head, since)
         if desk.as_of != self._as_of:
-            desk.revoked, desk.holdings = gateway.revoked, _Held(self, db, gateway.id)
+            desk.revoked, desk.holdings = gateway.revoked, Holding(self, db, gateway.id)
             desk.issued, desk.wanted = receipts.issued(db, gateway.id, RECEIVED), rot.wanted(db, gateway.id)
             desk.as_of = self._as_of
             self._desks[kid] = desk
@@ -411,49 +409,6 @@ class Store(Journal):
             unbooked.leave(db, desk.gateway, desk.waiting)
 
 
-class _Held:
-    """What the file holds of one gateway, as ingest asks for it."""
-
-    def __init__(self, store: Store, db: sqlite3.Connection, gateway: bytes) -> None:
-        self._store, self._db, self._gateway = store, db, gateway
-        self._configurations: dict[int, tuple[bytes, Installation]] = {}
-
-    def held(self, epoch: int, seq: int) -> bytes | None:
-        row = self._db.execute(_HASH, (self._gateway, epoch, seq)).fetchone()
-        return bytes(row[0]) if row else None
-
-    def frame(self, epoch: int, seq: int) -> bytes:
-        """The frame of a block that is held."""
-        (frame,) = self._db.execute(
-            "SELECT frame FROM blocks WHERE gateway = ? AND epoch = ? AND seq = ?", (self._gateway, epoch, seq)
-        ).fetchone()
-        return bytes(frame)
-
-    def beginning(self, header: Header) -> Beginning | None:
-        return receipts.beginning(self._db, self._gateway, header)
-
-    def configuration(self, number: int) -> tuple[bytes, Installation] | None:
-        if number not in self._configurations:
-            config = self._store.config(self._db, self._gateway, number)
-            if config is None:
-                return None
-            self._configurations[number] = (config.digest, self._store.installed(self._db, config))
-        return self._configurations[number]
-
-
-def _head(db: sqlite3.Connection, gateway: Gateway) -> Head:
-    """Where a chain stands; its UTC is that of the newest block, booked or refused."""
-    newest = (gateway.id, gateway.epoch, gateway.next_seq - 1)
-    row = db.execute("SELECT utc_end FROM blocks WHERE gateway = ? AND epoch = ? AND seq = ?", newest).fetchone()
-    clocks = (gateway.boot, gateway.mono, gateway.config_number, row[0] if row else None)
-    return Head(gateway.epoch, gateway.next_seq, gateway.head, *clocks)
-
-
-def _gateway(db: sqlite3.Connection, where: str, values: tuple[bytes, ...]) -> Gateway | None:
-    row = db.execute(f"SELECT {GATEWAY_COLUMNS} FROM gateways WHERE {where}", values).fetchone()
-    return None if row is None else Gateway(*row)
-
-
 def _stranger(ledger: Ledger, frame: bytes) -> Verdict:
     error = EnrolmentError("found a block of no gateway that is enrolled here")
     verdict = Verdict(Answer.REFUSED, None, error.code, str(error))
@@ -465,4 +420,3 @@ _COPIED = (
     "SELECT epoch, seq, hash FROM blocks WHERE gateway = ? AND ingest_seq <= ? AND (epoch, seq) < (?, ?)"
     " ORDER BY epoch DESC, seq DESC LIMIT 1"
 )
-_HASH = "SELECT hash FROM blocks WHERE gateway = ? AND epoch = ? AND seq = ?"

@@ -1,0 +1,55 @@
+"""What the file holds of one gateway, as ingest asks for it, and where its chain stands."""
+
+import sqlite3
+
+from cloud import receipts
+from cloud.enrolments import GATEWAY_COLUMNS, Enrolments
+from cloud.ingest import Beginning, Head
+from cloud.rows import Gateway
+from drivers.installation import Installation
+from protocols.record.block import Header
+
+HASH = "SELECT hash FROM blocks WHERE gateway = ? AND epoch = ? AND seq = ?"
+
+
+class Holding:
+    """What the file holds of one gateway, as ingest asks for it."""
+
+    def __init__(self, store: Enrolments, db: sqlite3.Connection, gateway: bytes) -> None:
+        self._store, self._db, self._gateway = store, db, gateway
+        self._configurations: dict[int, tuple[bytes, Installation]] = {}
+
+    def held(self, epoch: int, seq: int) -> bytes | None:
+        row = self._db.execute(HASH, (self._gateway, epoch, seq)).fetchone()
+        return bytes(row[0]) if row else None
+
+    def frame(self, epoch: int, seq: int) -> bytes:
+        """The frame of a block that is held."""
+        (frame,) = self._db.execute(
+            "SELECT frame FROM blocks WHERE gateway = ? AND epoch = ? AND seq = ?", (self._gateway, epoch, seq)
+        ).fetchone()
+        return bytes(frame)
+
+    def beginning(self, header: Header) -> Beginning | None:
+        return receipts.beginning(self._db, self._gateway, header)
+
+    def configuration(self, number: int) -> tuple[bytes, Installation] | None:
+        if number not in self._configurations:
+            config = self._store.config(self._db, self._gateway, number)
+            if config is None:
+                return None
+            self._configurations[number] = (config.digest, self._store.installed(self._db, config))
+        return self._configurations[number]
+
+
+def head(db: sqlite3.Connection, gateway: Gateway) -> Head:
+    """Where a chain stands; its UTC is that of the newest block, booked or refused."""
+    newest = (gateway.id, gateway.epoch, gateway.next_seq - 1)
+    row = db.execute("SELECT utc_end FROM blocks WHERE gateway = ? AND epoch = ? AND seq = ?", newest).fetchone()
+    clocks = (gateway.boot, gateway.mono, gateway.config_number, row[0] if row else None)
+    return Head(gateway.epoch, gateway.next_seq, gateway.head, *clocks)
+
+
+def gateway(db: sqlite3.Connection, where: str, values: tuple[bytes, ...]) -> Gateway | None:
+    row = db.execute(f"SELECT {GATEWAY_COLUMNS} FROM gateways WHERE {where}", values).fetchone()
+    return None if row is None else Gateway(*row)
