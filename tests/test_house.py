@@ -149,6 +149,14 @@ def test_the_readme_names_what_is_there() -> None:
             assert (ROOT / target).exists(), f"{name} points at {target}"
 
 
+def test_every_decision_is_listed_once_in_order_and_bears_its_number() -> None:
+    folder = ROOT / "docs" / "adr"
+    listed = re.findall(r"^\| \[(\d{4})\]\((\S+)\) \| \S.* \|$", (folder / "README.md").read_text("utf-8"), re.M)
+    assert [name for _, name in listed] == sorted(file.name for file in folder.glob("*.md") if file.name != "README.md")
+    for number, name in listed:
+        assert name.startswith(f"{number}-") and (folder / name).read_text("utf-8").startswith(f"# {number} "), name
+
+
 def test_help_of_the_door_loads_no_room() -> None:
     code = (
         "import sys, tanmeter\nsys.argv = ['tanmeter', '--help']\ntry:\n tanmeter.main()\nexcept SystemExit:\n pass\n"
