@@ -2,8 +2,9 @@
 when it is asked to.
 
 What is forked is the real thing, in a process of its own: only the second that it takes to load Python's modules, the
-software's digest and the messages is saved. Ours to talk to: ``Nursery``. One line of JSON each way: arguments and log
-in, the process's number out; its end out.
+software's digest, the messages and the kinds of structs is saved, and what the first module's ``prepare`` reads, where
+it has one, of the software's own files. Ours to talk to: ``Nursery``. One line of JSON each way: arguments and log in,
+the process's number out; its end out.
 """
 
 import contextlib
@@ -24,6 +25,7 @@ from typing import Any, Self
 
 from edge.software import installed
 from proofs.box import ENVIRONMENT
+from protocols import structs
 from protocols.messages import catalogue
 
 PR_SET_PDEATHSIG, PR_SET_PTRACER = 1, 0x59616D61
@@ -72,11 +74,13 @@ class Nursery:
 
 def serve(module: str, *also: str) -> None:
     """Fork when asked to, until nobody asks any more."""
-    main, child = import_module(module).main, 0
+    first, child = import_module(module), 0
     for name in also:
         import_module(name)
     installed()
     catalogue()
+    structs.learn()
+    getattr(first, "prepare", lambda: None)()
     gc.freeze()
     for line in sys.stdin:
         asked = json.loads(line)
@@ -85,7 +89,7 @@ def serve(module: str, *also: str) -> None:
             answer = {"ended": os.waitstatus_to_exitcode(status)}
         else:
             if (child := os.fork()) == 0:
-                _be(main, asked)
+                _be(first.main, asked)
             if asked["held"]:
                 os.waitpid(child, os.WUNTRACED)
             answer = {"pid": child}

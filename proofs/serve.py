@@ -3,7 +3,13 @@
 import sys
 from pathlib import Path
 
+from cloud.accounting import library
 from cloud.serve import serve
+
+
+def prepare() -> None:
+    """Read the built-in factors and parameters, once for all processes that are forked from this one."""
+    library.build()
 
 
 def main(data: str, port: str) -> int:
