@@ -152,7 +152,7 @@ def _wanted(node: Node) -> Counter[Acked]:
         if seen.at_rest is not None and place < seen.at_rest and place[0] in seen.cuts:
             cut = seen.cuts[place[0]]
             if cut is None or place[1] < cut:
-                found += own
+                found.update(own)
     return found
 
 

@@ -108,5 +108,5 @@ def held(fleet: "Fleet", node: Node) -> Counter[Acked]:
         frames = db.execute("SELECT frame FROM blocks WHERE gateway = ?", (node.id,)).fetchall()
     found: Counter[Acked] = Counter()
     for (frame,) in frames:
-        found += answers(*open_block(transport.unpack(frame), node.key.public))
+        found.update(answers(*open_block(transport.unpack(frame), node.key.public)))
     return found
