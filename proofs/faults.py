@@ -6,7 +6,8 @@ import subprocess
 import sys
 import tempfile
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from xml.etree import ElementTree
@@ -20,8 +21,8 @@ DEEP = {"TANMETER_TESTS": "full"}
 """The tests go to their full depth here, and only here (``tests/conftest.py``)."""
 DEEP_SHARES = 2
 """Into how many runs the tests that belong to no fault are dealt: by whole files, so that each file is loaded once."""
-BESIDE = ("-n", "2", "--dist", "loadfile")
-"""Two files of tests at a time: much of them waits. The tests of one file stay together, with what they share."""
+BESIDE = 2
+"""Into how many processes those of the faults are dealt, by whole files too, side by side: much of them waits."""
 MOST_FOUND = 3
 
 
@@ -54,7 +55,9 @@ def faults() -> list[Fault]:
 def prove(tier: Tier, seed: int) -> Iterator[Line]:
     """A line for every fault; their tests are run once, together. ``joined`` puts in what other runs tell."""
     listed = faults()
-    outcomes = run(sorted(_of(listed)))
+    with ThreadPoolExecutor(BESIDE) as beside:
+        shares = beside.map(run, [_dealt(_of(listed), share, BESIDE) for share in range(BESIDE)])
+        outcomes = {test: cases for share in shares for test, cases in share.items()}
     for fault in listed:
         yield line(fault, outcomes, seed)
 
@@ -63,14 +66,17 @@ def prove_deep(tier: Tier, seed: int, share: int) -> Iterator[Line]:
     """A share of what other tests cut short on other days."""
     name = f"other tests that go to their full depth only here, {share + 1} of {DEEP_SHARES}"
     whole = dealt(share)
-    yield _line(name, whole, run(whole, ()), seed)
+    yield _line(name, whole, run(whole), seed)
 
 
 def dealt(share: int) -> list[str]:
     """Every so manyth file of the tests that go deep and are no fault's; the tests of one file stay together."""
-    rest = sorted({*deep()} - _of(faults()))
-    files = sorted({test.partition("::")[0] for test in rest})[share::DEEP_SHARES]
-    return [test for test in rest if test.partition("::")[0] in files]
+    return _dealt({*deep()} - _of(faults()), share, DEEP_SHARES)
+
+
+def _dealt(tests: Collection[str], share: int, shares: int) -> list[str]:
+    files = sorted({test.partition("::")[0] for test in tests})[share::shares]
+    return [test for test in sorted(tests) if test.partition("::")[0] in files]
 
 
 def needed() -> frozenset[str]:
@@ -143,13 +149,13 @@ def _line(name: str, tests: Sequence[str], outcomes: Mapping[str, list[str]], se
     return Line(PART, name, seed, tried, len(broken), figures=names, found=found, not_here=not_here)
 
 
-def run(tests: list[str], beside: Sequence[str] = BESIDE) -> dict[str, list[str]]:
+def run(tests: list[str]) -> dict[str, list[str]]:
     """The outcome of each case of each test: empty when it passed, else what pytest says."""
     if not tests:
         return {}
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.xml"
-        command = [sys.executable, "-m", "pytest", *beside, "-q", "-p", "no:cacheprovider", f"--junitxml={report}"]
+        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--junitxml={report}"]
         ended = subprocess.run([*command, *tests], cwd=ROOT, env={**os.environ, **DEEP}, capture_output=True, text=True)
         if not report.exists():
             raise SystemExit(ended.stdout[-2000:] + ended.stderr[-2000:])
