@@ -20,8 +20,8 @@ from proofs import faults
 from proofs.line import Line, Tier
 
 RUNS = (
-    *("faults:prove", "kills:prove_random", "power_cuts:prove_gateway", "faults:prove_deep:1", "link:prove"),
-    *("simulation:prove_kinds", "power_cuts:prove_collector", "faults:prove_deep:0", "bytes:prove"),
+    *("faults:prove", "kills:prove_random", "power_cuts:prove_gateway", "faults:prove_deep:0", "link:prove"),
+    *("simulation:prove_kinds", "power_cuts:prove_collector", "faults:prove_deep:1", "bytes:prove"),
     *("kills:prove_collector", "simulation:prove_years:0", "kills:prove_gateway", "simulation:prove_days"),
     *("simulation:prove_years:1", "power_cuts:prove_controls", "simulation:prove_years:2"),
     *("simulation:prove_bugs", "power_cuts:prove_prunes"),

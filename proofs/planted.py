@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from simulator.fleet.faults import Fault
-from simulator.fleet.fleet import Fleet, Outcome, Shape
+from simulator.fleet.fleet import Fleet, Outcome, Shape, settles_s
 from simulator.fleet.node import Cadence
 
 SEEDS = 3
@@ -87,7 +87,8 @@ def hunt(bug: Bug, seed: int, folder: Path | None) -> Caught:
 def live(bug: Bug, seed: int, folder: Path | None) -> Outcome:
     """One seed under the faults of a bug, to its end."""
     with tempfile.TemporaryDirectory(prefix="tanmeter-bug-", dir=folder) as name:
-        shape = Shape(1, bug.meters, bug.days, bug.cadence, QUIET_S, COPY_EVERY_S)
+        quiet_s = max(QUIET_S, settles_s(bug.cadence, COPY_EVERY_S))
+        shape = Shape(1, bug.meters, bug.days, bug.cadence, quiet_s, COPY_EVERY_S)
         fleet = Fleet(seed, Path(name) / "fleet", bug.kinds or (Fault.SILENT,), shape, goes_on=True)
         fleet.plan.kinds, fleet.plan.intensity = frozenset(bug.kinds), bug.often
         return fleet.run()

@@ -22,6 +22,8 @@ EPOCH_MS = 1_780_272_000_000
 """2026-06-01 00:00 UTC."""
 QUIET_S = 86_400.0
 """Without faults; after it everything must be delivered."""
+SETTLES_S = 1800.0
+"""Beyond the ends of two blocks and one copying: how late a block may be settled."""
 AHEAD_H = 480
 """What a meter counts in twenty days it must show at least to be swapped: its successor shows half of that less, which
 it cannot make up for while nobody reads it, to be taken for what the old one went on to count.
@@ -29,9 +31,18 @@ it cannot make up for while nobody reads it, to be taken for what the old one we
 YEAR_S = 365.25 * 86_400
 
 
+def settles_s(cadence: Cadence, copy_every_s: float) -> float:
+    """How old a block may become, in seconds, before a second copy covers it, where nothing is wrong."""
+    return copy_every_s + 2 * duration_ms(cadence.block) / 1000 + SETTLES_S
+
+
 @dataclass(frozen=True)
 class Shape:
-    """How large a seed is: gateways, meters of each, days under faults, cadence."""
+    """How large a seed is: gateways, meters of each, days under faults, cadence.
+
+    ValueError where the quiet end is too short for what it is there for: what the faults held up is sealed, delivered,
+    copied and told of as settled only after the last of them.
+    """
 
     gateways: int
     meters: int
@@ -46,6 +57,15 @@ class Shape:
     """How long a way that leads nowhere keeps a question, before it is known."""
     durable: bool = False
     """The store writes as it does on a box: through its thread's work, each commit synced. Else it trusts the cache."""
+
+    def __post_init__(self) -> None:
+        if self.quiet_s < self.settles_s:
+            raise ValueError(f"found a quiet end of {self.quiet_s:.0f} s, expected {self.settles_s:.0f} s at least")
+
+    @property
+    def settles_s(self) -> float:
+        """As the function, in this life."""
+        return settles_s(self.cadence, self.copy_every_s)
 
     @property
     def gateway_s(self) -> float:

@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 UNKNOWN = 0
 LATENCY_MS = 60
 """Between a register that was read out and the instant that is told of it."""
-SETTLES_MS = 1_800_000
-"""Beyond the ends of two blocks and one copying: how late a block may be settled."""
 DATED_MS = 1_577_836_800_000
 """2020-01-01: a box that knew no time of day believed to be before it; its block's age is told by those behind it."""
 HUNDREDTHS = 100
@@ -76,7 +74,7 @@ def delivered(fleet: "Fleet", node: Node) -> None:
         return
     node.witness.at_rest = (gateway.epoch, gateway.next_seq)
     since = node.clock.true_ms() - (oldest or node.clock.true_ms())
-    if since > fleet.central.copy_every_s * 1000 + 2 * fleet.block_ms + SETTLES_MS:
+    if since > fleet.shape.settles_s * 1000:
         told = f"no second copy covers {epoch}/{settled}, which ended {since // 1000} s ago"
         fleet.witness.tell("I10", f"gateway {node.index}: {told}")
 

@@ -52,6 +52,25 @@ def test_every_invariant_has_a_planted_bug_and_there_are_thirty() -> None:
     assert len(BUGS) >= 30
 
 
+def test_a_life_whose_quiet_end_is_too_short_to_settle_in_is_none() -> None:
+    with pytest.raises(ValueError, match=r"found a quiet end of 900 s, expected 3300 s at least"):
+        Shape(1, 1, 0.3, Cadence("5m", "5m"), 900.0, 900.0)
+
+
+@pytest.mark.parametrize(
+    ("seed", "shape"),
+    [
+        (131, Shape(1, 1, 0.3, Cadence("5m", "5m"), 3300.0, 900.0)),
+        (170, Shape(1, 1, 0.25, Cadence("15m", "15m"), 25_200.0, 21_600.0)),
+        (183, Shape(1, 1, 0.25, Cadence("15m", "15m"), 25_200.0, 21_600.0)),
+    ],
+)
+def test_what_an_outage_held_up_to_the_end_is_settled_in_the_shortest_quiet_end(seed: int, shape: Shape) -> None:
+    """With one as short as the copies are apart these lives told of blocks that no copy covered."""
+    outcome = simulation.run(seed, shape)
+    assert outcome.found == [] and outcome.blocks > 40
+
+
 def test_a_store_that_syncs_lives_as_well(tmp_path: Path) -> None:
     fleet = Fleet(7, tmp_path / "fleet", (Fault.CRASH,), replace(SHORT, durable=True))
     fleet.plan.kinds, fleet.plan.intensity = frozenset({Fault.CRASH}), 80.0
