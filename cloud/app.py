@@ -2,8 +2,9 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from fastapi import FastAPI
@@ -37,10 +38,9 @@ from protocols.errors import TanmeterError
 
 CLOSE_EVERY_S = 20.0
 RESTS = 4
-"""How many times as long as a site took to look at the closer rests: whoever waits for an answer has the core."""
+"""How many times as long as a turn took there is rest behind it: whoever waits for an answer has the core."""
 CLOSE_ACCOUNTS_EVERY_S = 300.0
 WATCH_EVERY_S = 30.0
-JUDGED_AT_ONCE = 50
 
 log = logging.getLogger(__name__)
 
@@ -92,9 +92,7 @@ def _described(app: FastAPI) -> dict[str, Any]:
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     """While it serves, periods that are over are closed, and what changed is judged for warnings."""
-    collector = app.state.collector
-    tasks = [asyncio.create_task(work(collector)) for work in (_close_periods, _close_accounts)]
-    tasks.append(asyncio.create_task(_watch(app.state.city, collector)))
+    tasks = [asyncio.create_task(_go_on(work, app.state.collector.now)) for work in _works(app)]
     try:
         yield
     finally:
@@ -103,65 +101,58 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _close_periods(collector: Collector) -> None:
-    """One site after another: at midnight all of them come to be due at once."""
-    closer, time = closing.Closer(collector.store, durable=True), asyncio.get_running_loop().time
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """What is done of itself: every so often (seconds) those that wait have their turn, which says what it has done.
+
+    Both are told the time (UTC ms).
+    """
+
+    name: str
+    every_s: float
+    waiting: Callable[[int], list[str]]
+    turn: Callable[[str, int], list[str]]
+
+
+def _works(app: FastAPI) -> Iterator[_Work]:
+    """A version that stands, and a warning that does, stay as they are."""
+    store = app.state.collector.store
+    sites, accounts = closing.Closer(store, durable=True), account_closing.AccountCloser(store)
+    watch = early_warning.Watch(app.state.city)
+
+    def close_site(site: str, now: int) -> list[str]:
+        return [f"closed {statement.reference}" for statement in sites.close(site, now)]
+
+    def close_accounts(subject: str, now: int) -> list[str]:
+        return [f"closed {version.reference}" for version in accounts.close(subject, now)]
+
+    def judge(subject: str, now: int) -> list[str]:
+        found = watch.judge(subject, now)
+        return [f"warning {one.kind} of {one.subject} {one.about}: {one.happened}" for one in found]
+
+    yield _Work("closing", CLOSE_EVERY_S, sites.waiting, close_site)
+    yield _Work("closing the accounts of", CLOSE_ACCOUNTS_EVERY_S, accounts.waiting, close_accounts)
+    yield _Work("judging", WATCH_EVERY_S, lambda _: watch.waiting(), judge)
+
+
+async def _go_on(work: _Work, clock: Callable[[], int]) -> None:
+    """One after another, at rest between them: after a start, and at midnight, all come to be due at once."""
+    time = asyncio.get_running_loop().time
     while True:
         try:
-            for site in await asyncio.to_thread(closer.waiting, collector.now()):
+            for name in await asyncio.to_thread(work.waiting, clock()):
                 began = time()
-                await _close_site(closer, site, collector.now())
+                await _turn(work, name, clock())
                 await asyncio.sleep(RESTS * (time() - began))
         except Exception:
-            log.exception("closing failed")
-        await asyncio.sleep(CLOSE_EVERY_S)
+            log.exception("%s anybody failed", work.name)
+        await asyncio.sleep(work.every_s)
 
 
-async def _close_site(closer: closing.Closer, site: str, now: int) -> None:
-    """One that cannot be read keeps no other waiting."""
-    try:
-        for statement in await asyncio.to_thread(closer.close, site, now):
-            log.info("closed %s", statement.reference)
-    except Exception:
-        log.exception("closing %s failed", site)
-
-
-async def _close_accounts(collector: Collector) -> None:
-    closer = account_closing.AccountCloser(collector.store)
-    while True:
-        try:
-            for subject in await asyncio.to_thread(closer.waiting, collector.now()):
-                await _close_subject(closer, subject, collector.now())
-        except Exception:
-            log.exception("closing accounts failed")
-        await asyncio.sleep(CLOSE_ACCOUNTS_EVERY_S)
-
-
-async def _close_subject(closer: account_closing.AccountCloser, subject: str, now: int) -> None:
+async def _turn(work: _Work, name: str, now: int) -> None:
     """One that cannot be read keeps no other waiting; it has its turn again the next time."""
     try:
-        for version in await asyncio.to_thread(closer.close, subject, now):
-            log.info("closed %s", version.reference)
+        for done in await asyncio.to_thread(work.turn, name, now):
+            log.info("%s", done)
     except Exception:
-        log.exception("closing the accounts of %s failed", subject)
-
-
-async def _watch(city: City, collector: Collector) -> None:
-    """Judge what the journal brought, from its beginning once: a warning that stands already stays as it is.
-
-    Whose meters are where a gateway was set up anew is judged as well. A few subjects at a time, so that nobody who
-    stops the process waits for a whole city.
-    """
-    after, facts, waiting = 0, 0, list[str]()
-    while True:
-        try:
-            if not waiting:
-                facts, waiting = await asyncio.to_thread(early_warning.set_up, city, facts)
-                after, changed = await asyncio.to_thread(early_warning.concerned, city, after)
-                waiting = list(dict.fromkeys((*waiting, *changed)))
-            names, waiting = waiting[:JUDGED_AT_ONCE], waiting[JUDGED_AT_ONCE:]
-            for event in await asyncio.to_thread(early_warning.judge_each, city, names, collector.now()):
-                log.info("warning %s of %s %s: %s", event.kind, event.subject, event.about, event.happened)
-        except Exception:
-            log.exception("early warning failed")
-        await asyncio.sleep(0 if waiting else WATCH_EVERY_S)
+        log.exception("%s %s failed", work.name, name)

@@ -5,7 +5,7 @@ and read in order like all else that was decided. Nothing is ever changed in it.
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from decimal import Decimal
 
 import msgspec
@@ -30,6 +30,46 @@ SOURCES = ("account", "subject", "check")
 """What in the journal may raise or clear something."""
 MOST = 10_000
 TRIES = 3
+
+
+class Watch:
+    """Who is to be judged, with what it remembers: a new one judges once everybody whom the journal names.
+
+    A subject is judged when its account, its file or a check of it has come, and with a meter where a gateway was set
+    up anew. Who could not be judged waits on.
+    """
+
+    def __init__(self, city: City) -> None:
+        self._city = city
+        self._facts, self._entry = 0, 0
+        self._waiting = set[str]()
+        self._known: Mapping[str, Subject] = {}
+        self._set_up = 0
+        self._places = Places.of((), ())
+
+    def waiting(self) -> list[str]:
+        """The subjects (ids) to be judged; those that ``judge`` has not done since they were named are among them."""
+        facts, near = set_up(self._city, self._facts)
+        entry, changed = concerned(self._city, self._entry)
+        self._waiting |= {*near, *changed}
+        self._facts, self._entry = facts, entry
+        return sorted(self._waiting)
+
+    def judge(self, name: str, now: int) -> list[Event]:
+        """What happened to the warnings of a subject that waits, at ``now`` (UTC ms). Where it cannot be read, it waits
+        on.
+        """
+        found = judge(self._city, name, self._whose(), now)
+        self._waiting.discard(name)
+        return found
+
+    def _whose(self) -> Places:
+        """Which meter is whose, made anew when a subject or a gateway is another than it was."""
+        known, (facts, moved) = self._city.subjects(), self._city.store.set_up(self._set_up)
+        if known is not self._known or moved:
+            self._places = Places.of(self._city.store.gateways(), known.values())
+        self._known, self._set_up = known, facts
+        return self._places
 
 
 def listing(
@@ -95,7 +135,7 @@ def concerned(city: City, after: int) -> tuple[int, list[str]]:
         changed |= {row.subject for row in rows}
     if not changed:
         return after, []
-    changed |= {one.subject for one in listing(city.store, standing=True, kind="shared")}
+    changed |= set(_sharing(city.store))
     return after, sorted(_concerned(city, changed))
 
 
@@ -168,6 +208,18 @@ def _shared(city: City, subject: Subject, places: Places) -> Iterator[Signal]:
     for one in listing(city.store, subject.id, standing=True, kind="shared"):
         if one.about not in {signal.about for signal in found}:
             yield signals.shared(subject.id, one.about, 1, one.figures)
+
+
+def _sharing(store: Store) -> Iterator[str]:
+    """Who has a warning that others count a meter too; one whose rows have rotted may stand."""
+    for row in store.entries(KIND, named="-shared-"):
+        try:
+            standing = _stands(store, row.id)
+        except msgspec.DecodeError:
+            yield row.subject
+            continue
+        if standing is not None and standing.kind == "shared" and standing.standing:
+            yield row.subject
 
 
 def _drifts(subject: Subject, months: list[Standing]) -> Iterator[Signal]:

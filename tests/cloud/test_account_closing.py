@@ -1,4 +1,4 @@
-"""What cannot be read keeps nothing else from being closed: rows of one gateway of three have rotted."""
+"""What cannot be read keeps nothing else from being closed or judged: rows of one of three have rotted."""
 
 import asyncio
 import sqlite3
@@ -6,13 +6,18 @@ from collections.abc import Iterator
 from contextlib import closing as ending
 from pathlib import Path
 
+import msgspec
 import pytest
+import zstandard
 
-from cloud import subjects
+from cloud import early_warning, subjects
 from cloud.account_closing import AccountCloser
+from cloud.accounting import signals, warning
 from cloud.app import create_app
+from cloud.city import City
 from cloud.closing import Closer
 from cloud.collector import Collector
+from cloud.early_warning import Watch
 from cloud.store import Store
 from cloud.writer import Writer
 from protocols.errors import StoreError
@@ -108,3 +113,52 @@ def test_late_data_of_others_are_seen_although_rows_of_a_gateway_have_rotted(
     ]
     put_right(store, three[0], sound)
     assert [one.reference for one in accounts_.close("works-0", now)] == ["A-works-0-2026-09@2"]
+
+
+ROTTEN_OF_A_SUBJECT = {
+    "account": ("body", "x'00'"),
+    "warning": ("detail", "'{'"),
+}
+"""Of which entries of the journal what has rotted, and what it is then."""
+
+
+@pytest.mark.parametrize("kind", ROTTEN_OF_A_SUBJECT)
+def test_a_subject_that_cannot_be_judged_keeps_no_other_waiting(
+    store: Store, three: list[Slow], tmp_path: Path, caplog: pytest.LogCaptureFixture, kind: str
+) -> None:
+    """It is told of, and has its turn again, until its rows are put right. Each has a warning of a meter that it shared
+    once: it is asked of all of them who is to be judged.
+    """
+    now = BEGIN + 50 * HOUR
+    assert len(all_closed(AccountCloser(store), now)) == len(three)
+    for name in THREE:
+        shared = signals.shared(name, "M-01", 2, {})
+        event = warning.judge(None, shared, signals.levels()["shared"], "2026-10-01T00:00:00+08:00")
+        assert event is not None
+        early_warning._log(store, 0, event, now)
+    column, rotten = ROTTEN_OF_A_SUBJECT[kind]
+    path, whose = image(store.path, tmp_path / "rotten.db"), (kind, "works-0")
+    with ending(sqlite3.connect(path)) as db, db:
+        (sound,) = db.execute(f"SELECT {column} FROM journal WHERE kind = ? AND subject = ?", whose).fetchone()
+        db.execute(f"UPDATE journal SET {column} = {rotten} WHERE kind = ? AND subject = ?", whose)
+    assert isinstance(store.key, PrivateKey)
+    with Store(path, store.key) as again, ending(Writer(lambda batches: again.append_batches(batches, now))) as writer:
+
+        def over(name: str) -> bool:
+            return again.entry_head("warning", f"W-{name}-shared-M-01", 2) is not None
+
+        app = create_app(Collector(again, store.key, writer, lambda: now))
+        asyncio.run(asyncio.wait_for(serving(app, lambda: over("works-1") and over("works-2")), 20))
+        assert not over("works-0")
+        assert "judging works-0 failed" in caplog.text
+        watch = Watch(City(again))
+        assert watch.waiting() == THREE
+        assert [watch.judge(name, now) for name in THREE[1:]] == [[], []]
+        for _ in range(2):
+            with pytest.raises((zstandard.ZstdError, msgspec.DecodeError)):
+                watch.judge("works-0", now)
+            assert watch.waiting() == ["works-0"]
+        with again.writing() as db:
+            db.execute(f"UPDATE journal SET {column} = ? WHERE kind = ? AND subject = ?", (sound, *whose))
+        assert [(event.subject, event.happened) for event in watch.judge("works-0", now)] == [("works-0", "cleared")]
+        assert watch.waiting() == []
