@@ -43,10 +43,13 @@ LARGE = Shape(10, 10, 4, 12, 4)
 
 @dataclass
 class Gateway:
-    """One gateway: its blocks come one after another, minute by minute. ``seed`` tells its registers from others'."""
+    """One gateway: its blocks come one after another, minute by minute, from ``start`` on (UTC ms). ``seed`` tells its
+    registers from others'.
+    """
 
     shape: Shape
     seed: int = 7
+    start: int = START
     key: PrivateKey = field(default_factory=PrivateKey.generate)
 
     def __post_init__(self) -> None:
@@ -54,20 +57,20 @@ class Gateway:
         technician, site = PrivateKey.generate(), _site(self.shape)
         self.profile = _profile(self.shape)
         named = (("bench-meter", hashlib.sha256(self.profile).digest()),)
-        self.config = sign_site(SiteConfig(1, NO_PREVIOUS, site, named, START), technician)
+        self.config = sign_site(SiteConfig(1, NO_PREVIOUS, site, named, self.start), technician)
         keys = (self.key.algorithm, self.key.spki, technician.algorithm, technician.spki)
-        request = Enrolment(*keys, "bench", siteconfig.digest(self.config), 0, START, bytes(16))
+        request = Enrolment(*keys, "bench", siteconfig.digest(self.config), 0, self.start, bytes(16))
         self.enrolment = sign_enrolment(request, self.key)
         self.installation: Installation = install(site, {"bench-meter": self.profile})
         self._meters = [_Meter(self.shape, number, self.random) for number in range(self.shape.meters)]
         self._previous, self._seq = hashlib.sha256(self.enrolment).digest(), 0
-        self._boot, self._at, self._utc, self._down = 1, 0, START, START
+        self._boot, self._at, self._utc, self._down = 1, 0, self.start, self.start
 
     def enrol(self, store: Store) -> None:
         """Let a collector know it."""
         code = invite.make(hashlib.sha256(self.key.public.id).digest()[:9], store.ours.spki)
-        store.create_invite(code, None, START + 1, START)
-        store.enrol(code.format(), self.enrolment, self.config, [self.profile], START)
+        store.create_invite(code, None, self.start + 1, self.start)
+        store.enrol(code.format(), self.enrolment, self.config, [self.profile], self.start)
 
     def frames(self, blocks: int) -> Iterator[bytes]:
         """Its next blocks."""

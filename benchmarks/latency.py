@@ -1,15 +1,16 @@
 """How long a reading takes from its gateway's request until it can be queried, at half of what the collector can bear.
 
 A real `tanmeter cloud serve` on loopback, a store on this disk, many gateways that each send a block of 500 readings at
-a time. A round is two spells. First as fast as they are answered, until all of it is booked: that is the capacity just
-then. Then, open-loop, at instants of a Poisson process of half that rate, whatever is still unanswered: the time is
-taken from the instant a block was to be sent at until its answer is there. From then on whoever asks is shown it, for
-what was answered is booked before it is looked into: behind every fiftieth the newest value of each point is asked
-for, must be that of the block, and the time until that is there is told as well. Behind the rounds the same at a tenth:
-what a lone block costs on a core that has gone to sleep, with next to nothing to queue behind. A core that a neighbour
-shares is half as fast for seconds, and capacity and waiting with it: so how long a loop that is always the same takes
-on the collector's core stands beside each round, before, between and after its spells, and the figures are told twice,
-of the rounds in which it was as fast as at its best in the run, and of all (``benchmarks/pace.py``).
+a time, of minutes from now on: no day is over. A round is two spells. First as fast as they are answered, until all of
+it is booked: that is the capacity just then. Then, open-loop, at instants of a Poisson process of half that rate,
+whatever is still unanswered: the time is taken from the instant a block was to be sent at until its answer is there.
+From then on whoever asks is shown it, for what was answered is booked before it is looked into: behind every fiftieth
+the newest value of each point is asked for, must be that of the block, and the time until that is there is told as
+well. Behind the rounds the same at a tenth: what a lone block costs on a core that has gone to sleep, with next to
+nothing to queue behind. A core that a neighbour shares is half as fast for seconds, and capacity and waiting with it:
+so how long a loop that is always the same takes on the collector's core stands beside each round, before, between and
+after its spells, and the figures are told twice, of the rounds in which it was as fast as at its best in the run, and
+of all (``benchmarks/pace.py``).
 
 Where the machine has two cores and little else to do, the collector has the first and the load, another process, the
 second, which it keeps awake so that it sends in time; on a busy one both go where there is room, and the load sleeps
@@ -127,9 +128,10 @@ class Server:
 
 def main() -> None:
     """Print the rounds, what they come to, a tenth of the load, what was lost, and the memory."""
+    now = time.time_ns() // 60_000_000_000 * 60_000
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder) / "data"
-        gateways = [Gateway(SMALL, number) for number in range(GATEWAYS)]
+        gateways = [Gateway(SMALL, number, now) for number in range(GATEWAYS)]
         with config.open_store(data, config.create_key(data)) as store:
             for gateway in gateways:
                 gateway.enrol(store)

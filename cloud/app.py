@@ -5,7 +5,7 @@ import logging
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
@@ -33,15 +33,15 @@ from cloud.guard import Guard
 from cloud.ingest_route import Intake, described
 from cloud.pages import account_routes, routes
 from cloud.problem import Problem
+from cloud.store import Store
 from cloud.ways import WAYS
 from protocols.errors import TanmeterError
 
 CLOSE_EVERY_S = 20.0
-RESTS = 4
-"""How many times as long as a turn took there is rest behind it: whoever waits for an answer has the core."""
 CLOSE_ACCOUNTS_EVERY_S = 300.0
 WATCH_EVERY_S = 30.0
 
+T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 
@@ -92,7 +92,8 @@ def _described(app: FastAPI) -> dict[str, Any]:
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     """While it serves, periods that are over are closed, and what changed is judged for warnings."""
-    tasks = [asyncio.create_task(_go_on(work, app.state.collector.now)) for work in _works(app)]
+    collector = app.state.collector
+    tasks = [asyncio.create_task(_go_on(work, collector)) for work in _works(app)]
     try:
         yield
     finally:
@@ -135,24 +136,26 @@ def _works(app: FastAPI) -> Iterator[_Work]:
     yield _Work("judging", WATCH_EVERY_S, lambda _: watch.waiting(), judge)
 
 
-async def _go_on(work: _Work, clock: Callable[[], int]) -> None:
-    """One after another, at rest between them: after a start, and at midnight, all come to be due at once."""
-    time = asyncio.get_running_loop().time
+async def _go_on(work: _Work, collector: Collector) -> None:
+    """One after another, behind what others ask: after a start, and at midnight, all come to be due at once."""
     while True:
         try:
-            for name in await asyncio.to_thread(work.waiting, clock()):
-                began = time()
-                await _turn(work, name, clock())
-                await asyncio.sleep(RESTS * (time() - began))
+            for name in await asyncio.to_thread(_patiently, collector.store, work.waiting, collector.now()):
+                await _turn(work, name, collector)
         except Exception:
             log.exception("%s anybody failed", work.name)
         await asyncio.sleep(work.every_s)
 
 
-async def _turn(work: _Work, name: str, now: int) -> None:
+async def _turn(work: _Work, name: str, collector: Collector) -> None:
     """One that cannot be read keeps no other waiting; it has its turn again the next time."""
     try:
-        for done in await asyncio.to_thread(work.turn, name, now):
+        for done in await asyncio.to_thread(_patiently, collector.store, work.turn, name, collector.now()):
             log.info("%s", done)
     except Exception:
         log.exception("%s %s failed", work.name, name)
+
+
+def _patiently(store: Store, work: Callable[..., T], *asked: Any) -> T:
+    with store.patiently():
+        return work(*asked)

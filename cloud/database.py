@@ -9,6 +9,7 @@ import fcntl
 import os
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from importlib.resources import files
@@ -29,6 +30,8 @@ a lull, or seldom. SQLite's own checkpoints keep to themselves that a sync faile
 OLDEST_SCHEMA = 2
 """A file of this schema or a newer one is brought to ours when it is opened, all at once or not at all."""
 BUSY_S = 30.0
+LONG_S, RESTS, LONGEST_REST_S = 0.001, 4, 1.0
+"""For how long what can wait computes before it rests, and how many times as long it rests then, at most."""
 
 
 class Database:
@@ -42,6 +45,7 @@ class Database:
         self._failed: str | None = None
         self._serving: int | None = None
         self._folded = 0
+        self._patient = threading.local()
         with store_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             self._lock = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -144,8 +148,27 @@ class Database:
             self._writer.execute("PRAGMA wal_checkpoint(PASSIVE)")
 
     @contextmanager
+    def patiently(self) -> Iterator[None]:
+        """What this thread does meanwhile can wait: where it begins to read, and at the end, it rests for what it has
+        computed. There is one interpreter, and without that it has half of it while gateways wait for their answers.
+        """
+        self._patient.since = time.thread_time()
+        try:
+            yield
+            self._give_way()
+        finally:
+            del self._patient.since
+
+    def _give_way(self) -> None:
+        since = getattr(self._patient, "since", None)
+        if since is not None and (computed := time.thread_time() - since) >= LONG_S:
+            time.sleep(min(RESTS * computed, LONGEST_REST_S))
+            self._patient.since = time.thread_time()
+
+    @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
         """A read-only connection, and one unchanging view of the file while the block lasts. StoreError."""
+        self._give_way()
         with store_errors(self.path):
             reader = self._reader()
             try:

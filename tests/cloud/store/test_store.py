@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -646,3 +647,28 @@ def test_the_receipt_an_epoch_began_with_stays_unshown(store: Store, box: Any, m
     for _ in range(8):
         store.append([box.block(**({} if box.seq else box.reboot(0)))], LATER)
     assert store.receipt_named(box.id, hashlib.sha256(began).digest()) == began
+
+
+def test_what_can_wait_rests_between_reads_and_nobody_else_does(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    rests, long_s = list[float](), 0.03
+    monkeypatch.setattr(database, "LONG_S", long_s)
+    monkeypatch.setattr(database.time, "sleep", rests.append)
+
+    def compute() -> None:
+        end = time.thread_time() + 2 * long_s
+        while time.thread_time() < end:
+            pass
+
+    compute()
+    store.counts()
+    assert rests == []
+    with store.patiently():
+        compute()
+        store.counts()
+        assert len(rests) == 1 and rests[0] >= database.RESTS * 2 * long_s
+        store.counts()
+        compute()
+    assert len(rests) == 2, "behind the last read as well"
+    compute()
+    store.counts()
+    assert len(rests) == 2
