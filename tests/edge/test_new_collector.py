@@ -132,7 +132,10 @@ def test_a_running_agent_goes_over_to_the_collector_it_is_enrolled_with_anew(box
         own = [transport.unpack(each.frame).hash for each in outbox.batch(0, 0, 64, 1 << 30)]
         newest = outbox.chain().receipt
         outbox.close()
-        assert own[: len(has)] == has and open_receipt(newest, new.key.public).next_seq == len(has)
+        assert own[: len(has)] == has
+        assert before < open_receipt(newest, new.key.public).next_seq <= len(has), (
+            "the last answer may have been cut off"
+        )
     said = [json.loads(line) for line in (made.state / "log").read_text().splitlines()]
     assert [each["url"] for each in said if each["code"] == "enrolled"] == [old_url, new_url, new_url]
     assert config.load_collector(made.state / f"collector-{old.key.public.kid.hex()}.json").url == old_url
