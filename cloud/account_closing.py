@@ -21,6 +21,8 @@ from protocols.errors import StoreError, TanmeterError
 SOURCES = ("subject", "activity")
 """What in the journal a subject's account rests on."""
 OWN = (*SOURCES, "account")
+BESIDE = ("warning", "file")
+"""What no account rests on: of a subject file the subjects that it changed are told of, each by itself."""
 PAGE = 10_000
 
 LOOKED = 65_536
@@ -67,7 +69,7 @@ class AccountCloser:
         """
         changes, rows = self._store.changes(self._seen, self._before), self._came()
         late, told = bool(changes.late), changes.seen.fact != self._seen.fact
-        everybody = now >= self._until or any(row.kind not in (*OWN, "warning") for row in rows)
+        everybody = now >= self._until or any(row.kind not in (*OWN, *BESIDE) for row in rows)
         among = {row.subject for row in rows if row.kind in OWN} | self._waiting
         among |= (self._metered if late else set()) | (self._failing if late or told else set())
         if everybody or among:

@@ -410,6 +410,7 @@ def test_an_account_that_late_data_leave_as_it_is_is_drawn_up_again_once(
     drawn.clear()
     other, *_ = WORKS.replace(b"works", b"other").partition(b"[[subject.meter]]")
     subjects.take(store, "other.toml", other, by="w", now=now)
+    assert closer.waiting(now) == ["other"]
     all_closed(closer, now)
     assert drawn == ["other"]
     assert "works" in touch()
