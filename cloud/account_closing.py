@@ -1,20 +1,25 @@
-"""Closing accounts: last month of every subject gets its version once it is delivered, and a newer one when it must."""
+"""Closing accounts: last month of every subject gets its version once it is delivered, and a newer one when it must.
 
+What is known of the subjects outlives a restart in the file.
+"""
+
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from cloud import accounts, factor_shelf, metering, subjects
+from cloud.accounting import contents, line, restated
 from cloud.accounting import method as methods
 from cloud.accounting import period as periods
-from cloud.accounting import restated
 from cloud.accounting.electricity import OPEN
-from cloud.accounting.inventory import Version, account_id
+from cloud.accounting.inventory import ENGINE, Version, account_id
 from cloud.accounting.library import Library
 from cloud.accounting.period import Period
 from cloud.accounting.subject import ZONE, Meter, Monitor, Subject
 from cloud.changes import Seen
 from cloud.due import LATE_MS, REOPEN_MS
 from cloud.rows import JournalRow
+from cloud.settled import Subjects
 from cloud.store import Store
 from protocols.errors import StoreError, TanmeterError
 
@@ -24,6 +29,11 @@ OWN = (*SOURCES, "account")
 BESIDE = ("warning", "file")
 """What no account rests on: of a subject file the subjects that it changed are told of, each by itself."""
 PAGE = 10_000
+
+KEEP_MS = 60_000
+"""How often what is known is written down. Whoever starts reads what has come since."""
+RULES = "accounts/1"
+"""Which accounts are due, and how that is kept in mind: what was settled by other rules is looked at again."""
 
 LOOKED = 65_536
 """Accounts of which it is kept in mind under which bundles they were found to stand."""
@@ -50,14 +60,15 @@ class AccountCloser:
     """What is due of every subject, with what it remembers of them: a new one looks at everybody once.
 
     A subject is looked at when its file, its activity or an account of it has come, or with a meter when intervals have
-    of a period that is over; everybody is when a period has ended, or something else came that accounts rest on, such
-    as factors. Whose account could not be drawn up is tried again when anything at all has come; who could not be read
-    waits on.
+    of a period that is over, or a gateway was set up anew; everybody is when a period has ended, or something else came
+    that accounts rest on, such as factors. Whose account could not be drawn up is tried again when anything at all has
+    come; who could not be read waits on. A ``durable`` one goes on from what the last durable one wrote down.
     """
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
-        self._seen, self._entry, self._until, self._before = Seen(), 0, 0, 0
+    def __init__(self, store: Store, *, durable: bool = False) -> None:
+        self._store, self._durable, self._kept = store, durable, 0
+        self._seen: Seen | None = None
+        self._entry, self._until, self._before = 0, 0, 0
         self._looked = Looked()
         self._library: Library | None = None
         self._opened = subjects.Opened()
@@ -67,11 +78,13 @@ class AccountCloser:
         """The subjects (ids) of which something may be due at ``now`` (UTC ms); those that ``close`` has not done since
         they were named are among them.
         """
-        changes, rows = self._store.changes(self._seen, self._before), self._came()
-        late, told = bool(changes.late), changes.seen.fact != self._seen.fact
+        seen = self._recall() if self._seen is None else self._seen
+        changes, rows = self._store.changes(seen, self._before), self._came()
+        late, told = bool(changes.late), changes.seen.fact != seen.fact
+        moved = told and bool(self._store.set_up(seen.fact)[1])
         everybody = now >= self._until or any(row.kind not in (*OWN, *BESIDE) for row in rows)
         among = {row.subject for row in rows if row.kind in OWN} | self._waiting
-        among |= (self._metered if late else set()) | (self._failing if late or told else set())
+        among |= (self._metered if late or moved else set()) | (self._failing if late or told else set())
         if everybody or among:
             known = {row.id for row in self._store.entries("subject")}
             among = known if everybody else among & known
@@ -79,6 +92,7 @@ class AccountCloser:
         self._until = _next_end(now) if everybody else self._until
         self._seen, self._entry = changes.seen, rows[-1].number if rows else self._entry
         self._waiting = among
+        self._keep(now)
         return sorted(among)
 
     def close(self, name: str, now: int) -> list[Version]:
@@ -94,7 +108,26 @@ class AccountCloser:
             found = self._look(self._library, subject, now)
             self._until = min([self._until, *_coming(self._store, subject, now)])
         self._waiting.discard(name)
+        self._keep(now)
         return found
+
+    def _recall(self) -> Seen:
+        """How far was looked; with it comes what was known then."""
+        memory = self._store.settled(Subjects, _rules()) if self._durable else None
+        if memory is None:
+            return Seen()
+        self._entry, self._until, self._before = memory.entry, memory.until, memory.before
+        self._metered, self._failing = set(memory.metered), set(memory.failing)
+        self._waiting = set(memory.waiting)
+        return memory.seen
+
+    def _keep(self, now: int) -> None:
+        """Write down what is known, now and then."""
+        if self._durable and self._seen is not None and not 0 <= now - self._kept < KEEP_MS:
+            known = (frozenset(self._metered), frozenset(self._failing), frozenset(self._waiting))
+            memory = Subjects(_rules(), self._seen, self._entry, self._until, self._before, *known)
+            self._store.keep_settled(memory)
+            self._kept = now
 
     def _came(self) -> list[JournalRow]:
         rows = list[JournalRow]()
@@ -108,6 +141,12 @@ class AccountCloser:
         (self._failing.add if failed else self._failing.discard)(subject.id)
         self._before = max([self._before, *[period.end for period in _due(self._store, subject, now)]])
         return found
+
+
+def _rules() -> str:
+    """By what accounts are drawn up, but for what the journal tells of."""
+    built_in = hashlib.sha256(repr(contents.installed()).encode()).hexdigest()
+    return f"{RULES} {ENGINE} {line.ENGINE} {built_in}"
 
 
 def _close(store: Store, library: Library, subject: Subject, now: int, looked: Looked) -> tuple[list[Version], bool]:

@@ -118,7 +118,8 @@ class _Work:
 def _works(app: FastAPI) -> Iterator[_Work]:
     """A version that stands, and a warning that does, stay as they are."""
     store = app.state.collector.store
-    sites, accounts = closing.Closer(store, durable=True), account_closing.AccountCloser(store)
+    sites = closing.Closer(store, durable=True)
+    accounts = account_closing.AccountCloser(store, durable=True)
     watch = early_warning.Watch(app.state.city)
 
     def close_site(site: str, now: int) -> list[str]:

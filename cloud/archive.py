@@ -1,12 +1,15 @@
 """Statements as they were issued: versions side by side, never one over another; and what is settled of them."""
 
+from typing import TypeVar
+
 from cloud import settled
 from cloud.queries import Queries
 from cloud.rows import StatementRow
-from cloud.settled import Memory
+from cloud.settled import Memory, Subjects
 from protocols.errors import OvertakenError
 
 COLUMNS = "id, version, digest, site, period, created, content"
+_Kept = TypeVar("_Kept", Memory, Subjects)
 
 
 class Archive(Queries):
@@ -55,12 +58,12 @@ class Archive(Queries):
             rows = db.execute(f"SELECT {COLUMNS} FROM statements WHERE id = ? ORDER BY version", (id,))
             return [StatementRow(*row) for row in rows]
 
-    def keep_settled(self, memory: Memory) -> None:
-        """Keep what a closer of periods remembers, in place of what it did."""
+    def keep_settled(self, memory: Memory | Subjects) -> None:
+        """Keep what a closer remembers, in place of what it did."""
         with self.writing() as db:
             settled.keep(db, memory)
 
-    def settled(self, rules: str) -> Memory | None:
-        """What a closer of periods remembered under these rules; None where nothing is."""
+    def settled(self, kind: type[_Kept], rules: str) -> _Kept | None:
+        """What a closer remembered under these rules; None where nothing is."""
         with self.reading() as db:
-            return settled.load(db, rules)
+            return settled.load(db, kind, rules)

@@ -87,7 +87,7 @@ class Closer:
 
     def _recall(self) -> Seen:
         """How far was looked; with it comes what was settled then."""
-        memory = self._store.settled(_rules()) if self._durable else None
+        memory = self._store.settled(Memory, _rules()) if self._durable else None
         if memory is None:
             return Seen()
         self._settled = dict(memory.settled)

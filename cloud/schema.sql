@@ -199,8 +199,11 @@ CREATE TABLE IF NOT EXISTS statements (
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS statements_site ON statements (site, period);
 
--- What the closer of periods remembers of the sites (cloud/settled.py), in one row. No part of the record: it may be missing.
+-- What the closers remember of sites and of subjects (cloud/settled.py), one row each. No part of the record: it may be missing.
 CREATE TABLE IF NOT EXISTS settled (one INTEGER PRIMARY KEY CHECK (one = 1), sha256 BLOB NOT NULL, memory BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS settled_accounts (
+    one INTEGER PRIMARY KEY CHECK (one = 1), sha256 BLOB NOT NULL, memory BLOB NOT NULL
+);
 
 -- What accounts are made of beside the record, in the order in which it came, and never changed: subject files and the
 -- subjects in them, keys of who signs activity, activity files, versions of accounts, and what was decided on them.

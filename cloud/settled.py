@@ -1,12 +1,13 @@
-"""What a closer of periods remembers of the sites, and how the file holds it over a restart.
+"""What the closers remember of sites and of subjects, and how the file holds it over a restart.
 
-It is no part of the record: one row, which may be missing. It lies in the file itself, so that it goes back with it to
-an older backup. Whatever is not whole, not of this form, or of other rules, counts as nothing.
+It is no part of the record: one row of each, which may be missing. It lies in the file itself, so that it goes back
+with it to an older backup. Whatever is not whole, not of this form, or of other rules, counts as nothing.
 """
 
 import hashlib
 import sqlite3
 from collections.abc import Mapping
+from typing import TypeVar
 
 import msgspec
 
@@ -35,22 +36,44 @@ class Memory(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     settled: Mapping[str, Settled]
 
 
-def keep(db: sqlite3.Connection, memory: Memory) -> None:
+class Subjects(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a closer of accounts remembers of the subjects (ids), of what had come by ``seen`` and up to ``entry`` of
+    the journal, under ``rules``. All are to be looked at from ``until`` on (UTC ms), those that are ``metered`` when an
+    interval changes that begins before ``before``. Of the ``failing`` an account could not be drawn up; those that were
+    ``waiting`` had not been looked at.
+    """
+
+    rules: str
+    seen: Seen
+    entry: int
+    until: int
+    before: int
+    metered: frozenset[str]
+    failing: frozenset[str]
+    waiting: frozenset[str]
+
+
+_TABLES: Mapping[type, str] = {Memory: "settled", Subjects: "settled_accounts"}
+_Kept = TypeVar("_Kept", Memory, Subjects)
+
+
+def keep(db: sqlite3.Connection, memory: Memory | Subjects) -> None:
     """Write it down in place of what was."""
     text = msgspec.json.encode(memory)
-    db.execute("INSERT OR REPLACE INTO settled VALUES (1, ?, ?)", (hashlib.sha256(text).digest(), text))
+    table = _TABLES[type(memory)]
+    db.execute(f"INSERT OR REPLACE INTO {table} VALUES (1, ?, ?)", (hashlib.sha256(text).digest(), text))
 
 
-def load(db: sqlite3.Connection, rules: str) -> Memory | None:
+def load(db: sqlite3.Connection, kind: type[_Kept], rules: str) -> _Kept | None:
     """What was written down under these rules; None where there is nothing that can be relied on."""
-    for sha256, text in db.execute("SELECT CAST(sha256 AS BLOB), CAST(memory AS BLOB) FROM settled"):
-        if hashlib.sha256(text).digest() == sha256 and (memory := _decoded(text)) is not None:
+    for sha256, text in db.execute(f"SELECT CAST(sha256 AS BLOB), CAST(memory AS BLOB) FROM {_TABLES[kind]}"):
+        if hashlib.sha256(text).digest() == sha256 and (memory := _decoded(text, kind)) is not None:
             return memory if memory.rules == rules else None
     return None
 
 
-def _decoded(text: bytes) -> Memory | None:
+def _decoded(text: bytes, kind: type[_Kept]) -> _Kept | None:
     try:
-        return msgspec.json.decode(text, type=Memory)
+        return msgspec.json.decode(text, type=kind)
     except msgspec.DecodeError:
         return None

@@ -12,7 +12,7 @@ import zstandard
 
 from cloud import early_warning, subjects
 from cloud.account_closing import AccountCloser
-from cloud.accounting import signals, warning
+from cloud.accounting import contents, signals, warning
 from cloud.app import create_app
 from cloud.city import City
 from cloud.closing import Closer
@@ -23,7 +23,7 @@ from cloud.writer import Writer
 from protocols.errors import StoreError
 from protocols.record.cose import PrivateKey
 from tests.cloud import tables
-from tests.cloud.accounting.small_city import all_closed
+from tests.cloud.accounting.small_city import all_closed, restarted
 from tests.cloud.box import Box
 from tests.cloud.store.test_unbooked import image
 from tests.cloud.test_closing import BEGIN, HOUR, QUARTER, SLOW, Slow, closed, serving
@@ -115,6 +115,65 @@ def test_late_data_of_others_are_seen_although_rows_of_a_gateway_have_rotted(
     assert [one.reference for one in accounts_.close("works-0", now)] == ["A-works-0-2026-09@2"]
 
 
+NOW = BEGIN + 50 * HOUR
+
+
+@pytest.fixture
+def known(store: Store, three: list[Slow]) -> list[Slow]:
+    """The same, with accounts, of which everything is known and written down."""
+    closer = AccountCloser(store, durable=True)
+    assert [version.content.subject for version in all_closed(closer, NOW)] == THREE
+    restarted(closer, NOW)
+    return three
+
+
+def test_after_a_restart_only_those_are_looked_at_of_whom_something_has_come(store: Store, known: list[Slow]) -> None:
+    def next_process(now: int = NOW) -> list[str]:
+        return AccountCloser(store, durable=True).waiting(now)
+
+    everybody = [*THREE, "works-3"]
+    assert next_process() == [] and next_process(NOW + HOUR) == []
+    other = tables.subject_file(tables.subject("works-3", zh="另一家", en="Another")).encode()
+    subjects.take(store, "other.toml", other, by="w", now=NOW)
+    for _ in range(2):
+        assert next_process() == ["works-3"], "and it is killed before it looks"
+    closer = AccountCloser(store, durable=True)
+    assert all_closed(closer, NOW) == [] and restarted(closer, NOW).waiting(NOW) == []
+    known[0].deliver(store, 1, span=QUARTER)
+    for _ in range(2):
+        assert next_process() == everybody, "works-3 has no account yet; and it is killed before it looks"
+    closer = AccountCloser(store, durable=True)
+    assert [version.reference for version in all_closed(closer, NOW)] == ["A-works-0-2026-09@2"]
+    assert restarted(closer, NOW).waiting(NOW) == []
+    Slow(profile=SLOW, utc=BEGIN).enrol(store)
+    assert next_process() == everybody, "a gateway was set up, whoever's it is"
+    assert next_process(BEGIN + 40 * 24 * HOUR) == everybody
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        "UPDATE settled_accounts SET memory = replace(CAST(memory AS TEXT), 'seen\":[', 'seen\":[9')",
+        "UPDATE settled_accounts SET memory = x'7b7d', sha256 ="
+        " x'44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a'",
+        "DELETE FROM settled_accounts",
+    ],
+    ids=["rotten", "of another form", "gone"],
+)
+def test_without_a_memory_that_is_whole_every_subject_is_looked_at(store: Store, known: list[Slow], spoil: str) -> None:
+    with store.writing() as db:
+        assert db.execute(spoil).rowcount == 1
+    assert AccountCloser(store, durable=True).waiting(NOW) == THREE
+
+
+def test_what_was_known_under_other_built_in_files_is_looked_at_again(
+    store: Store, known: list[Slow], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = {**contents.installed(), "grid/other.toml": "0" * 64}
+    monkeypatch.setattr(contents, "installed", lambda: other)
+    assert AccountCloser(store, durable=True).waiting(NOW) == THREE
+
+
 ROTTEN_OF_A_SUBJECT = {
     "account": ("body", "x'00'"),
     "warning": ("detail", "'{'"),
@@ -129,7 +188,7 @@ def test_a_subject_that_cannot_be_judged_keeps_no_other_waiting(
     """It is told of, and has its turn again, until its rows are put right. Each has a warning of a meter that it shared
     once: it is asked of all of them who is to be judged.
     """
-    now = BEGIN + 50 * HOUR
+    now = NOW
     assert len(all_closed(AccountCloser(store), now)) == len(three)
     for name in THREE:
         shared = signals.shared(name, "M-01", 2, {})

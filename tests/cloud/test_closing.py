@@ -22,7 +22,7 @@ from cloud.store import Store
 from protocols.record.block import Chunk, ClockState, Counters, Event, EventKind, Fault, Track
 from protocols.record.cose import PrivateKey
 from tests.cloud import tables
-from tests.cloud.accounting.small_city import all_closed
+from tests.cloud.accounting.small_city import all_closed, restarted
 from tests.cloud.box import DAY, MINUTE, PROFILE, SITE, Box
 from tests.cloud.conftest import House, Rig
 
@@ -359,12 +359,15 @@ def test_a_site_that_cannot_be_read_keeps_no_other_waiting(house: House, rig: Ri
 WORKS = tables.subject_file(tables.subject("works", tables.meter("M-01", 'class = "0.5"\n'), site="plant-7")).encode()
 
 
-def test_an_account_of_a_month_that_is_over_follows_late_data_and_no_other(store: Store) -> None:
-    closer = AccountCloser(store)
+@pytest.mark.parametrize("restarts", [False, True])
+def test_an_account_of_a_month_that_is_over_follows_late_data_and_no_other(store: Store, restarts: bool) -> None:
+    closer = AccountCloser(store, durable=True)
     subjects.take(store, "works.toml", WORKS, by="w", now=BEGIN)
 
     def due(now: int) -> list[str]:
+        nonlocal closer
         found = [version.reference for version in all_closed(closer, now)]
+        closer = restarted(closer, now) if restarts else closer
         assert all_closed(AccountCloser(store), now) == []
         return found
 

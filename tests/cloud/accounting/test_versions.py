@@ -15,7 +15,7 @@ from cloud.intervals import INTERVAL_MS
 from cloud.rows import JournalRow
 from cloud.store import Store
 from protocols.errors import AccountError, ConfigError, LockedError, OvertakenError
-from tests.cloud.accounting.small_city import DAY, LIBRARY, SUBJECTS, City, all_closed, gas, green
+from tests.cloud.accounting.small_city import DAY, LIBRARY, SUBJECTS, City, all_closed, gas, green, restarted
 
 NONE = '{"proofs": {}}'
 """Of an account without a certificate."""
@@ -191,11 +191,14 @@ def test_last_month_is_closed_by_itself_and_again_only_when_something_changed(ci
     assert accounts.get(city.store, "A-S-OTHER-2026-09@1").state == "superseded"
 
 
-def test_the_closer_of_accounts_misses_nothing_that_a_new_one_would_find(city: City) -> None:
-    closer = AccountCloser(city.store)
+@pytest.mark.parametrize("restarts", [False, True])
+def test_the_closer_of_accounts_misses_nothing_that_a_new_one_would_find(city: City, restarts: bool) -> None:
+    closer = AccountCloser(city.store, durable=True)
 
     def due() -> list[str]:
+        nonlocal closer
         found = [version.reference for version in all_closed(closer, city.now)]
+        closer = restarted(closer, city.now) if restarts else closer
         assert all_closed(AccountCloser(city.store), city.now) == []
         return found
 
