@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from cloud import ahead, interval_rows
 from cloud.database import SCHEMA
@@ -71,7 +72,7 @@ def test_live_values_are_shown_during_a_back_fill_and_nothing_is_sent_twice(
         ]
         assert say(store, *frames) == [Answer.HELD] * 30
         assert store.gateways() == [
-            replace(row, enrolled_at=store.gateways()[0].enrolled_at) for row in straight.gateways()
+            structs.replace(row, enrolled_at=store.gateways()[0].enrolled_at) for row in straight.gateways()
         ]
     with store.reading() as db:
         assert db.execute("SELECT count(*) FROM ahead").fetchone() == (0,)
