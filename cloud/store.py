@@ -101,10 +101,9 @@ class Store(Journal):
         """
         with self._moving() as db:
             ledger = Ledger(db, now)
-            desks = self._expect(db, batches)
-            answers = [
-                self._take_in(db, ledger, desk, frames, now) for desk, frames in zip(desks, batches, strict=True)
-            ]
+            desks, left_s = self._expect(db, batches)
+            pairs = zip(desks, batches, strict=True)
+            answers = [self._take_in(db, ledger, desk, frames, left_s) for desk, frames in pairs]
             ledger.close()
         self._came = self._clock()
         return answers
@@ -112,10 +111,10 @@ class Store(Journal):
     def retake(self, batches: Sequence[tuple[int, Sequence[bytes]]]) -> None:
         """Take in batches of single gateways, each as received at its own instant (UTC ms), in one transaction."""
         with self._moving() as db:
-            desks = self._expect(db, [frames for _, frames in batches])
+            desks, left_s = self._expect(db, [frames for _, frames in batches])
             for desk, (at, frames) in zip(desks, batches, strict=True):
                 ledger = Ledger(db, at)
-                self._take_in(db, ledger, desk, frames, at)
+                self._take_in(db, ledger, desk, frames, left_s)
                 ledger.close()
 
     @property
@@ -287,8 +286,11 @@ class Store(Journal):
         receipt = open_receipt(envelope, self.ours)
         return (receipt.epoch, receipt.next_seq) == (epoch, next_seq)
 
-    def _expect(self, db: sqlite3.Connection, batches: Sequence[Sequence[bytes]]) -> list[Desk | None]:
-        """The desk of each batch, whose frames are read together as far as it goes."""
+    def _expect(self, db: sqlite3.Connection, batches: Sequence[Sequence[bytes]]) -> tuple[list[Desk | None], float]:
+        """The desk of each batch, whose frames are read together as far as it goes; and how much of the processor each
+        may take then, in seconds: what they were read in together counts for all of them.
+        """
+        began = self._processor()
         desks = [self._desk_of(db, frames) for frames in batches]
         pairs = zip(desks, batches, strict=True)
         self._examiner.expect(
@@ -298,15 +300,15 @@ class Store(Journal):
                 if desk and not desk.revoked
             ]
         )
-        return desks
+        return desks, began + self._batch_s - self._processor()
 
     def _take_in(
-        self, db: sqlite3.Connection, ledger: Ledger, desk: Desk | None, frames: Sequence[bytes], now: int
+        self, db: sqlite3.Connection, ledger: Ledger, desk: Desk | None, frames: Sequence[bytes], left_s: float
     ) -> Answered:
         if desk is None:
             return Answered(tuple([_stranger(ledger, frame) for frame in frames]))
         before = desk.head
-        verdicts = Taking(ledger, self._examiner, desk).take(frames, Patience(self._batch_s, self._processor))
+        verdicts = Taking(ledger, self._examiner, desk).take(frames, Patience(left_s, self._processor))
         if desk.waiting.weight >= AT_ONCE:
             Entering(ledger, self._examiner, desk).enter(Patience(self._batch_s, self._processor))
         if desk.waiting:
@@ -316,9 +318,9 @@ class Store(Journal):
         if desk.revoked:
             return Answered(verdicts)
         if desk.head == before:
-            answered = self._answered(db, desk, verdicts, now)
+            answered = self._answered(db, desk, verdicts, ledger.now)
         else:
-            answered = Answered(verdicts, self._receipt(db, desk, now), desk.settled)
+            answered = Answered(verdicts, self._receipt(db, desk, ledger.now), desk.settled)
         return self._asking(db, ledger, desk, answered)
 
     def _asking(self, db: sqlite3.Connection, ledger: Ledger, desk: Desk, answered: Answered) -> Answered:

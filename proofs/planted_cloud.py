@@ -45,10 +45,9 @@ def _uncommitted(every: int) -> Change:
             try:
                 with self.writing() as db:
                     held = ledger.Ledger(db, now)
-                    answers = [
-                        self._take_in(db, held, desk, frames, now)
-                        for desk, frames in zip(self._expect(db, batches), batches, strict=True)
-                    ]
+                    desks, left_s = self._expect(db, batches)
+                    pairs = zip(desks, batches, strict=True)
+                    answers = [self._take_in(db, held, desk, frames, left_s) for desk, frames in pairs]
                     raise _Gone
             except _Gone:
                 self._desks.clear()
