@@ -181,6 +181,7 @@ def _examined(gateway: Gateway, frames: Sequence[bytes]) -> list[tuple[Header, C
     key = gateway.key.public
     for at in range(0, len(frames), BATCH):
         examiner.expect([Coming(key, holdings.configuration, frames[at : at + BATCH])])
+        examiner.begin()
         for frame in frames[at : at + BATCH]:
             trust = Trust(key.id, key, False, head)
             finding = examiner.examine(trust, holdings, frame, START + BLOCKS * MINUTE)

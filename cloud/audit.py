@@ -170,6 +170,7 @@ class Audit:
     def _steps(self, trust: Trusted, head: Head, rows: list[Row], *, book: bool) -> Head:
         """Some blocks that follow one another; where the chain then stands."""
         self._examiner.expect([Coming(trust.key, self.configuration, [row.frame for row in rows])])
+        self._examiner.begin()
         events = self._events((rows[0].epoch, rows[0].seq), (rows[-1].epoch, rows[-1].seq))
         for row in rows:
             finding = self._examine(trust, head, row)

@@ -165,8 +165,12 @@ class Examiner:
         return self._reader.kid(frame)
 
     def expect(self, coming: Sequence[Coming]) -> None:
-        """These batches are examined next, in this order: their frames may be read together."""
+        """These batches are examined next, in this order, each once it has begun: they may be read together."""
         self._reader.expect(coming)
+
+    def begin(self) -> bool:
+        """The next of these batches has its turn. Whether reading it took others with it, which is not on its time."""
+        return self._reader.begin()
 
     def has_read(self, frame: bytes) -> bool:
         """Whether a frame that is expected was read together with those before it."""

@@ -10,10 +10,12 @@ gateways, are held to their forms and replayed as rows of one matrix.
 """
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from itertools import islice
+from typing import Any
 
 from cloud.piles import Cut, Piles
 from cloud.signatures import verifier
@@ -56,12 +58,21 @@ class Signed:
         return items
 
 
-class Coming(NamedTuple):
-    """Frames of one gateway that are opened next, in this order, with its key and configurations."""
+@dataclass(slots=True, eq=False)
+class Coming:
+    """Frames of one gateway that are opened next, in this order, with its key and configurations. ``read``: how many of
+    them have been read ahead, the last perhaps in vain.
+    """
 
     key: PublicKey
     configurations: Configurations
     frames: Sequence[bytes]
+    read: int = 0
+
+    @property
+    def unread(self) -> Iterator[bytes]:
+        """Those that are not read ahead yet."""
+        return islice(self.frames, self.read, None)
 
 
 class Reader:
@@ -69,7 +80,8 @@ class Reader:
 
     def __init__(self) -> None:
         self._moulds, self._piles, self._decompressor = Moulds(), Piles(), transport.decompressor()
-        self._coming: list[tuple[bytes, Coming]] = []
+        self._coming = deque[Coming]()
+        self._own: Coming | None = None
         self._ahead: dict[bytes, tuple[PublicKey, Signed]] = {}
         self._unwrapped: dict[bytes, tuple[bytes, bytes]] = {}
         self._unwrapped_bytes = 0
@@ -85,11 +97,23 @@ class Reader:
         return None
 
     def expect(self, coming: Sequence[Coming]) -> None:
-        """Batches that are opened next, in this order: what of them is read together is read now."""
-        self._coming = [(frame, batch) for batch in reversed(coming) for frame in reversed(batch.frames)]
+        """These batches are opened next, in this order, each once it has begun."""
+        self._coming, self._own, self._ahead = deque(coming), None, {}
+        if not coming:
+            self._forget()
+
+    def begin(self) -> bool:
+        """The next of the batches that are expected has its turn. Unless it has been read together with one before it,
+        it is read now, and those behind it as far as there is room; whether there was. What was read of batches before
+        it and never opened is let go of.
+        """
+        self._own = own = self._coming.popleft()
+        if own.read > 0:
+            return False
         self._ahead = {}
-        self._read_ahead()
-        self._unwrapped, self._unwrapped_bytes = {}, 0
+        self._read_ahead(own, self._coming)
+        self._forget()
+        return bool(self._coming) and self._coming[0].read > 0
 
     def has_read(self, frame: bytes) -> bool:
         """Whether a frame that is expected was read together with those before it."""
@@ -97,10 +121,8 @@ class Reader:
 
     def open(self, frame: bytes, key: PublicKey) -> Signed:
         """The block in a frame, with what could be read of it; RecordError when this key has not signed it."""
-        if frame not in self._ahead and any(coming is frame for coming, _ in self._coming):
-            while self._coming[-1][0] is not frame:
-                self._coming.pop()
-            self._read_ahead()
+        if frame not in self._ahead and self._own is not None and next(self._own.unread, None) is frame:
+            self._read_ahead(self._own)
         reader, signed = self._ahead.pop(frame, (None, None))
         return signed if signed is not None and reader is key else self.read(frame, key)
 
@@ -115,17 +137,24 @@ class Reader:
         """The values of the chunks of a block; ChainError for a device that is not there, ProtocolError."""
         return self._piles.replay(installation, chunks)
 
-    def _read_ahead(self) -> None:
-        """Read the next frames, up to one that does not read: it is opened by itself, and then says why."""
+    def _forget(self) -> None:
+        self._unwrapped, self._unwrapped_bytes = {}, 0
+
+    def _read_ahead(self, own: Coming, others: Iterable[Coming] = ()) -> None:
+        """Read the next frames, up to one that does not read: it is opened by itself, and then says why. Of ``others``,
+        whose time this is not, none is read that may be too large for the room that is left.
+        """
         size, known = 0, list[tuple[Signed, Cut]]()
         with suppress(RecordError):
-            while self._coming and size < AHEAD_BYTES:
-                frame, (key, configurations, _) = self._coming.pop()
-                signed = self.read(frame, key)
-                self._ahead[frame] = key, signed
+            for batch, frame in ((one, unread) for one in (own, *others) for unread in one.unread):
+                if size >= AHEAD_BYTES or (batch is not own and size + transport.stated(frame) > AHEAD_BYTES):
+                    break
+                batch.read += 1
+                signed = self.read(frame, batch.key)
+                self._ahead[frame] = batch.key, signed
                 size += len(signed.leaves) + ITEM_BYTES * (signed.header.chunks[0] + len(signed.header.events))
                 number, digest = signed.header.configuration
-                config = configurations(number)
+                config = batch.configurations(number)
                 if config is not None and config[0] == digest and signed.header.chunks[0] <= len(config[1].drivers):
                     cut = self._piles.cut(config[1], signed.header, signed.leaves)
                     size += ITEM_BYTES * cut.tracks

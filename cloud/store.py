@@ -101,9 +101,8 @@ class Store(Journal):
         """
         with self._moving() as db:
             ledger = Ledger(db, now)
-            desks, left_s = self._expect(db, batches)
-            pairs = zip(desks, batches, strict=True)
-            answers = [self._take_in(db, ledger, desk, frames, left_s) for desk, frames in pairs]
+            pairs = zip(self._expect(db, batches), batches, strict=True)
+            answers = [self._take_in(db, ledger, desk, frames) for desk, frames in pairs]
             ledger.close()
         self._came = self._clock()
         return answers
@@ -111,10 +110,10 @@ class Store(Journal):
     def retake(self, batches: Sequence[tuple[int, Sequence[bytes]]]) -> None:
         """Take in batches of single gateways, each as received at its own instant (UTC ms), in one transaction."""
         with self._moving() as db:
-            desks, left_s = self._expect(db, [frames for _, frames in batches])
+            desks = self._expect(db, [frames for _, frames in batches])
             for desk, (at, frames) in zip(desks, batches, strict=True):
                 ledger = Ledger(db, at)
-                self._take_in(db, ledger, desk, frames, left_s)
+                self._take_in(db, ledger, desk, frames)
                 ledger.close()
 
     @property
@@ -286,11 +285,8 @@ class Store(Journal):
         receipt = open_receipt(envelope, self.ours)
         return (receipt.epoch, receipt.next_seq) == (epoch, next_seq)
 
-    def _expect(self, db: sqlite3.Connection, batches: Sequence[Sequence[bytes]]) -> tuple[list[Desk | None], float]:
-        """The desk of each batch, whose frames are read together as far as it goes; and how much of the processor each
-        may take then, in seconds: what they were read in together counts for all of them.
-        """
-        began = self._processor()
+    def _expect(self, db: sqlite3.Connection, batches: Sequence[Sequence[bytes]]) -> list[Desk | None]:
+        """The desk of each batch, whose frames are read together as far as it goes."""
         desks = [self._desk_of(db, frames) for frames in batches]
         pairs = zip(desks, batches, strict=True)
         self._examiner.expect(
@@ -300,15 +296,13 @@ class Store(Journal):
                 if desk and not desk.revoked
             ]
         )
-        return desks, began + self._batch_s - self._processor()
+        return desks
 
-    def _take_in(
-        self, db: sqlite3.Connection, ledger: Ledger, desk: Desk | None, frames: Sequence[bytes], left_s: float
-    ) -> Answered:
+    def _take_in(self, db: sqlite3.Connection, ledger: Ledger, desk: Desk | None, frames: Sequence[bytes]) -> Answered:
         if desk is None:
             return Answered(tuple([_stranger(ledger, frame) for frame in frames]))
         before = desk.head
-        verdicts = Taking(ledger, self._examiner, desk).take(frames, Patience(left_s, self._processor))
+        verdicts = Taking(ledger, self._examiner, desk).take(frames, self._begin(desk))
         if desk.waiting.weight >= AT_ONCE:
             Entering(ledger, self._examiner, desk).enter(Patience(self._batch_s, self._processor))
         if desk.waiting:
@@ -322,6 +316,13 @@ class Store(Journal):
         else:
             answered = Answered(verdicts, self._receipt(db, desk, ledger.now), desk.settled)
         return self._asking(db, ledger, desk, answered)
+
+    def _begin(self, desk: Desk) -> Patience:
+        """A batch has its turn: what it may take from now on, or once others have been read with it."""
+        patience = Patience(self._batch_s, self._processor)
+        if desk.revoked or not self._examiner.begin():
+            return patience
+        return Patience(self._batch_s, self._processor)
 
     def _asking(self, db: sqlite3.Connection, ledger: Ledger, desk: Desk, answered: Answered) -> Answered:
         """The answer; while a damaged block is wanted, with a receipt that ends before it, so that it is sent again.

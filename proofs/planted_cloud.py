@@ -45,9 +45,8 @@ def _uncommitted(every: int) -> Change:
             try:
                 with self.writing() as db:
                     held = ledger.Ledger(db, now)
-                    desks, left_s = self._expect(db, batches)
-                    pairs = zip(desks, batches, strict=True)
-                    answers = [self._take_in(db, held, desk, frames, left_s) for desk, frames in pairs]
+                    pairs = zip(self._expect(db, batches), batches, strict=True)
+                    answers = [self._take_in(db, held, desk, frames) for desk, frames in pairs]
                     raise _Gone
             except _Gone:
                 self._desks.clear()

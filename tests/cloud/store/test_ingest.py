@@ -75,12 +75,12 @@ def test_a_batch_ends_where_another_block_like_the_last_would_take_too_long(
     """What was read together with the blocks before it takes next to nothing: it is taken up to the very end."""
     monkeypatch.setattr(reader, "AHEAD_BYTES", ahead)
     ticks = (number * 0.03 for number in count())
-    with Store(tmp_path / "c.db", PrivateKey.generate(), batch_s=0.13, processor=lambda: next(ticks)) as store:
+    with Store(tmp_path / "c.db", PrivateKey.generate(), batch_s=0.1, processor=lambda: next(ticks)) as store:
         box.enrol(store)
         assert say(store, *[box.block() for _ in range(6)]) == [Answer.STORED] * stored + [Answer.GAP] * (6 - stored)
 
 
-@pytest.mark.parametrize(("reading", "stored"), [(0.0, 6), (0.08, 2), (9.0, 1)])
+@pytest.mark.parametrize(("reading", "stored"), [(0.0, 6), (0.08, 3), (9.0, 1)])
 def test_what_it_takes_to_read_a_batch_counts(box: Any, tmp_path: Path, reading: float, stored: int) -> None:
     ticks = chain([0.0], (reading + 0.02 * number for number in count()))
     with Store(tmp_path / "c.db", PrivateKey.generate(), batch_s=0.11, processor=lambda: next(ticks)) as store:

@@ -3,6 +3,7 @@
 import random
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 from cloud import reader
 from cloud.store import Store
 from protocols.record.answer import Answer
-from protocols.record.cose import PrivateKey
+from protocols.record.cose import PrivateKey, PublicKey
 from tests.cloud.store.conftest import NOON, PROFILE
 
 LATER = NOON + 900_000
@@ -114,3 +115,71 @@ def test_a_frame_of_another_gateway_is_not_taken_for_the_own_one(boxes: list[Any
             assert [verdict.answer for verdict in own.verdicts] == [Answer.STORED, Answer.REFUSED]
             assert own.verdicts[1].code == "SIG-601", own.verdicts[1]
             assert [verdict.answer for verdict in of_other.verdicts] == [Answer.STORED]
+
+
+class Laborious:
+    """A clock of the processor, in seconds: each of these frames takes a whole one to read, and nothing else any."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.frames, self.now, read = set[bytes](), 0.0, reader.Reader.read
+
+        def spent(own: reader.Reader, frame: bytes, key: PublicKey) -> reader.Signed:
+            self.now += frame in self.frames
+            return read(own, frame, key)
+
+        monkeypatch.setattr(reader.Reader, "read", spent)
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def laborious(monkeypatch: pytest.MonkeyPatch) -> Laborious:
+    return Laborious(monkeypatch)
+
+
+def said(answered: Any) -> list[Answer]:
+    return [verdict.answer for verdict in answered.verdicts]
+
+
+def test_what_is_read_of_another_gateway_is_not_on_the_time_of_a_batch(
+    boxes: list[Any], tmp_path: Path, laborious: Laborious
+) -> None:
+    mine, its, third = boxes[:3]
+    with Store(tmp_path / "c.db", PrivateKey.generate(), batch_s=0.5, processor=laborious) as store:
+        for box in (mine, its, third):
+            box.enrol(store)
+        laborious.frames = {its.block(), its.block()}
+        for before in ([], [[third.block(), b"noise"]]):
+            batches = [*before, [mine.block() for _ in range(4)], sorted(laborious.frames)]
+            assert said(store.append_batches(batches, LATER)[-2]) == [Answer.STORED] * 4
+
+
+@pytest.mark.parametrize("behind", [0, 1], ids=["alone", "before another"])
+def test_the_first_block_of_a_batch_is_on_its_time(
+    boxes: list[Any], tmp_path: Path, laborious: Laborious, monkeypatch: pytest.MonkeyPatch, behind: int
+) -> None:
+    monkeypatch.setattr(reader, "AHEAD_BYTES", 1)
+    mine, its = boxes[:2]
+    with Store(tmp_path / "c.db", PrivateKey.generate(), batch_s=0.5, processor=laborious) as store:
+        for box in (mine, its):
+            box.enrol(store)
+        frames = [mine.block() for _ in range(3)]
+        laborious.frames = set(frames)
+        answers = store.append_batches([frames, *[[its.block()]] * behind], LATER)
+        assert said(answers[0]) == [Answer.STORED, Answer.GAP, Answer.GAP]
+
+
+@pytest.mark.parametrize("odd", [b"", b"\0"], ids=["no byte", "one byte"])
+def test_what_cannot_be_read_keeps_no_other_batch_from_being_read_together(
+    boxes: list[Any], tmp_path: Path, odd: bytes
+) -> None:
+    """Python has but one string of no byte, or of one and the same: it lies in several batches."""
+    mine, its = boxes[:2]
+    ticks = (number * 0.03 for number in count())
+    with Store(tmp_path / "c.db", PrivateKey.generate(), batch_s=0.1, processor=lambda: next(ticks)) as store:
+        for box in (mine, its):
+            box.enrol(store)
+        batches = [[its.block(), odd], [mine.block() for _ in range(6)], [odd, its.block()]]
+        answers = store.append_batches(batches, LATER)
+        assert said(answers[1]) == [Answer.STORED] * 4 + [Answer.GAP] * 2
