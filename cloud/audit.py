@@ -16,6 +16,7 @@ that is served, are counted.
 import hashlib
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -306,9 +307,11 @@ class Audit:
             "SELECT hash, frame FROM blocks WHERE gateway = ? AND epoch = ? AND seq = ?",
             (self._gateway, epoch, max(next_seq - 1, 0)),
         ).fetchone()
-        if row is not None and next_seq == 0:
+        if row is None or next_seq > 0:
+            return None if row is None else bytes(row[0])
+        with suppress(TanmeterError):  # of one that is damaged it has been told
             return open_header(transport.unwrap(row[1])[0], self._trusted.key).previous
-        return None if row is None else bytes(row[0])
+        return None
 
 
 def gateways(db: sqlite3.Connection, beginning: str = "") -> list[bytes]:

@@ -56,7 +56,7 @@ def generations(copy: Path, path: Path) -> list[Path]:
 def restore(copy: Path, path: Path, key: PrivateKey, *, up_to_damage: bool = False, new_key: bool = False) -> Restored:
     """Make the store at ``path`` from a copy; StoreError when the copy is damaged before its end, or when a block was
     damaged before it was copied and never put back; ConfigError when there is a store, or ``key`` is not that of the
-    copy's collector.
+    copy's collector, or is although it was to be a new one.
 
     ``up_to_damage``: take what stands before the damage, and of each gateway what stands before a block that is; they
     send the rest again. ``new_key``: the collector's own was lost, ``key`` is in its place. Half a store never has its
@@ -64,6 +64,9 @@ def restore(copy: Path, path: Path, key: PrivateKey, *, up_to_damage: bool = Fal
     """
     held = generations(copy, path)
     theirs = set[bytes]().union(*map(segments.collectors, held))
+    if new_key and key.public.kid in theirs:
+        found = f"the key of the copy's own collector, {key.public.kid.hex()}"
+        raise ConfigError("--new-key", found, "another one: it is not lost, restore without --new-key")
     if theirs and key.public.kid not in theirs and not new_key:
         found = f"the key {key.public.kid.hex()}"
         own = ", ".join(sorted(kid.hex() for kid in theirs))

@@ -93,6 +93,15 @@ def test_without_its_key_it_says_what_is_needed_and_writes_nothing(burnt: Burnt,
     assert [path.name for path in data.iterdir()] == [config.KEY]
 
 
+def test_where_its_key_is_not_lost_nobody_is_sent_to_enrol_its_gateways_anew(burnt: Burnt, tmp_path: Path) -> None:
+    (tmp_path / "old" / config.STORE).unlink()
+    again = run("restore", "--copy", str(burnt.copy), "--data", str(tmp_path / "old"), "--new-key")
+    assert isinstance(again.exception, ConfigError) and "it is not lost" in str(again.exception)
+    assert not (tmp_path / "old" / config.STORE).exists()
+    done = run("restore", "--copy", str(burnt.copy), "--data", str(tmp_path / "old"))
+    assert done.exit_code == 0 and "enrolled anew" not in done.stderr
+
+
 def test_under_a_new_key_it_has_the_same_figures_and_takes_its_gateway_on(burnt: Burnt, tmp_path: Path) -> None:
     data, box = tmp_path / "new", burnt.box
     done = run("restore", "--copy", str(burnt.copy), "--data", str(data), "--new-key", "--json")

@@ -1,5 +1,7 @@
 """A gateway comes with its enrolment once more, by another invitation: it is answered where its blocks begin."""
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -42,6 +44,11 @@ def test_where_it_holds_no_more_than_its_newest_blocks_it_is_answered_there(tmp_
         assert (first.epoch, first.next_seq, first.head) == (0, 0, digest(box.enrolment))
     with open_file(tmp_path / "a.db") as db:
         assert Audit(db, box.key.public.id, lambda _: None).run(key.public).differences == []
+    with closing(sqlite3.connect(tmp_path / "a.db")) as db, db:
+        db.execute("UPDATE blocks SET frame = x'00' WHERE epoch = ? AND seq = 0", (epoch,))
+    with open_file(tmp_path / "a.db") as db:
+        found = Audit(db, box.key.public.id, lambda _: None).run(key.public).differences
+    assert ("block", f"{epoch}/0") in {(difference.what, difference.name) for difference in found}
 
 
 def test_where_its_first_block_is_another_than_the_one_held_it_is_answered_where_the_chain_began(
