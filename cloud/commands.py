@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from msgspec import structs
 
 from cloud import config, terminal
 from cloud.audit_command import audit
@@ -246,6 +247,6 @@ def _one(rows: list[Gateway], text: str) -> Gateway:
 
 
 def _plain(row: Gateway, now: int) -> dict[str, Any]:
-    fields = {name: value.hex() if isinstance(value, bytes) else value for name, value in asdict(row).items()}
+    fields = {name: value.hex() if isinstance(value, bytes) else value for name, value in structs.asdict(row).items()}
     del fields["enrolment"]
     return fields | {"health": health(row, now)}

@@ -1,5 +1,6 @@
 """The collector as a process: one line when ready, a clean end, a plain word when the port is taken."""
 
+import json
 import os
 import re
 import signal
@@ -19,6 +20,7 @@ import pytest
 from cloud import config, factor_shelf
 from cloud.accounting import contents
 from protocols.record.answer import encode_batch
+from tests.cloud.box import Box
 
 CLOUD = [sys.executable, "-m", "tanmeter", "cloud"]
 ENGLISH = {**os.environ, "TANMETER_LANG": "en", "NO_COLOR": "1"}
@@ -88,6 +90,16 @@ def test_a_code_made_beside_the_server_is_for_this_server(served: Any) -> None:
     unknown = run("revoke", "00", "--reason", "x", "--data", str(data))
     assert unknown.returncode == 4
     assert run("gateways", "--json", "--data", str(data)).stdout == ""
+
+
+def test_the_list_of_gateways_says_of_each_what_is_known(tmp_path: Path) -> None:
+    box = Box()
+    with config.open_store(tmp_path, config.create_key(tmp_path)) as store:
+        box.enrol(store)
+        box.deliver(store, 3)
+    (told,) = map(json.loads, run("gateways", "--json", "--data", str(tmp_path)).stdout.splitlines())
+    assert (told["id"], told["site"], told["next_seq"]) == (box.key.public.id.hex(), "plant-7", 3)
+    assert "health" in told and "enrolment" not in told
 
 
 def test_a_stream_without_end_is_refused_at_the_cap(served: Any) -> None:
