@@ -4,7 +4,7 @@ What is known of the subjects outlives a restart in the file.
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from dataclasses import dataclass, field
 
 from cloud import accounts, factor_shelf, metering, subjects
@@ -32,7 +32,7 @@ PAGE = 10_000
 
 KEEP_MS = 60_000
 """How often what is known is written down. Whoever starts reads what has come since."""
-RULES = "accounts/1"
+RULES = "accounts/2"
 """Which accounts are due, and how that is kept in mind: what was settled by other rules is looked at again."""
 
 LOOKED = 65_536
@@ -59,10 +59,11 @@ class Looked:
 class AccountCloser:
     """What is due of every subject, with what it remembers of them: a new one looks at everybody once.
 
-    A subject is looked at when its file, its activity or an account of it has come, or with a meter when intervals have
-    of a period that is over, or a gateway was set up anew; everybody is when a period has ended, or something else came
-    that accounts rest on, such as factors. Whose account could not be drawn up is tried again when anything at all has
-    come; who could not be read waits on. A ``durable`` one goes on from what the last durable one wrote down.
+    A subject is looked at when its file, its activity or an account of it has come, or with a meter when intervals of a
+    period that is over have come of a site where one of its meters may be, or any gateway was set up anew; everybody is
+    when a period has ended, or something else came that accounts rest on, such as factors. Whose account could not be
+    drawn up is tried again when anything at all has come; who could not be read waits on. A ``durable`` one goes on
+    from what the last durable one wrote down.
     """
 
     def __init__(self, store: Store, *, durable: bool = False) -> None:
@@ -72,7 +73,8 @@ class AccountCloser:
         self._looked = Looked()
         self._library: Library | None = None
         self._opened = subjects.Opened()
-        self._waiting, self._metered, self._failing = set[str](), set[str](), set[str]()
+        self._waiting, self._failing = set[str](), set[str]()
+        self._metered: dict[str, frozenset[str]] = {}
 
     def waiting(self, now: int) -> list[str]:
         """The subjects (ids) of which something may be due at ``now`` (UTC ms); those that ``close`` has not done since
@@ -80,11 +82,12 @@ class AccountCloser:
         """
         seen = self._recall() if self._seen is None else self._seen
         changes, rows = self._store.changes(seen, self._before), self._came()
-        late, told = bool(changes.late), changes.seen.fact != seen.fact
+        late, told = {one.site for one in changes.late} | changes.rotten, changes.seen.fact != seen.fact
         moved = told and bool(self._store.set_up(seen.fact)[1])
         everybody = now >= self._until or any(row.kind not in (*OWN, *BESIDE) for row in rows)
         among = {row.subject for row in rows if row.kind in OWN} | self._waiting
-        among |= (self._metered if late or moved else set()) | (self._failing if late or told else set())
+        among |= self._metered.keys() if moved else self._near(late)
+        among |= self._failing if late or told else set()
         if everybody or among:
             known = {row.id for row in self._store.entries("subject")}
             among = known if everybody else among & known
@@ -102,7 +105,10 @@ class AccountCloser:
         """
         assert self._library is not None, "something waits"
         subject = subjects.get(self._store, name, opened=self._opened).subject
-        (self._metered.add if subject.meter or subject.monitor else self._metered.discard)(name)
+        if places := metering.places(subject):
+            self._metered[name] = places
+        else:
+            self._metered.pop(name, None)
         found = list[Version]()
         if subject.method:
             found = self._look(self._library, subject, now)
@@ -111,20 +117,25 @@ class AccountCloser:
         self._keep(now)
         return found
 
+    def _near(self, sites: Set[str]) -> set[str]:
+        """The subjects of which a meter may be at one of these sites."""
+        near = {gateway.id.hex() for site in sites for gateway in self._store.gateways_of(site)} | sites
+        return {name for name, places in self._metered.items() if not near.isdisjoint(places)}
+
     def _recall(self) -> Seen:
         """How far was looked; with it comes what was known then."""
         memory = self._store.settled(Subjects, _rules()) if self._durable else None
         if memory is None:
             return Seen()
         self._entry, self._until, self._before = memory.entry, memory.until, memory.before
-        self._metered, self._failing = set(memory.metered), set(memory.failing)
+        self._metered, self._failing = dict(memory.metered), set(memory.failing)
         self._waiting = set(memory.waiting)
         return memory.seen
 
     def _keep(self, now: int) -> None:
         """Write down what is known, now and then."""
         if self._durable and self._seen is not None and not 0 <= now - self._kept < KEEP_MS:
-            known = (frozenset(self._metered), frozenset(self._failing), frozenset(self._waiting))
+            known = (self._metered, frozenset(self._failing), frozenset(self._waiting))
             memory = Subjects(_rules(), self._seen, self._entry, self._until, self._before, *known)
             self._store.keep_settled(memory)
             self._kept = now

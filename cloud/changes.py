@@ -53,28 +53,32 @@ class Issued(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """What one unchanging view of the file showed. ``issued``: the versions of statements that were kept since."""
+    """What one unchanging view of the file showed. ``rotten``: the sites of which open intervals have come that cannot
+    be read, and may begin at any time; ``issued``: the versions of statements that were kept since.
+    """
 
     seen: Seen
     standings: list[Standing]
     late: list[Late]
+    rotten: frozenset[str]
     issued: set[Issued]
 
 
 def since(db: sqlite3.Connection, seen: Seen, before: int) -> Changes:
     """What came behind ``seen``; of intervals, those that begin before an instant (UTC ms).
 
-    Open ones that have rotted are left out, or nobody would hear of the others. They are there once they are put right.
+    Of open ones that have rotted only the sites are told, or nobody would hear of the others.
     """
     (ingest_seq,) = db.execute("SELECT value FROM meta WHERE name = 'ingest_seq'").fetchone()
     (fact,) = db.execute("SELECT coalesce(max(id), 0) FROM facts").fetchone()
     standings = [Standing(*row) for row in db.execute(_STANDINGS)]
-    late, issued = list[Late](), set[Issued]()
+    late, rotten, issued = list[Late](), frozenset[str](), set[Issued]()
     if before and ingest_seq > seen.ingest_seq:
         late = [Late(*row) for row in db.execute(_LATE, (seen.ingest_seq, before))]
+        rotten = frozenset(site for (site,) in db.execute(_ROTTEN, (seen.ingest_seq,)))
     if fact > seen.fact:
         issued = {Issued(*row) for row in db.execute(_ISSUED, (seen.fact,))}
-    return Changes(Seen(ingest_seq, fact), standings, late, issued)
+    return Changes(Seen(ingest_seq, fact), standings, late, rotten, issued)
 
 
 def starts(db: sqlite3.Connection, gateway: bytes, start: int, end: int, after: int) -> dict[int, int]:
@@ -98,6 +102,10 @@ _LATE = (
     " INDEXED BY intervals_cursor WHERE ingest_seq > ?1 AND start < ?2"
     f" UNION ALL SELECT * FROM ({_WHOLE} WHERE o.newest > ?1) WHERE start < ?2 AND ingest_seq > ?1) AS own"
     " JOIN gateways AS g ON g.gateway = own.gateway GROUP BY g.site, own.start"
+)
+_ROTTEN = (
+    "SELECT g.site FROM open_intervals AS o JOIN gateways AS g ON g.gateway = o.gateway"
+    " WHERE o.newest > ? AND NOT json_valid(o.rows)"
 )
 _STARTS = (
     "SELECT start, max(ingest_seq) FROM (SELECT start, ingest_seq FROM closed_intervals WHERE gateway = ?1"

@@ -112,6 +112,14 @@ def gateways(store: Store, subject: Subject, meter: Meter | Monitor) -> list[Gat
     return [one for one in store.gateways_of(subject.site) if _has(store, one, meter.device)]
 
 
+def places(subject: Subject) -> frozenset[str]:
+    """Where ``gateways`` looks for the meters of a subject: gateways (hex) that they name, its site for those that do
+    not; nothing for one without a meter.
+    """
+    meters: tuple[Meter | Monitor, ...] = (*subject.meter, *subject.monitor)
+    return frozenset([meter.gateway or subject.site for meter in meters])
+
+
 def _has(store: Store, gateway: Gateway, device: str) -> bool:
     return any(
         entry.id == device

@@ -39,8 +39,8 @@ class Memory(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Subjects(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a closer of accounts remembers of the subjects (ids), of what had come by ``seen`` and up to ``entry`` of
     the journal, under ``rules``. All are to be looked at from ``until`` on (UTC ms), those that are ``metered`` when an
-    interval changes that begins before ``before``. Of the ``failing`` an account could not be drawn up; those that were
-    ``waiting`` had not been looked at.
+    interval changes that begins before ``before`` at one of the places that are kept of each (``metering.places``). Of
+    the ``failing`` an account could not be drawn up; those that were ``waiting`` had not been looked at.
     """
 
     rules: str
@@ -48,7 +48,7 @@ class Subjects(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     entry: int
     until: int
     before: int
-    metered: frozenset[str]
+    metered: Mapping[str, frozenset[str]]
     failing: frozenset[str]
     waiting: frozenset[str]
 

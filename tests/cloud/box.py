@@ -58,6 +58,7 @@ class Box:
 
     key: PrivateKey = field(default_factory=PrivateKey.generate)
     technician: PrivateKey = field(default_factory=PrivateKey.generate)
+    place: str = "plant-7"
     site: bytes = SITE
     profile: bytes = PROFILE
     ct: int = 600
@@ -70,7 +71,7 @@ class Box:
     def __post_init__(self) -> None:
         self.config = self.configured(1, self.site, NO_PREVIOUS)
         keys = (self.key.algorithm, self.key.spki, self.technician.algorithm, self.technician.spki)
-        request = Enrolment(*keys, "plant-7", siteconfig.digest(self.config), 0, self.utc, bytes(16))
+        request = Enrolment(*keys, self.place, siteconfig.digest(self.config), 0, self.utc, bytes(16))
         self.enrolment = sign_enrolment(request, self.key)
         self.previous = hashlib.sha256(self.enrolment).digest()
         self.use(1, self.config, self.site)
