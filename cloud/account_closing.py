@@ -26,8 +26,10 @@ from protocols.errors import StoreError, TanmeterError
 SOURCES = ("subject", "activity")
 """What in the journal a subject's account rests on."""
 OWN = (*SOURCES, "account")
-BESIDE = ("warning", "file")
-"""What no account rests on: of a subject file the subjects that it changed are told of, each by itself."""
+BESIDE = ("mark", "check", "warning", "file")
+"""What the content of no account rests on: names on a version, what is held against it when it is locked, and what
+happened to warnings come after it; of a subject file the subjects that it changed are told of, each by itself.
+"""
 PAGE = 10_000
 
 KEEP_MS = 60_000

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 import zstandard
 
-from cloud import early_warning, subjects
+from cloud import accounts, cross_checks, early_warning, subjects
 from cloud.account_closing import AccountCloser
 from cloud.accounting import contents, signals, warning
 from cloud.app import create_app
@@ -172,6 +172,18 @@ def test_what_was_known_under_other_built_in_files_is_looked_at_again(
     other = {**contents.installed(), "grid/other.toml": "0" * 64}
     monkeypatch.setattr(contents, "installed", lambda: other)
     assert AccountCloser(store, durable=True).waiting(NOW) == THREE
+
+
+def test_names_on_a_version_and_what_is_known_beside_it_have_no_account_looked_at(
+    store: Store, known: list[Slow]
+) -> None:
+    closer = AccountCloser(store, durable=True)
+    beside = b'schema = 1\nsubject = "works-1"\nperiod = "2026-09"\n'
+    assert cross_checks.take(store, "beside.toml", beside, by="w", now=NOW).subject == "works-1"
+    assert closer.waiting(NOW) == []
+    locked = accounts.lock(store, "A-works-1-2026-09@1", ["王工", "李工"], NOW, closure="partial")
+    assert (locked.state, closer.waiting(NOW)) == ("locked", [])
+    assert all_closed(AccountCloser(store), NOW) == []
 
 
 ROTTEN_OF_A_SUBJECT = {
