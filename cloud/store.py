@@ -207,6 +207,8 @@ class Store(Journal):
         SignatureError, EncodingError unless we signed them all, EnrolmentError for a gateway that is not enrolled here.
         """
         brought = [(open_receipt(envelope, self.ours), envelope) for envelope in envelopes]
+        with self.reading() as db:
+            _bearer(db, brought)  # whoever is refused before it moves anything costs nobody the desk
         with self._moving() as db:
             return self._remember(db, brought, now)
 
@@ -231,10 +233,7 @@ class Store(Journal):
                 raise
 
     def _remember(self, db: sqlite3.Connection, brought: Sequence[tuple[Receipt, bytes]], now: int) -> Answered:
-        gateway = holding.gateway(db, "gateway = ?", (brought[0][0].gateway,))
-        if gateway is None or gateway.revoked or {receipt.gateway for receipt, _ in brought} != {gateway.id}:
-            raise EnrolmentError(f"found receipts of {brought[0][0].gateway.hex()}, expected one gateway enrolled here")
-        desk, ledger = self._desk(db, gateway), Ledger(db, now)
+        desk, ledger = self._desk(db, _bearer(db, brought)), Ledger(db, now)
         for receipt, envelope in brought:
             if receipts.bring(db, receipt, envelope):
                 self._compare(db, ledger, desk, receipt, now)
@@ -410,6 +409,14 @@ class Store(Journal):
         desk.waiting.since = since
         if not desk.waiting:
             unbooked.leave(db, desk.gateway, desk.waiting)
+
+
+def _bearer(db: sqlite3.Connection, brought: Sequence[tuple[Receipt, bytes]]) -> Gateway:
+    """Whose receipts these are; EnrolmentError where that is not one gateway that is enrolled here."""
+    gateway = holding.gateway(db, "gateway = ?", (brought[0][0].gateway,))
+    if gateway is None or gateway.revoked or {receipt.gateway for receipt, _ in brought} != {gateway.id}:
+        raise EnrolmentError(f"found receipts of {brought[0][0].gateway.hex()}, expected one gateway enrolled here")
+    return gateway
 
 
 def _stranger(ledger: Ledger, frame: bytes) -> Verdict:

@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 from msgspec import structs
 
-from cloud import ahead, interval_rows
+from cloud import ahead, interval_rows, memory_rows
 from cloud.database import SCHEMA
+from cloud.running import Memory
 from cloud.store import Store
 from protocols.errors import EnrolmentError, SignatureError, StoreError
 from protocols.record import transport
@@ -223,6 +224,30 @@ def test_only_our_own_receipts_about_an_enrolled_gateway_are_heard(
     with pytest.raises(EnrolmentError):
         store.remember([sign_receipt(replace(far, gateway=make_box().id), store.key)], LATER)
     assert store.incidents() == []
+
+
+def test_receipts_of_a_revoked_gateway_slow_no_other_one_down(
+    make_box: Callable[..., Any], store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is remembered of the others is not read from the file again."""
+    mine, gone = make_box(), make_box()
+    for box in (mine, gone):
+        box.enrol(store)
+    _, shown, _ = store.append([gone.block()], LATER)
+    store.revoke(gone.id, "stolen", LATER)
+    store.append([mine.block()], LATER)
+    read, load = list[bytes](), memory_rows.load
+
+    def spied(db: sqlite3.Connection, gateway: bytes) -> Memory:
+        read.append(gateway)
+        return load(db, gateway)
+
+    monkeypatch.setattr(memory_rows, "load", spied)
+    assert shown is not None
+    with pytest.raises(EnrolmentError):
+        store.remember([shown], LATER)
+    assert store.append([mine.block()], LATER).verdicts[0].answer == Answer.STORED
+    assert read == []
 
 
 def test_es256_has_one_signature_for_a_block(make_box: Callable[..., Any], store: Store) -> None:
