@@ -222,10 +222,7 @@ def _stale(
         return True
     read: tuple[Meter | Monitor, ...] = (*subject.meter, *subject.monitor)
     gateways = {gateway.id for meter in read for gateway in metering.gateways(store, subject, meter)}
-    return any(
-        store.intervals(after=as_of, limit=1, gateway=gateway, start=period.start, end=period.end)
-        for gateway in gateways
-    )
+    return any(store.interval_starts(gateway, period.start, period.end, as_of) for gateway in gateways)
 
 
 def _chosen_anew(store: Store, library: Library, known: Version, looked: dict[str, str]) -> bool:

@@ -107,10 +107,24 @@ _ROTTEN = (
     "SELECT g.site FROM open_intervals AS o JOIN gateways AS g ON g.gateway = o.gateway"
     " WHERE o.newest > ? AND NOT json_valid(o.rows)"
 )
+_SERIES = (
+    "WITH RECURSIVE devices (device) AS (SELECT min(device) FROM closed_intervals WHERE gateway = ?1"
+    " UNION ALL SELECT (SELECT min(device) FROM closed_intervals WHERE gateway = ?1 AND device > last.device)"
+    " FROM devices AS last WHERE last.device IS NOT NULL),"
+    " series (device, point) AS (SELECT device, (SELECT min(c.point) FROM closed_intervals AS c WHERE c.gateway = ?1"
+    " AND c.device = devices.device) FROM devices WHERE device IS NOT NULL"
+    " UNION ALL SELECT last.device, (SELECT min(c.point) FROM closed_intervals AS c WHERE c.gateway = ?1"
+    " AND c.device = last.device AND c.point > last.point) FROM series AS last WHERE last.point IS NOT NULL)"
+)
+"""The series of a gateway that have a closed interval, one after another along the primary key; a point that is NULL is
+none. Without them there is no key for a stretch of time, and each row that the gateway ever had is read.
+"""
 _STARTS = (
-    "SELECT start, max(ingest_seq) FROM (SELECT start, ingest_seq FROM closed_intervals WHERE gateway = ?1"
-    f" UNION ALL SELECT start, ingest_seq FROM ({_OPEN} WHERE o.gateway = ?1))"
-    " WHERE start >= ?2 AND start < ?3 AND ingest_seq > ?4 GROUP BY start"
+    f"{_SERIES} SELECT start, max(ingest_seq) FROM (SELECT c.start, c.ingest_seq FROM series AS s"
+    " CROSS JOIN closed_intervals AS c WHERE c.gateway = ?1 AND c.device = s.device AND c.point = s.point"
+    " AND c.start >= ?2 AND c.start < ?3"
+    f" UNION ALL SELECT start, ingest_seq FROM ({_OPEN} WHERE o.gateway = ?1 AND o.newest > ?4)"
+    " WHERE start >= ?2 AND start < ?3) WHERE ingest_seq > ?4 GROUP BY start"
 )
 _ISSUED = (
     "SELECT s.site, s.period, s.version FROM facts AS f JOIN statements AS s ON s.id = f.name AND s.version = f.number"
