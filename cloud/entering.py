@@ -7,6 +7,7 @@ rows that were written already are written once more, as they are.
 """
 
 from itertools import islice
+from math import inf
 
 from cloud import dated_rows, dating, unbooked
 from cloud.dating import Line
@@ -29,12 +30,15 @@ class Entering:
     def __init__(self, ledger: Ledger, examiner: Examiner, desk: Desk) -> None:
         self._ledger, self._examiner, self._desk = ledger, examiner, desk
 
-    def enter(self, patience: Patience) -> bool:
-        """Enter as much as there is time for, but something; whether nothing waits any more."""
+    def enter(self, patience: Patience, together: float = inf) -> bool:
+        """Enter as much as there is time for, but something; whether nothing waits any more.
+
+        ``together``: how many readings are entered at a time, about; the fewer, the sooner it is seen that time is up.
+        """
         waiting = self._desk.waiting
         while waiting:
             if waiting.entered is None:
-                waiting.entered = self._gather(patience)
+                waiting.entered = self._gather(patience, together)
             if not self._write(waiting.entered, patience):
                 break
             waiting.entered = None
@@ -42,9 +46,10 @@ class Entering:
                 break
         return not waiting
 
-    def _gather(self, patience: Patience) -> Entered:
+    def _gather(self, patience: Patience, together: float) -> Entered:
         """The blocks that wait, in the books; up to one that dates others, for what it dates is written first."""
         book, waiting, dated = self._desk.book, self._desk.waiting, list[tuple[Header, int]]()
+        least = waiting.weight - together
         while (block := waiting.first) is not None:
             if not block.dated:
                 book.show(block.header, block.content)
@@ -56,7 +61,7 @@ class Entering:
                     waiting.drop()
                 break
             waiting.drop()
-            if patience.is_over(is_read=True):
+            if waiting.weight <= least or patience.is_over(is_read=True):
                 break
         changes = book.take()
         return Entered(changes, iter(changes.moved.intervals), dated)

@@ -34,6 +34,8 @@ KID_BYTES = 8
 """A gateway's id begins with the kid of its key, which its blocks name: so many bytes of it."""
 AT_ONCE = 16_384
 """What waits of a gateway is booked with the batch that brings it to so much, in readings."""
+TOGETHER = 4096
+"""So many are booked together where others may come meanwhile, in readings: somewhat more than a millisecond."""
 MOST_GATEWAYS = 256
 """Of so many gateways something may wait to be booked before that is done first."""
 BOOK_AFTER_S, SLICE_S, LULL_S, AGAIN_S = 2.0, 0.002, 0.1, 60.0
@@ -193,7 +195,7 @@ class Store(Journal):
             assert row is not None, "blocks wait of a gateway that is enrolled"
             desk = self._desk(db, row)
         ledger = Ledger(db, desk.received_at)
-        done = Entering(ledger, self._examiner, desk).enter(patience)
+        done = Entering(ledger, self._examiner, desk).enter(patience, TOGETHER)
         ledger.close()
         if done:
             del self._unbooked[gateway]

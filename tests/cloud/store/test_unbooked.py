@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cloud import audit, audit_file, statements, store, taking, unbooked
+from cloud.booking import Book, Changes
 from cloud.intervals import Interval
 from cloud.store import Store
 from cloud.writer import Writer
@@ -451,3 +452,23 @@ def test_a_correction_dates_only_what_was_before_it_however_late_it_is_booked(tm
                     once.book()
         assert rows(late) == rows(once)
         assert [place for place in rows(late)["undated"] if place[-1] is None], "the last three have no time yet"
+
+
+def test_whoever_comes_meanwhile_waits_for_some_of_the_blocks_that_wait_and_not_for_all(
+    box: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A look at the time between blocks bounds nothing: most of the work is done when what was booked is taken."""
+    taken, take = list[int](), Book.take
+
+    def counted(self: Book) -> Changes:
+        taken.append(len(self._waiting))
+        return take(self)
+
+    monkeypatch.setattr(Book, "take", counted)
+    monkeypatch.setattr(store, "TOGETHER", 300)
+    with Store(tmp_path / "c.db", PrivateKey.generate(), processor=Clock()) as held:
+        box.enrol(held)
+        append(held, *[box.block() for _ in range(12)], now=box.utc)
+        held.book()
+    weight = unbooked.LIGHTEST + 24
+    assert sum(taken) == 12 and max(taken) == -(-300 // weight)
