@@ -5,6 +5,7 @@ skeleton. A chunk that has no form is read by the rules, by itself; a block of w
 looks like is read by the rules altogether.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -31,6 +32,8 @@ MOST_BYTES = 1 << 18
 """Of chunks without a form that are read ahead in one block: some milliseconds of reading, and of making forms. A block
 that has more is left to be read in its turn; of the next one like it, those that were read have their forms.
 """
+MOST_ALONE = 2048
+"""Answers in a block that are replayed ahead where they may have to be read one by one: some 50 ms at most."""
 ITEM_BYTES, EXCHANGE_BYTES = 512, 16
 """What a chunk, a track and the labour of a form count for beside the bytes."""
 
@@ -213,7 +216,13 @@ class Piles:
             return [None] * len(form.requests)
 
     def _say_alone(self, alone: Sequence[tuple[Cut, int, Chunk]]) -> None:
-        """Put values to these chunks: together, or where that cannot be, block by block, as far as it goes."""
+        """Put values to these chunks: together, or where that cannot be, block by block, as far as it goes; one with
+        very many answers in them is left to its turn, in which it is held to its plan before they are replayed.
+        """
+        answers = Counter[Cut]()
+        for cut, _, chunk in alone:
+            answers[cut] += chunk.counters.answered
+        alone = [held for held in alone if answers[held[0]] <= MOST_ALONE]
         with suppress(RecordError, ProtocolError):
             said = self._replay([(cut.installation, chunk) for cut, _, chunk in alone])
             for (cut, at, _), one in zip(alone, said, strict=True):

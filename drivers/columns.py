@@ -139,6 +139,10 @@ class Table(Sequence[Column]):
         return (self[index] for index in self.layout.counters)
 
 
+SOME = 256
+"""Replies of a track that are tried together where not all of them are plain: so one that no driver would have taken is
+found before the others are read one by one.
+"""
 Part = tuple[Layout | None, int]
 """So many tracks of one layout; of none that is known."""
 
@@ -229,10 +233,18 @@ def _laid(tracks: Sequence[Track], length: int, count: int) -> Bytes:
 
 def _read(driver: Driver, track: Track, layout: Layout) -> Table:
     """A track by itself: one that is not plain keeps none of those like it from being read at once."""
-    if (matrices := layout.read(_laid([track], track.reply_length, len(track.times)))) is not None:
+    columns = _laid([track], track.reply_length, len(track.times))
+    if (matrices := layout.read(columns)) is not None:
         return Table(track.times, layout, matrices)
-    replies = track.replies()
-    rows = [replay.values(driver, track.request, reply) for reply in replies]
+    replies, known = track.replies(), dict[int, Values]()
+    for first in range(0, len(replies) if layout.plain else 0, SOME):
+        if layout.read(columns[:, :, first : first + SOME]) is None:
+            for number, reply in enumerate(replies[first : first + SOME], first):
+                known[number] = replay.values(driver, track.request, reply)
+    rows = [
+        known[number] if number in known else replay.values(driver, track.request, reply)
+        for number, reply in enumerate(replies)
+    ]
     if not layout.fixed:
         layout = laid.found(driver, rows, track.reply_length)
     stamps = [driver.stamp(track.request, reply) for reply in replies]

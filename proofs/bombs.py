@@ -24,6 +24,7 @@ from proofs.line import Line
 from protocols.record import block, cbor, cose, transport
 from protocols.record.answer import decode_answers, encode_batch
 from protocols.record.block import BLOCK_AAD, BLOCK_TYPE, Chunk, Counters, Event, EventKind, Header, Sealed, Track
+from protocols.record.chunk import MOST_REPLIES
 from protocols.record.cose import PublicKey
 from protocols.record.receipt import open_receipt
 from provisioning.enrol import enrol
@@ -31,6 +32,8 @@ from provisioning.enrol import enrol
 PART = "bytes"
 MOST_GROWTH = 64 << 20
 MOST_CPU_S = 0.25
+MOST_DATA = 1_040_000
+"""Of answers with their times in a block, in bytes."""
 START_S = 30.0
 TIMES = 3
 MEBI = 1 << 20
@@ -232,6 +235,25 @@ def _signed(gateway: Gateway, collector: PublicKey) -> Iterator[tuple[str, Calla
     yield "64 blocks of 1,024 devices that answer alike", thief.blocks(alike, 64)
     yield "64 blocks of 1,024 events", thief.blocks([], 64, events=1_024)
     yield "64 blocks of 450 devices that answer 1,024 times", thief.blocks(patient, 64)
+    yield from _answers(gateway, thief)
+
+
+def _answers(gateway: Gateway, thief: "Thief") -> Iterator[tuple[str, Callable[[str], int]]]:
+    """Of a device of each protocol as many of its own answers as a block holds, all good, or the last one broken."""
+    installation, done = gateway.config.installation, set[str]()
+    for said in transport.unpack(gateway.frames[0]).chunks:
+        chunk = Chunk.from_bytes(said)
+        protocol = installation.drivers[chunk.device].profile.protocol
+        if not chunk.tracks or protocol in done:
+            continue
+        done.add(protocol)
+        asked, answer = chunk.tracks[0].request, chunk.tracks[0].replies()[0]
+        count = min(MOST_REPLIES, MOST_DATA // (len(answer) + 1))
+        broken = answer[:-3] + bytes([answer[-3] ^ 1]) + answer[-2:]
+        for what, last in (("answers of it", answer), ("answers, the last one broken", broken)):
+            track = Track.of(asked, [0] * count, [*[answer] * (count - 1), last])
+            many = Chunk(chunk.device, chunk.device_digest, (track,), (), Counters.of([track], ()), None, bytes(16))
+            yield f"{protocol}: {count:,} {what}", thief.blocks([many])
 
 
 def _squeezed(envelope: bytes, leaves: Sequence[bytes]) -> bytes:

@@ -1,6 +1,7 @@
 """The five answers, rule by rule: what is wrong with a frame decides what is said of it, and what follows goes on."""
 
 import hashlib
+import tomllib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import chain, count
@@ -12,11 +13,17 @@ from msgspec import structs
 
 from cloud import reader
 from cloud.store import Store
+from drivers import columns, replay
+from drivers.builtin import builtin
+from drivers.driver import Driver
+from drivers.query import Values
+from protocols import modbus
 from protocols.record import siteconfig, transport
 from protocols.record.answer import Answer, Verdict
-from protocols.record.block import ClockState, Counters, Event, EventKind, Fault, Sealed
+from protocols.record.block import ClockState, Counters, Event, EventKind, Fault, Sealed, Track
 from protocols.record.cose import ES256, PrivateKey
 from protocols.record.receipt import Receipt, open_receipt
+from tests.cloud import tables
 
 LATER = 1_790_100_000_000
 
@@ -370,3 +377,52 @@ def test_a_batch_of_two_gateways_takes_the_first(enrolled: Any, store: Store, ma
     other.enrol(store)
     assert say(store, enrolled.block(), other.block()) == [Answer.STORED, Answer.REFUSED]
     assert store.gateway(other.id).next_seq == 0  # type: ignore[union-attr]
+
+
+def replays(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """The answers that are read one by one from now on."""
+    read, values = list[bytes](), replay.values
+
+    def counted(driver: Driver, request: bytes, reply: bytes) -> Values:
+        read.append(reply)
+        return values(driver, request, reply)
+
+    monkeypatch.setattr(replay, "values", counted)
+    return read
+
+
+@pytest.mark.parametrize("place", [0, 700, 59_999])
+def test_a_broken_answer_among_very_many_is_found_before_they_are_read_one_by_one(
+    enrolled: Any, store: Store, monkeypatch: pytest.MonkeyPatch, place: int
+) -> None:
+    """Beyond the plan, whose number bounds the others: one register of the same meter, asked 60,000 times a minute."""
+    body, answer = bytes([1, 3, 0, 2, 0, 1]), bytes([1, 3, 2, 0, 7])
+    request = body + modbus.crc(body).to_bytes(2, "little")
+    answers = [answer + modbus.crc(answer).to_bytes(2, "little")] * 60_000
+    answers[place] = answer + b"\x00\x00"
+    own, *others = enrolled.chunks()
+    tracks = (*own.tracks, Track.of(request, [0] * len(answers), answers))
+    odd = replace(own, tracks=tracks, counters=Counters.of(tracks, ()))
+    frame, read = enrolled.block(chunks=[odd, *others]), replays(monkeypatch)
+    verdict = one(store, frame)
+    assert (verdict.answer, verdict.code) == (Answer.REFUSED, "BUS-102") and "CRC" in verdict.detail
+    assert answers[place] in read and len(read) <= 2 * columns.SOME
+
+
+def test_very_many_answers_that_are_read_one_by_one_are_held_to_the_plan_first(
+    make_box: Callable[..., Any], store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Twenty-five thousand answers of a water meter in a minute: all alike, they travel in a kilobyte."""
+    profile = builtin("cjt188-water")
+    proof = tomllib.loads(profile.decode())["proof"][0]
+    answer = bytes.fromhex(proof["response"])
+    device = f'[[device]]\nid = "W"\nprofile = "cjt188-water"\nport = "bus-1"\naddress = "{answer[2:9][::-1].hex()}"\n'
+    meter = make_box(site=tables.site(f'{device}role = "purchased"\n').encode(), profile=profile)
+    meter.enrol(store)
+    times = [number * 2 for number in range(25_000)]
+    read = replays(monkeypatch)
+    verdict = one(store, meter.block(chunks=[meter.chunk(0, times, [answer] * len(times))]))
+    assert verdict.answer == Answer.REFUSED and "found 25000 due" in verdict.detail
+    assert read == []
+    assert one(store, meter.block(chunks=[meter.chunk(0, times[:1], [answer])])).answer == Answer.STORED
+    assert read == [answer]
