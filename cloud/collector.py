@@ -22,6 +22,9 @@ VERSION = version("tanmeter")
 QUIET_MS = 5 * 60_000
 """A gateway that has sent nothing for this long is shown as quiet."""
 
+LOOKS, LOOK_S = 10, 0.001
+"""How often, and how long each time, a question waits for the blocks that came before it (s)."""
+
 LATE_MS = 2 * 60_000
 """A block that came this long after its end was back-filled."""
 
@@ -44,8 +47,15 @@ class Collector:
 
 
 async def _held(request: Request) -> Collector:
-    """Async: any other would have a thread hop of its own."""
+    """The collector, once the blocks that came before are answered, or soon: it takes the interpreter from them.
+
+    Async: any other would have a thread hop of its own.
+    """
     collector: Collector = request.app.state.collector
+    for _ in range(LOOKS):
+        if not collector.writer.is_busy:
+            break
+        await asyncio.sleep(LOOK_S)
     return collector
 
 

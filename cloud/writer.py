@@ -59,7 +59,12 @@ class Writer:
     @property
     def moves(self) -> tuple[int, bool]:
         """How many jobs are done so far, and whether one waits for it."""
-        return self._done, self._put_so_far > self._done
+        return self._done, self.is_busy
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether somebody waits for it."""
+        return self._put_so_far > self._done
 
     async def append(self, frames: Sequence[bytes]) -> Any:
         """The outcome of ``append`` for these frames, committed; Problem 503 when too much waits."""

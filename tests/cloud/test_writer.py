@@ -2,9 +2,13 @@
 
 import asyncio
 import threading
+from collections.abc import Sequence
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from cloud import collector
 from cloud.writer import Writer
 
 
@@ -54,3 +58,30 @@ def test_idle_work_goes_on_as_long_as_it_says_and_what_fails_in_it_is_told(caplo
     asyncio.run(send(writer))
     writer.close()
     assert not told and "idle work failed" in caplog.text
+
+
+def test_a_question_waits_for_the_blocks_that_came_before_it_but_not_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    goes_on = threading.Event()
+
+    def append(batches: Sequence[Sequence[bytes]]) -> list[str]:
+        assert goes_on.wait(30)
+        return ["written" for _ in batches]
+
+    async def ask(writer: Writer) -> None:
+        request: Any = SimpleNamespace(
+            app=SimpleNamespace(state=SimpleNamespace(collector=SimpleNamespace(writer=writer)))
+        )
+        await collector._held(request)
+        assert not writer.is_busy
+        sent = asyncio.create_task(writer.append([b"block"]))
+        await asyncio.sleep(0)
+        await collector._held(request)
+        assert writer.is_busy and not sent.done(), "it has waited for a while"
+        monkeypatch.setattr(collector, "LOOKS", 30_000)
+        asyncio.get_running_loop().call_later(0.05, goes_on.set)
+        await collector._held(request)
+        assert not writer.is_busy and await sent == "written"
+
+    writer = Writer(append)
+    asyncio.run(ask(writer))
+    writer.close()
