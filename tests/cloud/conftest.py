@@ -255,6 +255,12 @@ def altered(sealed: Sealed) -> bytes:
 
 
 @pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    with Store(tmp_path / "collector.db", PrivateKey.generate()) as opened:
+        yield opened
+
+
+@pytest.fixture
 def make_rig(tmp_path: Path) -> Callable[[], Rig]:
     """A new gateway."""
     return lambda: Rig(tmp_path)

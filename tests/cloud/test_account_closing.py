@@ -2,7 +2,6 @@
 
 import asyncio
 import sqlite3
-from collections.abc import Iterator
 from contextlib import closing as ending
 from pathlib import Path
 
@@ -31,12 +30,6 @@ from tests.cloud.test_closing import BEGIN, HOUR, QUARTER, SLOW, Slow, closed, s
 ROTTEN = ("substr(rows, 3)", "replace(rows, '.', '.x')")
 """Open intervals that are no JSON any more, and others that are, but hold no numbers."""
 THREE = ["works-0", "works-1", "works-2"]
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    with Store(tmp_path / "collector.db", PrivateKey.generate()) as opened:
-        yield opened
 
 
 @pytest.fixture

@@ -1,15 +1,12 @@
 """Late data make only those subjects due of whom a meter may be where they came: no version that is due is missed."""
 
 import random
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from cloud import activities, subjects
 from cloud.account_closing import AccountCloser
 from cloud.store import Store
-from protocols.record.cose import PrivateKey
 from tests.cloud import tables
 from tests.cloud.accounting.small_city import all_closed, restarted
 from tests.cloud.box import MINUTE, SITE
@@ -20,12 +17,6 @@ NOW = BEGIN + 50 * HOUR
 BY_SITE = tables.meter("M-02", 'class = "0.5"\n')
 PLACES = ("plant-1", "plant-2", "plant-2", "plant-3")
 """Of each gateway its site: of one there are two."""
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    with Store(tmp_path / "collector.db", PrivateKey.generate()) as opened:
-        yield opened
 
 
 def at(place: str, meters: tuple[bytes, bytes] = (b"M-01", b"M-02")) -> Slow:

@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,6 @@ from cloud.closing import KEEP_MS, Closer, close_all
 from cloud.collector import Collector
 from cloud.store import Store
 from protocols.record.block import Chunk, ClockState, Counters, Event, EventKind, Fault, Track
-from protocols.record.cose import PrivateKey
 from tests.cloud import tables
 from tests.cloud.accounting.small_city import all_closed, restarted
 from tests.cloud.box import DAY, MINUTE, PROFILE, SITE, Box
@@ -51,12 +50,6 @@ class Mute(Box):
         faults = tuple(Fault(at, 0, 1) for at in range(50, span, QUARTER))
         digest, salt = self.installation.digests[device], bytes([step] * 16)
         return Chunk(device, digest, (), faults, Counters.of((), faults), None, salt)
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    with Store(tmp_path / "collector.db", PrivateKey.generate()) as opened:
-        yield opened
 
 
 def closed(closer: Closer, now: int) -> list[Statement]:

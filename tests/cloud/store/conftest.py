@@ -2,9 +2,8 @@
 
 import hashlib
 import tomllib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -169,12 +168,6 @@ def box() -> Box:
 @pytest.fixture(scope="session")
 def make_box() -> Callable[..., Box]:
     return Box
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    with Store(tmp_path / "collector.db", PrivateKey.generate()) as opened:
-        yield opened
 
 
 @pytest.fixture

@@ -2,16 +2,13 @@
 
 import random
 import sqlite3
-from collections.abc import Iterator
 from contextlib import closing as ending
-from pathlib import Path
 
 import pytest
 
 from cloud import changes
 from cloud.intervals import INTERVAL_MS
 from cloud.store import Store
-from protocols.record.cose import PrivateKey
 from tests.cloud.box import MINUTE, Box
 
 DEVICES = ("M-01", "M-010", "M-02", "a", "Ä")
@@ -31,12 +28,6 @@ def scattered(store: Store, gateway: bytes, chance: random.Random, starts: range
             row = (own[0], device, point, begin, begin + INTERVAL_MS, *own[5:-1], number)
             db.execute(f"INSERT OR IGNORE INTO closed_intervals VALUES ({','.join('?' * len(row))})", row)
         db.execute("UPDATE meta SET value = ? WHERE name = 'ingest_seq'", (number,))
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    with Store(tmp_path / "collector.db", PrivateKey.generate()) as opened:
-        yield opened
 
 
 @pytest.fixture
