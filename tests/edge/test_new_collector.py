@@ -124,8 +124,9 @@ def test_a_running_agent_goes_over_to_the_collector_it_is_enrolled_with_anew(box
             told = control.ask(made.state / "control.sock", "status")
             assert (told["boot"], told["sync"]["url"]) == (boot, new_url), "it was not started anew"
             agent.kill()
+        after = held(new, made)
         with running(made):
-            until(lambda: held(new, made) > before + 4)
+            until(lambda: held(new, made) > after + 4)
         was, has = chain(old, made), chain(new, made)
         assert has[: len(was)] == was, "all that the old one held is at the new one too"
         outbox = made.outbox()
