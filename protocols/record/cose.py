@@ -32,6 +32,8 @@ SIGNATURE_BYTES = 64
 ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 HALF_ORDER = ORDER >> 1
 """Of P-256 (FIPS 186-5, D.1.2.3). With s, n - s is a signature too: only the lower one is taken."""
+KNOWN_BYTES = 128
+"""Of a protected header that is remembered: those of keys have some fifty, those of strangers any number."""
 _SIGN1_OF_FOUR = b"\xd2\x84"
 _EMPTY_MAP = b"\xa0"
 
@@ -251,13 +253,22 @@ def _head(protected: bytes) -> bytes:
 def _header_of(envelope: bytes) -> tuple[int, bytes, str]:
     """Algorithm, kid and content type as the envelope claims them."""
     unverified(envelope)
-    header = cbor.decode(cbor.byte_string(envelope, 2)[0])
+    protected = cbor.byte_string(envelope, 2)[0]
+    return _claimed(protected) if len(protected) <= KNOWN_BYTES else _claims(protected)
+
+
+def _claims(protected: bytes) -> tuple[int, bytes, str]:
+    header = cbor.decode(protected)
     match header:
         case {1: int(algorithm), 4: bytes(kid), 16: str(content_type)} if len(header) == 3 and len(kid) == 8:
             return algorithm, kid, content_type
     raise EncodingError(
         f"found the protected header {header!r}, expected algorithm (1), kid of 8 bytes (4) and type (16)"
     )
+
+
+_claimed = lru_cache(maxsize=4096)(_claims)
+"""A key writes the same header over and over."""
 
 
 def _explain(envelope: bytes, key: Verifier, content_type: str) -> None:

@@ -161,6 +161,14 @@ def test_other_circumstances_are_refused(algorithm: int) -> None:
         cose.open1(envelope, cose.PrivateKey.generate(algorithm).public, TYPE, AAD)
 
 
+def test_a_header_of_a_stranger_is_read_and_not_kept() -> None:
+    """Any number of them, of any length, can be sent."""
+    key, before = KEYS[cose.EDDSA], cose._claimed.cache_info().currsize
+    envelope = cose.sign1(b"", key, "application/" + cose.KNOWN_BYTES * "x", AAD)
+    assert cose.kid_of(envelope) == key.public.kid
+    assert cose._claimed.cache_info().currsize == before
+
+
 @given(st.binary(max_size=120))
 def test_any_bytes_are_refused(data: bytes) -> None:
     for read in (cose.kid_of, cose.unverified, lambda data: cose.open1(data, KEYS[cose.EDDSA].public, TYPE, AAD)):
