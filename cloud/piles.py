@@ -247,8 +247,8 @@ def _piled(cuts: Sequence[Cut]) -> tuple[list[Pile], set[Cut]]:
         forms = [form for (form, _), held in places.items() for _ in held]
         spans = [cut.header.mono[1] - cut.header.mono[0] for cut, _ in rows]
         stacked = stack(skeleton, forms, [cut.leaves[at] for cut, at in rows], spans)
-        if not stacked.fits.all():
-            misfits.update(rows[row][0] for row in np.flatnonzero(~stacked.fits).tolist())
+        if stacked.misfits.any():
+            misfits.update(rows[row][0] for row in np.flatnonzero(stacked.misfits).tolist())
         piles.append(Pile(places, stacked))
     return piles, misfits
 

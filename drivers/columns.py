@@ -206,11 +206,9 @@ def _read_alike(parts: Sequence[Part], laid: Bytes) -> list[Stretch | None]:
     layouts = [layout for layout, _ in parts if layout is not None]
     if len(layouts) < len(parts):
         return [None] * len(parts)
-    counts = [count for _, count in parts]
-    heads = np.frombuffer(b"".join([layout.head for layout in layouts]), np.uint8).reshape(len(parts), -1)
-    starts = [0, *accumulate(counts)]
-    if (matrices := layouts[0].read(laid, heads.repeat(counts, axis=0))) is not None:
-        replies = laid.shape[2]
+    replies, starts = laid.shape[2], [0, *accumulate([count for _, count in parts])]
+    heads = b"".join([layout.head * (count * replies) for layout, (_, count) in zip(layouts, parts, strict=True)])
+    if (matrices := layouts[0].read(laid, heads)) is not None:
         return [Stretch(layout, matrices, start * replies) for layout, start in zip(layouts, starts, strict=False)]
     if len(parts) == 1:
         return [None]

@@ -45,17 +45,17 @@ class Layout:
     fixed: bool = True
     """Whether the request alone tells the points; else the replies do."""
 
-    def read(self, laid: Bytes, heads: Bytes | None = None) -> list[Matrix] | None:
+    def read(self, laid: Bytes, heads: bytes | None = None) -> list[Matrix] | None:
         """The numbers of every reply of some tracks, which are laid as tracks by bytes of a reply by replies; None when
-        one of the replies is no plain answer. ``heads``: how those of each track begin, where that is not ``head``.
+        one of the replies is no plain answer. ``heads``: how each of the replies begins, one after another, where that
+        is not ``head``.
         """
         if not self.plain:
             return None
         tracks, length, count = laid.shape
         rows = np.zeros((tracks * count, length + 1), np.uint8)
         rows.reshape(tracks, count, -1)[:, :, :-1] = laid.transpose(0, 2, 1)
-        expected = self.head * len(rows) if heads is None else heads.repeat(count, axis=0).tobytes()
-        if rows[:, : len(self.head)].tobytes() != expected:
+        if rows[:, : len(self.head)].tobytes() != (self.head * len(rows) if heads is None else heads):
             return None
         if not self.check(rows[:, :-1]):
             return None

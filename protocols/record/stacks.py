@@ -60,15 +60,15 @@ class Skeleton:
     """What is where in a chunk of ``size`` bytes; it may be that of many devices.
 
     ``fixed``: the bytes that stand still. ``numbers``: four bytes for each difference between times, high byte first,
-    of which those that are not there are the zero byte behind the chunk; each is ``least`` to ``most``. ``lead``: the
-    bytes before the first time; ``tail``: those between the last reply and the salt.
+    of which those that are not there are the zero byte behind the chunk; each is at least ``least``, and at most
+    ``reach`` more. ``lead``: the bytes before the first time; ``tail``: those between the last reply and the salt.
     """
 
     size: int
     fixed: NDArray[np.intp]
     numbers: NDArray[np.intp]
     least: NDArray[np.uint32]
-    most: NDArray[np.uint32]
+    reach: NDArray[np.uint32]
     places: tuple[Place, ...]
     counters: Counters
     lead: int
@@ -77,7 +77,7 @@ class Skeleton:
     @property
     def nbytes(self) -> int:
         """How much memory it takes."""
-        return self.fixed.nbytes + self.numbers.nbytes + self.least.nbytes + self.most.nbytes
+        return self.fixed.nbytes + self.numbers.nbytes + self.least.nbytes + self.reach.nbytes
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -165,14 +165,14 @@ class Forms:
 
 @dataclass(frozen=True, slots=True)
 class Stack:
-    """Chunks of one skeleton, one a row. ``times``: of each track, rows by replies. ``fits``: which are what they look
-    like, with every reply inside their block; of the others nothing is known.
+    """Chunks of one skeleton, one a row. ``times``: of each track, rows by replies. ``misfits``: which are not what
+    they look like, or have a reply outside their block; of them nothing is known.
     """
 
     skeleton: Skeleton
     matrix: Bytes
     times: tuple[NDArray[np.int64], ...]
-    fits: Mask
+    misfits: Mask
 
     def columns(self, track: int) -> Bytes:
         """The replies of a track: rows by bytes of a reply by replies."""
@@ -187,19 +187,19 @@ def stack(skeleton: Skeleton, forms: Sequence[Form], leaves: Sequence[bytes], sp
     """
     matrix = np.frombuffer(b"\0".join([*leaves, b""]), np.uint8).reshape(len(leaves), skeleton.size + 1)
     expected, fixed = b"".join([form.expected for form in forms]), matrix.take(skeleton.fixed, axis=1)
-    if fixed.tobytes() == expected:
-        fits = np.ones(len(leaves), np.bool_)
-    else:
-        fits = (fixed == np.frombuffer(expected, np.uint8).reshape(fixed.shape)).all(axis=1)
+    misfits = np.zeros(len(leaves), np.bool_)
+    if fixed.tobytes() != expected:
+        misfits |= (fixed != np.frombuffer(expected, np.uint8).reshape(fixed.shape)).any(axis=1)
     numbers = matrix.take(skeleton.numbers, axis=1).view(">u4").astype(np.uint32)
-    if (numbers.min(axis=0) < skeleton.least).any() or (numbers.max(axis=0) > skeleton.most).any():
-        fits &= ((numbers >= skeleton.least) & (numbers <= skeleton.most)).all(axis=1)
+    outside = numbers - skeleton.least > skeleton.reach  # below the least it wraps around, far beyond
+    if outside.any():
+        misfits |= outside.any(axis=1)
     ends, times = np.array(spans, np.int64), []
     for place in skeleton.places:
         own = numbers[:, place.first : place.first + place.count].cumsum(axis=1, dtype=np.int64)
-        fits &= own[:, -1] <= ends
+        misfits |= own[:, -1] > ends
         times.append(own)
-    return Stack(skeleton, matrix, tuple(times), fits)
+    return Stack(skeleton, matrix, tuple(times), misfits)
 
 
 class _Mould:
@@ -277,7 +277,7 @@ def _skeleton(chunk: Chunk, steps: Sequence[Sequence[int]]) -> Skeleton | None:
         np.array(mould.fixed, np.intp),
         np.array(padded, np.intp).ravel(),
         np.array([_LEAST[width] for width in mould.widths], np.uint32),
-        np.array([_MOST[width] for width in mould.widths], np.uint32),
+        np.array([_MOST[width] - _LEAST[width] for width in mould.widths], np.uint32),
         tuple(mould.places),
         it,
         mould.numbers[0][0] - (mould.widths[0] > 1),

@@ -76,7 +76,7 @@ def stacked(piles: Piles, blocks: Sequence[tuple[Header, bytes]]) -> list[tuple[
         row = 0
         for (form, _), places in pile.places.items():
             for cut, at in places:
-                if pile.stack.fits[row]:
+                if not pile.stack.misfits[row]:
                     said[id(cut)][at] = form.chunk(cut.leaves[at], [own[row].tolist() for own in pile.stack.times])
                 row += 1
     return [
