@@ -303,6 +303,9 @@ class Audit:
         assert self._trusted is not None, "receipts are looked at last"
         if next_seq == 0 and epoch == self._trusted.head.epoch:
             return self._trusted.head.hash
+        resumed = "SELECT previous FROM resumed WHERE gateway = ? AND epoch = ? AND seq = ?"
+        if (lost := self._db.execute(resumed, (self._gateway, epoch, next_seq)).fetchone()) is not None:
+            return bytes(lost[0])
         row = self._db.execute(
             "SELECT hash, frame FROM blocks WHERE gateway = ? AND epoch = ? AND seq = ?",
             (self._gateway, epoch, max(next_seq - 1, 0)),

@@ -34,6 +34,8 @@ class Kind(IntEnum):
     JOURNAL = 10
     MENDED = 11
     """A block that was put back, in place of what stands of it before."""
+    RESUMED = 12
+    """Where a chain goes on behind blocks that nobody has any more."""
 
 
 BLOCK = "gateway, epoch, seq, received_at, frame"
@@ -43,6 +45,7 @@ FACTS: dict[str, tuple[Kind, str]] = {
         "SELECT enrolment, enrolled_at, s.epoch, s.seq, s.previous FROM gateways LEFT JOIN starts AS s USING (gateway)"
         " WHERE gateway = :gateway",
     ),
+    "resumed": (Kind.RESUMED, "SELECT gateway, epoch, seq, previous, at FROM resumed WHERE id = :number"),
     "configuration": (
         Kind.CONFIGURATION,
         "SELECT gateway, number, digest, envelope, valid_from, received_at FROM configs"

@@ -20,7 +20,7 @@ from typing import Self
 from cloud.durable import sync_folder
 from protocols.errors import BusyError, ForeignError, SpoiltError, StoreError
 
-SCHEMA = 10
+SCHEMA = 11
 FOLD_IN_A_LULL, FOLD_SOON, FOLD_AT_ONCE = 1024, 16_384, 32_768
 """Rows written, after which the log is folded into the database: when nothing has come for a while, when nobody waits
 just then, and whoever waits. A single block is about ten. What comes meanwhile waits: some 13 ms by the clock for 1,024

@@ -89,9 +89,9 @@ class Enrolments(Database):
             if row[0] is not None and row[0] != request.site_id:
                 raise EnrolmentError(f"found site {request.site_id!r}, expected {row[0]!r}: the site of the invitation")
             if known is not None:
-                opened = self._welcome_back(db, brought, known)
+                _check_known(brought, known)
                 again = late_start.makes_way(db, request.key.id, brought.start)
-                return self._admit(db, brought, now) if again else opened
+                return self._admit(db, brought, now) if again else self._welcome_back(db, brought, now)
             db.execute("UPDATE invites SET used_by = ?, used_at = ? WHERE invite = ?", (request.key.id, now, invite.id))
             return self._admit(db, brought, now)
 
@@ -110,7 +110,8 @@ class Enrolments(Database):
         """Take a gateway in again that we once knew, as a receipt of ours proves; the receipt that opens its chain.
 
         EnrolmentError outside the window that the operator opened: a store that was lost has forgotten, too, whom it
-        revoked. SignatureError unless we signed the proof.
+        revoked; and one that is known goes on behind blocks that are lost only in it. SignatureError unless we signed
+        the proof.
         """
         request = brought.request
         receipt = open_receipt(proof, self.ours)
@@ -121,19 +122,28 @@ class Enrolments(Database):
                 "SELECT enrolment, revoked_at FROM gateways WHERE gateway = ?", (request.key.id,)
             ).fetchone()
             if known is not None:
-                return self._welcome_back(db, brought, known)
-            if now >= self.window():
-                raise EnrolmentError(
-                    f"found gateway {request.key.id.hex()} with a receipt of ours, expected it to be enrolled:"
-                    " `tanmeter cloud readmit` takes those in again"
+                _check_known(brought, known)
+                refused = "" if now < self.window() else late_start.ask(db, request.key.id, brought.start, now)
+                if not refused:
+                    return self._welcome_back(db, brought, now)
+            elif now >= self.window():
+                refused = (
+                    "found a receipt of ours, expected it to be enrolled: `tanmeter cloud readmit` takes it in again"
                 )
-            opened = self._admit(db, brought, now)
-            receipts.bring(db, receipt, proof)
-            if (receipt.epoch, receipt.next_seq) > (brought.start or (0, 0))[:2]:
-                receipts.raise_watermark(db, receipt, now)
-            place, detail = (receipt.epoch, receipt.next_seq), f"by its receipt for {receipt.epoch}/{receipt.next_seq}"
-            receipts.tell(db, request.key.id, "readmitted", place, detail, now=now)
-            return opened
+            else:
+                return self._readmitted(db, receipt, proof, brought, now)
+        raise EnrolmentError(f"gateway {request.key.id.hex()}: {refused}")
+
+    def _readmitted(
+        self, db: sqlite3.Connection, receipt: Receipt, proof: bytes, brought: "Brought", now: int
+    ) -> bytes:
+        opened = self._admit(db, brought, now)
+        receipts.bring(db, receipt, proof)
+        if (receipt.epoch, receipt.next_seq) > (brought.start or (0, 0))[:2]:
+            receipts.raise_watermark(db, receipt, now)
+        place, detail = (receipt.epoch, receipt.next_seq), f"by its receipt for {receipt.epoch}/{receipt.next_seq}"
+        receipts.tell(db, brought.request.key.id, "readmitted", place, detail, now=now)
+        return opened
 
     def _admit(self, db: sqlite3.Connection, brought: "Brought", now: int) -> bytes:
         """A gateway with its first configuration, its chain at its beginning; the receipt that says so."""
@@ -319,13 +329,9 @@ class Enrolments(Database):
             if used_by is not None and db.execute(again, (used_by, enrolment)).fetchone() is None:
                 raise _used(invite)
 
-    def _welcome_back(self, db: sqlite3.Connection, brought: "Brought", known: tuple[bytes, int | None]) -> bytes:
-        request, (held, revoked_at) = brought.request, known
-        if revoked_at is not None:
-            raise EnrolmentError(f"gateway {request.key.id.hex()} is revoked, expected another key")
-        if held != brought.enrolment:
-            raise EnrolmentError(f"gateway {request.key.id.hex()} is enrolled already with another request")
-        enrolment = hashlib.sha256(held).digest()
+    def _welcome_back(self, db: sqlite3.Connection, brought: "Brought", now: int) -> bytes:
+        request, enrolment = brought.request, hashlib.sha256(brought.enrolment).digest()
+        late_start.go_on(db, request.key.id, brought.start, now)
         epoch, seq, head = late_start.answered(db, request.key.id, enrolment, brought.start, brought.oldest)
         issued = receipts.opening(db, request.key.id, (epoch, seq))
         return issued or self.issue(db, Receipt(request.key.id, epoch, seq, head, RECEIVED, request.at))
@@ -363,6 +369,15 @@ def open_brought(enrolment: bytes, config: bytes, profiles: Sequence[bytes], old
             start = (header.epoch, header.seq, header.previous)
     first = hashlib.sha256(oldest or b"").digest()
     return Brought(enrolment, request, config, site, tuple(profiles), start, first)
+
+
+def _check_known(brought: Brought, known: tuple[bytes, int | None]) -> None:
+    """A gateway that is enrolled already comes with the same request, and is not revoked; EnrolmentError."""
+    held, revoked_at = known
+    if revoked_at is not None:
+        raise EnrolmentError(f"gateway {brought.request.key.id.hex()} is revoked, expected another key")
+    if held != brought.enrolment:
+        raise EnrolmentError(f"gateway {brought.request.key.id.hex()} is enrolled already with another request")
 
 
 def _used(invite: invites.Invite) -> EnrolmentError:

@@ -9,7 +9,8 @@ order; the first rule broken decides the answer.
 - Its place: a seq that is held with the same hash is *already held*; with another hash, or with a predecessor other
   than the head, it is a *conflict*; a seq ahead of the next one is a *gap*. A later epoch begins with seq 0 and names a
   receipt we issued to this gateway, or that the collector it had before issued, or its enrolment; or we have issued a
-  receipt for that epoch or a later one.
+  receipt for that epoch or a later one. Where blocks are lost for good, the chain goes on with the block that was said
+  to come next when its gateway was let in again (``cloud/late_start.py``).
 - Its chunks are the ones under the signed root: else *refused*. Until here they are bytes that nobody has looked into.
   Of a block ahead of the chain they are replayed for its live values, as far as that goes; its turn will come.
 - Its configuration is held (else *refused* with CFG-102: post it and send the block again).
@@ -91,7 +92,7 @@ class Holdings(Protocol):
         """The hash of the block held under this number."""
 
     def beginning(self, header: Header) -> "Beginning | None":
-        """What an epoch with this first header may begin after; None when it may not."""
+        """What an epoch with this first header may begin after, or a chain go on behind; None when it may not."""
 
     def configuration(self, number: int) -> tuple[bytes, Installation] | None:
         """The digest of the configuration held under this number, and what it means."""
@@ -99,7 +100,8 @@ class Holdings(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Beginning:
-    """What an epoch begins after. ``held``: the place (epoch, next seq) up to which we held the chain then.
+    """What an epoch begins after, or a chain goes on behind that has lost blocks for good. ``held``: the place (epoch,
+    next seq) up to which we held the chain then.
 
     None when the receipt it names is not here: we took this epoch once, or it began before its gateway was enrolled
     here, under another collector. ``former``: the kid (hex) of the former collector whose receipt it is.
@@ -206,7 +208,7 @@ class Examiner:
         try:
             if digest != config[0]:
                 raise ChainError(f"configuration {number}: found {digest.hex()}, expected {config[0].hex()}")
-            course.check(trust.head.course, header)
+            course.check(trust.head.course if _joins(trust.head, holdings, header) else None, header)
             content = self._content(header, config[1], signed.replayed, items)
         except (RecordError, ProtocolError) as error:
             head = _after(trust.head, opened, booked=False)
@@ -293,7 +295,7 @@ def _place(head: Head, holdings: Holdings, opened: Opened) -> Finding | None:
             return Finding(Verdict(Answer.HELD, head.next_seq, "", ""), opened)
         return _conflict(head, opened, "nothing" if held is None else held.hex(), "conflict")
     if header.seq > head.next_seq:
-        return _gap(head.next_seq, opened)
+        return _gap(head.next_seq, opened) if holdings.beginning(header) is None else None
     if header.previous != head.hash:
         return _conflict(head, opened, f"a predecessor {header.previous.hex()}", "fork")
     return None
@@ -301,14 +303,22 @@ def _place(head: Head, holdings: Holdings, opened: Opened) -> Finding | None:
 
 def _place_in_new_epoch(head: Head, holdings: Holdings, opened: Opened) -> Finding | None:
     header = opened.header
+    if holdings.beginning(header) is not None:
+        return None
     if header.seq > 0:
         return _gap(0, opened)
-    if holdings.beginning(header) is None:
-        error = ChainError(
-            f"found epoch {header.epoch} after {header.previous.hex()}, expected a receipt this collector issued"
-        )
-        return Finding(_refused(error, head.next_seq), opened)
-    return None
+    error = ChainError(
+        f"found epoch {header.epoch} after {header.previous.hex()}, expected a receipt this collector issued"
+    )
+    return Finding(_refused(error, head.next_seq), opened)
+
+
+def _joins(head: Head, holdings: Holdings, header: Header) -> bool:
+    """Whether the next block goes on from the newest one held: none between them is known to be lost."""
+    if (header.epoch, header.seq) == (head.epoch, head.next_seq):
+        return True
+    beginning = holdings.beginning(header)
+    return beginning is None or beginning.held is None or beginning.held <= (head.epoch, head.next_seq)
 
 
 def _after(head: Head, opened: Opened, *, booked: bool) -> Head:

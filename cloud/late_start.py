@@ -1,6 +1,8 @@
-"""A gateway that comes with its enrolment once more: it may hold less than it did then."""
+"""A gateway that comes with its enrolment once more: it may hold less than it did then, or than is wanted of it."""
 
 import sqlite3
+
+from cloud import receipts
 
 Start = tuple[int, int, bytes]
 """Epoch and seq of the first block of a chain here, and the hash it names as the one before it."""
@@ -19,11 +21,40 @@ def answered(db: sqlite3.Connection, gateway: bytes, enrolment: bytes, start: St
         return began
     held = "SELECT 1 FROM blocks WHERE gateway = ? AND epoch = ? AND seq = ? AND hash = ?"
     next_ = "SELECT 1 FROM gateways WHERE gateway = ? AND epoch = ? AND next_seq = ? AND head = ?"
-    if any(
-        db.execute(*asked).fetchone() for asked in ((held, (gateway, *start[:2], oldest)), (next_, (gateway, *start)))
-    ):
-        return start
-    return began
+    resumed = "SELECT 1 FROM resumed WHERE gateway = ? AND epoch = ? AND seq = ? AND previous = ?"
+    asked = ((held, (gateway, *start[:2], oldest)), (next_, (gateway, *start)), (resumed, (gateway, *start)))
+    return start if any(db.execute(*one).fetchone() for one in asked) else began
+
+
+def lost(db: sqlite3.Connection, gateway: bytes, start: Start | None) -> str:
+    """What of its chain nobody has any more, where a gateway holds no block before ``start`` and the chain here stands
+    before that: it was receipted once, by a collector that held more. Empty where nothing is.
+    """
+    row = db.execute("SELECT epoch, next_seq FROM gateways WHERE gateway = ?", (gateway,)).fetchone()
+    if start is None or row is None or start[:2] <= row:
+        return ""
+    return f"the chain stands at {row[0]}/{row[1]}, its gateway holds nothing from there to {start[0]}/{start[1]}"
+
+
+def go_on(db: sqlite3.Connection, gateway: bytes, start: Start | None, now: int) -> None:
+    """Where blocks are lost, let the chain go on with the first one that its gateway holds. Somebody is told, once."""
+    if start is None or not (detail := lost(db, gateway, start)):
+        return
+    row = (gateway, *start, now)
+    done = db.execute("INSERT OR IGNORE INTO resumed (gateway, epoch, seq, previous, at) VALUES (?,?,?,?,?)", row)
+    if done.rowcount:
+        receipts.tell(db, gateway, "start", start[:2], f"{detail}: it goes on there", now=now)
+
+
+def ask(db: sqlite3.Connection, gateway: bytes, start: Start | None, now: int) -> str:
+    """Where blocks are lost, tell, once, that the chain cannot go on unless its operator lets it; what is told."""
+    if start is None or not (found := lost(db, gateway, start)):
+        return ""
+    detail = f"{found}: `tanmeter cloud readmit` lets it go on there"
+    known = "SELECT 1 FROM incidents WHERE gateway = ? AND kind = 'missing' AND detail = ?"
+    if db.execute(known, (gateway, detail)).fetchone() is None:
+        receipts.tell(db, gateway, "missing", start[:2], detail, now=now)
+    return detail
 
 
 def makes_way(db: sqlite3.Connection, gateway: bytes, start: Start | None) -> bool:
@@ -36,6 +67,6 @@ def makes_way(db: sqlite3.Connection, gateway: bytes, start: Start | None) -> bo
     some = db.execute("SELECT 1 FROM blocks WHERE gateway = ? LIMIT 1", (gateway,)).fetchone()
     if start is None or row is None or some is not None or start[:2] <= row:
         return False
-    for table in ("gateways", "starts", "configs", "receipts"):
+    for table in ("gateways", "starts", "resumed", "configs", "receipts"):
         db.execute(f"DELETE FROM {table} WHERE gateway = ?", (gateway,))
     return True

@@ -134,9 +134,12 @@ def named(db: sqlite3.Connection, gateway: bytes, sha256: bytes) -> bytes | None
 
 def beginning(db: sqlite3.Connection, gateway: bytes, header: Header) -> Beginning | None:
     """What an epoch may begin after: a receipt of ours, or one of a former collector that its gateway has shown, or the
-    enrolment, or we took this epoch once; or it began before its gateway was enrolled here.
+    enrolment, or we took this epoch once; or it began before its gateway was enrolled here. Of any block: what a chain
+    goes on behind that was let go on with it.
     """
     epoch, previous = header.epoch, header.previous
+    if (resumed := _resumed(db, gateway, header)) is not None or header.seq > 0:
+        return resumed
     row = db.execute(
         "SELECT epoch, next_seq FROM receipts WHERE gateway = ? AND hash = ?", (gateway, previous)
     ).fetchone()
@@ -156,6 +159,14 @@ def beginning(db: sqlite3.Connection, gateway: bytes, header: Header) -> Beginni
     earlier = header.clock.state != UNKNOWN and max(header.utc) < enrolled_at
     some = "SELECT 1 FROM blocks WHERE gateway = ? LIMIT 1"
     return Beginning(None) if earlier and db.execute(some, (gateway,)).fetchone() is not None else None
+
+
+def _resumed(db: sqlite3.Connection, gateway: bytes, header: Header) -> Beginning | None:
+    """What a chain goes on behind that was let go on with this block: nobody has those before it."""
+    query = "SELECT 1 FROM resumed WHERE gateway = ? AND epoch = ? AND seq = ? AND previous = ?"
+    place = (header.epoch, header.seq)
+    found = db.execute(query, (gateway, *place, header.previous)).fetchone()
+    return None if found is None else Beginning(place)
 
 
 def brought(db: sqlite3.Connection, gateway: bytes, sha256: bytes) -> bytes | None:

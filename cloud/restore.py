@@ -190,7 +190,7 @@ class _Restoring:
                     journal.restore(db, factor_shelf.signed_anew(JournalRow(*fields), self._key))
                 case Kind.INCIDENT:
                     self._incidents.append(fields)
-                case Kind.CONFIGURATION | Kind.PROFILE | Kind.QUARANTINE | Kind.BAR:
+                case Kind.CONFIGURATION | Kind.PROFILE | Kind.QUARANTINE | Kind.BAR | Kind.RESUMED:
                     db.execute(_INSERT[kind], fields)
 
     def _receipt(self, db: sqlite3.Connection, envelope: bytes) -> None:
@@ -223,6 +223,7 @@ _INSERT = {
     Kind.BAR: "INSERT OR IGNORE INTO barred (gateway, at, reason) VALUES (?,?,?)",
     Kind.CONFIGURATION: "INSERT OR IGNORE INTO configs (gateway, number, digest, envelope, valid_from, received_at)"
     " VALUES (?,?,?,?,?,?)",
+    Kind.RESUMED: "INSERT OR IGNORE INTO resumed (gateway, epoch, seq, previous, at) VALUES (?,?,?,?,?)",
     Kind.PROFILE: "INSERT OR IGNORE INTO profiles (digest, source) VALUES (?,?)",
     Kind.QUARANTINE: "INSERT OR IGNORE INTO quarantine (gateway, at, code, reason, signed, epoch, seq, hash, frame)"
     " VALUES (?1,?2,?3,?4,1,?5,?6,?7,?8)",

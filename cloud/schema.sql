@@ -1,7 +1,7 @@
 -- The collector's tables. `gateway` (16 bytes) is the first column of every key that belongs to one; amounts are decimal text; instants UTC ms.
 
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
-INSERT OR IGNORE INTO meta VALUES ('schema', 10), ('ingest_seq', 0);
+INSERT OR IGNORE INTO meta VALUES ('schema', 11), ('ingest_seq', 0);
 
 CREATE TABLE IF NOT EXISTS gateways (
     gateway BLOB PRIMARY KEY,
@@ -28,6 +28,13 @@ CREATE INDEX IF NOT EXISTS gateways_site ON gateways (site);
 CREATE TABLE IF NOT EXISTS starts (
     gateway BLOB PRIMARY KEY, epoch INTEGER NOT NULL, seq INTEGER NOT NULL, previous BLOB NOT NULL, at INTEGER NOT NULL
 ) WITHOUT ROWID;
+
+-- A chain that goes on behind blocks that nobody has any more: this block comes next here, whatever should have come before.
+CREATE TABLE IF NOT EXISTS resumed (
+    id INTEGER PRIMARY KEY,
+    gateway BLOB NOT NULL, epoch INTEGER NOT NULL, seq INTEGER NOT NULL, previous BLOB NOT NULL, at INTEGER NOT NULL,
+    UNIQUE (gateway, epoch, seq, previous)
+);
 
 -- Gateways that are revoked before they are enrolled: a store that was lost has forgotten whom it had revoked.
 CREATE TABLE IF NOT EXISTS barred (gateway BLOB PRIMARY KEY, at INTEGER NOT NULL, reason TEXT NOT NULL) WITHOUT ROWID;
@@ -250,6 +257,10 @@ INSERT INTO facts (after, kind, gateway, number, name)
 
 CREATE TRIGGER IF NOT EXISTS facts_enrolment AFTER INSERT ON gateways BEGIN
     INSERT INTO facts (after, kind, gateway) SELECT value, 'enrolment', new.gateway FROM meta WHERE name = 'ingest_seq';
+END;
+CREATE TRIGGER IF NOT EXISTS facts_resumed AFTER INSERT ON resumed BEGIN
+    INSERT INTO facts (after, kind, gateway, number)
+        SELECT value, 'resumed', new.gateway, new.id FROM meta WHERE name = 'ingest_seq';
 END;
 CREATE TRIGGER IF NOT EXISTS facts_revocation AFTER UPDATE OF revoked_at ON gateways WHEN old.revoked_at IS NULL BEGIN
     INSERT INTO facts (after, kind, gateway) SELECT value, 'revocation', new.gateway FROM meta WHERE name = 'ingest_seq';

@@ -197,6 +197,7 @@ class Sync:
 
     async def _deliver(self, blocks: Sequence[Stored]) -> float:
         """Send what the collector wants next."""
+        wanted, first = self._at, (blocks[0].epoch, blocks[0].seq)
         reply = await self._exchange(blocks)
         if isinstance(reply, float):
             return reply
@@ -207,6 +208,8 @@ class Sync:
             self.standing.blocks += len(blocks)
             self._say("delivering", "")
             return 0.0
+        if self._at == wanted < first and first in reply.ahead:
+            return await self._go_on_behind(blocks[0])
         self._say("held up", reply.objection or "the collector's receipt did not move on", reply.code)
         return self._retry.busy()
 
@@ -250,7 +253,7 @@ class Sync:
             await self._post_configurations()
         await self._settle(reply.settled)
         if reply.receipt is None:
-            return reply.forgotten and await self._return()
+            return reply.forgotten and await self._return(await self._batch(0, 0, 1))
         if not await self._recorder.call(partial(self._outbox.settle, reply.receipt, reply.envelope)):
             return await self._go_elsewhere(reply.receipt, reply.envelope)
         self.standing.receipt = reply.receipt
@@ -258,12 +261,27 @@ class Sync:
         before, self._at = self._at, (reply.receipt.epoch, reply.receipt.next_seq)
         return self._at > before
 
-    async def _return(self) -> bool:
-        """Be taken in again by a collector that has lost its store, on the newest receipt it gave: True once it is."""
+    async def _go_on_behind(self, block: Stored) -> float:
+        """What the collector wants is not here any more: a second copy held it once. Be let on with this block, the
+        first one behind it. Seconds to wait before the next attempt.
+        """
+        wanted = f"{self._at[0]}/{self._at[1]}"
+        if await self._return([block]) and self._at == (block.epoch, block.seq):
+            self._say("delivering", "")
+            return 0.0
+        found = (
+            f"the collector wants block {wanted}, the first one from there that is held is {block.epoch}/{block.seq}"
+        )
+        self._say("held up", f"{found}: `tanmeter cloud readmit` lets the chain go on with it")
+        return self._retry.busy()
+
+    async def _return(self, oldest: Sequence[Stored]) -> bool:
+        """Be taken in again by a collector that has lost its store, or the blocks before ``oldest``, on the newest
+        receipt it gave: True once it is.
+        """
         proof = (await self._recorder.call(self._outbox.chain)).receipt
         if proof is None:
             return False
-        oldest = await self._recorder.call(partial(self._outbox.batch, 0, 0, 1, 1))
         body = returning.request(self._config, proof, oldest)
         response = await self._transport.post(returning.PATH, body, returning.MEDIA)
         if (taken := returning.taken(response, self._config.gateway, self._collector)) is None:

@@ -95,14 +95,19 @@ def _blocks(store: Store, gateway: Gateway, wanted: Statement) -> Iterator[tuple
     places = list(_places(store, gateway, wanted))
     if not places:
         return
-    known = 0
+    before: Place | None = None
     first = min([*places, *_setting_places(store, gateway, wanted, min(places))])
     found = {first, max(places)} | store.dating_places(gateway.id, {*places, first})
     for row, frame in store.frames(gateway.id, min(found), max(found)):
         if row.ingest_seq <= wanted.as_of:
-            known += 1
+            if before is not None and row.epoch == before[0] and row.seq != before[1] + 1:
+                broken = f"gateway {gateway.id.hex()}: found block {row.epoch}/{row.seq} after {before[0]}/{before[1]}"
+                raise AccountError(
+                    f"{broken}, expected those between: nobody has them any more, see its incident start"
+                )
+            before = (row.epoch, row.seq)
             yield row, frame
-    if known == 0:
+    if before is None:
         raise AccountError(f"statement {wanted.reference}: found no block of gateway {gateway.id.hex()}, expected some")
 
 

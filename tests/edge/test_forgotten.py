@@ -5,15 +5,18 @@ import hashlib
 import itertools
 import shutil
 import struct
+from contextlib import closing
 from random import Random
 
 import pytest
 
 from cloud import rot, ways
 from cloud.collector import Collector
+from cloud.copier import Copier
 from cloud.mend import mend
+from cloud.restore import restore
 from cloud.store import Store
-from edge import config
+from edge import config, retention
 from edge import rows as store_rows
 from edge.sync import first_ahead
 from edge.transport import Response
@@ -263,3 +266,93 @@ def test_new_blocks_are_delivered_though_the_block_that_is_wanted_has_rotted_at_
 )
 def test_the_first_block_of_an_epoch_never_overtakes_what_is_wanted_of_the_epochs_before(wanted, shown, newest, first):
     assert first_ahead(wanted, shown, newest) == first
+
+
+def let_go(outbox):
+    """Have the box let go of all that a second copy covers, as a seal does when room is short."""
+    with outbox._db.transaction():
+        row = store_rows.chain(outbox._db)
+        gone, freed = retention.prune(outbox._db, row, 0, 0)
+        store_rows.move(outbox._db, blocks=row["blocks"] - gone, bytes=row["bytes"] - freed)
+    return gone
+
+
+def cover(store, now):
+    """A second copy has all that is held: receipts of level 2."""
+    with store.reading() as db:
+        (blocks,) = db.execute("SELECT max(ingest_seq) FROM blocks").fetchone()
+        (facts,) = db.execute("SELECT max(id) FROM facts").fetchone()
+    store.settle(blocks, facts, None, now)
+
+
+def copied(line, folder):
+    """Have the collector keep its second copy; where that now ends: the file, and its size."""
+    with closing(Copier(line.store, folder, line.now, same_disk=True)):
+        pass
+    (path,) = folder.glob("*/*.copy")
+    return path, path.stat().st_size
+
+
+def set_back(line, older):
+    """The collector is an older copy of itself from now on."""
+    line.lost, line.store = line.store, Store(older, line.key)
+
+
+def test_what_nobody_has_any_more_is_named_and_the_chain_goes_on_behind_it_once_the_operator_lets_it(site, tmp_path):
+    """The box has let go of what a second copy held, the collector is made of what that has up to its damage."""
+    made, world, line = site
+    world.run(600)
+    path, whole = copied(line, tmp_path / "copy")
+    world.run(1200)
+    copied(line, tmp_path / "copy")
+    world.run(600)
+    outbox = made.outbox()
+    assert let_go(outbox) > 20
+    first = outbox.batch(0, 0, 1, 1)[0].seq
+    outbox.close()
+    data = path.read_bytes()
+    path.write_bytes(data[: whole + 100] + bytes([data[whole + 100] ^ 1]) + data[whole + 101 :])
+    restore(tmp_path / "copy", tmp_path / "older.db", line.key, up_to_damage=True)
+    set_back(line, tmp_path / "older.db")
+    (stands,) = line.store.gateways()
+    world.run(600)
+    assert line.store.gateways()[0].next_seq == stands.next_seq < first
+    told = [(row.kind, row.epoch, row.seq) for row in line.store.incidents()]
+    assert told[:-1] == [("missing", 0, first)] and told[-1][0] == "restored"
+    assert any("tanmeter cloud readmit" in known.get("why", "") for event, known in world.logged if event == "sync")
+    line.store.open_window(line.now() + HOUR)
+    world.run(1200)
+    (held,) = line.store.gateways()
+    assert held.blocks == stands.next_seq + held.next_seq - first and held.next_seq > first + 35
+    assert rows(line.store, "SELECT count(*) FROM blocks WHERE fault IS NOT NULL") == [(0,)]
+    assert rows(line.store, "SELECT count(*) FROM ahead") == [(0,)]
+    assert [row.kind for row in line.store.incidents()] == ["start", *(kind for kind, *_ in told)]
+    outbox = made.outbox()
+    assert outbox.counts().unsettled <= 1
+    outbox.close()
+    line.lost.close()
+
+
+def test_a_box_that_holds_no_more_than_an_epoch_its_restored_collector_never_saw_goes_on_with_it(site, tmp_path):
+    made, world, line = site
+    world.run(600)
+    line.store.back_up(tmp_path / "older.db")
+    world.run(600)
+    outbox = made.outbox()
+    began = outbox.chain().receipt
+    outbox.open_epoch(1, hashlib.sha256(began).digest(), began)
+    outbox.close()
+    cover(line.store, line.now())
+    world.run(600)
+    outbox = made.outbox()
+    let_go(outbox)
+    first = outbox.batch(0, 0, 1, 1)[0]
+    outbox.close()
+    assert (first.epoch, first.seq) == (1, 0)
+    set_back(line, tmp_path / "older.db")
+    world.run(1800)
+    (held,) = line.store.gateways()
+    assert held.epoch == 1 and held.next_seq > 35
+    assert rows(line.store, "SELECT count(*) FROM blocks WHERE fault IS NOT NULL") == [(0,)]
+    assert [row.kind for row in line.store.incidents()] == ["missing", "epoch", "restored"]
+    line.lost.close()

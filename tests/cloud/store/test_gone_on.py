@@ -1,0 +1,150 @@
+"""Blocks that nobody has any more: the chain goes on behind them where its operator lets it, and never by itself."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from cloud import statements
+from cloud.accounting import period as periods
+from cloud.audit import Audit
+from cloud.audit_file import open_file
+from cloud.enrolments import open_brought
+from cloud.evidence.verify import verify
+from cloud.rebook import rebook
+from cloud.restore import restore
+from cloud.store import Store
+from protocols.errors import AccountError, EnrolmentError
+from protocols.record import transport
+from protocols.record.answer import Answer
+from protocols.record.block import Event, EventKind
+from protocols.record.cose import PrivateKey
+from protocols.record.receipt import Receipt, open_receipt
+from tests.cloud.box import DAY, MINUTE, Box
+from tests.cloud.evidence.packs import packed
+from tests.cloud.store.test_enrolled_again import digest, enrolled_anew
+from tests.cloud.test_copy import figures
+from tests.cloud.test_restored_anew import keep_copy
+
+LATER = 5 * MINUTE
+"""How long the operator's window stays open."""
+
+
+class Set:
+    """A collector that holds the first three blocks of a gateway, which holds those from the seventh on."""
+
+    def __init__(self, path: Path) -> None:
+        self.box, self.key = Box(), PrivateKey.generate()
+        self.store = Store(path, self.key)
+        self.box.enrol(self.store)
+        self.frames = [self.box.block() for _ in range(10)]
+        self.sent(*self.frames[:3])
+
+    def sent(self, *frames: bytes) -> list[Answer]:
+        return [verdict.answer for verdict in self.store.append(list(frames), self.box.utc).verdicts]
+
+    def asked(self, seq: int = 6) -> Receipt:
+        """What is answered to the gateway, which shows its newest receipt and the oldest block it holds."""
+        proof = self.store.receipt(self.box.key.public.id)
+        assert proof is not None
+        oldest = transport.unpack(self.frames[seq]).envelope
+        brought = open_brought(self.box.enrolment, self.box.config, [self.box.profile], oldest)
+        return open_receipt(self.store.readmit(proof, brought, self.box.utc), self.key.public)
+
+    def told(self) -> list[tuple[str, int | None, int | None]]:
+        return [(row.kind, row.epoch, row.seq) for row in self.store.incidents()]
+
+
+@pytest.fixture
+def set_back(tmp_path: Path) -> Iterator[Set]:
+    made = Set(tmp_path / "a.db")
+    yield made
+    made.store.close()
+
+
+def test_without_the_operator_s_leave_it_is_told_once_and_nothing_moves(set_back: Set) -> None:
+    for _ in range(2):
+        with pytest.raises(EnrolmentError, match="stands at 0/3, its gateway holds nothing from there to 0/6"):
+            set_back.asked()
+    assert set_back.told() == [("missing", 0, 6)]
+    assert set_back.sent(set_back.frames[6]) == [Answer.GAP]
+    assert set_back.sent(*set_back.frames[3:7]) == [Answer.STORED] * 4
+
+
+def test_a_revoked_gateway_is_not_let_on(set_back: Set) -> None:
+    set_back.store.open_window(set_back.box.utc + LATER)
+    set_back.store.revoke(set_back.box.key.public.id, "stolen", set_back.box.utc)
+    with pytest.raises(EnrolmentError, match="revoked"):
+        set_back.asked()
+    assert set_back.told() == []
+
+
+def test_within_the_window_it_goes_on_with_the_oldest_block_and_whatever_is_made_of_the_store_is_the_same(
+    set_back: Set, tmp_path: Path
+) -> None:
+    box, store, frames = set_back.box, set_back.store, set_back.frames
+    set_back.sent(frames[8])
+    store.open_window(box.utc + LATER)
+    first = set_back.asked()
+    header = transport.unpack(frames[5])
+    assert (first.epoch, first.next_seq, first.head) == (0, 6, header.hash) and set_back.asked() == first
+    assert set_back.sent(frames[4], frames[6], frames[7]) == [Answer.GAP, Answer.STORED, Answer.STORED]
+    assert set_back.sent(frames[9], frames[5]) == [Answer.STORED, Answer.CONFLICT]
+    assert [kind for kind, *_ in set_back.told()] == ["conflict", "conflict", "start"]
+    keep_copy(store, tmp_path / "copy", box)
+    before = figures(store)
+    (held,) = store.gateways()
+    assert (held.blocks, held.refused_blocks, held.next_seq) == (7, 0, 10)
+    assert rebook(store, held, set_back.key, box.utc).rows == {}
+    restore(tmp_path / "copy", tmp_path / "b.db", set_back.key)
+    with Store(tmp_path / "b.db", set_back.key) as made:
+        assert figures(made) == before
+        assert rebook(made, made.gateways()[0], set_back.key, box.utc).rows == {}
+    for path in (tmp_path / "a.db", tmp_path / "b.db"):
+        with open_file(path) as db:
+            assert Audit(db, box.key.public.id, lambda _: None).run(set_back.key.public).differences == []
+
+
+def test_a_pack_over_what_is_lost_is_refused_and_one_behind_it_holds(set_back: Set) -> None:
+    box, store = set_back.box, set_back.store
+    store.open_window(box.utc + LATER)
+    set_back.asked()
+    set_back.sent(*set_back.frames[6:])
+    with pytest.raises(AccountError, match="found block 0/6 after 0/2"):
+        packed(store, statements.close(store, "plant-7", DAY, box.utc))
+    box.deliver(store, 26 * 60 // 20, 20 * MINUTE)
+    following = periods.parse("2026-09-23", ZoneInfo("Asia/Shanghai"))
+    (walked,) = verify(packed(store, statements.close(store, "plant-7", following, box.utc))).gateways
+    assert walked.refused == {}
+
+
+@pytest.mark.parametrize("shown", ["its receipt", "an invitation"])
+def test_an_epoch_that_began_within_a_boot_whose_beginning_is_lost_is_booked(tmp_path: Path, shown: str) -> None:
+    """The boot event lies in a block that is lost; under a new key the box has only this epoch to be enrolled with."""
+    box, key = Box(), PrivateKey.generate()
+    with Store(tmp_path / "whole.db", key) as whole:
+        box.enrol(whole)
+        box.deliver(whole, 2)
+        whole.back_up(tmp_path / "older.db")
+        boot = Event(EventKind.BOOT, box.utc, box.utc + MINUTE, "again")
+        box.boot, box.utc, box.born = 2, box.utc + MINUTE, box.utc
+        box.deliver(whole, 1, events=(boot,))
+        box.deliver(whole, 2)
+        receipt = whole.receipt(box.key.public.id)
+    assert receipt is not None
+    box.epoch, box.seq, box.previous = 1, 0, digest(receipt)
+    with Store(tmp_path / "older.db", key) as store:
+        first = box.block()
+        if shown == "its receipt":
+            store.remember([receipt], box.utc)
+        else:
+            oldest = transport.unpack(first).envelope
+            answered = open_receipt(enrolled_anew(store, box, oldest), key.public)
+            assert (answered.epoch, answered.next_seq, answered.head) == (1, 0, digest(receipt))
+        assert [verdict.answer for verdict in store.append([first], box.utc).verdicts] == [Answer.STORED]
+        assert "missing" in {row.kind for row in store.incidents()}
+        (held,) = store.gateways()
+        assert (held.epoch, held.refused_blocks) == (1, 0)
+    with open_file(tmp_path / "older.db") as db:
+        assert Audit(db, box.key.public.id, lambda _: None).run(key.public).differences == []
