@@ -127,9 +127,7 @@ class Enrolments(Database):
                 if not refused:
                     return self._welcome_back(db, brought, now)
             elif now >= self.window():
-                refused = (
-                    "found a receipt of ours, expected it to be enrolled: `tanmeter cloud readmit` takes it in again"
-                )
+                refused = "found no enrolment, expected one: `tanmeter cloud readmit` takes it in again by its receipt"
             else:
                 return self._readmitted(db, receipt, proof, brought, now)
         raise EnrolmentError(f"gateway {request.key.id.hex()}: {refused}")
