@@ -169,7 +169,7 @@ def fill(path: Path, count: int) -> None:
     shared: Known = {}
     with Store(path, key) as store:
         subjects.take(store, "city.toml", _city(count), by="benchmark", now=NOW)
-        for held in subjects.listing(store):
+        for held in subjects.roll(store).held.values():
             rows = []
             for month in MONTHS:
                 drawn = draw.Drawn(tuple(_sources(*month.days())), month.end)

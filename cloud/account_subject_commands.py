@@ -62,12 +62,14 @@ def list_subjects(data: Data = DATA, as_json: Json = False) -> None:
     from cloud import account_show, subjects
 
     with terminal.opened(data) as store:
-        found = subjects.listing(store)
+        roll = subjects.roll(store)
     if as_json:
-        for one in found:
+        for one in roll.held.values():
             terminal.tell(_subject(one))
-        return
-    terminal.show(account_show.subjects(found, terminal.language()))
+    else:
+        terminal.show(account_show.subjects(roll.held.values(), terminal.language()))
+    for name, why in roll.unread.items():
+        typer.echo(f"{name}: {why}", err=True)
 
 
 @subject.command("show")

@@ -162,7 +162,7 @@ def versions(store: Store, account: str) -> list[Version]:
 
 def walk(store: Store, subject: str | None = None, period: str | None = None) -> Iterator[Version]:
     """The newest version of every account as it was issued, one after another, however many there are."""
-    return map(_decode, store.walk("account", subject=subject, period=period))
+    return map(opened, store.walk("account", subject=subject, period=period))
 
 
 def listing(store: Store, subject: str | None = None, period: str | None = None) -> list[Version]:
@@ -186,7 +186,19 @@ def issued(store: Store, account: str, number: int) -> Version:
     row = store.entry("account", account, number)
     if row is None:
         raise UnknownNameError(f"account: found no {account}@{number}, expected one that `account list` shows")
-    return _decode(row)
+    return opened(row)
+
+
+def opened(row: JournalRow) -> Version:
+    """The version of an entry as it was issued; RottenError, AccountError when it is not what its digest names."""
+    try:
+        found = msgspec.json.decode(unpack(row.body), type=Version)
+    except msgspec.DecodeError as error:
+        raise AccountError(f"account {row.id}@{row.version}: {error}, expected the form it was kept in") from error
+    digest = found.content.digest
+    if digest != row.digest or found.digest != row.digest:
+        raise AccountError(f"account {row.id}@{row.version}: found content {digest}, expected {row.digest}")
+    return found
 
 
 def row_of(version: Version, now: int) -> JournalRow:
@@ -277,7 +289,7 @@ def _proofs(found: Inventory) -> dict[str, str]:
 
 
 def _stands(store: Store, row: JournalRow) -> Version:
-    version = _decode(row)
+    version = opened(row)
     newest = store.entry_head("account", row.id)
     standing = _standing(store, version.reference, superseded=newest is not None and newest.version > row.version)
     return msgspec.structs.replace(
@@ -302,16 +314,4 @@ def _standing(store: Store, reference: str, *, superseded: bool) -> Standing:
 
 def _newest(store: Store, account: str) -> Version | None:
     row = store.entry("account", account)
-    return None if row is None else _decode(row)
-
-
-def _decode(row: JournalRow) -> Version:
-    """The version as it was issued; AccountError when its content is not what its digest names."""
-    try:
-        found = msgspec.json.decode(unpack(row.body), type=Version)
-    except msgspec.DecodeError as error:
-        raise AccountError(f"account {row.id}@{row.version}: {error}, expected the form it was kept in") from error
-    digest = found.content.digest
-    if digest != row.digest or found.digest != row.digest:
-        raise AccountError(f"account {row.id}@{row.version}: found content {digest}, expected {row.digest}")
-    return found
+    return None if row is None else opened(row)

@@ -27,7 +27,7 @@ from cloud.pages.render import iso
 from cloud.query import Json, Name
 from cloud.rows import JournalRow
 from cloud.spreadsheet import safe
-from protocols.errors import AccountError, FactorError, MethodError, UnitError, UnknownNameError
+from protocols.errors import AccountError, FactorError, MethodError, RottenError, UnitError, UnknownNameError
 
 router = APIRouter(prefix="/v1", tags=["accounts"], responses=problem.DESCRIBED)
 ZIP = "application/zip"
@@ -95,7 +95,9 @@ class LinesExportQuery(query.Query):
 
 @router.get("/accounts")
 def listing(held: Held, asked: Annotated[AccountsQuery, Query()]) -> Json:
-    """The newest version of every account in the order they were issued: a walk by cursor misses no newer one."""
+    """The newest version of every account in the order they were issued: a walk by cursor misses no newer one. One that
+    has rotted is named, and why it cannot be read.
+    """
     (after,) = query.decode_cursor(asked.cursor, 1)
     as_of = held.store.journal_end()
     rows = held.store.entries("account", subject=asked.subject, period=asked.period)
@@ -106,8 +108,13 @@ def listing(held: Held, asked: Annotated[AccountsQuery, Query()]) -> Json:
         if len(data) == asked.limit:
             more = True
             break
-        version = accounts.get(held.store, f"{row.id}@{row.version}")
         place = row.number
+        try:
+            version = accounts.get(held.store, f"{row.id}@{row.version}")
+        except (RottenError, AccountError) as error:
+            named = {"id": row.id, "version": row.version, "subject": row.subject, "period": row.period}
+            data.append({**named, "unreadable": str(error)})
+            continue
         if asked.state in (None, version.state):
             data.append(_summary(version))
     told = asked.model_dump(by_alias=True)
@@ -219,9 +226,13 @@ def export_lines(held: Held, asked: Annotated[LinesExportQuery, Query()]) -> Res
 
 @router.get("/subjects")
 def every_subject(held: Held, asked: Annotated[Nothing, Query()]) -> Json:
-    """Every subject as it stands: kind, method, place, what it belongs to."""
-    data = [_subject(one) for one in subjects.listing(held.store)]
-    return Json({"data": data, "as_of_seq": held.store.journal_end()})
+    """Every subject as it stands: kind, method, place, what it belongs to; of those whose file has rotted why they
+    cannot be read.
+    """
+    roll = subjects.roll(held.store)
+    data = [_subject(one) for one in roll.held.values()]
+    unread = [{"subject": name, "why": why} for name, why in roll.unread.items()]
+    return Json({"data": data, "unreadable": unread, "as_of_seq": held.store.journal_end()})
 
 
 @router.get("/subjects/{subject}")

@@ -5,6 +5,7 @@ from dataclasses import asdict
 from typing import Annotated
 
 from fastapi import APIRouter, Query
+from starlette.requests import Request
 
 from cloud import early_warning, problem
 from cloud.api_record import Nothing
@@ -21,7 +22,7 @@ LOW_DISK = 64 << 20
 
 
 @router.get("/health")
-def healthy(held: Held, asked: Annotated[Nothing, Query()]) -> Json:
+def healthy(request: Request, held: Held, asked: Annotated[Nothing, Query()]) -> Json:
     """ok, or degraded with the reason; the collector's key; how much is held."""
     counts, now = held.store.counts(), held.now()
     free = shutil.disk_usage(held.store.path.parent).free
@@ -37,6 +38,12 @@ def healthy(held: Held, asked: Annotated[Nothing, Query()]) -> Json:
     shared = [one.id for one in early_warning.listing(held.store, kind="shared") if one.state == "raised"]
     if shared:
         reasons.append("shared")
+    unread = {
+        "subjects": list(request.app.state.city.unread()),
+        "warnings": [one.id for one in early_warning.listing(held.store) if one.state == "unreadable"],
+    }
+    if any(unread.values()):
+        reasons.append("rotten")
     content = {
         "status": "degraded" if reasons else "ok", "reasons": reasons, "version": VERSION, "now": iso(now),
         "collector": {
@@ -49,6 +56,7 @@ def healthy(held: Held, asked: Annotated[Nothing, Query()]) -> Json:
         "as_of_seq": held.store.as_of(at_once=True), "waiting": held.writer.waiting, "disk_free_bytes": free,
         "copy": {"state": "off"} if copy is None else asdict(copy) | {"copied_at": iso(copy.copied_at) or None},
         "behind_receipts": [gateway.hex() for gateway in behind], "shared_meters": shared,
+        "unreadable": unread,
     }  # fmt: skip
     return Json(content, headers={"cache-control": "no-store"})
 

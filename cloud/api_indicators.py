@@ -76,22 +76,25 @@ def indicator(request: Request, asked: Annotated[IndicatorQuery, Query()]) -> Js
 def ranking(request: Request, asked: Annotated[RankingQuery, Query()]) -> Json:
     """Everybody inside a boundary in order; who has no figure stands at the end and says why.
 
-    ``absent``: who is inside and has no account in the period at all.
+    ``absent``: who is inside and has no account in the period at all; ``unreadable``: of whom a file or an account has
+    rotted.
     """
     period = accounts.period_of(asked.period)
     told = {"kind": asked.kind or "", "category": asked.category or ""}
     rows = indicators.ranking(_city(request), asked.boundary, period, asked.by, **told)
     absent = indicators.absent(_city(request), asked.boundary, period, **told)
     data = [indicator_show.ranked(row) for row in rows]
-    return Json({"by": asked.by, "period": period.id, "data": data, "absent": absent})
+    unread = sorted(_city(request).look(asked.boundary, period).unread)
+    return Json({"by": asked.by, "period": period.id, "data": data, "absent": absent, "unreadable": unread})
 
 
 @router.get("/targets")
 def targets(request: Request, asked: Annotated[TargetQuery, Query()]) -> Json:
-    """Quotas and targets of a year, and how they burn down."""
+    """Quotas and targets of a year, and how they burn down; ``unreadable``: whose file has rotted, targets with it."""
     only = None if asked.subject is None else [_city(request).subject(asked.subject).id]
     found = indicators.aims(_city(request), asked.year, only)
-    return Json({"year": asked.year, "data": [indicator_show.aim(one) for one in found]})
+    data, unread = [indicator_show.aim(one) for one in found], sorted(_city(request).unread())
+    return Json({"year": asked.year, "data": data, "unreadable": unread})
 
 
 @router.get("/warnings")

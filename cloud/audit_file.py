@@ -11,7 +11,7 @@ from multiprocessing import get_context
 from multiprocessing.sharedctypes import Synchronized
 from pathlib import Path
 
-from cloud import audit
+from cloud import audit, mend_journal
 from cloud.accounting import statement as statements
 from cloud.audit import Audited
 from cloud.cycles import look_seldom
@@ -132,7 +132,7 @@ def _count(blocks: int) -> None:
 
 
 def _beyond(db: sqlite3.Connection) -> tuple[int, Differences]:
-    """Statements by their digests, and what was refused by its hash."""
+    """Statements and what is in the journal by their digests, and what was refused by its hash."""
     found, count = Differences(), 0
     for id, version, *kept, content in db.execute("SELECT id, version, digest, site, period, content FROM statements"):
         count += 1
@@ -144,6 +144,8 @@ def _beyond(db: sqlite3.Connection) -> tuple[int, Differences]:
             continue
         made = (statement.id, statement.version, statement.digest, statement.content.site, statement.content.period.id)
         found.same("statement", name, (id, version, *kept), made)
+    for row, why in mend_journal.faults(db):
+        found.told("journal", mend_journal.name(row), why)
     for number, digest, frame in db.execute("SELECT id, hash, frame FROM quarantine"):
         found.same("quarantine", str(number), digest, hashlib.sha256(frame).digest())
     return count, found

@@ -22,7 +22,7 @@ from cloud.accounting.method import Class
 from cloud.accounting.subject import ZONE, Meter, Subject
 from cloud.rows import Gateway
 from cloud.store import Store
-from protocols.errors import SharedMeterError
+from protocols.errors import RottenError, SharedMeterError
 
 _OUTSIDE = ("memo", "reduction")
 """Classes that no total holds: a meter of the ledger of reductions may be somebody's own as well."""
@@ -94,8 +94,11 @@ def brief(subject: Subject) -> str:
 
 
 def of_brief(detail: str) -> Subject | None:
-    """A subject by its brief; None where a version was kept without one."""
-    return None if detail == "{}" else msgspec.json.decode(detail, type=Subject)
+    """A subject by its brief; None where a version was kept without one. RottenError when it cannot be read."""
+    try:
+        return None if detail == "{}" else msgspec.json.decode(detail, type=Subject)
+    except (msgspec.DecodeError, TypeError) as error:
+        raise RottenError(f"subject: found a brief that cannot be read ({error}), expected what was kept") from error
 
 
 def check(

@@ -1,12 +1,14 @@
 """Statistics of the city in real time: every boundary from the newest versions, at the cost of what has changed.
 
 A version never changes, so what a roll-up needs of it is kept by its digest; a look at the city reads the heads of the
-journal and opens only versions that it has not seen.
+journal and opens only versions that it has not seen. A subject whose file has rotted stands as its brief has it: its
+accounts are summed as ever, and it is named.
 """
 
 import json
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
@@ -27,6 +29,7 @@ from cloud.accounting.units import ARITHMETIC
 from cloud.rows import JournalRow
 from cloud.store import Store
 from drivers.quantity import EXACT
+from protocols.errors import AccountError, ConfigError, RottenError
 
 MOST = 50_000
 """Versions kept in mind; two kilobytes each."""
@@ -78,7 +81,8 @@ class Sums:
 class Brief:
     """What a ranking needs of a subject or a boundary over a period: ``net`` and ``reduction`` (signed), tCO2e.
 
-    ``incomplete``: who is inside and has a method, and no accounts that cover all of the period.
+    ``incomplete``: who is inside and has a method, and no accounts that cover all of the period that can be read; and
+    who may be inside, for nothing can be read of it. ``unread``: who of those inside and these cannot be read.
     """
 
     boundary: str
@@ -86,6 +90,7 @@ class Brief:
     reduction: Decimal
     standings: tuple[Standing, ...]
     incomplete: tuple[str, ...]
+    unread: frozenset[str] = frozenset()
 
     @property
     def total(self) -> Total:
@@ -115,9 +120,9 @@ class Brief:
 class Look:
     """A boundary over a period as the newest versions say it.
 
-    ``incomplete`` as in a brief. ``locked``: share of the gross, by size, that rests on locked versions; ``measured``:
-    share of the emissions of all lines, by size, that was measured; None of nothing. ``by_kind``, ``by_category``:
-    gross.
+    ``incomplete``, ``unread`` as in a brief. ``locked``: share of the gross, by size, that rests on locked versions;
+    ``measured``: share of the emissions of all lines, by size, that was measured; None of nothing. ``by_kind``,
+    ``by_category``: gross.
     """
 
     boundary: str
@@ -125,6 +130,7 @@ class Look:
     bridge: Bridge
     standings: tuple[Standing, ...]
     incomplete: tuple[str, ...]
+    unread: frozenset[str]
     locked: Decimal | None
     measured: Decimal | None
     estimated: Decimal | None
@@ -136,18 +142,27 @@ class Look:
     def brief(self) -> Brief:
         """It without its roll-up."""
         net, reduction = self.bridge.net, self.bridge.parts["reduction"]
-        return Brief(self.boundary, net, reduction, self.standings, self.incomplete)
+        return Brief(self.boundary, net, reduction, self.standings, self.incomplete, self.unread)
+
+
+@dataclass(frozen=True, slots=True)
+class _Absent:
+    """``incomplete`` and ``unread`` of a look."""
+
+    incomplete: tuple[str, ...]
+    unread: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
 class _Index:
     """The journal up to one end of it: subjects, who belongs to whom, newest accounts by subject, locked versions.
 
-    ``periods``: of which there are accounts, with their days.
+    ``periods``: of which there are accounts, with their days. ``unread``: whose file cannot be read, and why.
     """
 
     end: int
     known: Mapping[str, Subject]
+    unread: Mapping[str, str]
     shares: Membership
     heads: Mapping[str, Sequence[tuple[tuple[date, date], JournalRow]]]
     locked: frozenset[str]
@@ -166,13 +181,18 @@ class City:
         self._looks: OrderedDict[tuple[str, str], tuple[int, Look]] = OrderedDict()
 
     def subject(self, name: str) -> Subject:
-        """A subject as it stands; UnknownNameError."""
-        found = self._indexed().known.get(name)
+        """A subject as it stands; UnknownNameError, RottenError where its file cannot be read."""
+        index = self._indexed()
+        found = None if name in index.unread else index.known.get(name)
         return subjects.get(self.store, name).subject if found is None else found
 
     def subjects(self) -> Mapping[str, Subject]:
-        """Every subject as it stands, by id."""
+        """Every subject as it stands, by id; of one whose file cannot be read its brief, where it has one."""
         return self._indexed().known
+
+    def unread(self) -> Mapping[str, str]:
+        """The subjects (ids) whose file cannot be read, and why."""
+        return self._indexed().unread
 
     def membership(self) -> Membership:
         """Who belongs to whom as it stands."""
@@ -193,7 +213,7 @@ class City:
         return sorted(
             name
             for name, heads in index.heads.items()
-            if any(first <= start and end <= last for (start, end), _ in heads)
+            if name in index.known and any(first <= start and end <= last for (start, end), _ in heads)
         )
 
     def periods(self) -> list[str]:
@@ -207,6 +227,8 @@ class City:
         if held is not None and held[0] == index.end:
             return held[1]
         found = self._looked(index, boundary, period)
+        if found.unread:
+            return found
         with self._lock:
             self._looks[key] = (index.end, found)
             self._looks.move_to_end(key)
@@ -224,38 +246,51 @@ class City:
         """Where nobody is inside nothing is traded inside or metered twice: the net is the accounts' own total."""
         if index.shares.members(name, *period.days()):
             return self._look_at(index, name, period).brief
-        own, lacks = self._own(index, name, period)
+        own, lacks, unread = self._own(index, name, period)
         net = plain(_sum(one.tally.totals.total for one in own))
         reduction = plain(_sum(one.tally.totals.reduction for one in own))
-        return Brief(name, net, reduction, tuple(own), (name,) if lacks else ())
+        one = frozenset([name] if unread else [])
+        return Brief(name, net, reduction, tuple(own), (name,) if lacks else (), one)
 
-    def _own(self, index: _Index, name: str, period: Period) -> tuple[list[Standing], bool]:
-        """A subject's accounts that lie in a period, and whether it should have some of the rest of it."""
+    def _own(self, index: _Index, name: str, period: Period) -> tuple[list[Standing], bool, bool]:
+        """A subject's accounts that lie in a period, whether it should have some of the rest of it, and whether its
+        file or one of these accounts cannot be read.
+        """
         first, last = period.days()
         heads = [row for (start, end), row in index.heads.get(name, ()) if first <= start and end <= last]
-        own, whole = tiled(self._read(index, heads), lambda one: one.tally.extent.days, period)
-        return own, bool(index.known[name].method) and not whole
+        read, unread = list[Standing](), name in index.unread
+        for head in heads:
+            try:
+                read += self._read(index, [head])
+            except (RottenError, AccountError):
+                unread = True
+        own, whole = tiled(read, lambda one: one.tally.extent.days, period)
+        return own, bool(index.known[name].method) and not whole, unread
 
     def _looked(self, index: _Index, boundary: str, period: Period) -> Look:
-        self.subject(boundary)
+        if boundary not in index.known:
+            self.subject(boundary)
         first, last = period.days()
-        inside = {boundary, *index.shares.members(boundary, first, last)}
+        members = index.shares.members(boundary, first, last)
+        lost = index.unread.keys() - index.known.keys() if members else set[str]()
         standings: list[Standing] = []
-        lacking: list[str] = []
-        for name in sorted(inside):
-            own, lacks = self._own(index, name, period)
+        lacking, unread = list(lost), set(lost)
+        for name in sorted({boundary, *members}):
+            own, lacks, rotten = self._own(index, name, period)
             standings += own
             lacking += [name] if lacks else []
+            unread |= {name} if rotten else set()
         bridge = boundaries.bridge(boundary, index.shares, [line for one in standings for line in one.tally.lines])
-        return _look(bridge, period, standings, tuple(lacking), index.known)
+        return _look(bridge, period, standings, _Absent(tuple(sorted(lacking)), frozenset(unread)), index.known)
 
     def _indexed(self) -> _Index:
         end = self.store.journal_end()
         index = self._index
         if index is not None and self._seen != end and not self.store.journal(self._seen, 1, SOURCES):
             self._seen = end
-        if index is None or self._seen != end:
-            known = {held.subject.id: held.subject for held in subjects.listing(self.store)}
+        if index is None or self._seen != end or self._mended(index):
+            roll = subjects.roll(self.store)
+            known = {**{name: held.subject for name, held in roll.held.items()}, **roll.briefs}
             heads: dict[str, list[tuple[tuple[date, date], JournalRow]]] = {}
             periods: dict[str, tuple[date, date]] = {}
             for row in self.store.entries("account"):
@@ -264,9 +299,16 @@ class City:
                 heads.setdefault(row.subject, []).append((periods[row.period], row))
             marks = self.store.entries("mark")
             locked = frozenset(row.id for row in marks if len(json.loads(row.detail)["by"]) > 1)
-            index = self._index = _Index(end, known, Membership(known), heads, locked, periods)
+            index = self._index = _Index(end, known, roll.unread, Membership(known), heads, locked, periods)
             self._seen = end
         return index
+
+    def _mended(self, index: _Index) -> bool:
+        """Whether a file that could not be read has been put back: the journal does not move with that."""
+        for name in index.unread:
+            with suppress(RottenError, ConfigError):
+                return bool(subjects.get(self.store, name))
+        return False
 
     def _read(self, index: _Index, heads: Iterable[JournalRow]) -> Iterator[Standing]:
         for head in heads:
@@ -305,8 +347,7 @@ def tally(content: Inventory) -> Tally:
 
 
 def _look(
-    bridge: Bridge, period: Period, standings: Sequence[Standing], incomplete: tuple[str, ...],
-    known: Mapping[str, Subject],
+    bridge: Bridge, period: Period, standings: Sequence[Standing], absent: _Absent, known: Mapping[str, Subject]
 ) -> Look:  # fmt: skip
     sizes = [(abs(one.tally.totals.total), one) for one in standings]
     whole = _sum(size for size, _ in sizes)
@@ -317,7 +358,8 @@ def _look(
         period=period.id,
         bridge=bridge,
         standings=tuple(standings),
-        incomplete=incomplete,
+        incomplete=absent.incomplete,
+        unread=absent.unread,
         locked=ARITHMETIC.divide(locked, whole) if whole else None,
         measured=_measured(standings),
         estimated=ARITHMETIC.divide(filled, whole) if whole else None,

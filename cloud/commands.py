@@ -115,22 +115,26 @@ def mend(
     from them, and what differs is put right.
     """
     from cloud import mend as mending
-    from cloud import mend_files
+    from cloud import mend_files, mend_journal
 
     with terminal.opened(data) as store:
         if rebook:
             store.serve_alone()
-        files = mend_files.rotten(store)
-        back = [] if copy is None or not files else mend_files.mend(store, copy)
+        files = [mend_files.name(file) for file in mend_files.rotten(store)]
+        files += [mend_journal.name(row) for row in mend_journal.rotten(store)]
+        back = list[str]()
+        if copy is not None and files:
+            back += [mend_files.name(file) for file in mend_files.mend(store, copy)]
+            back += mend_journal.mend(store, copy)
         found = mending.mend(store, copy, gateway, now_ms())
         booked = mending.rebook_all(store, config.open_key(data), copy, gateway, now_ms()) if rebook else None
     if as_json:
         told = {"blocks": found.blocks, "damaged": [damaged.plain() for damaged in found.damaged]}
-        told |= {"files": [{"name": mend_files.name(file), "put_back": file in back} for file in files]}
+        told |= {"files": [{"name": file, "put_back": file in back} for file in files]}
         terminal.tell(told if booked is None else told | asdict(booked))
     else:
         for file in files:
-            terminal.say(f"cloud.mend.{'file' if file in back else 'nofile'}", name=mend_files.name(file))
+            terminal.say(f"cloud.mend.{'file' if file in back else 'nofile'}", name=file)
         _show_mended(found, booked)
     if found.left or len(back) < len(files) or (booked is not None and booked.left):
         raise typer.Exit(PARTLY)

@@ -22,7 +22,7 @@ from cloud.city import City, Standing
 from cloud.journal import pack
 from cloud.rows import JournalRow
 from cloud.store import Store
-from protocols.errors import AccountError, ConfigError, LockedError, OvertakenError, UnknownNameError
+from protocols.errors import AccountError, ConfigError, LockedError, OvertakenError, RottenError, UnknownNameError
 from protocols.record.cose import kid_of
 
 KIND = "warning"
@@ -75,16 +75,19 @@ class Watch:
 def listing(
     store: Store, subject: str | None = None, *, standing: bool = False, kind: Kind | None = None
 ) -> list[Alarm]:
-    """Every warning as it stands, critical ones first, then the newest; ``standing``: only those that are not over."""
+    """Every warning as it stands, critical ones first, then the newest; ``standing``: only those that are not over.
+
+    One whose log has rotted is among them, as unreadable.
+    """
     rows = store.entries(KIND, subject=subject, named=None if kind is None else f"-{kind}-")
-    found = [_stands(store, row.id) for row in rows if kind in (None, _event(row).kind)]
-    chosen = [one for one in found if one is not None and (one.standing or not standing)]
+    found = [_shown(store, row) for row in rows]
+    chosen = [one for one in found if kind in (None, one.kind) and (one.standing or not standing)]
     chosen.sort(key=lambda one: (one.since, one.id), reverse=True)
     return sorted(chosen, key=lambda one: not (one.critical and one.standing))
 
 
 def get(store: Store, name: str) -> Alarm:
-    """A warning by its id; UnknownNameError."""
+    """A warning by its id; UnknownNameError, RottenError where its log cannot be read."""
     found = _stands(store, name)
     if found is None:
         raise UnknownNameError(f"warning: found {name!r}, expected one that `account warnings` lists")
@@ -92,7 +95,7 @@ def get(store: Store, name: str) -> Alarm:
 
 
 def history(store: Store, name: str) -> list[Event]:
-    """What happened to a warning, oldest first."""
+    """What happened to a warning, oldest first; RottenError."""
     return [_event(row) for row in store.entry_versions(KIND, name)]
 
 
@@ -150,9 +153,16 @@ def set_up(city: City, after: int) -> tuple[int, list[str]]:
 
 
 def judge_each(city: City, names: Iterable[str], now: int) -> list[Event]:
-    """What happened to the warnings of these subjects."""
-    places = Places.of(city.store.gateways(), city.subjects().values())
-    return [event for name in names for event in judge(city, name, places, now)]
+    """What happened to the warnings of these subjects; RottenError of those that cannot be read, when all are done."""
+    places, happened, rotten = Places.of(city.store.gateways(), city.subjects().values()), list[Event](), list[str]()
+    for name in names:
+        try:
+            happened += judge(city, name, places, now)
+        except RottenError as error:
+            rotten.append(f"{name} ({error})")
+    if rotten:
+        raise RottenError(f"{city.store.path}: found rows that cannot be read, of {'; '.join(rotten)}; expected none")
+    return happened
 
 
 def judge(city: City, subject: str, places: Places, now: int) -> list[Event]:
@@ -206,6 +216,8 @@ def _shared(city: City, subject: Subject, places: Places) -> Iterator[Signal]:
     found = list(shared_meters.judged(city.store, places, city.subjects(), subject))
     yield from found
     for one in listing(city.store, subject.id, standing=True, kind="shared"):
+        if one.state == "unreadable":
+            raise RottenError(f"warning {one.id}: found events that cannot be read, expected those it was logged with")
         if one.about not in {signal.about for signal in found}:
             yield signals.shared(subject.id, one.about, 1, one.figures)
 
@@ -213,12 +225,8 @@ def _shared(city: City, subject: Subject, places: Places) -> Iterator[Signal]:
 def _sharing(store: Store) -> Iterator[str]:
     """Who has a warning that others count a meter too; one whose rows have rotted may stand."""
     for row in store.entries(KIND, named="-shared-"):
-        try:
-            standing = _stands(store, row.id)
-        except msgspec.DecodeError:
-            yield row.subject
-            continue
-        if standing is not None and standing.kind == "shared" and standing.standing:
+        standing = _shown(store, row)
+        if standing.kind == "shared" and standing.standing:
             yield row.subject
 
 
@@ -266,12 +274,27 @@ def _some(found: Iterable[Signal | None]) -> Iterator[Signal]:
     return (one for one in found if one is not None)
 
 
+def _shown(store: Store, newest: JournalRow) -> Alarm:
+    """The warning whose newest event this is, readable or not."""
+    try:
+        standing = _stands(store, newest.id)
+    except RottenError:
+        standing = None
+    if standing is None:
+        return warning.unreadable(newest.id, newest.subject, periods.stamp(newest.at, ZONE), newest.version)
+    return standing
+
+
 def _stands(store: Store, name: str) -> Alarm | None:
     return warning.stands(_event(row) for row in store.entry_versions(KIND, name))
 
 
 def _event(row: JournalRow) -> Event:
-    return msgspec.json.decode(row.detail, type=Event)
+    """What an entry says happened; RottenError when it is not what was logged."""
+    name, content = f"warning {row.id}, event {row.version}", str(row.detail).encode()
+    if (found := hashlib.sha256(content).hexdigest()) != row.digest:
+        raise RottenError(f"{name}: found content {found}, expected {row.digest}")
+    return msgspec.json.decode(content, type=Event)
 
 
 def _log(store: Store, before: int, event: Event, now: int, *, body: bytes = b"") -> None:

@@ -10,7 +10,7 @@ import typer
 
 from cloud import terminal
 from protocols import messages
-from protocols.errors import ConfigError
+from protocols.errors import ConfigError, RottenError
 
 if TYPE_CHECKING:
     from cloud.city import City
@@ -53,15 +53,17 @@ def rankings(
         over = accounts.period_of(period)
         rows = found_in.ranking(city, boundary, over, by, kind=kind, category=category)
         absent = found_in.absent(city, boundary, over, kind=kind, category=category)
+        unread = sorted(city.look(boundary, over).unread)
     if as_json:
-        terminal.tell(
-            {"by": by, "period": period, "data": [indicator_show.ranked(row) for row in rows], "absent": absent}
-        )
+        told = {"by": by, "period": period, "data": [indicator_show.ranked(row) for row in rows]}
+        terminal.tell({**told, "absent": absent, "unreadable": unread})
         return
     if rows:
         terminal.show(indicator_show.ranking(rows, terminal.language()))
     if absent:
         typer.echo(indicator_show.missing(absent, terminal.language()), err=True)
+    if unread:
+        typer.echo(indicator_show.unread(unread, terminal.language()), err=True)
 
 
 def targets(
@@ -77,9 +79,13 @@ def targets(
     with _city(data) as city:
         only = None if subject is None else [city.subject(subject).id]
         found = list(found_in.aims(city, year, only))
+        unread = sorted(city.unread())
     if as_json:
-        terminal.tell({"year": year, "data": [indicator_show.aim(one) for one in found]})
-    elif not found:
+        terminal.tell({"year": year, "data": [indicator_show.aim(one) for one in found], "unreadable": unread})
+        return
+    if unread:
+        typer.echo(indicator_show.unread(unread, terminal.language()), err=True)
+    if not found:
         terminal.say("indicator.target.none", year=year)
     else:
         terminal.show(indicator_show.aims(found, terminal.language()))
@@ -96,7 +102,10 @@ def warnings(
     from cloud import early_warning, indicator_show
 
     with _city(data) as city:
-        early_warning.watch(city, 0, terminal.now_ms())
+        try:
+            early_warning.watch(city, 0, terminal.now_ms())
+        except RottenError as error:
+            typer.echo(str(error), err=True)
         found = early_warning.listing(city.store, subject, standing=not everything)
     if as_json:
         for one in found:

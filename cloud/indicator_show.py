@@ -54,6 +54,7 @@ def look(found: Look) -> dict[str, Any]:
         "bridge": _bridge(found.bridge),
         "accounts": [one.reference for one in found.standings],
         "incomplete": list(found.incomplete),
+        "unreadable": sorted(found.unread),
         "locked_share": _quotient(found.locked),
         "estimated_share": _quotient(found.estimated),
         "coverage_percent": f"{found.coverage.percent:f}",
@@ -197,6 +198,12 @@ def missing(names: Sequence[str], language: Language) -> str:
     return messages.text("indicator.missing", language, count=len(names), names=named)
 
 
+def unread(names: Sequence[str], language: Language) -> str:
+    """Of whom the file or an account in the store has rotted, and what is lacking therefore."""
+    named = ", ".join(names[:NAMED]) + (" …" if len(names) > NAMED else "")
+    return messages.text("indicator.unread-names", language, count=len(names), names=named)
+
+
 def alarms(found: Iterable[Alarm], language: Language) -> Table:
     """Warnings for a person."""
     table = Table(box=SIMPLE_HEAD)
@@ -215,6 +222,8 @@ def _headlines(found: Card, language: Language) -> Iterable[str]:
     if found.look.incomplete:
         shown += f": {missing(found.look.incomplete, language)}"
     yield f"{messages.text('indicator.total', language)}: {shown}"
+    if found.look.unread:
+        yield unread(sorted(found.look.unread), language)
     for one in found.intensities:
         label = one.product or messages.text(f"page.denominator.{one.kind}", language)
         value = _or(one.value, one.unit, one.reasons, language)

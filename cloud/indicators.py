@@ -25,6 +25,7 @@ from drivers.quantity import EXACT
 
 By = Literal["total", "intensity", "change", "reduction", "quality"]
 OTHER_MEMBERS = "indicator.members"
+UNREAD = "indicator.unread"
 SEED = 231
 """Of the draws of an uncertainty: who asks again is told the same."""
 _ZERO = Decimal(0)
@@ -88,8 +89,11 @@ class Aim:
 
 
 def card(city: City, subject: str, period: Period, random: Random | None = None) -> Card:
-    """Table 1 of a subject; with ``random`` a wide uncertainty is drawn. UnknownNameError, AccountError."""
-    held = city.subject(subject)
+    """Table 1 of a subject; with ``random`` a wide uncertainty is drawn. UnknownNameError, AccountError.
+
+    Of one whose file cannot be read, what its accounts tell; RottenError where nothing at all is known of it.
+    """
+    held = _known(city, subject)
     look = city.look(subject, period)
     tiles = _accounts(city, held, look)
     changes = [_change(city, look, tiles, period, against) for against in _against(period)]
@@ -98,7 +102,7 @@ def card(city: City, subject: str, period: Period, random: Random | None = None)
         look=look,
         intensities=tuple(_intensities(held, look.brief.total, period)),
         changes=tuple(changes),
-        reduction=_reduction(held, look, tiles, period),
+        reduction=_reduction(held, look, tiles, period, readable=subject not in city.unread()),
         uncertainty=uncertainty.uncertainty((line for one in tiles for line in one.lines), random) if tiles else None,
     )
 
@@ -110,8 +114,8 @@ def saved(city: City, look: Look, period: Period) -> list[Reduction]:
 
 
 def _saved(city: City, name: str, period: Period) -> Reduction | None:
-    """Accounts are read only of whom a baseline was set for."""
-    held = city.subject(name)
+    """Accounts are read only of whom a baseline was set for, as far as its file can be read."""
+    held = city.subjects()[name]
     return (
         headline.reduction(_accounts(city, held, city.look(name, period)), held.baseline, period)
         if held.baseline
@@ -260,7 +264,7 @@ def _against(period: Period) -> tuple[Against, ...]:
 
 
 def _change(city: City, look: Look, tiles: list[Inventory], period: Period, against: Against) -> Change:
-    before, subject = city.look(look.boundary, headline.earlier(period, against)), city.subject(look.boundary)
+    before, subject = city.look(look.boundary, headline.earlier(period, against)), _known(city, look.boundary)
     if tiles and len(look.standings) == len(tiles):
         return headline.change(tiles, _accounts(city, subject, before), against)
     return _of_boundary(look.brief, before.brief, against)
@@ -288,12 +292,17 @@ def _intensities(subject: Subject, total: Total, period: Period) -> Iterator[Int
         yield headline.ratio(total, subject.denominator, period, kind, product)
 
 
-def _reduction(subject: Subject, look: Look, tiles: list[Inventory], period: Period) -> Reduction:
+def _known(city: City, name: str) -> Subject:
+    """A subject, or what others are held against where its file cannot be read; UnknownNameError, RottenError."""
+    return city.subjects().get(name) or city.subject(name)
+
+
+def _reduction(subject: Subject, look: Look, tiles: list[Inventory], period: Period, *, readable: bool) -> Reduction:
     """A subject's own; of a whole without a method the ledger of its members, which has no one baseline."""
-    if tiles:
-        return headline.reduction(tiles, subject.baseline, period)
-    found = headline.reduction((), subject.baseline, period)
-    return replace(found, ledger=plain(-look.bridge.parts["reduction"]))
+    found = headline.reduction(tiles, subject.baseline, period)
+    if not readable:
+        found = replace(found, reasons=(UNREAD,))
+    return found if tiles else replace(found, ledger=plain(-look.bridge.parts["reduction"]))
 
 
 def _placed(rows: Iterable[Ranked]) -> list[Ranked]:
@@ -312,7 +321,7 @@ def _ranked(subject: Subject, brief: Brief, by: By, found: _Value) -> Ranked:
     own = brief.own
     letter = max((one.tally.quality.letter if one.tally.quality else "D" for one in own), default="D")
     value, unit, reasons = found
-    if by == "intensity" and letter == "D":
+    if by == "intensity" and letter == "D" and reasons != (UNREAD,):
         value, reasons = None, ("indicator.grade",)
     method, reference = own[0].tally.method if own else "", own[0].reference if len(own) == 1 else ""
     return Ranked(None, subject, method, reference, brief.net, value, unit, letter, reasons)
@@ -327,6 +336,8 @@ def _value(subject: Subject, brief: Brief, period: Period, by: By) -> _Value:
         measured = [one.tally.quality.measured for one in brief.standings if one.tally.quality]
         return (100 - min(measured) * 100, "%", ()) if measured else (None, "%", (headline.INCOMPLETE,))
     first = next(_intensities(subject, brief.total, period), None)
+    if first is None and subject.id in brief.unread:
+        return None, "", (UNREAD,)
     return (None, "", (headline.NO_DENOMINATOR,)) if first is None else (first.value, first.unit, first.reasons)
 
 

@@ -14,7 +14,7 @@ import zstandard
 from cloud.accounting import certificates
 from cloud.archive import Archive
 from cloud.rows import JournalRow
-from protocols.errors import OvertakenError, ProofError
+from protocols.errors import OvertakenError, ProofError, RottenError
 
 COLUMNS = "number, kind, id, version, subject, period, digest, at, by, detail, body"
 HEADS = "number, kind, id, version, subject, period, digest, at, by, detail, x''"
@@ -148,8 +148,11 @@ def pack(source: bytes) -> bytes:
 
 
 def unpack(body: bytes) -> bytes:
-    """The body out of what ``pack`` made."""
-    return zstandard.ZstdDecompressor().decompress(body, max_output_size=LIMIT) if body else b""
+    """The body out of what ``pack`` made; RottenError when it is something else."""
+    try:
+        return zstandard.ZstdDecompressor().decompress(body, max_output_size=LIMIT) if body else b""
+    except zstandard.ZstdError as error:
+        raise RottenError(f"journal: found a body that does not open ({error}), expected what was kept") from error
 
 
 def restore(db: sqlite3.Connection, row: JournalRow) -> None:

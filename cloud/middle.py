@@ -64,7 +64,7 @@ def _member(city: City, account: Account, whole: str, class_: Class) -> Member |
     )
     declared = tally.quality is None or tally.quality.declared > 0 or tally.estimated > 0
     standing: Standing = "estimated" if declared else "measured"
-    subject = city.subject(tally.subject)
+    subject = city.subjects()[tally.subject]
     return Member(subject.id, subject.zh, subject.en, account.reference, tco2e, standing) if tco2e > 0 else None
 
 

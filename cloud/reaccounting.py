@@ -15,7 +15,7 @@ from cloud.accounting.library import Library
 from cloud.accounting.subject import Subject
 from cloud.rows import JournalRow
 from cloud.store import Store
-from protocols.errors import AccountError, FactorError, MethodError, UnitError
+from protocols.errors import AccountError, FactorError, MethodError, RottenError, UnitError
 
 TOGETHER = 256
 """Versions kept in one transaction."""
@@ -41,7 +41,7 @@ def again(store: Store, library: Library, now: int, *, subject: str | None = Non
         try:
             held = subjects.file_subject(store, version.content.subject_sha256, version.content.subject, opened)
             newer = _again(held, library, version, now, shared)
-        except (AccountError, FactorError, MethodError, UnitError) as error:
+        except (AccountError, FactorError, MethodError, RottenError, UnitError) as error:
             done.failed.append((version.id, str(error)))
             continue
         if newer is not None:

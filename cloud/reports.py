@@ -56,6 +56,7 @@ def build_city(whole: City, boundary: str, period: str, ask: Ask, now: int) -> b
         headlines=city.Headlines(card.look.brief.total, card.intensities, card.changes, card.reduction),
         members=tuple(_member(whole, one) for one in card.look.standings),
         missing=tuple((name, *_called(whole, name)) for name in card.look.incomplete),
+        unread=tuple((name, *_called(whole, name)) for name in sorted(card.look.unread)),
         movers=tuple(_movers(whole, boundary, over)),
         warnings=tuple(_warnings(whole, card, ask.lang)),
         locked=card.look.locked,
@@ -81,8 +82,8 @@ def _movers(whole: City, boundary: str, over: Period) -> Iterator[city.Mover]:
 
 
 def _called(whole: City, name: str) -> tuple[str, str]:
-    subject = whole.subject(name)
-    return subject.zh, subject.en
+    subject = whole.subjects().get(name)
+    return (name, name) if subject is None else (subject.zh, subject.en)
 
 
 def _warnings(whole: City, card: Card, lang: Language) -> Iterator[tuple[str, str]]:

@@ -4,6 +4,7 @@ import difflib
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from cloud import bindings, factor_shelf
@@ -15,7 +16,14 @@ from cloud.accounting.subject_file import SubjectFile
 from cloud.journal import pack, unpack
 from cloud.rows import JournalRow
 from cloud.store import Store
-from protocols.errors import AccountError, ConfigError, EnrolmentError, OvertakenError, UnknownNameError
+from protocols.errors import (
+    AccountError,
+    ConfigError,
+    EnrolmentError,
+    OvertakenError,
+    RottenError,
+    UnknownNameError,
+)
 from protocols.record.cose import EDDSA, PublicKey
 
 SOME = 20
@@ -35,6 +43,19 @@ class Held:
     sha256: str
     at: int
     by: str
+
+
+@dataclass(frozen=True, slots=True)
+class Roll:
+    """Every subject as it stands, by id: those whose file can be read in ``held``.
+
+    ``unread``: the others, and why; ``briefs``: what the journal keeps beside them to hold others against, where it can
+    be read: name, method, membership and main meters, and nothing else.
+    """
+
+    held: dict[str, Held]
+    briefs: dict[str, Subject]
+    unread: dict[str, str]
 
 
 def take(store: Store, name: str, source: bytes, *, by: str, now: int) -> list[Held]:
@@ -76,8 +97,12 @@ def _sound(store: Store, name: str, file: SubjectFile, opened: Opened) -> None:
 
 
 def _stands(store: Store, subject: Subject, opened: Opened) -> bool:
+    """Whether it is held as it is; nobody knows that of one whose file has rotted."""
     known = store.entry_head("subject", subject.id)
-    return known is not None and held(store, known, opened).subject == subject
+    try:
+        return known is not None and held(store, known, opened).subject == subject
+    except RottenError:
+        return False
 
 
 def _fits(store: Store, name: str, file: SubjectFile, changed: Sequence[Subject], opened: Opened) -> None:
@@ -99,22 +124,25 @@ def _frozen(store: Store, subject: Subject, opened: Opened) -> None:
 
 
 def get(store: Store, subject: str, version: int | None = None, *, opened: Opened | None = None) -> Held:
-    """A subject, as it stands or in a version; UnknownNameError."""
+    """A subject, as it stands or in a version; UnknownNameError, RottenError where its file cannot be read."""
     row = store.entry("subject", subject, version)
     if row is None:
         raise UnknownNameError(f"subject: found {subject!r}, expected {some(names(store), subject)}")
     return held(store, row, opened)
 
 
-def at_site(store: Store, site: str) -> list[Subject]:
-    """The subjects with a method whose site this is, or whose main meters hang on a gateway of it, by their ids."""
-    gateways = {one.id.hex() for one in store.gateways_of(site)}
-    found: list[Subject] = []
+def at_site(store: Store, site: str) -> list[str]:
+    """The subjects (ids) with a method whose site this is, or whose main meters hang on a gateway of it."""
+    gateways, found = {one.id.hex() for one in store.gateways_of(site)}, list[str]()
     for row in store.entries("subject"):
-        brief = bindings.of_brief(row.detail) or held(store, row).subject
+        try:
+            brief = _brief(store, row, Opened())
+        except RottenError:
+            found.append(row.id)
+            continue
         if brief.method and (brief.site == site or any(meter.gateway in gateways for meter in brief.meter)):
-            found.append(held(store, row).subject)
-    return sorted(found, key=lambda one: one.id)
+            found.append(row.id)
+    return sorted(found)
 
 
 def names(store: Store) -> list[str]:
@@ -130,12 +158,18 @@ def some(known: Sequence[str], asked: str) -> str:
     return f"one of {', '.join(known[:SOME])}{rest}" if known else "one that was taken in: there is none yet"
 
 
-def listing(store: Store) -> list[Held]:
-    """Every subject as it stands, in the order of their ids; each file is opened once."""
-    opened: Opened = {}
-    found = []
+def roll(store: Store) -> Roll:
+    """Every subject as it stands, in the order of their ids; each file is opened once, and one that has rotted keeps no
+    other subject away.
+    """
+    opened, found = Opened(), Roll({}, {}, {})
     for row in sorted(store.entries("subject"), key=lambda row: row.id):
-        found.append(held(store, row, opened))
+        try:
+            found.held[row.id] = held(store, row, opened)
+        except (RottenError, ConfigError) as error:
+            found.unread[row.id] = str(error)
+            if (brief := _kept(row)) is not None:
+                found.briefs[row.id] = brief
     return found
 
 
@@ -172,7 +206,7 @@ def held(store: Store, row: JournalRow, opened: Opened | None = None) -> Held:
 
 
 def file_subject(store: Store, sha256: str, subject: str, opened: Opened | None = None) -> Subject:
-    """A subject as the file of this digest has it; UnknownNameError, ConfigError for a file that was changed.
+    """A subject as the file of this digest has it; RottenError for a file that is not what was taken in.
 
     ``opened``: where many are asked for in a row, the files they are in: a city's holds thousands, and is opened once.
     """
@@ -183,21 +217,32 @@ def file_subject(store: Store, sha256: str, subject: str, opened: Opened | None 
 
 
 def _brief(store: Store, row: JournalRow, opened: Opened) -> Subject:
-    """What others are held against, out of its file where the entry is of a time before it was kept."""
-    return bindings.of_brief(row.detail) or file_subject(store, row.digest, row.id, opened)
+    """What others are held against, out of its file where the entry is of a time before it was kept; RottenError."""
+    return _kept(row) or file_subject(store, row.digest, row.id, opened)
+
+
+def _kept(row: JournalRow) -> Subject | None:
+    """The brief beside an entry; None where none was kept, or it has rotted."""
+    with suppress(RottenError):
+        return bindings.of_brief(row.detail)
+    return None
 
 
 def _file(store: Store, sha256: str) -> Mapping[str, Subject]:
-    """The subjects of a file; ConfigError for one that was changed."""
-    content = source(store, sha256)
-    if hashlib.sha256(content).hexdigest() != sha256:
-        raise ConfigError(f"subject file {sha256}", "other bytes", "those it is named by")
+    """The subjects of a file; RottenError for one that is not what was taken in."""
+    name = f"subject file {sha256[:16]}"
+    try:
+        content = source(store, sha256)
+    except (UnknownNameError, RottenError) as error:
+        raise RottenError(f"{name}: {error}") from error
+    if (made := hashlib.sha256(content).hexdigest()) != sha256:
+        raise RottenError(f"{name}: found bytes with the digest {made[:16]}, expected those that were taken in")
     return files.read(sha256[:16], content).subjects
 
 
 def _of(found: Mapping[str, Subject], sha256: str, subject: str) -> Subject:
     if subject not in found:
-        raise UnknownNameError(f"subject file {sha256[:16]}: found no {subject!r}, expected one of {', '.join(found)}")
+        raise RottenError(f"subject file {sha256[:16]}: found no {subject!r}, expected one of {', '.join(found)}")
     return found[subject]
 
 

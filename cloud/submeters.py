@@ -19,7 +19,7 @@ from cloud.accounting.units import Quantity, unit
 from cloud.intervals import rules
 from cloud.rows import Gateway
 from cloud.store import Store
-from protocols.errors import AccountError, ConfigError, UnitError, UnknownNameError
+from protocols.errors import AccountError, ConfigError, RottenError, UnitError
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ def trees(store: Store, version: Version) -> Mapping[str, Branch]:
     content = version.content
     try:
         subject = subjects.file_subject(store, content.subject_sha256, content.subject)
-    except (UnknownNameError, ConfigError):
+    except (RottenError, ConfigError):
         return {}
     through, found = periods.instant(content.period.through), {}
     open_ = {(one.line, one.meter) for one in content.filled if one.value is None}

@@ -10,11 +10,11 @@ from typing import Literal
 
 import msgspec
 
-from cloud.accounting.signals import Kind, Level, Signal
+from cloud.accounting.signals import KINDS, Kind, Level, Signal
 from protocols.errors import ConfigError, LockedError
 
 Happened = Literal["raised", "critical", "cleared", "acknowledged"]
-State = Literal["raised", "acknowledged", "cleared"]
+State = Literal["raised", "acknowledged", "cleared", "unreadable"]
 
 
 class Event(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -33,7 +33,10 @@ class Event(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 @dataclass(frozen=True, slots=True)
 class Alarm:
-    """How a warning stands. ``since``: when it was raised last; ``level`` and ``figures`` as of its newest event."""
+    """How a warning stands. ``since``: when it was raised last; ``level`` and ``figures`` as of its newest event.
+
+    ``unreadable``: its log has rotted, and nobody can say whether it is over; ``since`` is then of its newest event.
+    """
 
     id: str
     kind: Kind
@@ -56,6 +59,8 @@ class Alarm:
     @property
     def message(self) -> str:
         """Which message its figures fill; a drift says whether it is one from the same month of last year."""
+        if self.state == "unreadable":
+            return "warning.unreadable"
         return f"warning.{self.kind}{'-season' if 'before' in self.figures and 'last' in self.figures else ''}"
 
 
@@ -96,6 +101,14 @@ def stands(events: Iterable[Event]) -> Alarm | None:
     for event in events:
         found = _after(found, event)
     return found
+
+
+def unreadable(id: str, subject: str, at: str, events: int) -> Alarm:
+    """A warning whose log has rotted: it stands until that is put right. ``at``: when its newest event came."""
+    rest = id.removeprefix(f"W-{subject}-")
+    kind = max(KINDS, key=rest.startswith)
+    about = rest.removeprefix(kind).removeprefix("-")
+    return Alarm(id, kind, subject, about, "unreadable", False, at, "", {}, "", "", events)
 
 
 def _after(before: Alarm | None, event: Event) -> Alarm:

@@ -20,6 +20,7 @@ from cloud.pages import flow as flow_pages
 from cloud.pages import render, todo
 from cloud.pages.areas import areas as areas_of
 from cloud.pages.download import csv_file
+from protocols.errors import AccountError, RottenError
 
 router = APIRouter(include_in_schema=False)
 
@@ -33,14 +34,22 @@ By = Annotated[city_pages.By, Query()]
 
 @router.get("/accounts")
 def listing(request: Request, held: Held) -> HTMLResponse:
-    """The newest account of every subject."""
-    newest: dict[str, Version] = {}
-    for version in accounts.listing(held.store):
-        newest[version.content.subject] = version
+    """The newest account of every subject; what has rotted of them is named."""
     month, lang = periods.month_of(held.now(), ZONE).id, render.language(request)
-    metered = {one.subject.id for one in subjects.listing(held.store) if one.subject.meter or one.subject.monitor}
-    rows = [account_pages.row(one, month if name in metered else "", lang) for name, one in newest.items()]
-    return render.page(request, "accounts.html", rows=rows, month=month)
+    known = request.app.state.city.subjects()
+    unread, rows = dict(request.app.state.city.unread()), list[account_pages.Row]()
+    entries = sorted(held.store.entries("account"), key=lambda row: (row.subject, row.period))
+    for name, newest in {row.subject: row for row in entries}.items():
+        subject = known.get(name)
+        metered = subject is not None and bool(subject.meter or subject.monitor)
+        reference = f"{newest.id}@{newest.version}"
+        try:
+            version = accounts.get(held.store, reference)
+        except (RottenError, AccountError) as error:
+            unread[reference] = str(error)
+            continue
+        rows.append(account_pages.row(version, month if metered else "", lang))
+    return render.page(request, "accounts.html", rows=rows, month=month, unread=unread)
 
 
 @router.get("/accounts/{reference}")

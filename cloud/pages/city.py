@@ -121,7 +121,8 @@ class Ask:
 class CityView:
     """The page of a boundary. ``bridge``: from gross to net over its members' lines; ``tree``: Table 2 over the net.
 
-    ``missing``: the names of those inside that have no account of all the period, so that the net is a lower bound.
+    ``missing``: the names of those inside that have no account of all the period, so that the net is a lower bound;
+    ``unread``: of those of whom a file or an account in the store has rotted.
     ``locked``, ``measured``: shares of the emissions, by size. ``table1``: the standard's other three indicators.
     """
 
@@ -137,6 +138,7 @@ class CityView:
     bridge: Bridge | None
     table1: Table1 | None
     missing: tuple[str, ...]
+    unread: tuple[str, ...]
     tree: tuple[TreeRow, ...]
     locked: Decimal | None
     measured: Decimal | None
@@ -171,7 +173,8 @@ def view(city: City, now: int, ask: Ask, lang: Language) -> CityView:
         rows=tuple(_rows(city, look, period, ask.by, lang)) if period else (),
         bridge=look.bridge if look else None,
         table1=_table1(city, look, period, lang) if look and period else None,
-        missing=tuple(_called(known[name], lang) for name in look.incomplete) if look else (),
+        missing=tuple(_name(known, name, lang) for name in look.incomplete) if look else (),
+        unread=tuple(_name(known, name, lang) for name in sorted(look.unread if look else city.unread())),
         tree=tuple(tree_rows(look.bridge, lang)) if look else (),
         locked=look.locked if look else None,
         measured=measured,
@@ -256,6 +259,10 @@ def _row(one: Ranked, columns: Mapping[By, Ranked], lang: Language) -> Row:
 
 def _cell(found: Ranked, value: Decimal | None, lang: Language) -> Cell:
     return Cell(value, found.unit, _said(found.reasons, lang))
+
+
+def _name(known: Mapping[str, Subject], name: str, lang: Language) -> str:
+    return _called(known[name], lang) if name in known else name
 
 
 def _called(subject: Subject, lang: Language) -> str:

@@ -78,14 +78,15 @@ def _refused(store: Store, gateway: bytes | None, lang: messages.Language) -> It
 
 
 def _counted(store: Store, gateway: bytes | None, lang: messages.Language) -> Iterator[Shown]:
-    """Meters that two subjects count."""
+    """Meters that two subjects count; of a warning that cannot be read nobody knows at which gateway."""
     for one in early_warning.listing(store, standing=True, kind="shared"):
-        if gateway is None or gateway.hex() == one.figures["gateway"]:
+        at = one.figures.get("gateway")
+        if gateway is None or gateway.hex() == at:
             yield Shown(
                 periods.instant(one.since),
                 messages.text("page.incident.shared", lang),
                 *_asking("bad" if one.critical else "warn", lang),
-                one.figures["gateway"],
+                at,
                 None,
                 None,
                 f"{one.subject}: {messages.text(one.message, lang, **one.figures)}",

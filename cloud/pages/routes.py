@@ -20,6 +20,7 @@ from cloud.pages.download import csv_file
 from cloud.pages.incidents import incidents
 from cloud.query import GatewayId, Name, Number
 from protocols import messages
+from protocols.errors import AccountError, RottenError
 
 router = APIRouter(include_in_schema=False)
 BLOCKS = 30
@@ -42,8 +43,15 @@ def overview(request: Request, held: Held, site: Site = None) -> HTMLResponse:
         raise problem.missing("site", site)
     view = overviews.overview(held, site, render.language(request))
     lang = render.language(request)
-    boxed = [todo.box(held, one, lang) for one in subjects.at_site(held.store, view.site)] if view.site else []
-    return render.page(request, "overview.html", view=view, boxed=boxed, incidents=view.incidents, zone=view.zone)
+    boxed, unread = list[todo.Box](), dict[str, str]()
+    for name in subjects.at_site(held.store, view.site) if view.site else ():
+        try:
+            boxed.append(todo.box(held, subjects.get(held.store, name).subject, lang))
+        except (RottenError, AccountError) as error:
+            unread[name] = str(error)
+    return render.page(
+        request, "overview.html", view=view, boxed=boxed, unread=unread, incidents=view.incidents, zone=view.zone
+    )
 
 
 @router.get("/statements/{reference}")

@@ -25,6 +25,7 @@ from protocols import messages
 from protocols.messages import Language
 
 DAY_MS = 86_400_000
+MEND = "tanmeter cloud mend --copy …"
 DONE_BY_SOMEBODY = (MISSING, LEFT_OUT, SUSPECT, UNPROVED, UNDOCUMENTED, BESIDE, BEYOND, DRAFT_METHOD, DRAFT_FACTOR)
 """Reasons that somebody can take away now; the others go by themselves, or stay with the figure."""
 
@@ -92,11 +93,15 @@ def _filings(subject: Subject, rows: Iterable[Row], lang: Language) -> Iterator[
 
 
 def _warnings(held: Collector, subject: Subject, account: str, lang: Language) -> Iterator[Todo]:
-    """Warnings that nobody has acknowledged; of a subject without an account (a target alone) as the API has them."""
+    """Warnings that nobody has acknowledged or can read; of a subject without an account (a target alone) as the API
+    has them.
+    """
     for alarm in early_warning.listing(held.store, subject.id, standing=True):
-        if alarm.state == "raised":
-            text = messages.text(f"warning.{alarm.kind}", lang, **alarm.figures)
+        if alarm.state != "acknowledged":
+            text = messages.text(alarm.message, lang, **alarm.figures)
             how = f"tanmeter account acknowledge {alarm.id}"
+            if alarm.state == "unreadable":
+                how = MEND
             page = f"/accounts/{quote(account)}#warnings" if account else f"/v1/warnings/{quote(alarm.id)}"
             yield Todo(_text("warning", lang, text=text), how, page, urgent=alarm.critical)
 

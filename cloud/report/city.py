@@ -60,7 +60,8 @@ class Headlines:
 
 @dataclass(frozen=True, slots=True)
 class Boundary:
-    """What is summed up. ``missing``: who is inside and has no account of all the period, by id and name (zh, en).
+    """What is summed up. ``missing``: who is inside and has no account of all the period, by id and name (zh, en);
+    ``unread``: of whom a file or an account in the store has rotted.
 
     ``locked``, ``measured``, ``estimated``: shares of the emissions. ``reasons``: message id -> in how many accounts it
     keeps a figure provisional. ``warnings``: whose, and their texts in the language of the report.
@@ -72,6 +73,7 @@ class Boundary:
     headlines: Headlines
     members: tuple[Member, ...]
     missing: tuple[tuple[str, str, str], ...]
+    unread: tuple[tuple[str, str, str], ...]
     movers: tuple[Mover, ...]
     warnings: tuple[tuple[str, str], ...]
     locked: Decimal | None
@@ -83,7 +85,7 @@ class Boundary:
 def compose(found: Boundary, lang: Language, address: str, issued: str) -> Document:
     """The summary; ``address``: where the collector's pages are; ``issued``: RFC 3339."""
     name = _called(lang, found.subject.zh, found.subject.en)
-    final = not found.missing and all(one.locked for one in found.members)
+    final = not found.missing and not found.unread and all(one.locked for one in found.members)
     return Document(
         title=messages.text("report.city.title", lang, name=name),
         subtitle=found.period,
@@ -104,9 +106,11 @@ def _parts(found: Boundary, lang: Language, address: str) -> Iterator[Part]:
     yield Heading(1, say("report.city.one", lang))
     yield Paragraph(_summary(found, lang))
     if found.missing:
-        names = "、".join(f"{id_} {_called(lang, zh, en)}" for id_, zh, en in found.missing[:NAMED])
-        names += "" if len(found.missing) <= NAMED else " …"
+        names = _named(found.missing, lang)
         yield Paragraph(say("report.city.missing", lang, count=len(found.missing), names=names))
+    if found.unread:
+        names = _named(found.unread, lang)
+        yield Paragraph(say("report.city.unread", lang, count=len(found.unread), names=names))
     yield _headlines(found.headlines, lang)
     yield _bridge(found.bridge, lang)
     yield Heading(1, say("report.city.two", lang))
@@ -115,6 +119,11 @@ def _parts(found: Boundary, lang: Language, address: str) -> Iterator[Part]:
     yield _members(found.members, lang, address)
     yield Paragraph(say("report.city.note", lang), "note")
     yield from _beside(found, lang)
+
+
+def _named(subjects: Sequence[tuple[str, str, str]], lang: Language) -> str:
+    names = "、".join(f"{id_} {_called(lang, zh, en)}" for id_, zh, en in subjects[:NAMED])
+    return names + ("" if len(subjects) <= NAMED else " …")
 
 
 def _beside(found: Boundary, lang: Language) -> Iterator[Part]:

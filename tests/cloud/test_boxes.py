@@ -71,6 +71,14 @@ def test_a_site_of_nobody_says_that_a_subject_file_is_wanted(works: Any) -> None
     assert 'id="filing' not in works.client.get("/", headers=HTML).text
 
 
+def test_a_subject_file_that_has_rotted_is_named_on_the_page_of_its_site(works: Any) -> None:
+    take(works)
+    with works.store.writing() as db:
+        db.execute("UPDATE journal SET body = x'00' WHERE kind = 'file'")
+    answer = works.client.get("/?lang=en", headers=HTML)
+    assert answer.status_code == 200 and "WORKS</strong> subject file" in answer.text
+
+
 @pytest.mark.parametrize(("lang", "said"), [("zh", "没有写明"), ("en", "declares no destination")])
 def test_without_a_destination_the_box_says_how_to_declare_one(works: Any, lang: str, said: str) -> None:
     take(works, "")

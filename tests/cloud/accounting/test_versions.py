@@ -126,7 +126,7 @@ def test_a_meter_that_vanishes_costs_its_ceiling_and_shows_it(city: City) -> Non
 def test_a_subject_changes_by_versions_and_an_unchanged_one_keeps_its_own(city: City) -> None:
     again = SUBJECTS.replace("Another works", "Another plant")
     subjects.take(city.store, "city.toml", again.encode(), by="周", now=city.now)
-    assert [held.version for held in subjects.listing(city.store)] == [1, 1, 2]
+    assert [held.version for held in subjects.roll(city.store).held.values()] == [1, 1, 2]
     assert subjects.get(city.store, "S-OTHER", 1).subject.en == "Another works"
     with pytest.raises(AccountError, match="no method"):
         city.close("P-01")

@@ -1,0 +1,183 @@
+"""One subject file, one account or one warning that has rotted keeps nobody else from being served, and is named."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from cloud import accounts, activities, audit_file, early_warning, factor_shelf, indicators, mend_journal, subjects
+from cloud.account_commands import account as commands
+from cloud.accounting import signals, warning
+from cloud.city import City
+from cloud.collector import Collector
+from cloud.config import create_key
+from cloud.copier import Copier
+from cloud.early_warning import Watch
+from cloud.pages.incidents import incidents
+from cloud.store import Store
+from protocols.errors import RottenError
+from tests.cloud import tables
+
+MAY = accounts.period_of("2023-05")
+IN_CITY = 'membership = [{ of = "CITY", from = 2020-01-01 }]\n'
+MORE = """target = [{ year = 2023, tco2e = "10", kind = "quota", document = "quota 7" }]
+[[subject.denominator]]
+kind = "output"
+product = "flour"
+value = "5000 t"
+period = "2023-05"
+document = "report 5"
+"""
+FILES = {
+    "CITY": tables.subject("CITY", kind="city", category="park", method="", zh="城市", en="City"),
+    "MILL": tables.subject("MILL", IN_CITY + MORE, zh="面粉厂", en="Mill"),
+    "WORKS": tables.subject("WORKS", IN_CITY + MORE, zh="机械厂", en="Works"),
+}
+SUBJECT = (
+    "UPDATE journal SET body = x'00' WHERE kind = 'file' AND digest = (SELECT digest FROM journal WHERE id = 'MILL')"
+)
+NO_BRIEF = "UPDATE journal SET detail = '{}' WHERE kind = 'subject' AND id = 'MILL'"
+ACCOUNT = "UPDATE journal SET body = x'00' WHERE kind = 'account' AND subject = 'MILL'"
+WARNING = "UPDATE journal SET detail = '{' WHERE kind = 'warning' AND subject = 'MILL'"
+OTHER_FIGURE = "UPDATE journal SET detail = replace(detail, '10', '99') WHERE kind = 'warning' AND subject = 'MILL'"
+
+
+def rot(store: Store, *statements: str) -> None:
+    with store.writing() as db:
+        for statement in statements:
+            assert db.execute(statement).rowcount == 1
+
+
+@pytest.fixture
+def pair(house: Any, tmp_path: Path) -> Iterator[Any]:
+    """A mill and a works in a city, with an account of May each and a quota that is used up; and their second copy."""
+    for name, text in FILES.items():
+        subjects.take(house.store, name, tables.subject_file(text).encode(), by="demo", now=house.now)
+    for name in ("MILL", "WORKS"):
+        entry = tables.entry("24-08", "2023-05-01", "2023-06-01", "document = 'bill'\nAD = '1000 MWh'")
+        activities.declare(house.store, name, tables.activity_file(name, entry).encode(), by="demo", now=house.now)
+        accounts.close(house.store, factor_shelf.library(None), name, MAY, house.now)
+    assert len(early_warning.watch(City(house.store), 0, house.now)[1]) == 2
+    copier = Copier(house.store, tmp_path / "copy", lambda: house.now, same_disk=True)
+    copier.close()
+    yield house
+
+
+def get(house: Any, path: str, lang: str = "en") -> Any:
+    found = house.client.get(path, headers={"accept-language": lang})
+    assert found.status_code == 200, (path, found.text)
+    return found
+
+
+def test_a_subject_file_that_has_rotted_is_named_and_its_account_is_summed_as_ever(pair: Any) -> None:
+    before = City(pair.store).look("CITY", MAY)
+    rot(pair.store, SUBJECT)
+    found = City(pair.store).look("CITY", MAY)
+    assert (found.bridge.net, found.incomplete) == (before.bridge.net, before.incomplete)
+    assert found.unread == {"MILL"} and found.brief.total.tco2e == before.brief.total.tco2e
+    told = get(pair, "/v1/indicators?subject=CITY&period=2023-05").json()
+    assert told["unreadable"] == ["MILL"]
+    ranked = get(pair, "/v1/rankings?boundary=CITY&period=2023-05&by=intensity").json()
+    assert ranked["unreadable"] == ["MILL"]
+    reasons = {row["subject"]: row["reasons"] for row in ranked["data"]}
+    assert reasons["MILL"] == [indicators.UNREAD] and indicators.UNREAD not in reasons["WORKS"]
+    assert get(pair, "/v1/targets?year=2023").json()["unreadable"] == ["MILL"]
+    listed = get(pair, "/v1/subjects").json()
+    assert [one["id"] for one in listed["data"]] == ["CITY", "WORKS"]
+    assert [one["subject"] for one in listed["unreadable"]] == ["MILL"]
+    health = get(pair, "/v1/health").json()
+    assert "rotten" in health["reasons"] and health["unreadable"]["subjects"] == ["MILL"]
+    assert "has rotted" in get(pair, "/city?period=2023-05").text
+    assert "已损坏" in get(pair, "/city?period=2023-05", "zh").text
+    assert "subject file" in get(pair, "/accounts").text
+    assert get(pair, "/accounts/A-WORKS-2023-05").text
+    assert pair.client.get("/accounts/A-MILL-2023-05").json()["code"] == "STO-106"
+
+
+def test_of_whom_nothing_can_be_read_may_be_in_every_whole_and_its_sum_says_so(pair: Any) -> None:
+    rot(pair.store, SUBJECT, NO_BRIEF)
+    found = City(pair.store).look("CITY", MAY)
+    assert (found.incomplete, found.unread) == (("MILL",), {"MILL"})
+    assert found.brief.total.tco2e is None
+    assert City(pair.store).look("WORKS", MAY).incomplete == ()
+    assert "MILL" in get(pair, "/city?period=2023-05").text
+    assert get(pair, "/city.csv?period=2023-05").text.count("A-") == 1
+
+
+def test_an_account_that_has_rotted_is_lacking_in_the_sum_and_named(pair: Any) -> None:
+    before = City(pair.store).look("CITY", MAY)
+    rot(pair.store, ACCOUNT)
+    found = City(pair.store).look("CITY", MAY)
+    assert found.bridge.net == before.bridge.net / 2
+    assert (found.incomplete, found.unread) == (("MILL",), {"MILL"}) and found.brief.total.tco2e is None
+    told = get(pair, "/v1/accounts").json()["data"]
+    assert [one["id"] for one in told] == ["A-MILL-2023-05", "A-WORKS-2023-05"]
+    assert ["unreadable" in one for one in told] == [True, False]
+    page = get(pair, "/accounts").text
+    assert "A-MILL-2023-05@1" in page and 'href="/accounts/A-WORKS-2023-05%401"' in page
+
+
+@pytest.mark.parametrize("how", [WARNING, OTHER_FIGURE])
+def test_a_warning_that_has_rotted_stands_as_unreadable_beside_the_others(pair: Any, how: str) -> None:
+    rot(pair.store, how)
+    told = {one["subject"]: one for one in get(pair, "/v1/warnings").json()["data"]}
+    assert (told["MILL"]["state"], told["WORKS"]["state"]) == ("unreadable", "raised")
+    assert told["MILL"]["kind"] == "quota" and "rotted" in told["MILL"]["en"]
+    health = get(pair, "/v1/health").json()
+    assert health["unreadable"]["warnings"] == ["W-MILL-quota-2023"] and "rotten" in health["reasons"]
+    for path in ("/city?period=2023-05", "/accounts/A-MILL-2023-05"):
+        assert "unreadable" in get(pair, path).text
+
+
+def test_a_shared_meter_whose_warning_has_rotted_is_among_the_incidents(pair: Any) -> None:
+    event = warning.judge(
+        None, signals.shared("MILL", "M-01", 2, {}), signals.levels()["shared"], "2023-06-01T00:00:00Z"
+    )
+    assert event is not None
+    early_warning._log(pair.store, 0, event, pair.now)
+    rot(pair.store, "UPDATE journal SET detail = '{' WHERE id = 'W-MILL-shared-M-01'")
+    held = Collector(pair.store, pair.key, pair.writer, lambda: pair.now)
+    (shown,) = incidents(held, None, "en", 10)
+    assert shown.gateway is None and shown.detail.startswith("MILL: the log of this warning has rotted")
+    assert incidents(held, b"other", "en", 10) == ()
+
+
+def test_whoever_can_be_judged_is_although_another_one_cannot(pair: Any) -> None:
+    """The command judges everybody each time, and tells of those that it could not judge."""
+    folder = pair.store.path.parent
+    create_key(folder)
+    rot(pair.store, SUBJECT, "DELETE FROM journal WHERE kind = 'warning' AND subject = 'WORKS'")
+    found = CliRunner().invoke(commands, ["warnings", "--json", "--data", str(folder)], env={"TANMETER_LANG": "en"})
+    assert found.exit_code == 0, found.output
+    assert {json.loads(line)["subject"] for line in found.stdout.splitlines()} == {"MILL", "WORKS"}
+    assert "subject file" in found.stderr
+    watch = Watch(City(pair.store))
+    with pytest.raises(RottenError):
+        watch.judge("MILL", pair.now)
+
+
+def test_a_new_file_takes_the_place_of_one_that_has_rotted(pair: Any) -> None:
+    rot(pair.store, SUBJECT)
+    text = tables.subject_file(FILES["MILL"]) + "# written anew\n"
+    (held,) = subjects.take(pair.store, "MILL", text.encode(), by="demo", now=pair.now)
+    assert held.version == 2 and City(pair.store).unread() == {}
+
+
+@pytest.mark.parametrize("how", [SUBJECT, ACCOUNT, WARNING])
+def test_the_audit_names_what_has_rotted_and_a_second_copy_puts_it_back(pair: Any, tmp_path: Path, how: str) -> None:
+    """The pages see it at once, though the journal does not move."""
+    city = City(pair.store)
+    before = city.look("CITY", MAY).bridge.net
+    rot(pair.store, how)
+    (row,) = mend_journal.rotten(pair.store)
+    with audit_file.open_file(pair.store.path) as db:
+        assert [one.name for one in audit_file._beyond(db)[1].listed] == [mend_journal.name(row)]
+    assert any(get(pair, "/v1/health").json()["unreadable"].values()) == (how != ACCOUNT)
+    assert mend_journal.mend(pair.store, tmp_path / "copy") == [mend_journal.name(row)]
+    assert mend_journal.rotten(pair.store) == []
+    assert not any(get(pair, "/v1/health").json()["unreadable"].values())
+    assert get(pair, "/v1/indicators?subject=CITY&period=2023-05").json()["unreadable"] == []
+    assert City(pair.store).look("CITY", MAY).bridge.net == before
