@@ -26,9 +26,10 @@ from protocols.errors import StoreError, TanmeterError
 SOURCES = ("subject", "activity")
 """What in the journal a subject's account rests on."""
 OWN = (*SOURCES, "account")
-BESIDE = ("mark", "check", "warning", "file")
+BESIDE = ("mark", "check", "warning", "file", "signer", "former", "receipt")
 """What the content of no account rests on: names on a version, what is held against it when it is locked, and what
-happened to warnings come after it; of a subject file the subjects that it changed are told of, each by itself.
+happened to warnings come after it; of a subject file the subjects that it changed are told of, each by itself. Who may
+sign activity counts for what comes, not for what was taken in; what gateways bring of former collectors is proof only.
 """
 PAGE = 10_000
 
