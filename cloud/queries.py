@@ -198,7 +198,7 @@ class Queries(Enrolments, ABC):
     ) -> list[IntervalRow]:
         """Intervals by ingest_seq, oldest change first; ``start`` and ``end`` bound where they begin.
 
-        An open interval comes again, with a higher ingest_seq, each time it has grown.
+        ``limit``: at most so many; -1: all. An open interval comes again, with a higher ingest_seq, each time it has grown.
         """
         where = {
             "ingest_seq > ?": after,
@@ -216,7 +216,8 @@ class Queries(Enrolments, ABC):
             if closed is not True:
                 last = found[-1].ingest_seq if len(found) == limit and found else _END
                 found += open_rows.read(db, asked | {"o.newest > ?": after, "o.oldest <= ?": last}, limit)
-        return sorted(found, key=lambda row: row.ingest_seq)[:limit]
+        found.sort(key=lambda row: row.ingest_seq)
+        return found if limit < 0 else found[:limit]
 
     def dating_places(self, gateway: bytes, places: set[tuple[int, int]]) -> set[tuple[int, int]]:
         """The blocks (epoch, seq) from which those of these that came undated have their time."""

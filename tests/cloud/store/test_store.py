@@ -145,6 +145,7 @@ def test_pages_skip_and_repeat_nothing(box: Any, store: Store) -> None:
         seen += page
         after = page[-1].ingest_seq
     assert len(seen) == len({row.ingest_seq for row in seen}) == len(store.intervals())
+    assert store.intervals(limit=-1) == seen
     assert after <= store.as_of()
     store.append([box.block()], LATER)
     grown = store.intervals(after)
