@@ -1,12 +1,17 @@
 """Configurations change while blocks wait, and the process is killed: the same rows as of booking at once."""
 
+import json
 import random
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
-from cloud import store
+from cloud import interval_rows, store
+from cloud.commands import app
+from cloud.keys import load_or_create
 from cloud.store import Store
 from protocols import modbus
 from protocols.record.answer import Answer
@@ -171,3 +176,45 @@ def test_what_nothing_booked_was_read_under_is_not_gone_on_under_after_a_kill(tm
         held.close()
     # seven minutes at 10 s, the other eight at 20 or 30 s
     assert expected == [{("M-01", "energy_import"): 42 + 24, ("M-02", "energy_import"): 42 + 16}] * 2
+
+
+def test_counts_by_a_plan_that_was_not_in_force_are_named_by_the_audit_and_put_right_by_the_commands(
+    tmp_path: Path,
+) -> None:
+    """An earlier version, killed while blocks of two configurations waited, booked what was due by the wrong one."""
+    key = load_or_create(tmp_path / "collector.key")
+    life = Life(Clocked(Changing(site=tables.site(SITES["as before"]).encode())))
+    box, clocked = life.clocked.box, life.clocked
+    clocked.run(33)
+    life.configure("another pace")
+    clocked.boot(5 * MINUTE, 60_000, UNKNOWN)
+    clocked.run(2, UNKNOWN)
+    clocked.correct()
+    clocked.run(70)
+    with Store(tmp_path / "collector.db", key) as held:
+        box.enrol(held)
+        for at in range(len(clocked.frames)):
+            give(held, life, at, 1)
+        wanted = rows(held)
+        with held.writing() as db:
+            place = interval_rows.COLUMNS.index("expected") - 1
+            db.execute("UPDATE closed_intervals SET expected = expected * 2 + 1 WHERE start % 1800000 = 0")
+            db.execute(f"UPDATE open_intervals SET rows = json_set(rows, '$[0][{place}]', 7777)")
+        with held.reading() as db:
+            (changed,) = db.execute("SELECT count(*) FROM closed_intervals WHERE start % 1800000 = 0").fetchone()
+        assert rows(held) != wanted and changed > 4
+    found = run("audit", tmp_path, 4)["gateways"][0]["differences"]
+    names = [one["name"] for one in found if one["what"] == "interval"]
+    assert all(name.endswith(" expected") for name in names) and len(names) == len(found) == changed + 1
+    done = run("mend", tmp_path, 0, "--rebook")["rebooked"][0]["rows"]
+    assert done["closed_intervals"] == changed and done.keys() == {"closed_intervals", "open_intervals"}
+    assert run("audit", tmp_path, 0)["found"] == 0
+    with Store(tmp_path / "collector.db", key) as held:
+        assert rows(held) | {"incidents": []} == wanted
+
+
+def run(command: str, folder: Path, code: int, *more: str) -> Any:
+    """What a command says as JSON."""
+    done = CliRunner().invoke(app, [command, "--data", str(folder), *more, "--json"])
+    assert done.exit_code == code, (done.output, done.exception)
+    return json.loads(done.stdout)
