@@ -198,7 +198,8 @@ class Queries(Enrolments, ABC):
     ) -> list[IntervalRow]:
         """Intervals by ingest_seq, oldest change first; ``start`` and ``end`` bound where they begin.
 
-        ``limit``: at most so many; -1: all. An open interval comes again, with a higher ingest_seq, each time it has grown.
+        ``limit``: at most so many; -1: all. An open interval comes again, with a higher ingest_seq, each time it has
+        grown.
         """
         where = {
             "ingest_seq > ?": after,
