@@ -24,15 +24,18 @@ quarantined, but keeps its place in the chain, so that it blocks nothing that fo
   the block.
 - Every reply replays.
 
+A block whose answers take long to read, one by one, is read in several turns: until the last of them the gateway is
+told to send it again, and others have theirs in between.
+
 A block that lies in the future, or opens a new epoch, is booked all the same, and somebody is told: no verifier could
 know when it was received. So is an epoch that begins after a receipt of blocks that are not held any more.
 
 What is made of every block is a struct, as in ``cloud/intervals.py``.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import msgspec
 from msgspec.structs import replace
@@ -41,6 +44,7 @@ from cloud import course
 from cloud.course import Course
 from cloud.reader import Coming, Reader, Signed
 from cloud.strips import Replayed
+from drivers.columns import Steps, finished
 from drivers.installation import Installation
 from protocols.errors import ChainError, ConflictError, EnrolmentError, ProtocolError, RecordError, TanmeterError
 from protocols.record import block, cose, transport
@@ -48,10 +52,15 @@ from protocols.record.answer import Answer, Verdict
 from protocols.record.block import Header
 from protocols.record.stacks import Form
 
+T = TypeVar("T")
+
 UNKNOWN_CONFIGURATION = "CFG-102"
 FUTURE_MS = 86_400_000
 MOST_KEPT = 1024
 """How many forms of blocks that kept to their plan are remembered."""
+MOST_BEGUN = 64
+"""Of so many gateways a block that is not read to its end is remembered: some megabytes each."""
+LATER = Verdict(Answer.GAP, None, "", "found a batch that takes too long, expected the rest in another one")
 
 
 class Head(msgspec.Struct, frozen=True, gc=False):
@@ -155,12 +164,27 @@ class Finding(msgspec.Struct, frozen=True, gc=False):
     ahead: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A block whose answers have been read in part."""
+
+    hash: bytes
+    installation: Installation
+    reading: Steps[tuple[Replayed, ...]]
+
+
+def _never() -> bool:
+    """There is time."""
+    return False
+
+
 class Examiner:
     """Examines frames: one for a thread."""
 
     def __init__(self) -> None:
         self._reader = Reader()
         self._kept: set[tuple[Installation, int, tuple[Form | None, ...]]] = set()
+        self._begun: dict[bytes, Begun] = {}
 
     def kid(self, frame: bytes) -> bytes | None:
         """The key a frame claims to be signed with, to find its gateway by; None when it cannot be read."""
@@ -178,8 +202,13 @@ class Examiner:
         """Whether a frame that is expected was read together with those before it."""
         return self._reader.has_read(frame)
 
-    def examine(self, trust: Trust, holdings: Holdings, frame: bytes, now: int) -> Finding:
-        """The answer to a frame received at ``now`` (UTC ms). Whatever the frame holds, this does not raise."""
+    def examine(
+        self, trust: Trust, holdings: Holdings, frame: bytes, now: int, is_over: Callable[[], bool] = _never
+    ) -> Finding:
+        """The answer to a frame received at ``now`` (UTC ms). Whatever the frame holds, this does not raise.
+
+        ``is_over``: whether its time is; what is left of reading its answers then is done when it comes again.
+        """
         try:
             signed = self._open(trust, frame)
         except TanmeterError as error:
@@ -193,11 +222,19 @@ class Examiner:
         except RecordError as error:
             return Finding(_refused(error), opened)
         if elsewhere is not None:
-            return replace(elsewhere, opened=replace(opened, content=self._glance(holdings, signed, items)))
-        return self._in_turn(trust, holdings, signed, items, now)
+            content = self._glance(holdings, signed, items, is_over)
+            return replace(elsewhere, opened=replace(opened, content=content))
+        return self._in_turn(trust, holdings, signed, items, now=now, is_over=is_over)
 
     def _in_turn(
-        self, trust: Trust, holdings: Holdings, signed: Signed, items: Sequence[tuple[bytes, Any]], now: int
+        self,
+        trust: Trust,
+        holdings: Holdings,
+        signed: Signed,
+        items: Sequence[tuple[bytes, Any]],
+        *,
+        now: int,
+        is_over: Callable[[], bool],
     ) -> Finding:
         """The answer to the next block of the chain."""
         opened, header = Opened(signed.hash, signed.header), signed.header
@@ -209,7 +246,8 @@ class Examiner:
             if digest != config[0]:
                 raise ChainError(f"configuration {number}: found {digest.hex()}, expected {config[0].hex()}")
             course.check(trust.head.course if _joins(trust.head, holdings, header) else None, header)
-            content = self._content(header, config[1], signed.replayed, items)
+            if (content := self._content(signed, config[1], items, is_over)) is None:
+                return Finding(LATER, opened)
         except (RecordError, ProtocolError) as error:
             head = _after(trust.head, opened, booked=False)
             notices = _notices(trust.head, holdings, header, now)
@@ -221,20 +259,32 @@ class Examiner:
 
     def _content(
         self,
-        header: Header,
+        signed: Signed,
         installation: Installation,
-        replayed: tuple[Replayed, ...] | None,
         items: Sequence[tuple[bytes, Any]],
-    ) -> Content:
-        """What chunks say, read ahead or not, once they are known to keep to the plan; RecordError, ProtocolError."""
-        if replayed is not None:
-            self._check_plan(header, installation, replayed)
-            return Content(installation, replayed)
+        is_over: Callable[[], bool],
+    ) -> Content | None:
+        """What chunks say, read ahead or not, once they are known to keep to the plan; RecordError, ProtocolError.
+
+        None when their time is over before they are read; when they come again, they are read on.
+        """
+        header = signed.header
+        if signed.replayed is not None:
+            self._check_plan(header, installation, signed.replayed)
+            return Content(installation, signed.replayed)
         if len(items) > len(installation.drivers):
             raise ChainError(f"found {len(items)} chunks, expected one a device at most: {len(installation.drivers)}")
         chunks = block.open_items(header, items)
         course.check_plan(header, chunks, installation)
-        return Content(installation, self._reader.replay(installation, chunks))
+        begun = self._begun.pop(header.gateway, None)
+        if begun is None or (begun.hash, begun.installation) != (signed.hash, installation):
+            begun = Begun(signed.hash, installation, self._reader.replay(installation, chunks))
+        if (replayed := _as_far(begun.reading, is_over)) is None:
+            if len(self._begun) >= MOST_BEGUN:
+                del self._begun[next(iter(self._begun))]
+            self._begun[header.gateway] = begun
+            return None
+        return Content(installation, replayed)
 
     def _check_plan(self, header: Header, installation: Installation, replayed: Sequence[Replayed]) -> None:
         """As ``course.check_plan``, which for a block without events depends on its length and the forms of its chunks
@@ -256,10 +306,12 @@ class Examiner:
         if (config := holdings.configuration(signed.header.configuration[0])) is None:
             raise ChainError(f"found configuration {signed.header.configuration[0]}, expected one that is held")
         chunks = block.open_items(signed.header, signed.items())
-        return Opened(signed.hash, signed.header, Content(config[1], self._reader.replay(config[1], chunks)))
+        return Opened(signed.hash, signed.header, Content(config[1], finished(self._reader.replay(config[1], chunks))))
 
-    def _glance(self, holdings: Holdings, signed: Signed, items: Sequence[tuple[bytes, Any]]) -> Content | None:
-        """What a block ahead of its chain says, only to be shown; None when it cannot be replayed (yet)."""
+    def _glance(
+        self, holdings: Holdings, signed: Signed, items: Sequence[tuple[bytes, Any]], is_over: Callable[[], bool]
+    ) -> Content | None:
+        """What a block ahead of its chain says, only to be shown; None when it cannot be replayed (yet, or in time)."""
         number, digest = signed.header.configuration
         config = holdings.configuration(number)
         if config is None or config[0] != digest:
@@ -267,7 +319,9 @@ class Examiner:
         try:
             if signed.replayed is not None:
                 return Content(config[1], signed.replayed)
-            return Content(config[1], self._reader.replay(config[1], block.open_items(signed.header, items)))
+            reading = self._reader.replay(config[1], block.open_items(signed.header, items))
+            replayed = _as_far(reading, is_over)
+            return None if replayed is None else Content(config[1], replayed)
         except (RecordError, ProtocolError):
             return None
 
@@ -282,6 +336,18 @@ class Examiner:
                 f"found gateway {signed.header.gateway.hex()}, expected {trust.gateway.hex()}: the key's own"
             )
         return signed
+
+
+def _as_far(work: Steps[T], is_over: Callable[[], bool]) -> T | None:
+    """What work comes to; None when its time is over before. One step of it is always done."""
+    try:
+        next(work)
+        while not is_over():
+            next(work)
+    except StopIteration as done:
+        held: T = done.value
+        return held
+    return None
 
 
 def _place(head: Head, holdings: Holdings, opened: Opened) -> Finding | None:

@@ -5,7 +5,6 @@ skeleton. A chunk that has no form is read by the rules, by itself; a block of w
 looks like is read by the rules altogether.
 """
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -16,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from cloud.strips import Replayed, Row, Single, Strip
-from drivers.columns import Layouts, read_stacked, replay_tracks
+from drivers.columns import Layouts, Steps, finished, read_stacked, steps
 from drivers.installation import Installation
 from drivers.layouts import Layout
 from protocols.errors import ChainError, EncodingError, ProtocolError, RecordError
@@ -32,8 +31,8 @@ MOST_BYTES = 1 << 18
 """Of chunks without a form that are read ahead in one block: some milliseconds of reading, and of making forms. A block
 that has more is left to be read in its turn; of the next one like it, those that were read have their forms.
 """
-MOST_ALONE = 2048
-"""Answers in a block that are replayed ahead where they may have to be read one by one: some 50 ms at most."""
+MOST_ALONE = 1 << 15
+"""Bytes of answers that are replayed ahead where they may have to be read one by one: some 40 ms, of M-Bus 130."""
 ITEM_BYTES, EXCHANGE_BYTES = 512, 16
 """What a chunk, a track and the labour of a form count for beside the bytes."""
 
@@ -164,15 +163,13 @@ class Piles:
             alone += self._say_alike(pile)
         self._say_alone(alone)
 
-    def replay(self, installation: Installation, chunks: Sequence[Chunk]) -> tuple[Replayed, ...]:
-        """The values of chunks; ChainError for a device that is not there, ProtocolError."""
-        return self._replay([(installation, chunk) for chunk in chunks])
-
-    def _replay(self, said: Sequence[tuple[Installation, Chunk]]) -> tuple[Replayed, ...]:
-        """The same of chunks under several configurations."""
+    def replay(self, said: Sequence[tuple[Installation, Chunk]]) -> Steps[tuple[Replayed, ...]]:
+        """The values of chunks, each by the installation beside it; a step wherever some answers have been read one by
+        one. ChainError for a device that is not there, ProtocolError.
+        """
         drivers = [installation.driver(chunk.device, chunk.device_digest) for installation, chunk in said]
         tracks = [(driver, track) for driver, (_, chunk) in zip(drivers, said, strict=True) for track in chunk.tracks]
-        tables = iter(replay_tracks(tracks, self._layouts))
+        tables = iter((yield from steps(tracks, self._layouts)))
         return tuple([Single(chunk, tuple(islice(tables, len(chunk.tracks)))) for _, chunk in said])
 
     def _recut(self, cut: Cut) -> bool:
@@ -216,22 +213,20 @@ class Piles:
             return [None] * len(form.requests)
 
     def _say_alone(self, alone: Sequence[tuple[Cut, int, Chunk]]) -> None:
-        """Put values to these chunks: together, or where that cannot be, block by block, as far as it goes; one with
-        very many answers in them is left to its turn, in which it is held to its plan before they are replayed.
+        """Put values to these chunks: together, or where that cannot be, block by block, as far as it goes; where they
+        are very many, the others are left to their turn, in which each block is held to its plan before it is replayed.
         """
-        answers = Counter[Cut]()
-        for cut, _, chunk in alone:
-            answers[cut] += chunk.counters.answered
-        alone = [held for held in alone if answers[held[0]] <= MOST_ALONE]
+        sizes = accumulate([sum([len(track.columns) for track in chunk.tracks]) for _, _, chunk in alone])
+        alone = [held for held, size in zip(alone, sizes, strict=True) if size <= MOST_ALONE]
         with suppress(RecordError, ProtocolError):
-            said = self._replay([(cut.installation, chunk) for cut, _, chunk in alone])
+            said = finished(self.replay([(cut.installation, chunk) for cut, _, chunk in alone]))
             for (cut, at, _), one in zip(alone, said, strict=True):
                 cut.said[at] = one
             return
         for cut, held in groupby(alone, key=itemgetter(0)):
             with suppress(RecordError, ProtocolError):
                 for _, at, chunk in held:
-                    (cut.said[at],) = self.replay(cut.installation, [chunk])
+                    (cut.said[at],) = finished(self.replay([(cut.installation, chunk)]))
 
 
 def _piled(cuts: Sequence[Cut]) -> tuple[list[Pile], set[Cut]]:

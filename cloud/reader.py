@@ -20,6 +20,7 @@ from typing import Any
 from cloud.piles import Cut, Piles
 from cloud.signatures import verifier
 from cloud.strips import Replayed
+from drivers.columns import Steps
 from drivers.installation import Installation
 from protocols.errors import RecordError
 from protocols.record import block, cose, transport
@@ -133,9 +134,9 @@ class Reader:
         header = self._moulds.header(block.open_payload(envelope, verifier(key)))
         return Signed(hashlib.sha256(envelope).digest(), header, leaves)
 
-    def replay(self, installation: Installation, chunks: Sequence[Chunk]) -> tuple[Replayed, ...]:
-        """The values of the chunks of a block; ChainError for a device that is not there, ProtocolError."""
-        return self._piles.replay(installation, chunks)
+    def replay(self, installation: Installation, chunks: Sequence[Chunk]) -> Steps[tuple[Replayed, ...]]:
+        """The values of the chunks of a block, as ``Piles.replay``."""
+        return self._piles.replay([(installation, chunk) for chunk in chunks])
 
     def _forget(self) -> None:
         self._unwrapped, self._unwrapped_bytes = {}, 0

@@ -10,7 +10,7 @@ from typing import Protocol
 from cloud import ahead, dated_rows, dating, receipts, rot, unbooked
 from cloud.booking import Book
 from cloud.dating import Line
-from cloud.ingest import UNKNOWN_CONFIGURATION, Content, Examiner, Finding, Head, Holdings, Notice, Trust
+from cloud.ingest import LATER, UNKNOWN_CONFIGURATION, Content, Examiner, Finding, Head, Holdings, Notice, Trust
 from cloud.ledger import Ledger, Tally
 from cloud.open_rows import OpenRows
 from cloud.receipts import Issued, Watermark
@@ -23,7 +23,6 @@ from protocols.record.cose import PublicKey
 
 MOST_WAITING = 262_144
 """What may wait of a gateway to be booked, in readings; until some of it is booked, no more of its blocks are taken."""
-_LATER = Verdict(Answer.GAP, None, "", "found a batch that takes too long, expected the rest in another one")
 
 
 class Patience:
@@ -42,6 +41,10 @@ class Patience:
         step = 0.0 if is_read else self._at - before
         self._over = self._over or self._at + step > self._end
         return self._over
+
+    def is_spent(self) -> bool:
+        """Whether the time is over."""
+        return self._clock() > self._end
 
 
 @dataclass(slots=True)
@@ -93,17 +96,17 @@ class Taking:
         for frame in frames:
             over = bool(verdicts) and patience.is_over(self._examiner.has_read(frame))
             full = self._desk.waiting.weight > MOST_WAITING
-            verdicts.append(_LATER if over or full else self._take(frame).verdict)
+            verdicts.append(LATER if over or full else self._take(frame, patience).verdict)
         if self._desk.ahead and self.head != self._desk.head:
-            self._catch_up()
+            self._catch_up(patience)
         if self.head != self._desk.head:
             self._ledger.move(self._gateway, self.head, self._desk.last, self._tally)
             self._desk.head, self._desk.received_at = self.head, self._ledger.now
         return tuple(verdicts)
 
-    def _take(self, frame: bytes) -> Finding:
+    def _take(self, frame: bytes, patience: Patience) -> Finding:
         trust = Trust(self._gateway, self._desk.key, self._desk.revoked, self.head)
-        finding = self._examiner.examine(trust, self._holdings, frame, self._ledger.now)
+        finding = self._examiner.examine(trust, self._holdings, frame, self._ledger.now, patience.is_spent)
         self._ledger.keep(self._gateway, finding, frame)
         if finding.opened is None:
             return finding
@@ -147,13 +150,18 @@ class Taking:
         desk.last = dating.end_of(header)
         return header.utc
 
-    def _catch_up(self) -> None:
-        """Take the blocks that were kept ahead of the chain and now follow it, in order, up to a gap."""
+    def _catch_up(self, patience: Patience) -> None:
+        """Take the blocks that were kept ahead of the chain and now follow it, in order, up to a gap, or to one that
+        takes too long to read.
+        """
         for _ in range(ahead.MOST_AT_ONCE):
             if self._desk.waiting.weight > MOST_WAITING:
                 break
             found = ahead.next_of(self._ledger.db, self._gateway, self.head)
-            if found is None or self._take(found[1]).verdict.code == UNKNOWN_CONFIGURATION:
+            if found is None:
+                break
+            verdict = self._take(found[1], patience).verdict
+            if verdict.code == UNKNOWN_CONFIGURATION or verdict == LATER:
                 break
             ahead.let_go(self._ledger.db, found[0])
         self._desk.ahead = ahead.any_of(self._ledger.db, self._gateway)

@@ -5,13 +5,13 @@ Tracks are taken at once only when every reply has the length, the constant byte
 driver reply by reply, so that both ways accept, refuse and decode the same.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
 from itertools import accumulate, pairwise
 from math import ceil, floor, inf, nextafter
-from typing import overload
+from typing import TypeAlias, TypeVar, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +27,21 @@ from drivers.query import Values
 from drivers.reading import Quality
 from protocols.record.block import Track
 
-__all__ = ["Column", "Layouts", "Stretch", "Table", "read_stacked", "replay_track", "replay_tracks"]
+__all__ = [
+    "Column",
+    "Layouts",
+    "Stretch",
+    "Table",
+    "finished",
+    "read_stacked",
+    "replay_track",
+    "replay_tracks",
+    "steps",
+]
+
+T = TypeVar("T")
+Steps: TypeAlias = Generator[None, None, T]
+"""Work that may be left between its steps and taken up again; what it comes to is returned."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,9 +153,9 @@ class Table(Sequence[Column]):
         return (self[index] for index in self.layout.counters)
 
 
-SOME = 256
-"""Replies of a track that are tried together where not all of them are plain: so one that no driver would have taken is
-found before the others are read one by one.
+SOME, SOME_BYTES = 256, 4096
+"""Replies of a track that are tried together where not all of them are plain, or else read one by one before the work
+may be left: some milliseconds.
 """
 Part = tuple[Layout | None, int]
 """So many tracks of one layout; of none that is known."""
@@ -163,6 +177,21 @@ def replay_track(driver: Driver, track: Track, layouts: Layouts) -> Table:
 
 def replay_tracks(tracks: Sequence[tuple[Driver, Track]], layouts: Layouts) -> list[Table]:
     """Every value of each track, in the order given; those that are alike are read together. ProtocolError."""
+    return finished(steps(tracks, layouts))
+
+
+def finished(work: Steps[T]) -> T:
+    """What work comes to, all of it done now."""
+    while True:
+        try:
+            next(work)
+        except StopIteration as done:
+            held: T = done.value
+            return held
+
+
+def steps(tracks: Sequence[tuple[Driver, Track]], layouts: Layouts) -> Steps[list[Table]]:
+    """As ``replay_tracks``; a step wherever some replies have been read one by one."""
     alike: dict[tuple[Driver, bytes, int, int], list[int]] = {}
     for index, (driver, track) in enumerate(tracks):
         alike.setdefault((driver, track.request, track.reply_length, len(track.times)), []).append(index)
@@ -172,7 +201,7 @@ def replay_tracks(tracks: Sequence[tuple[Driver, Track]], layouts: Layouts) -> l
         matrices = layout.read(_laid([tracks[index][1] for index in held], length, count))
         if matrices is None:
             for index in held:
-                tables[index] = _read(driver, tracks[index][1], layout)
+                tables[index] = yield from _read(driver, tracks[index][1], layout)
         else:
             for first, index in enumerate(held):
                 tables[index] = Table(tracks[index][1].times, layout, matrices, None, first * count)
@@ -229,25 +258,52 @@ def _laid(tracks: Sequence[Track], length: int, count: int) -> Bytes:
     return np.frombuffer(joint, np.uint8).reshape(len(tracks), length, count)
 
 
-def _read(driver: Driver, track: Track, layout: Layout) -> Table:
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Some replies of a track that were read together: which, and their numbers."""
+
+    rows: slice
+    layout: Layout
+    matrices: Sequence[Matrix]
+
+
+def _read(driver: Driver, track: Track, layout: Layout) -> Steps[Table]:
     """A track by itself: one that is not plain keeps none of those like it from being read at once."""
-    columns = _laid([track], track.reply_length, len(track.times))
+    replies, length = track.replies(), track.reply_length
+    columns = _laid([track], length, len(replies))
     if (matrices := layout.read(columns)) is not None:
         return Table(track.times, layout, matrices)
-    replies, known = track.replies(), dict[int, Values]()
-    for first in range(0, len(replies) if layout.plain else 0, SOME):
-        if layout.read(columns[:, :, first : first + SOME]) is None:
-            for number, reply in enumerate(replies[first : first + SOME], first):
-                known[number] = replay.values(driver, track.request, reply)
-    rows = [
-        known[number] if number in known else replay.values(driver, track.request, reply)
-        for number, reply in enumerate(replies)
-    ]
+    pieces, stamps = list[Piece](), list[int | None]()
+    some = min(SOME, max(1, SOME_BYTES // max(1, length)))
+    for first in range(0, len(replies), some):
+        rows = slice(first, min(first + some, len(replies)))
+        if (matrices := layout.read(columns[:, :, rows])) is None:
+            read = [replay.values(driver, track.request, reply) for reply in replies[rows]]
+            own = layout if layout.fixed else laid.found(driver, {name for values in read for name in values}, length)
+            pieces.append(Piece(rows, own, _one_by_one(own, read)))
+            stamps += [driver.stamp(track.request, reply) for reply in replies[rows]]
+            yield
+        else:
+            pieces.append(Piece(rows, layout, matrices))
     if not layout.fixed:
-        layout = laid.found(driver, rows, track.reply_length)
-    stamps = [driver.stamp(track.request, reply) for reply in replies]
+        layout = laid.found(driver, {point.id for piece in pieces for point in piece.layout.points}, length)
     dated = tuple([stamp for stamp in stamps if stamp is not None])
-    return Table(track.times, layout, _one_by_one(layout, rows), dated if len(dated) == len(stamps) else None)
+    matrices = _joined(layout, pieces, len(replies))
+    return Table(track.times, layout, matrices, dated if len(dated) == len(replies) else None)
+
+
+def _joined(layout: Layout, pieces: Sequence[Piece], count: int) -> list[Matrix]:
+    """The numbers of pieces that together are so many replies; not valid where a piece has no such point."""
+    shape = count, len(layout.points)
+    matrices = [(np.zeros(shape, family.dtype), np.zeros(shape, np.bool_)) for family in layout.families]
+    for piece in pieces:
+        places = dict(zip([point.id for point in piece.layout.points], piece.layout.places, strict=True))
+        for point, (family, place) in zip(layout.points, layout.places, strict=True):
+            if (own := places.get(point.id)) is not None:
+                numbers, valid = piece.matrices[own[0]]
+                matrices[family][0][piece.rows, place] = numbers[:, own[1]]
+                matrices[family][1][piece.rows, place] = True if valid is None else valid[:, own[1]]
+    return [(numbers, valid) for numbers, valid in matrices]
 
 
 def _exact(number: int | float) -> int | Decimal:

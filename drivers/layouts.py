@@ -1,6 +1,6 @@
 """Where the points of a request lie in replies of one length, and how all of them are read at once with numpy."""
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import TypeVar
@@ -15,7 +15,6 @@ from drivers.families import Bytes, Family, Matrix, Part
 from drivers.modbus import ModbusDriver
 from drivers.profile import Point
 from drivers.quantity import EXACT
-from drivers.query import Values
 from protocols import dlt645, modbus
 
 Kind = TypeVar("Kind", bound=Hashable)
@@ -100,9 +99,8 @@ class Read:
         """Never at once."""
 
 
-def found(driver: Driver, rows: Sequence[Values], length: int) -> Layout:
+def found(driver: Driver, held: Collection[str], length: int) -> Layout:
     """The layout of replies that were read one by one: every point that one of them holds, exact steps of its scale."""
-    held = {point_id for values in rows for point_id in values}
     points = tuple(point for point in driver.profile.points if point.id in held)
     places, groups = _grouped([point.type in ("f32", "f64") for point in points])
     read = [Read(np.float64 if real else np.int64) for real, _ in groups]

@@ -1,0 +1,164 @@
+"""Answers that are read one by one: what a block with very many of them takes, and what it may take at a time."""
+
+import tomllib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cloud import ingest, piles
+from cloud.store import Store
+from drivers import columns, replay
+from drivers.builtin import builtin
+from drivers.driver import Driver
+from drivers.query import Values
+from protocols import cjt188
+from protocols.record.answer import Answer
+from protocols.record.block import Counters, Track
+from protocols.record.cose import PrivateKey
+from tests.cloud import tables
+
+NOW = 1_790_100_000_000
+MANY = 2_000
+PROFILE = builtin("cjt188-water")
+REPLY = bytes.fromhex(tomllib.loads(PROFILE.decode())["proof"][0]["response"])
+ADDRESS = REPLY[2:9][::-1].hex()
+BEYOND = cjt188.read_request(0x10, ADDRESS, serial=1)
+"""The question of the plan in other words: the plan does not bound how often it is answered."""
+
+
+@pytest.fixture
+def meter(make_box: Callable[..., Any]) -> Any:
+    device = f'[[device]]\nid = "W"\nprofile = "cjt188-water"\nport = "bus-1"\naddress = "{ADDRESS}"\n'
+    return make_box(site=tables.site(f'{device}role = "purchased"\n').encode(), profile=PROFILE)
+
+
+@pytest.fixture
+def quick(tmp_path: Path) -> Iterator[Store]:
+    """A store that has 16 looks at the clock for a batch."""
+    ticks = count()
+    with Store(tmp_path / "c.db", PrivateKey.generate(), batch_s=16, processor=lambda: float(next(ticks))) as store:
+        yield store
+
+
+@pytest.fixture
+def read(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """The answers that are read one by one."""
+    found, values = list[bytes](), replay.values
+
+    def counted(driver: Driver, request: bytes, reply: bytes) -> Values:
+        found.append(reply)
+        return values(driver, request, reply)
+
+    monkeypatch.setattr(replay, "values", counted)
+    return found
+
+
+def answers(many: int) -> list[bytes]:
+    """No two alike."""
+    found = []
+    for number in range(many):
+        body = bytearray(REPLY)
+        body[14:17] = bytes.fromhex(f"{number:06d}")[::-1]
+        body[-2] = sum(body[:-2]) & 0xFF
+        found.append(bytes(body))
+    return found
+
+
+def block(meter: Any, said: Sequence[bytes]) -> bytes:
+    """A block in which the plan is kept, and besides so many answers to a question beyond it."""
+    kept = meter.chunk(0, [0], [REPLY])
+    tracks = (*kept.tracks, Track.of(BEYOND, [0] * len(said), said))
+    frame: bytes = meter.block(chunks=[replace(kept, tracks=tracks, counters=Counters.of(tracks, ()))])
+    return frame
+
+
+def told(store: Store, *frames: bytes) -> list[Answer]:
+    return [verdict.answer for verdict in store.append(frames, NOW)[0]]
+
+
+def test_what_is_read_one_by_one_is_read_in_several_turns(meter: Any, quick: Store, read: list[bytes]) -> None:
+    meter.enrol(quick)
+    said = answers(MANY)
+    frame, after, turns = block(meter, said), meter.block(chunks=[meter.chunk(0, [0], [REPLY])]), [0]
+    while told(quick, frame, after)[0] == Answer.GAP:
+        turns.append(len(read))
+        assert turns[-1] - turns[-2] <= 17 * columns.SOME_BYTES // len(REPLY)
+        assert quick.gateway(meter.id).next_seq == 0  # type: ignore[union-attr]
+    assert len(turns) > 1
+    assert [reply for reply in read if reply != REPLY] == [reply for reply in said if reply != REPLY]
+    assert told(quick, after)[0] in (Answer.STORED, Answer.HELD)
+
+
+def test_a_broken_answer_is_refused_in_the_turn_it_is_found_in(meter: Any, quick: Store, read: list[bytes]) -> None:
+    meter.enrol(quick)
+    said = answers(MANY)
+    said[-1] = said[-1][:-2] + bytes([said[-1][-2] ^ 1]) + said[-1][-1:]
+    frame = block(meter, said)
+    assert told(quick, frame) == [Answer.GAP]
+    while (found := told(quick, frame)) == [Answer.GAP]:
+        pass
+    assert found == [Answer.REFUSED]
+    assert len(read) <= MANY + 1
+
+
+def test_gateways_that_take_turns_all_come_to_an_end(
+    make_box: Callable[..., Any], meter: Any, quick: Store, read: list[bytes]
+) -> None:
+    other = make_box(site=meter.site, profile=PROFILE)
+    frames = []
+    for box in (meter, other):
+        box.enrol(quick)
+        frames.append(block(box, answers(MANY)))
+    for _ in range(20):
+        for frame in frames:
+            told(quick, frame)
+    assert [told(quick, frame) for frame in frames] == [[Answer.HELD]] * 2
+    assert len(read) == 2 * (MANY + 1)
+
+
+def test_no_more_blocks_are_remembered_than_there_is_room_for(
+    make_box: Callable[..., Any], meter: Any, quick: Store, monkeypatch: pytest.MonkeyPatch, read: list[bytes]
+) -> None:
+    """One that had to be forgotten begins anew."""
+    monkeypatch.setattr(ingest, "MOST_BEGUN", 1)
+    other = make_box(site=meter.site, profile=PROFILE)
+    for box in (meter, other):
+        box.enrol(quick)
+    frame, odd = block(meter, answers(MANY)), block(other, answers(MANY))
+    assert told(quick, frame) == told(quick, odd) == [Answer.GAP]
+    before = len(read)
+    assert told(quick, frame) == [Answer.GAP]
+    assert read[before] == REPLY
+
+
+def test_a_block_that_was_kept_ahead_is_taken_once_it_is_read(meter: Any, quick: Store) -> None:
+    meter.enrol(quick)
+    first, frame = meter.block(chunks=[meter.chunk(0, [0], [REPLY])]), block(meter, answers(MANY))
+    assert told(quick, frame) == [Answer.GAP]
+    assert told(quick, first) == [Answer.STORED]
+    assert quick.gateway(meter.id).next_seq == 1  # type: ignore[union-attr]
+    while told(quick, frame) == [Answer.GAP]:
+        pass
+    assert quick.gateway(meter.id).next_seq == 2  # type: ignore[union-attr]
+    assert quick.quarantine() == []
+
+
+def test_no_more_is_read_ahead_than_a_moment_takes(meter: Any, store: Store, read: list[bytes]) -> None:
+    """Sixty-four blocks, none of them large: they are not read all at once in the turn of the first."""
+    meter.enrol(store)
+    frames, ahead = [block(meter, answers(200)) for _ in range(64)], list[int]()
+    say = piles.Piles.say
+
+    def counted(self: piles.Piles, cuts: Sequence[piles.Cut]) -> None:
+        before = len(read)
+        say(self, cuts)
+        ahead.append(len(read) - before)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(piles.Piles, "say", counted)
+        assert told(store, *frames) == [Answer.STORED] * 64
+    assert 0 < max(ahead) * len(REPLY) <= piles.MOST_ALONE

@@ -1,0 +1,93 @@
+"""What is read piece by piece against replay: the same values and refusals, whatever the pieces hold."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from drivers import builtin, columns, profile_file, replay
+from drivers.columns import Layouts, replay_track
+from drivers.driver import Driver
+from drivers.profile import Profile, Proof, octets
+from drivers.proof import asker
+from protocols import hj212, modbus
+from protocols.errors import ProtocolError
+from protocols.record.block import Track
+
+EXAMPLES = settings.default.max_examples
+PROOFS = [
+    (model, proof)
+    for name in builtin.builtin_ids()
+    for model in [profile_file.load(builtin.builtin(name), name)]
+    for proof in model.proof
+]
+
+
+def told(held: Driver, track: Track) -> object:
+    """What replay says reply by reply: the values with all their digits, or the error."""
+    try:
+        return [
+            [(reading.point, str(reading.value), reading.quality, reading.at) for reading in readings]
+            for at, reply in zip(track.times, track.replies(), strict=True)
+            for readings in [replay.replay(held, track.request, reply, at, 0)]
+        ]
+    except ProtocolError as error:
+        return type(error), str(error)
+
+
+def told_by_column(held: Driver, track: Track, layouts: Layouts) -> object:
+    """The same of the columns; a point that a reply does not hold is absent there."""
+    try:
+        table = replay_track(held, track, layouts)
+    except ProtocolError as error:
+        return type(error), str(error)
+    times = table.times if table.stamps is None else table.stamps
+    return [
+        [(column.point.id, str(column.decimal(at)), column.quality(at), times[at]) for column in table]
+        for at in range(len(times))
+    ]
+
+
+def mended(protocol: str, reply: bytearray) -> bytes:
+    """The reply with its checksum made right."""
+    if protocol == "modbus":
+        reply[-2:] = modbus.crc(bytes(reply[:-2])).to_bytes(2, "little")
+    elif protocol == "hj212":
+        reply[-4:] = hj212.checksum(bytes(reply[6:-4]))
+    elif protocol == "mbus":
+        at = 1 if reply[0] == 0xE5 else 0
+        while at < len(reply):
+            end = min(at + 6 + reply[at + 1] if at + 1 < len(reply) else len(reply), len(reply))
+            reply[end - 2] = sum(reply[at + 4 : end - 2]) & 0xFF
+            at = end
+    else:
+        start = max(reply.find(0x68), 0)
+        reply[-2] = sum(reply[start:-2]) & 0xFF
+    return bytes(reply)
+
+
+@settings(max_examples=3 * EXAMPLES, deadline=None)
+@given(st.sampled_from(PROOFS), st.integers(1, 3), st.booleans(), st.data())
+def test_tampered_replies_are_the_same_both_ways(
+    of: tuple[Profile, Proof], some: int, mend: bool, data: st.DataObject
+) -> None:
+    """Any bytes set to anything, with the checksum made right again or not, in pieces of any size."""
+    model, proof = of
+    request, reply = octets(proof.request), octets(proof.response)
+    held, layouts, replies = asker(model, proof), Layouts(), []
+    for _ in range(4):
+        broken = bytearray(reply)
+        for place in data.draw(st.lists(st.integers(0, len(reply) - 1), max_size=3)):
+            near = st.sampled_from([reply[place] ^ 1, reply[place] ^ 0x80, 0xFF, 0x99])
+            broken[place] = data.draw(near | st.integers(0, 255))
+        replies.append(mended(model.protocol, broken) if mend else bytes(broken))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(columns, "SOME", some)
+        for many in (replies, [replies[0]] * 2):
+            track = Track.of(request, range(len(many)), many)
+            expected = told(held, track)
+            found = told_by_column(held, track, layouts)
+            if isinstance(expected, list) and isinstance(found, list):
+                for one, other in zip(found, expected, strict=True):
+                    assert [said for said in one if said in other or said[1] != "None"] == other
+            else:
+                assert found == expected
