@@ -79,7 +79,7 @@ def restore(
     lost: Annotated[bool, typer.Option("--new-key")] = False,
     as_json: Json = False,
 ) -> None:
-    """Make a collector's store anew from its second copy; its key has to be in the data folder, from its backup.
+    """Make a collector's store anew from its second copy or a backup; its key has to be in the data folder first.
 
     With --new-key, where that is lost for good: another key is made, and each gateway has to be enrolled anew.
     """

@@ -1,4 +1,5 @@
-"""A collector's store made anew from its second copy: every block examined and booked again, as when it came.
+"""A collector's store made anew from its second copy, or a backup: every block examined and booked again, as when it
+came.
 
 Where the collector's key was lost too, the store is made for another one. Nothing of the record needs the old key but
 the receipts that epochs began with: they are kept as those of a former collector (``cloud/formers.py``).
@@ -6,14 +7,17 @@ the receipts that epochs began with: they are kept as those of a former collecto
 
 import hashlib
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from cloud import enrolments, factor_shelf, formers, journal, late_start, receipts, segments
-from cloud.copied import Kind
+from cloud.copied import Kind, gather
+from cloud.database import store_errors
 from cloud.rows import JournalRow
 from cloud.segments import Record
 from cloud.signatures import verifier
@@ -41,51 +45,111 @@ class Restored:
     left: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What a store is made of: ``records``, all of them each time it is called. ``collectors``: the kids of those whose
+    they are.
+    """
+
+    records: Callable[[], Iterator[Record]]
+    collectors: set[bytes]
+
+
 def generations(copy: Path, path: Path) -> list[Path]:
-    """Those of a copy from which a store is to be made at ``path``; ConfigError when there are none, or a store is
-    there. Nothing is written.
+    """Those of a copy from which a store is to be made at ``path``, none where it is the file of a backup; ConfigError
+    when it is neither, or a store is there. Nothing is written.
     """
     if path.exists():
         raise ConfigError(f"--data {path.parent}", f"{path.name}: a store", "a folder without one")
     held = segments.generations(copy) if copy.is_dir() else []
-    if not held:
-        raise ConfigError(f"--copy {copy}", "no generation of a copy", "the folder given to `serve --copy`")
+    if not held and not copy.is_file():
+        expected = "the folder given to `serve --copy`, or the file of a backup"
+        raise ConfigError(f"--copy {copy}", "no generation of a copy", expected)
     return held
 
 
 def restore(copy: Path, path: Path, key: PrivateKey, *, up_to_damage: bool = False, new_key: bool = False) -> Restored:
-    """Make the store at ``path`` from a copy; StoreError when the copy is damaged before its end, or when a block was
-    damaged before it was copied and never put back; ConfigError when there is a store, or ``key`` is not that of the
-    copy's collector, or is although it was to be a new one.
+    """Make the store at ``path`` from a copy or a backup; StoreError when it is damaged before its end, or when a block
+    was damaged before it was copied and never put back; ConfigError when there is a store, or ``key`` is not that of
+    its collector, or is although it was to be a new one.
 
     ``up_to_damage``: take what stands before the damage, and of each gateway what stands before a block that is; they
     send the rest again. ``new_key``: the collector's own was lost, ``key`` is in its place. Half a store never has its
     name.
     """
-    held = generations(copy, path)
-    theirs = set[bytes]().union(*map(segments.collectors, held))
-    if new_key and key.public.kid in theirs:
-        found = f"the key of the copy's own collector, {key.public.kid.hex()}"
-        raise ConfigError("--new-key", found, "another one: it is not lost, restore without --new-key")
-    if theirs and key.public.kid not in theirs and not new_key:
-        found = f"the key {key.public.kid.hex()}"
-        own = ", ".join(sorted(kid.hex() for kid in theirs))
-        raise ConfigError(f"--data {path.parent}", found, f"that of the copy, {own} (or --new-key, if it is lost)")
     unready = path.with_name(f"{path.name}.restoring")
-    for name in (unready, *_beside(unready)):
-        name.unlink(missing_ok=True)
-    with Store(unready, key) as store:
+    with _source(copy, path, up_to_damage=up_to_damage) as source:
+        _check_key(source.collectors, path, key.public.kid, new_key=new_key)
+        _remove(unready)
+        with Store(unready, key) as store:
+            told = _Restoring(store, key, mended(source.records()), up_to_damage=up_to_damage)
+            told.take(source.records())
+            told.restored.blocks = store.counts().blocks  # later generations of a copy have much of earlier ones again
+    unready.rename(path)
+    _remove(unready)
+    return told.restored
+
+
+def _check_key(theirs: set[bytes], path: Path, kid: bytes, *, new_key: bool) -> None:
+    if new_key and kid in theirs:
+        found = f"the key of the copy's own collector, {kid.hex()}"
+        raise ConfigError("--new-key", found, "another one: it is not lost, restore without --new-key")
+    if theirs and kid not in theirs and not new_key:
+        own = ", ".join(sorted(one.hex() for one in theirs))
+        expected = f"that of the copy, {own} (or --new-key, if it is lost)"
+        raise ConfigError(f"--data {path.parent}", f"the key {kid.hex()}", expected)
+
+
+@contextmanager
+def _source(copy: Path, path: Path, *, up_to_damage: bool) -> Iterator[Source]:
+    """What a copy holds; or a backup, of which the same is read as a copy of it would hold."""
+    if held := generations(copy, path):
 
         def records() -> Iterator[Record]:
             return chain.from_iterable(segments.read(folder, up_to_damage=up_to_damage) for folder in held)
 
-        told = _Restoring(store, key, mended(records()), up_to_damage=up_to_damage)
-        told.take(records())
-        told.restored.blocks = store.counts().blocks  # later generations of a copy have much of the earlier ones again
-    unready.rename(path)
-    for name in _beside(unready):
-        name.unlink(missing_ok=True)
-    return told.restored
+        yield Source(records, set[bytes]().union(*map(segments.collectors, held)))
+        return
+    aside = path.with_name(f"{path.name}.backup")
+    try:
+        _remove(aside)
+        _take_aside(copy, aside)
+        with Store(aside) as store:
+            yield Source(partial(_records, store), _collectors(store))
+    finally:
+        _remove(aside)
+
+
+def _take_aside(backup: Path, aside: Path) -> None:
+    """A backup is not touched itself, though it may be of an earlier schema. StoreError."""
+    # whoever finds no log beside it may look at it where nothing can be written, too
+    alone = "" if backup.with_name(f"{backup.name}-wal").exists() else "&immutable=1"
+    with (
+        store_errors(backup),
+        closing(sqlite3.connect(f"{backup.absolute().as_uri()}?mode=ro{alone}", uri=True)) as held,
+        closing(sqlite3.connect(aside)) as target,
+    ):
+        held.backup(target)
+
+
+def _records(store: Store) -> Iterator[Record]:
+    """Everything that a second copy of a store would hold."""
+    blocks = facts = 0
+    while True:
+        with store.reading() as db:
+            found = gather(db, blocks, facts, [])
+        if not found:
+            return
+        yield from found
+        blocks, facts = found[-1].blocks, found[-1].facts
+
+
+def _collectors(store: Store) -> set[bytes]:
+    """The kid of the key that a store was served with; none where nothing was ever signed."""
+    signed = {bytes.fromhex(row.by) for row in store.entries(factor_shelf.OWN, heads=False)}
+    with store.reading() as db:
+        row = db.execute("SELECT envelope FROM receipts LIMIT 1").fetchone()
+    return signed if row is None else {*signed, kid_of(row[0])}
 
 
 def _place(record: Record) -> Place:
@@ -212,8 +276,10 @@ def _enrol(db: sqlite3.Connection, enrolment: bytes, at: int, *start: Any) -> tu
     return request.key, known is None
 
 
-def _beside(path: Path) -> tuple[Path, ...]:
-    return tuple(path.with_name(path.name + end) for end in ("-wal", "-shm", ".lock"))
+def _remove(path: Path) -> None:
+    """What is there of a store that is not, or no more, at this name."""
+    for end in ("", "-wal", "-shm", ".lock"):
+        path.with_name(path.name + end).unlink(missing_ok=True)
 
 
 _STATEMENT = (

@@ -19,7 +19,7 @@ from cloud.rebook import rebook
 from cloud.restore import restore
 from cloud.soundness import check
 from cloud.store import Store
-from protocols.errors import AccountError, ConfigError, EnrolmentError
+from protocols.errors import AccountError, ConfigError, EnrolmentError, StoreError
 from protocols.record.answer import Answer
 from protocols.record.cose import PrivateKey
 from protocols.record.former import sign_former
@@ -150,6 +150,51 @@ def test_what_is_made_anew_has_a_second_copy_that_it_can_be_made_of_once_more(bu
             assert rebook(store, store.gateways()[0], again, box.utc).rows == {}
             (walked,) = verify(packed(store, statements.close(store, "plant-7", DAY, box.utc))).gateways
             assert [(one.epoch, one.key) for one in walked.began] == [(1, burnt.key.public)]
+
+
+def test_a_backup_is_taken_in_the_same_way_and_is_not_touched_itself(burnt: Burnt, tmp_path: Path) -> None:
+    box, backup = burnt.box, tmp_path / "backup.db"
+    with config.open_store(tmp_path / "old", burnt.key) as store:
+        store.back_up(backup)
+        frames = [box.block(), box.block()]
+        assert [taken(store, frame, box) for frame in frames] == [Answer.STORED] * 2
+    older = backup.read_bytes()
+    own = run("restore", "--copy", str(backup), "--data", str(tmp_path / "old"), "--new-key")
+    assert isinstance(own.exception, ConfigError) and "a store" in str(own.exception)
+    (tmp_path / "old" / config.STORE).unlink()
+    own = run("restore", "--copy", str(backup), "--data", str(tmp_path / "old"), "--new-key")
+    assert isinstance(own.exception, ConfigError) and "it is not lost" in str(own.exception)
+    data = tmp_path / "new"
+    config.create_key(data)
+    keyed = run("restore", "--copy", str(backup), "--data", str(data))
+    assert isinstance(keyed.exception, ConfigError) and burnt.key.public.kid.hex() in str(keyed.exception)
+    done = run("restore", "--copy", str(backup), "--data", str(data), "--new-key", "--json")
+    assert json.loads(done.stdout) == {"gateways": 1, "blocks": 9, "statements": 1, "left": 0}, done.exception
+    assert backup.read_bytes() == older and sorted(path.name for path in data.iterdir()) == [config.STORE, config.KEY]
+    key = config.open_key(data)
+    with config.open_store(data, key) as store:
+        assert figures(store, "journal") == burnt.figures
+        check(store, key.public)
+        enrolled_anew(store, box)
+        burnt.shown(store)
+        assert [taken(store, frame, box) for frame in frames] == [Answer.STORED] * 2
+        (walked,) = verify(packed(store, statements.close(store, "plant-7", DAY, box.utc))).gateways
+        assert [(one.epoch, one.key) for one in walked.began] == [(1, burnt.key.public)]
+    with open_file(data / config.STORE) as db:
+        assert Audit(db, box.key.public.id, lambda _: None).run(key.public).differences == []
+
+
+def test_of_a_backup_with_a_rotten_block_what_stands_before_it_can_be_had(burnt: Burnt, tmp_path: Path) -> None:
+    with config.open_store(tmp_path / "old", burnt.key) as store:
+        with store.writing() as db:
+            db.execute("UPDATE blocks SET frame = zeroblob(30) WHERE epoch = 1 AND seq = 2")
+            db.execute("DELETE FROM facts WHERE kind = 'mended'")
+        store.back_up(tmp_path / "backup.db")
+    key = PrivateKey.generate()
+    with pytest.raises(StoreError, match="block 1/2"):
+        restore(tmp_path / "backup.db", tmp_path / "new.db", key, new_key=True)
+    made = restore(tmp_path / "backup.db", tmp_path / "new.db", key, new_key=True, up_to_damage=True)
+    assert (made.blocks, made.left) == (6, 3)
 
 
 def test_who_was_revoked_stays_out_under_the_new_key(burnt: Burnt, tmp_path: Path) -> None:

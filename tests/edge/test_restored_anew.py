@@ -1,4 +1,6 @@
-"""The collector's disk burnt with its key: from the second copy to a running agent, by the commands an operator has."""
+"""The collector's disk burnt with its key: from the second copy, or a backup, to a running agent, by the commands an
+operator has.
+"""
 
 import hashlib
 import json
@@ -65,7 +67,9 @@ def settled(made, least):
 
 
 @pytest.mark.slow
-def test_a_burnt_collector_goes_on_under_a_new_key_with_all_that_its_copy_has(box, kit, tmp_path):
+@pytest.mark.parametrize("left", ["copy", "backup"])
+def test_a_burnt_collector_goes_on_under_a_new_key_with_all_that_is_left_of_it(box, kit, tmp_path, left):
+    """The backup is an old one: the epoch that began later is not in it."""
     with TcpMeter() as meter:
         made = box(kit.modbus_port(place=meter.place), kit.sdm(1, period="200ms"), block="1s")
         old, new, copy = (tmp_path / name for name in ("old", "new", "copy"))
@@ -73,6 +77,7 @@ def test_a_burnt_collector_goes_on_under_a_new_key_with_all_that_its_copy_has(bo
             enrol(made, old, url)
             with running(made):
                 until(lambda: place(old) >= (0, 2))
+            tanmeter("cloud", "backup", tmp_path / "backup", "--data", old)
             outbox = made.outbox()
             began = outbox.chain().receipt
             outbox.open_epoch(1, hashlib.sha256(began).digest(), began)
@@ -84,7 +89,7 @@ def test_a_burnt_collector_goes_on_under_a_new_key_with_all_that_its_copy_has(bo
             held = chain(store, made)
         shutil.rmtree(old)
         with running(made):
-            tanmeter("cloud", "restore", "--copy", copy, "--data", new, "--new-key")
+            tanmeter("cloud", "restore", "--copy", tmp_path / left, "--data", new, "--new-key")
             with serving(new, tmp_path / "copy of the new one") as url:
                 enrol(made, new, url, "--new-collector")
                 until(lambda: place(new) > (1, len(held)))
