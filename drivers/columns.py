@@ -278,10 +278,12 @@ def _read(driver: Driver, track: Track, layout: Layout) -> Steps[Table]:
     for first in range(0, len(replies), some):
         rows = slice(first, min(first + some, len(replies)))
         if (matrices := layout.read(columns[:, :, rows])) is None:
-            read = [replay.values(driver, track.request, reply) for reply in replies[rows]]
+            read = list[Values]()
+            for reply in replies[rows]:
+                read.append(replay.values(driver, track.request, reply))
+                stamps.append(driver.stamp(track.request, reply))
             own = layout if layout.fixed else laid.found(driver, {name for values in read for name in values}, length)
             pieces.append(Piece(rows, own, _one_by_one(own, read)))
-            stamps += [driver.stamp(track.request, reply) for reply in replies[rows]]
             yield
         else:
             pieces.append(Piece(rows, layout, matrices))

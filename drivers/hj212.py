@@ -114,7 +114,7 @@ class Hj212Driver:
 
     def packet(self, reply: bytes) -> Packet:
         """The packet that was recorded; Damaged, Mismatched when it is another device's."""
-        packet = hj212.decode(reply, self.options.crc == "modbus")
+        packet = _decoded(reply, self.options.crc == "modbus")
         if packet.mn != self.mn:
             raise Mismatched(f"found a packet of MN {packet.mn!r}, expected {self.mn!r}")
         return packet
@@ -196,6 +196,12 @@ class Hj212Driver:
         if value is None or to is None:
             return None, "absent"
         return CONTEXT.multiply(value, to), quality(point, held)
+
+
+@lru_cache(1)
+def _decoded(reply: bytes, modbus_crc: bool) -> Packet:
+    """As ``hj212.decode``: once for the values of a packet and for their time."""
+    return hj212.decode(reply, modbus_crc)
 
 
 def instant(text: str, zone: tzinfo) -> int | None:

@@ -9,6 +9,7 @@ from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
@@ -181,13 +182,19 @@ def _value(point: Point, record: "Record") -> Decimal | None:
         return None
     if point.bit is not None:
         return Decimal(int(raw) >> point.bit & 1)
-    worth = Fraction(record.multiplier) * factor(record.unit, point.unit) / Fraction(point.scale)
+    worth = _worth(record.multiplier, record.unit, point.unit, point.scale)
     if record.real:
         return scaled(round(Fraction(raw) * worth), point.scale)
     if worth.denominator != 1:
         told = f"one digit of record {record.key} is {Fraction(record.multiplier)} {record.unit}"
         raise Impossible(f"{point.id}: {told}, expected whole steps of {point.scale} {point.unit}")
     return scaled(int(raw) * int(worth), point.scale)
+
+
+@lru_cache(4096)
+def _worth(multiplier: Decimal, unit: str, wanted: str, scale: Decimal) -> Fraction:
+    """So many times a unit, in steps of ``scale`` of the wanted one; Impossible between two quantities."""
+    return Fraction(multiplier) * factor(unit, wanted) / Fraction(scale)
 
 
 def _said(asked: Request) -> str:

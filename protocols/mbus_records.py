@@ -5,13 +5,15 @@ record, because the library makes floats of them. Loaded only where an M-Bus met
 """
 
 import struct
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Context, Decimal
 from functools import lru_cache
 from math import isfinite
-from typing import Any
+from typing import Any, TypeAlias
 
+import msgspec
 from meterbus import TelegramLong
 from meterbus.core_objects import MeasureUnit, VIFTable
 from meterbus.exceptions import MBusFrameDecodeError
@@ -25,6 +27,12 @@ EXACT = Context(prec=400)
 
 KEPT = 64
 """Telegrams remembered: after each frame of an answer it is asked what follows, and then all are read once more."""
+LENGTHS, SHAPES = 256, 8
+"""Of how many lengths shapes of telegrams are remembered, and how many of each."""
+HEADER, SIGNATURE = 12, 10
+"""Bytes of the header; where the last two of them begin, which say how the records are encrypted."""
+VERSION, MEDIUM, ACCESS, STATUS = 6, 7, 8, 9
+"""Where these stand in the header."""
 
 LOW_FIRST, HIGH_FIRST = 0x72, 0x76
 """CI of data in records with a header, low or high byte first."""
@@ -70,8 +78,7 @@ CORRECTIONS = {0x208: "J", 0x209: "J", 0x230: "J/h", 0x231: "J/h"}
 """Units that the library (0.8.5) does not have: energy in GJ, power in GJ/h, of the table behind FB."""
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(msgspec.Struct, frozen=True, gc=False):
     """One value of a telegram. ``key``: the hex of its DIF, VIF and their extensions, as a profile names it.
 
     ``name`` and ``unit``: what its VIF says, empty where it says nothing known; ``data``: low byte first.
@@ -140,6 +147,59 @@ class Telegram:
     makers: bytes
 
 
+Meaning: TypeAlias = tuple[str, str, int, int, int, str, str, Decimal, bool, int]
+"""Of a record all but its data."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What telegrams have in common that differ only in their headers and in the data of their records.
+
+    ``fixed``: the bytes that are the same in all, as one number, and ``mask``: which bits these are. ``meanings``: of
+    each record, and ``places``: where its data stand, backwards where the high byte comes first.
+    """
+
+    mask: int
+    fixed: int
+    meanings: tuple[Meaning, ...]
+    places: tuple[slice, ...]
+    makers: slice
+    more: bool
+    identification: slice
+    manufacturer: slice
+
+    def telegram(self, data: bytes) -> Telegram | None:
+        """What these bytes say; None when they have another shape."""
+        if int.from_bytes(data) & self.mask != self.fixed:
+            return None
+        pairs = zip(self.meanings, self.places, strict=True)
+        return Telegram(
+            data[self.identification].hex().upper(),
+            _letters(data[self.manufacturer]),
+            data[VERSION],
+            data[MEDIUM],
+            data[ACCESS],
+            data[STATUS],
+            tuple([Record(*meaning, data[place]) for meaning, place in pairs]),
+            self.more,
+            data[self.makers],
+        )
+
+
+class Placed(int):
+    """A byte of a frame's data that knows where it stands: so does all that the library cuts out of them."""
+
+    at: int
+
+    @classmethod
+    def all_of(cls, raw: bytes, before: int) -> list["Placed"]:
+        """The bytes of a frame, of which so many come before its data."""
+        placed = [cls(byte) for byte in raw]
+        for index, byte in enumerate(placed):
+            byte.at = index - before
+        return placed
+
+
 @lru_cache(KEPT)
 def telegram(frame: Frame) -> Telegram:
     """The telegram in a frame; Refused for a meter's error report, Impossible for what is no data in records, for a
@@ -152,68 +212,92 @@ def telegram(frame: Frame) -> Telegram:
         raise Impossible(f"CI {frame.information:02X}: fixed data structure, expected records (CI 72)")
     if frame.information not in (LOW_FIRST, HIGH_FIRST):
         raise Impossible(f"CI {frame.information:02X}, expected 72 or 76: data in records")
-    if len(frame.data) < 12:
-        raise Impossible(f"{len(frame.data)} bytes {quote(frame.data)}, expected a header of 12")
-    return _telegram(_taken_apart(frame), frame)
+    if len(frame.data) < HEADER:
+        raise Impossible(f"{len(frame.data)} bytes {quote(frame.data)}, expected a header of {HEADER}")
+    shapes = _shapes(frame.information, len(frame.data))
+    for shape in tuple(shapes):
+        if (known := shape.telegram(frame.data)) is not None:
+            return known
+    shapes.appendleft(_shape(_taken_apart(frame), frame))
+    found = shapes[0].telegram(frame.data)
+    assert found is not None, "it has its own shape"
+    return found
+
+
+@lru_cache(LENGTHS)
+def _shapes(information: int, length: int) -> deque[Shape]:
+    """The newest shapes of telegrams of this kind and length: to take one apart takes the library up to a millisecond,
+    and those of a meter are all alike.
+    """
+    return deque(maxlen=SHAPES)
 
 
 def _taken_apart(frame: Frame) -> Any:
     """The library's view of a frame; Impossible when it has none."""
     try:
-        return TelegramLong(list(frame.to_bytes()))
+        return TelegramLong(Placed.all_of(frame.to_bytes(), 7))
     except (MBusFrameDecodeError, IndexError, KeyError, TypeError, ValueError) as error:
         raise Impossible(f"records that do not fit the telegram ({error}): {quote(frame.data)}") from error
 
 
-def _telegram(held: Any, frame: Frame) -> Telegram:
+def _shape(held: Any, frame: Frame) -> Shape:
     header = held.body.bodyHeader
     if header.sig_field.parts[1] & 0x1F:
         raise Impossible(f"encrypted telegram (mode {header.sig_field.parts[1] & 0x1F}), expected plain records")
-    makers = next((bytes(rec.dataField.parts) for rec in held.records if rec.dib.is_manufacturer_specific), b"")
-    return Telegram(
-        "".join(f"{byte:02X}" for byte in header.id_nr),
-        _letters(header.manufacturer_field.parts),
-        header.version_field.parts[0],
-        header.measure_medium_field.parts[0],
-        header.acc_nr_field.parts[0],
-        header.status_field.parts[0],
-        tuple(_records(held.records, frame)),
+    makers: Sequence[Placed] = next(
+        (rec.dataField.parts for rec in held.records if rec.dib.is_manufacturer_specific), ()
+    )
+    records = [rec for rec in held.records if not rec.dib.is_eoud]
+    meanings = tuple([_meant(rec, frame) for rec in records])
+    free = set(range(SIGNATURE)) | {byte.at for rec in held.records for byte in rec.dataField.parts}
+    mask = int.from_bytes(bytes([0 if at in free else 0xFF for at in range(len(frame.data))]))
+    return Shape(
+        mask,
+        int.from_bytes(frame.data) & mask,
+        meanings,
+        tuple([_place(rec.dataField.parts) for rec in records]),
+        _place(makers),
         any(rec.more_records_follow for rec in held.records),
-        makers,
+        _place(header.id_nr),
+        _place(header.manufacturer_field.parts),
     )
 
 
-def _letters(parts: list[int]) -> str:
+def _place(parts: Sequence[Placed]) -> slice:
+    """Where bytes that the library has cut out stand; backwards where it has turned them round."""
+    if not parts:
+        return slice(0)
+    first, last = parts[0].at, parts[-1].at
+    return slice(first, last + 1) if first <= last else slice(first, last - 1 if last else None, -1)
+
+
+def _letters(parts: bytes) -> str:
     """The three letters of a manufacturer, five bits each."""
     packed = parts[0] | parts[1] << 8
     return "".join(chr((packed >> shift & 0x1F) + 64) for shift in (10, 5, 0))
 
 
-def _records(found: list[Any], frame: Frame) -> Iterator[Record]:
-    for rec in found:
-        if rec.dib.is_eoud:
-            continue
-        coding = rec.dib.parts[0] & 0x0F
-        data = bytes(rec.dataField.parts)
-        size = (INTEGERS | BCD | {REAL: 4}).get(coding)
-        if not rec.vib.parts or (size is not None and len(data) != size):
-            raise Impossible(f"a record that is cut off, expected {size} bytes of value: {quote(frame.data)}")
-        storage, tariff, subunit = rec.dib.parse_dife()
-        name, unit, multiplier = _meaning(rec.vib.parts)
-        custom = bytes(rec.vib.customVIF.parts)
-        yield Record(
-            _key(rec.dib.parts, rec.vib.parts, custom),
-            FUNCTIONS[rec.dib.parts[0] >> 4 & 3],
-            storage,
-            tariff or 0,
-            subunit or 0,
-            name,
-            unit or custom[::-1].decode("ascii", "replace"),
-            multiplier,
-            _plain(rec.vib.parts),
-            coding,
-            data,
-        )
+def _meant(rec: Any, frame: Frame) -> Meaning:
+    """What a record is of; Impossible for one that is cut off."""
+    coding = rec.dib.parts[0] & 0x0F
+    size = (INTEGERS | BCD | {REAL: 4}).get(coding)
+    if not rec.vib.parts or (size is not None and len(rec.dataField.parts) != size):
+        raise Impossible(f"a record that is cut off, expected {size} bytes of value: {quote(frame.data)}")
+    storage, tariff, subunit = rec.dib.parse_dife()
+    name, unit, multiplier = _meaning(rec.vib.parts)
+    custom = bytes(rec.vib.customVIF.parts)
+    return (
+        _key(rec.dib.parts, rec.vib.parts, custom),
+        FUNCTIONS[rec.dib.parts[0] >> 4 & 3],
+        storage,
+        tariff or 0,
+        subunit or 0,
+        name,
+        unit or custom[::-1].decode("ascii", "replace"),
+        multiplier,
+        _plain(rec.vib.parts),
+        coding,
+    )
 
 
 def _key(dib: list[int], vib: list[int], custom: bytes) -> str:

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from meterbus import TelegramLong
+from meterbus.exceptions import MBusFrameDecodeError
 
 from protocols import mbus
 from protocols.errors import Impossible, ProtocolError, Refused
@@ -149,3 +150,58 @@ def test_the_numbers_are_those_of_the_library_but_exact(raw: bytes) -> None:
             assert number is not None and float(number) == pytest.approx(float(rec.value), rel=1e-6, abs=1e-9)
             compared += 1
     assert compared
+
+
+FRAMES = [frame for raw in REPLIES for frame in mbus.replies(raw)]
+
+
+def by_the_library(frame: Frame) -> Any:
+    """What it cuts out of a frame, record by record; None where it finds no records in it."""
+    try:
+        held = TelegramLong(list(frame.to_bytes()))
+    except (IndexError, MBusFrameDecodeError):
+        return None
+    records = [rec for rec in held.records if not rec.dib.is_eoud]
+    header = held.body.bodyHeader
+    return (
+        "".join(f"{byte:02X}" for byte in header.id_nr),
+        [header.version_field.parts[0], header.measure_medium_field.parts[0]],
+        [header.acc_nr_field.parts[0], header.status_field.parts[0]],
+        [(bytes(rec.dib.parts[:1]), bytes(rec.dataField.parts)) for rec in records],
+        b"".join(bytes(rec.dataField.parts) for rec in held.records if rec.dib.is_manufacturer_specific),
+        held.more_records_follow,
+    )
+
+
+@settings(max_examples=2 * settings.default.max_examples, deadline=None)
+@given(st.sampled_from(FRAMES), st.sampled_from([0x72, 0x76]), st.data())
+def test_telegrams_like_ones_before_say_what_the_library_cuts_out_of_them(
+    frame: Frame, information: int, more: st.DataObject
+) -> None:
+    """Any bytes of a telegram set to anything: it is read by the shape of those before it, or by its own."""
+    for _ in range(4):
+        data = bytearray(frame.data)
+        for place in more.draw(st.lists(st.integers(0, len(data) - 1), max_size=3)):
+            data[place] = more.draw(st.sampled_from([data[place] ^ 1, data[place] ^ 0x80]) | st.integers(0, 255))
+        other = Frame(frame.control, frame.address, information, bytes(data))
+        try:
+            held = telegram(other)
+        except ProtocolError:
+            continue
+        assert by_the_library(other) == (
+            held.identification,
+            [held.version, held.medium],
+            [held.access, held.status],
+            [(bytes.fromhex(record.key[:2]), record.data) for record in held.records],
+            held.makers,
+            held.more,
+        )
+
+
+def test_a_telegram_of_the_same_shape_is_not_taken_apart_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    first, _ = (told(f"0406 {number:02X}000000 0413 00000000") for number in (1, 2))
+    monkeypatch.setattr("protocols.mbus_records.TelegramLong", None)
+    assert told("0406 03000000 0413 07000000").records[1].number() == Decimal("0.007")
+    assert first.records[0].number() == Decimal(1000)
+    with pytest.raises(Impossible, match="not callable"):
+        told("0405 03000000 0413 07000000")
