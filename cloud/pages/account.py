@@ -82,10 +82,11 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Warned:
-    """A warning that is not over."""
+    """A warning that is not over. ``name``: of its subject, in the reader's language; ``since``: by the clock there."""
 
     id: str
     subject: str
+    name: str
     text: str
     state: str
     critical: bool
@@ -106,19 +107,33 @@ def findings(found: Iterable[Finding], lang: Language) -> tuple[Found, ...]:
     )
 
 
-def warned(found: Iterable[Alarm], lang: Language) -> tuple[Warned, ...]:
-    """Warnings in the reader's words."""
+def warned(found: Iterable[Alarm], known: Mapping[str, Subject], lang: Language) -> tuple[Warned, ...]:
+    """Warnings in the reader's words; ``known``: the subjects they may be of, by id."""
     return tuple(
         Warned(
             id=one.id,
             subject=one.subject,
             text=messages.text(one.message, lang, **one.figures),
-            state=messages.text(f"warning.state.{'critical' if one.critical else one.state}", lang),
+            name=_name(known, one.subject, lang),
+            state=" · ".join(messages.text(f"warning.state.{state}", lang) for state in _states(one)),
             critical=one.critical,
-            since=one.since,
+            since=one.since[:16].replace("T", " "),
         )
         for one in found
     )
+
+
+def _states(one: Alarm) -> Iterator[str]:
+    """How it stands: a critical one that somebody has acknowledged is both."""
+    if one.critical:
+        yield "critical"
+    if not one.critical or one.state == "acknowledged":
+        yield one.state
+
+
+def _name(known: Mapping[str, Subject], subject: str, lang: Language) -> str:
+    held = known.get(subject)
+    return subject if held is None else held.zh if lang == "zh" else held.en
 
 
 @dataclass(frozen=True, slots=True)

@@ -75,7 +75,7 @@ def account(request: Request, reference: Reference, held: Held) -> HTMLResponse:
         "account.html",
         view=view,
         names=names,
-        warnings=account_pages.warned(warnings, lang),
+        warnings=account_pages.warned(warnings, request.app.state.city.subjects(), lang),
         box=todo.box(held, subjects.get(held.store, version.content.subject).subject, lang),
         findings=account_pages.findings(cross_checks.findings(held.store, version.content), lang),
         stacks=cross_checks.stacks(held.store, version.content),
@@ -170,9 +170,10 @@ def city(
     view = city_pages.view(city, held.now(), ask, render.language(request))
     inside = {one.subject for one in view.rows} | {view.boundary}
     found = [one for one in early_warning.listing(held.store, standing=True) if one.subject in inside]
-    warnings = account_pages.warned(found, render.language(request))
+    warnings = account_pages.warned(found, city.subjects(), render.language(request))
     areas = areas_of(city, view.boundary, view.period, render.language(request))
-    return render.page(request, "city.html", view=view, warnings=warnings, areas=areas)
+    pages = {one.subject: one.reference for one in view.rows if one.reference}
+    return render.page(request, "city.html", view=view, warnings=warnings, pages=pages, areas=areas)
 
 
 @router.get("/city.csv")

@@ -24,6 +24,8 @@ INSTANT = re.compile(
 NARROW = "\u202f"
 """The narrow no-break space between groups of three digits."""
 
+COUNTED = ("person", "each", "CNY", "1e4CNY", "1e4Nm3")
+"""Units of what an intensity is divided by that have a word in each language."""
 MOST_DIGITS = 10
 DECIMALS = 3
 COOKIE = "tanmeter_lang"
@@ -143,9 +145,13 @@ def signed(value: Decimal | None) -> str:
     return f"{'+' if shown > 0 else ''}{number(shown)}{NARROW}%"
 
 
-def unit(name: str) -> str:
-    """A unit as people write it: nothing for a pure number."""
-    return "" if name == "1" else name.replace("m3", "m³").replace("degC", "°C")
+def unit(name: str, lang: messages.Language | None = None) -> str:
+    """A unit as people write it: nothing for a pure number. ``lang``: what an intensity is for one of, in words."""
+    above, slash, below = name.rpartition("/")
+    if lang is not None and slash and below in COUNTED:
+        name = f"{above}/{messages.text(f'page.unit.{below}', lang)}"
+    written = name.replace("CO2", "CO₂").replace("m3", "m³").replace("m2", "m²").replace("degC", "°C")
+    return "" if name == "1" else written
 
 
 def spaced(data: bytes) -> str:

@@ -91,6 +91,7 @@ def gateway(request: Request, gateway: GatewayId, held: Held, before: Before = N
         algorithm=algorithm(row.algorithm),
         site_name=site.site.name if site else "",
         configurations=held.store.configurations(row.id),
+        devices={one.id: one.name for one in site.device} if site else {},
         values=records.values(installation, row, held.store.latest(row.id), lang),
         blocks=found[:BLOCKS],
         older=found[BLOCKS - 1].ingest_seq if len(found) > BLOCKS else None,

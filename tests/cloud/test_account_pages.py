@@ -16,6 +16,7 @@ import pytest
 from cloud import accounts, activities, early_warning, factor_shelf, reports, subjects
 from cloud.city import City
 from cloud.pages import city as city_pages
+from cloud.pages import render
 from protocols.errors import ActivityError
 from tests.cloud import tables
 from tests.cloud.page import Page
@@ -107,7 +108,10 @@ def test_a_month_that_runs_is_shown_as_it_stands_now_whatever_was_issued_of_it(
 ) -> None:
     subjects.take(works.store, "works.toml", WORKS.encode(), by="w", now=works.now)
     name, library = "A-WORKS-2026-10", factor_shelf.library(None)
+    none = {"zh": "还没有出具过版本", "en": "No version has been issued yet"}[lang]
+    assert none in see(works, "/accounts/A-WORKS-2026", lang)
     early = accounts.close(works.store, library, "WORKS", accounts.period_of("2026-10"), works.now)
+    assert none not in see(works, f"/accounts/{name}", lang)
     activities.declare(works.store, f"gas-{lang}.toml", GAS.replace("boiler", lang).encode(), by="w", now=works.now)
     now = works.client.get(f"/v1/accounts/{name}").json()
     assert (now["version"], now["open"], now["supersedes"]) == (0, True, early.version)
@@ -243,9 +247,40 @@ def test_a_quota_that_burns_down_stands_on_the_page_until_it_is_over(works: Any)
     assert early_warning.watch(City(works.store), 0, works.now)[1]
     (warning,) = early_warning.listing(works.store, "WORKS", standing=True)
     text = see(works, "/accounts/A-WORKS-2026-10", "zh")
-    assert "2026 年配额" in text and "严重" in text
+    assert "2026 年配额" in text and ">严重<" in text
     early_warning.acknowledge(works.store, warning.id, "张", "扩产已报批", works.now)
     assert early_warning.listing(works.store, "WORKS", standing=True)[0].by == "张"
+    assert ">严重 · 已确认<" in see(works, "/accounts/A-WORKS-2026-10", "zh")
+
+
+@pytest.fixture
+def little(house: Any) -> Any:
+    """A city of a thousand people with a mill that has used up its quota."""
+    people = 'value = "1000 person"\nperiod = "2026-08"\ndocument = "census"\n'
+    inside = 'membership = [{ of = "CITY", from = 2020-01-01 }]\n'
+    quota = 'target = [{ year = 2026, tco2e = "0.001", kind = "quota" }]\n'
+    counted = f'[[subject.denominator]]\nkind = "population"\n{people}'
+    whole = tables.subject("CITY", counted, kind="city", category="park", method="", zh="城市", en="City")
+    mill = tables.subject("MILL", inside + quota, zh="面粉厂", en="The mill")
+    subjects.take(house.store, "city.toml", tables.subject_file(whole, mill).encode(), by="w", now=house.now)
+    bill = tables.activity_file("MILL", tables.fuel("natural_gas", "10 1e4Nm3", "2026-08-01", "2026-09-01"))
+    activities.declare(house.store, "bill.toml", bill.encode(), by="w", now=house.now)
+    accounts.close(house.store, factor_shelf.library(None), "MILL", accounts.period_of("2026-08"), house.now)
+    assert early_warning.watch(City(house.store), 0, house.now)[1]
+    return house
+
+
+def test_a_warning_of_the_city_says_whose_it_is_and_leads_there(little: Any) -> None:
+    alarm = see(little, "/city?period=2026-08", "en").partition('class="card alarm"')[2].partition("</section>")[0]
+    assert '<a href="/accounts/A-MILL-2026-08%401#warnings"><span>The mill MILL</span></a>' in alarm
+    assert re.search(r">20\d\d-\d\d-\d\d \d\d:\d\d<", alarm)
+    assert 'id="warnings"' in see(little, "/accounts/A-MILL-2026-08@1")
+
+
+def test_units_of_intensities_are_in_the_readers_language(little: Any) -> None:
+    assert (render.unit("tCO2e/1e4CNY", "zh"), render.unit("tCO2e/1e4CNY", "en")) == ("tCO₂e/万元", "tCO₂e/10⁴ CNY")
+    assert "<small>tCO₂e/人</small>" in see(little, "/city?period=2026-08", "zh")
+    assert "<small>tCO₂e/person</small>" in see(little, "/city?period=2026-08", "en")
 
 
 HOSTILE = tables.subject_file(

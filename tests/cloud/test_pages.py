@@ -222,6 +222,29 @@ def test_an_error_is_a_page_for_a_browser_and_json_for_a_program(full: Any) -> N
     assert "<script>alert" not in hostile.text
 
 
+def test_an_error_page_is_in_the_readers_language(full: Any) -> None:
+    assert "<dt>请求编号</dt>" in full[0].client.get("/nothing?lang=zh", headers=HTML).text
+
+
+def test_a_gateway_names_its_meters_and_says_that_their_numbers_are_before_ratios(full: Any) -> None:
+    _, rig = full
+    text = see(full, f"/gateways/{rig.id.hex()}?lang=en")
+    assert f'href="/meters/{rig.id.hex()}/M-01">M-01 ' in text and "CT × PT not applied" in text
+    shown = re.sub(r"<[^>]+>", " ", text)
+    assert re.search(r"enrolled\s+20\d\d-\d\d-\d\d \d\d:\d\d:\d\d\s", shown)
+    assert not re.search(r"\d\dT\d\d:\d\d", shown.partition("Newest values")[0])
+
+
+def test_a_counter_without_a_reading_has_no_unit(house: Any, rig: Any) -> None:
+    rig.enrol(house.store, house.key)
+    assert "– kWh" not in see((house, rig), f"/meters/{rig.id.hex()}/M-01")
+
+
+def test_an_english_statement_has_no_chinese_colon(full: Any) -> None:
+    text = see(full, "/statements/E-S-DEMO-2026-10-03?lang=en")
+    assert "M-01: (" in text and "kgCO₂/kWh" in text and not re.search(r"[)>\w]：", re.sub(r"<a .*?</a>", "", text))
+
+
 def test_csv_is_what_the_chart_shows_and_opens_in_excel(full: Any) -> None:
     client = full[0].client
     power, days = client.get("/power.csv?site=S-DEMO").content, client.get("/days.csv?site=S-DEMO").content
@@ -263,6 +286,15 @@ def test_texts_stand_out_from_their_ground() -> None:
         for pair in pairs
         if contrast(colours[pair[0]], colours[pair[1]]) < 4.5
     } == {}
+
+
+def test_what_has_the_focus_of_the_keyboard_stands_out_from_every_ground() -> None:
+    """A mark that is no text needs three to one (WCAG 2, 1.4.11)."""
+    sheet = files("cloud.pages").joinpath("static", "tanmeter.css").read_text("utf-8")
+    colours = dict(re.findall(r"--([a-z-]+): (#[0-9a-f]{3,6})", sheet))
+    (focus,) = re.findall(r":focus-visible { outline: 3px solid ([^;]+);", sheet)
+    shown = colours[focus.removeprefix("var(--").rstrip(")")] if focus.startswith("var") else focus
+    assert [name for name in ("paper", "ground", "deep", "info-bg") if contrast(shown, colours[name]) < 3] == []
 
 
 def contrast(one: str, other: str) -> float:

@@ -159,7 +159,7 @@
     const axis = (sign) => ({ type: "value", scale: true, boundaryGap: ["6%", "6%"], splitNumber: narrow(box) ? 3 : 5, axisLabel: { color: "#4d5c6b", formatter: "{value}" + sign, hideOverlap: true }, splitLine: { lineStyle: { color: "#e8edf2" } } });
     return {
       animation: false,
-      grid: { left: 8, right: 16, top: 16, bottom: 8, containLabel: true },
+      grid: { left: 8, right: 34, top: 16, bottom: 8, containLabel: true },
       tooltip: { trigger: "item", renderMode: "richText", confine: true, formatter: (point) => point.name + " " + shown(point.value[2]) + " " + box.dataset.unit + " · " + point.data.grade },
       xAxis: axis("°E"),
       yAxis: axis("°N"),
