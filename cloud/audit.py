@@ -149,17 +149,17 @@ class Audit:
     def _before(self, trust: Trusted, place: Place) -> Head:
         """Where the chain stood before a block, by the bytes of the one before it."""
         row = self._db.execute(
-            "SELECT frame FROM blocks WHERE gateway = ? AND (epoch, seq) < (?, ?)"
+            "SELECT epoch, seq, frame FROM blocks WHERE gateway = ? AND (epoch, seq) < (?, ?)"
             " ORDER BY epoch DESC, seq DESC LIMIT 1",
             (self._gateway, *place),
         ).fetchone()
-        if row is None or place[1] == 0:
-            return trust.head if row is None else Head(place[0] - 1, 0, b"", None, None, 0)
+        if row is None:
+            return trust.head
         try:
-            previous = transport.unpack(row[0]).hash
+            previous = transport.unpack(row[2]).hash
         except EncodingError:
             previous = b""
-        return Head(*place, previous, None, None, 0)
+        return Head(row[0], row[1] + 1, previous, None, None, 0)
 
     def _rows(self, where: str, values: tuple[Any, ...]) -> Iterator[list[Row]]:
         cursor = self._db.execute(

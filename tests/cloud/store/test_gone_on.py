@@ -103,7 +103,9 @@ def test_within_the_window_it_goes_on_with_the_oldest_block_and_whatever_is_made
         assert rebook(made, made.gateways()[0], set_back.key, box.utc).rows == {}
     for path in (tmp_path / "a.db", tmp_path / "b.db"):
         with open_file(path) as db:
-            assert Audit(db, box.key.public.id, lambda _: None).run(set_back.key.public).differences == []
+            for since in (None, *range(box.utc - 10 * MINUTE, box.utc, MINUTE)):
+                span = None if since is None else (since, box.utc)
+                assert Audit(db, box.key.public.id, lambda _: None).run(set_back.key.public, span).differences == []
 
 
 def test_a_pack_over_what_is_lost_is_refused_and_one_behind_it_holds(set_back: Set) -> None:
