@@ -91,13 +91,17 @@ class Moved:
 
 @dataclass(frozen=True, slots=True)
 class Table1:
-    """Intensity, change and reduction beside the total. ``saved``: below the frozen baselines of ``frozen`` members."""
+    """Intensity, change and reduction beside the total. ``saved``: below the frozen baselines of ``frozen`` members.
+
+    ``unread``: that the boundary's own file, which has its denominators, cannot be read; else "".
+    """
 
     intensities: tuple[Per, ...]
     changes: tuple[Moved, ...]
     ledger: Decimal
     saved: Decimal | None
     frozen: int
+    unread: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,6 +198,7 @@ def _table1(city: City, look: Look, period: Period, lang: Language) -> Table1:
         card.reduction.ledger,
         sum((one.tco2e for one in saved if one.tco2e is not None), Decimal(0)) if saved else None,
         len(saved),
+        messages.text(indicators.UNREAD, lang) if look.boundary in city.unread() else "",
     )
 
 

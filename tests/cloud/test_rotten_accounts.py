@@ -159,6 +159,19 @@ def test_whoever_can_be_judged_is_although_another_one_cannot(pair: Any) -> None
         watch.judge("MILL", pair.now)
 
 
+def test_a_city_whose_own_file_has_rotted_does_not_say_that_it_has_no_denominator(pair: Any) -> None:
+    rot(pair.store, SUBJECT.replace("MILL", "CITY"))
+    text = get(pair, "/city?period=2023-05").text
+    assert "the subject file has rotted" in text and "denominator is known" not in text
+
+
+def test_those_of_one_file_are_told_together(pair: Any) -> None:
+    both = tables.subject_file(FILES["MILL"].replace("Mill", "The mill"), FILES["WORKS"]).encode()
+    subjects.take(pair.store, "both", both.replace(b"Works", b"The works"), by="demo", now=pair.now)
+    rot(pair.store, SUBJECT.replace("id = 'MILL'", "id = 'MILL' AND version = 2"))
+    assert "<strong>MILL · WORKS</strong> subject file" in get(pair, "/accounts").text
+
+
 def test_a_new_file_takes_the_place_of_one_that_has_rotted(pair: Any) -> None:
     rot(pair.store, SUBJECT)
     text = tables.subject_file(FILES["MILL"]) + "# written anew\n"
