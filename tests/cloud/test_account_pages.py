@@ -277,6 +277,14 @@ def test_a_warning_of_the_city_says_whose_it_is_and_leads_there(little: Any) -> 
     assert 'id="warnings"' in see(little, "/accounts/A-MILL-2026-08@1")
 
 
+def test_the_standing_of_a_factor_is_in_the_readers_language(little: Any) -> None:
+    page = Page(see(little, "/accounts/A-MILL-2026-08@1"))
+    (path,) = [link for link in page.links if "/lines/" in link and "csv" not in link][:1]
+    shown = {lang: re.sub(r"<[^>]+>", " ", see(little, path, lang)) for lang in ("zh", "en")}
+    assert "待核对" in shown["zh"] or "转录自原文" in shown["zh"]
+    assert not re.search(r"DRAFT|TRANSCRIBED|REVIEWED|RETIRED", shown["zh"] + shown["en"])
+
+
 def test_units_of_intensities_are_in_the_readers_language(little: Any) -> None:
     assert (render.unit("tCO2e/1e4CNY", "zh"), render.unit("tCO2e/1e4CNY", "en")) == ("tCO₂e/万元", "tCO₂e/10⁴ CNY")
     assert "<small>tCO₂e/人</small>" in see(little, "/city?period=2026-08", "zh")

@@ -235,6 +235,17 @@ def test_a_gateway_names_its_meters_and_says_that_their_numbers_are_before_ratio
     assert not re.search(r"\d\dT\d\d:\d\d", shown.partition("Newest values")[0])
 
 
+def test_what_befell_a_gateway_is_told_row_below_row_on_a_phone(full: Any) -> None:
+    """A table that does not stack left its longest text the width of a letter, and a value was cut off."""
+    sheet = files("cloud.pages").joinpath("static", "tanmeter.css").read_text("utf-8")
+    phone = sheet.partition("@media (max-width: 620px)")[2].partition("@media print")[0]
+    assert "table.stack .nowrap { white-space: normal; }" in phone
+    _, rig = full
+    for path in (f"/gateways/{rig.id.hex()}", f"/blocks/{rig.id.hex()}/0/0"):
+        (event,) = re.findall(r"<tr>(?:(?!</tr>).)*badge info(?:(?!</tr>).)*</tr>", see(full, path), re.DOTALL)[:1]
+        assert event.count("<td") == event.count("<td data-th=")
+
+
 def test_a_counter_without_a_reading_has_no_unit(house: Any, rig: Any) -> None:
     rig.enrol(house.store, house.key)
     assert "– kWh" not in see((house, rig), f"/meters/{rig.id.hex()}/M-01")

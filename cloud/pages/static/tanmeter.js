@@ -22,6 +22,7 @@
     };
   };
 
+  const shown = (value, digits = 2) => Number(value).toLocaleString("en-US", { maximumFractionDigits: digits }).replace(/,/g, "\u202f");
   const narrow = (box) => box.clientWidth < 500;
 
   const options = (box, data) => {
@@ -30,13 +31,13 @@
       animation: false,
       color: COLOURS,
       grid: { left: 8, right: 12, top: narrow(box) ? 62 : 40, bottom: 4, containLabel: true },
-      legend: { top: 0, left: data.series.length > 3 && !narrow(box) ? 64 : "auto", right: 8, type: "scroll", textStyle: { color: "#16222e", fontSize: 13 } },
+      legend: { top: 0, left: data.series.length > 3 && !narrow(box) ? 112 : "auto", right: 8, type: "scroll", textStyle: { color: "#16222e", fontSize: 13 } },
       tooltip: {
         trigger: "axis", renderMode: "richText", confine: true,
         valueFormatter: (value) => (value === null || value === undefined ? "–" : value + " " + box.dataset.unit),
       },
       xAxis: { type: "category", data: data.names, axisLabel: { color: "#4d5c6b", hideOverlap: true } },
-      yAxis: { type: "value", name: box.dataset.unit, nameTextStyle: { color: "#4d5c6b", align: "left" }, axisLabel: { color: "#4d5c6b" } },
+      yAxis: { type: "value", name: box.dataset.unit, nameTextStyle: { color: "#4d5c6b", align: "left" }, axisLabel: { color: "#4d5c6b", formatter: (value) => shown(value, 9) } },
       series: data.series.map((series) => ({
         name: series.name,
         type: bars ? "bar" : "line",
@@ -52,10 +53,13 @@
     };
   };
 
-  const shown = (value) => Number(value).toLocaleString("en-US", { maximumFractionDigits: 2 }).replace(/,/g, "\u202f");
   const words = { color: "#16222e", fontSize: 13 };
 
-  // From the whole before to the whole after: an unseen bar carries each step. On a phone the steps stand below each other.
+  // About how wide a name is in the small print below an axis.
+  const wide = (name) => [...name].reduce((sum, sign) => sum + (sign > "\u00ff" ? 11 : 6), 0);
+
+  // From the whole before to the whole after: an unseen bar carries each step. On a phone, and where names do not fit below
+  // their bars, the steps stand below each other.
   const waterfall = (box, table) => {
     const rows = [...table.tBodies[0].rows].map((row) => {
       const [, base, change] = [...row.cells].map((cell) => Number(cell.dataset.v));
@@ -64,13 +68,14 @@
     const ends = rows.flatMap((row) => (row.whole ? [row.low + row.size] : [row.low, row.low + row.size]));
     const least = Math.min(...ends), step = 10 ** Math.floor(Math.log10(Math.max(...ends) - least || Math.abs(least) || 1));
     const floor = least > 0 ? Math.max(0, (Math.floor(least / step) - 1) * step) : least;
-    const flat = narrow(box);
+    const room = Math.floor(box.clientWidth / rows.length) - 8;
+    const flat = narrow(box) || rows.some((row) => wide(row.name) > 3 * room || row.name.split(" ").some((word) => wide(word) > room && /^[ -~]+$/.test(word)));
     const bar = (row) => ({
       value: row.whole ? row.low + row.size - floor : row.size,
       itemStyle: { color: row.whole ? "#0b57a4" : row.change < 0 ? "#0a6b35" : "#b5451b" },
       label: { show: true, position: flat ? "right" : "top", color: "#16222e", formatter: (row.change > 0 && !row.whole ? "+" : "") + shown(row.whole ? row.low + row.size : row.change) },
     });
-    const steps = { type: "category", inverse: flat, data: rows.map((row) => row.name), axisLabel: { color: "#4d5c6b", interval: 0, width: flat ? 110 : Math.floor(box.clientWidth / rows.length) - 8, overflow: "break", fontSize: 11 } };
+    const steps = { type: "category", inverse: flat, data: rows.map((row) => row.name), axisLabel: { color: "#4d5c6b", interval: 0, width: flat ? (narrow(box) ? 110 : 190) : room, overflow: "break", fontSize: 11 } };
     const amounts = { type: "value", min: 0, splitNumber: flat ? 2 : 5, axisLabel: { color: "#4d5c6b", formatter: (value) => shown(value + floor) } };
     return {
       animation: false,
