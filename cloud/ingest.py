@@ -49,7 +49,7 @@ from drivers.installation import Installation
 from protocols.errors import ChainError, ConflictError, EnrolmentError, ProtocolError, RecordError, TanmeterError
 from protocols.record import block, cose, transport
 from protocols.record.answer import Answer, Verdict
-from protocols.record.block import Header
+from protocols.record.block import Chunk, Header
 from protocols.record.stacks import Form
 
 T = TypeVar("T")
@@ -164,13 +164,14 @@ class Finding(msgspec.Struct, frozen=True, gc=False):
     ahead: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Begun:
-    """A block whose answers have been read in part."""
+    """A block whose answers have not been read in one turn; ``replayed``: once they all are."""
 
     hash: bytes
     installation: Installation
     reading: Steps[tuple[Replayed, ...]]
+    replayed: tuple[Replayed, ...] | None = None
 
 
 def _never() -> bool:
@@ -276,15 +277,28 @@ class Examiner:
             raise ChainError(f"found {len(items)} chunks, expected one a device at most: {len(installation.drivers)}")
         chunks = block.open_items(header, items)
         course.check_plan(header, chunks, installation)
-        begun = self._begun.pop(header.gateway, None)
+        replayed = self._read_on(signed, installation, chunks, is_over)
+        return None if replayed is None else Content(installation, replayed)
+
+    def _read_on(
+        self, signed: Signed, installation: Installation, chunks: Sequence[Chunk], is_over: Callable[[], bool]
+    ) -> tuple[Replayed, ...] | None:
+        """The values of chunks that are in order; None when there is no time for them yet. Those that took more than
+        one turn have another one to be booked in.
+        """
+        begun = self._begun.pop(signed.header.gateway, None)
         if begun is None or (begun.hash, begun.installation) != (signed.hash, installation):
             begun = Begun(signed.hash, installation, self._reader.replay(installation, chunks))
-        if (replayed := _as_far(begun.reading, is_over)) is None:
-            if len(self._begun) >= MOST_BEGUN:
-                del self._begun[next(iter(self._begun))]
-            self._begun[header.gateway] = begun
-            return None
-        return Content(installation, replayed)
+            if (replayed := _as_far(begun.reading, is_over)) is not None:
+                return replayed
+        elif begun.replayed is not None:
+            return begun.replayed
+        else:
+            begun.replayed = _as_far(begun.reading, is_over)
+        if len(self._begun) >= MOST_BEGUN:
+            del self._begun[next(iter(self._begun))]
+        self._begun[signed.header.gateway] = begun
+        return None
 
     def _check_plan(self, header: Header, installation: Installation, replayed: Sequence[Replayed]) -> None:
         """As ``course.check_plan``, which for a block without events depends on its length and the forms of its chunks
