@@ -88,7 +88,7 @@ def test_what_is_read_one_by_one_is_read_in_several_turns(meter: Any, quick: Sto
         turns.append(len(read))
         assert turns[-1] - turns[-2] <= 17 * columns.SOME_BYTES // len(REPLY)
         assert quick.gateway(meter.id).next_seq == 0  # type: ignore[union-attr]
-    assert len(turns) > 2 and turns[-1] == MANY + 1, "it is booked in a turn in which nothing is read"
+    assert len(turns) > 2 and turns[-1] > MANY, "it is booked in a turn in which nothing is read"
     assert [reply for reply in read if reply != REPLY] == [reply for reply in said if reply != REPLY]
     assert told(quick, after)[0] in (Answer.STORED, Answer.HELD)
 
