@@ -9,7 +9,7 @@ from functools import lru_cache
 from drivers import plan
 from drivers.cjt188_options import PLAIN_UNITS, Options, check, options
 from drivers.profile import Point, Profile
-from drivers.quantity import scaled
+from drivers.quantity import stepped
 from drivers.query import Query, Values
 from drivers.site import Device
 from protocols import cjt188
@@ -86,7 +86,7 @@ def _value(point: Point, answer: Answer, made: Options) -> Decimal | None:
     if number is None:
         raise Impossible(f"found an answer with {', '.join(answer.numbers)}, expected one with {source}")
     raw = number.value
-    return None if raw is None else scaled(raw * _steps(point, number, made.layout[source], made), point.scale)
+    return None if raw is None else stepped(raw * _steps(point, number, made.layout[source], made), point)
 
 
 def _steps(point: Point, number: Number, quantity: Quantity, made: Options) -> int:

@@ -28,7 +28,7 @@ import msgspec
 from drivers import plan, toml, units
 from drivers.fluegas import CONTEXT, Constants
 from drivers.profile import Point, Profile
-from drivers.quantity import EXACT, quality
+from drivers.quantity import quality, stepped
 from drivers.query import Query, Values
 from drivers.site import Device, Stack, duration_ms
 from drivers.stack import FLOW as FLOW_RATE
@@ -151,7 +151,7 @@ class Hj212Driver:
         if point.field == MARK:
             return Decimal(self._mark(said, point))
         value = _number(_texts(said, point, point.field or ""))
-        return None if value is None else _stepped(CONTEXT.multiply(value, self.ratios[point.id]), point.scale)
+        return None if value is None else _stepped(CONTEXT.multiply(value, self.ratios[point.id]), point)
 
     def _mark(self, said: Said, point: Point) -> int:
         found = mark(_texts(said, point, MARK))
@@ -188,7 +188,7 @@ class Hj212Driver:
         value, state = self.stack.derive(MASS if "co2" in point.inputs else FLOW_RATE, heard)
         if point.field == STATE:
             return Decimal(state)
-        return None if value is None else _stepped(value, point.scale)
+        return None if value is None else _stepped(value, point)
 
     def _heard(self, role: str, point: Point, held: Values) -> Heard:
         value = held[point.id]
@@ -336,7 +336,6 @@ def _number(texts: tuple[str, ...]) -> Decimal | None:
     return Decimal(texts[0])
 
 
-def _stepped(value: Decimal, scale: Decimal) -> Decimal:
-    """The nearest whole number of steps, half to even."""
-    steps = CONTEXT.divide(value, scale).to_integral_value(ROUND_HALF_EVEN)
-    return EXACT.multiply(Decimal(int(steps)), scale)
+def _stepped(value: Decimal, point: Point) -> Decimal:
+    """The nearest whole number of steps, half to even; Impossible."""
+    return stepped(int(CONTEXT.divide(value, point.scale).to_integral_value(ROUND_HALF_EVEN)), point)

@@ -16,7 +16,7 @@ import msgspec
 
 from drivers import plan, toml
 from drivers.profile import Point, Profile
-from drivers.quantity import scaled
+from drivers.quantity import stepped
 from drivers.query import Query, Values
 from drivers.site import Device
 from protocols import mbus
@@ -184,11 +184,11 @@ def _value(point: Point, record: "Record") -> Decimal | None:
         return Decimal(int(raw) >> point.bit & 1)
     worth = _worth(record.multiplier, record.unit, point.unit, point.scale)
     if record.real:
-        return scaled(round(Fraction(raw) * worth), point.scale)
+        return stepped(round(Fraction(raw) * worth), point)
     if worth.denominator != 1:
         told = f"one digit of record {record.key} is {Fraction(record.multiplier)} {record.unit}"
         raise Impossible(f"{point.id}: {told}, expected whole steps of {point.scale} {point.unit}")
-    return scaled(int(raw) * int(worth), point.scale)
+    return stepped(int(raw) * int(worth), point)
 
 
 @lru_cache(4096)

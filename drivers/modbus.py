@@ -7,7 +7,7 @@ from typing import Literal
 
 from drivers import plan
 from drivers.profile import Point, Profile
-from drivers.quantity import EXACT, scaled
+from drivers.quantity import EXACT, LARGEST, scaled
 from drivers.query import Query, Values
 from drivers.registers import REGISTERS, number, ordered
 from drivers.site import Device
@@ -17,9 +17,6 @@ from protocols.recogniser import Recogniser
 
 Part = tuple[Point, int]
 """A point and where it begins in the payload: a byte, or a bit for coils and inputs."""
-
-LARGEST = 1 << 63
-"""A product is below this: what a column of numbers can hold."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -5,14 +5,25 @@ from decimal import Context, Decimal
 from drivers.profile import Point
 from drivers.query import Values
 from drivers.reading import Quality
+from protocols.errors import Impossible
 
 EXACT = Context(prec=1200, Emin=-9999, Emax=9999)
 """Wide enough for any IEEE double written out in decimal, times any scale: never rounds."""
+
+LARGEST = 1 << 63
+"""Steps of a point's scale that no number reaches: columns are of 64 bits."""
 
 
 def scaled(raw: int | Decimal, scale: Decimal) -> Decimal:
     """raw x scale, every digit kept."""
     return EXACT.multiply(raw, scale)
+
+
+def stepped(steps: int, point: Point) -> Decimal:
+    """So many steps of a point's scale; Impossible for what is no number of 64 bits."""
+    if not -LARGEST < steps < LARGEST:
+        raise Impossible(f"{point.id}: found {steps} steps of {point.scale}, expected less than 2^63")
+    return scaled(steps, point.scale)
 
 
 def quality(point: Point, held: Values) -> Quality:

@@ -1,16 +1,19 @@
 """What is read piece by piece against replay: the same values and refusals, whatever the pieces hold."""
 
+import re
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from drivers import builtin, columns, profile_file, replay
 from drivers.columns import Layouts, replay_track
-from drivers.driver import Driver
+from drivers.driver import Driver, driver
 from drivers.profile import Profile, Proof, octets
 from drivers.proof import asker
-from protocols import hj212, modbus
-from protocols.errors import ProtocolError
+from drivers.site import Device
+from protocols import hj212, mbus, modbus
+from protocols.errors import Impossible, ProtocolError
 from protocols.record.block import Track
 
 EXAMPLES = settings.default.max_examples
@@ -91,3 +94,49 @@ def test_tampered_replies_are_the_same_both_ways(
                     assert [said for said in one if said in other or said[1] != "None"] == other
             else:
                 assert found == expected
+
+
+HEADER = bytes.fromhex("78563412 2423 28 04 2A 00 0000")
+CO2 = next(model for model, _ in PROOFS if model.id == "hj212-co2")
+
+
+def telegram(record: str) -> tuple[Driver, bytes, bytes]:
+    """A heat meter of M-Bus that answers with one record."""
+    model = next(held for held, _ in PROOFS if held.id == "mbus-heat")
+    held = driver(Device(id="M", profile=model.id, port="p", address="1"), model)
+    return held, held.queries()[0].request, mbus.Frame(8, 1, 0x72, HEADER + bytes.fromhex(record)).to_bytes()
+
+
+def packet(number: bytes) -> tuple[Driver, bytes, bytes]:
+    """A packet of a flue-gas monitor in which every value is this number."""
+    proof = CO2.proof[0]
+    said = re.sub(rb"-Rtd=[0-9.]+", b"-Rtd=" + number, octets(proof.response))
+    return asker(CO2, proof), octets(proof.request), hj212.frame(said[6:-4].decode()).rstrip()
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        telegram("0707 FFFFFFFFFFFFFF7F"),
+        telegram("0707 01000000000000A0"),
+        telegram("0507 FFFF7F7F"),
+        packet(b"9" * 15),
+    ],
+    ids=["whole", "negative", "real", "text"],
+)
+def test_a_number_that_no_column_holds_is_impossible_both_ways(answer: tuple[Driver, bytes, bytes]) -> None:
+    """At the collector it would be no refused reply but an overflow: the block could never be taken."""
+    held, request, reply = answer
+    track = Track.of(request, [0], [reply])
+    kind, said = told(held, track)  # type: ignore[misc]
+    assert kind is Impossible and said.endswith("expected less than 2^63")
+    assert told_by_column(held, track, Layouts()) == (kind, said)
+
+
+def test_the_greatest_numbers_that_a_column_holds_are_read_both_ways() -> None:
+    for held, request, reply in (telegram("0703 FFFFFFFFFFFFFF7F"), packet(b"9" * 9)):
+        track = Track.of(request, [0], [reply])
+        expected = told(held, track)
+        assert isinstance(expected, list)
+        found = told_by_column(held, track, Layouts())
+        assert isinstance(found, list) and [said for said in found[0] if said in expected[0]] == expected[0]
