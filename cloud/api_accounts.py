@@ -27,6 +27,7 @@ from cloud.pages.render import iso
 from cloud.query import Json, Name
 from cloud.rows import JournalRow
 from cloud.spreadsheet import safe
+from cloud.unbooked import UNREADABLE
 from protocols.errors import AccountError, FactorError, MethodError, RottenError, UnitError, UnknownNameError
 
 router = APIRouter(prefix="/v1", tags=["accounts"], responses=problem.DESCRIBED)
@@ -250,7 +251,9 @@ def one_subject(subject: Name, held: Held, asked: Annotated[Nothing, Query()]) -
 
 @router.get("/corrections")
 def corrections(held: Held, asked: Annotated[query.Walk, Query()]) -> Json:
-    """What was issued, decided, taken in or replaced since a cursor: what, by whom, the figure before and after."""
+    """What was issued, decided, taken in or replaced since a cursor: what, by whom, the figure before and after; of an
+    entry that has rotted why it cannot be read.
+    """
     (after,) = query.decode_cursor(asked.cursor, 1)
     as_of = held.store.journal_end()
     found = held.store.journal(after, asked.limit + 1, CORRECTIONS)
@@ -334,6 +337,15 @@ def _correction(held: Collector, row: JournalRow) -> dict[str, Any]:
         "seq": row.number, "kind": row.kind, "id": row.id, "version": row.version, "subject": row.subject,
         "period": row.period, "digest": row.digest, "at": iso(row.at), "by": row.by,
     }  # fmt: skip
+    try:
+        return told | _decided(held, row)
+    except (RottenError, AccountError, *UNREADABLE) as error:
+        return told | {"unreadable": str(error)}
+
+
+def _decided(held: Collector, row: JournalRow) -> dict[str, Any]:
+    """What an entry says beyond its place; AccountError, RottenError or one of ``UNREADABLE`` where it has rotted."""
+    told: dict[str, Any] = {}
     detail = json.loads(row.detail)
     match row.kind:
         case "account":

@@ -304,8 +304,10 @@ class City:
         return index
 
     def _mended(self, index: _Index) -> bool:
-        """Whether a file that could not be read has been put back: the journal does not move with that."""
-        for name in index.unread:
+        """Whether a file that could not be read has been put back: the journal does not move with that. Of those who
+        cannot be read for one reason one is tried: they are in one file.
+        """
+        for name in {why: name for name, why in index.unread.items()}.values():
             with suppress(RottenError, ConfigError):
                 return bool(subjects.get(self.store, name))
         return False

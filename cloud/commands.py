@@ -110,7 +110,8 @@ def mend(
 ) -> None:
     """Prove every stored block by its signature and put back those that rotted, beside a running collector or not.
 
-    They come from the second copy; what is not there, or without one, the gateways are asked for. Exit 7 while some are
+    They come from the second copy; what is not there, or without one, the gateways are asked for. Configurations,
+    profiles, subject files, accounts and logs of warnings that rotted come from the copy alone. Exit 7 while some are
     not put back. With --rebook, while the collector does not run, everything that is booked of the blocks is made anew
     from them, and what differs is put right.
     """

@@ -36,13 +36,14 @@ def again(store: Store, library: Library, now: int, *, subject: str | None = Non
     rows: list[JournalRow] = []
     shared: Known = {}
     opened: subjects.Opened = {}
-    for version in accounts.walk(store, subject, period):
+    for row in store.walk("account", subject=subject, period=period):
         done.seen += 1
         try:
+            version = accounts.opened(row)
             held = subjects.file_subject(store, version.content.subject_sha256, version.content.subject, opened)
             newer = _again(held, library, version, now, shared)
         except (AccountError, FactorError, MethodError, RottenError, UnitError) as error:
-            done.failed.append((version.id, str(error)))
+            done.failed.append((row.id, str(error)))
             continue
         if newer is not None:
             rows.append(accounts.row_of(newer, now))

@@ -8,7 +8,17 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from cloud import accounts, activities, audit_file, early_warning, factor_shelf, indicators, mend_journal, subjects
+from cloud import (
+    accounts,
+    activities,
+    audit_file,
+    early_warning,
+    factor_shelf,
+    indicators,
+    mend_journal,
+    reaccounting,
+    subjects,
+)
 from cloud.account_commands import account as commands
 from cloud.accounting import signals, warning
 from cloud.city import City
@@ -16,6 +26,7 @@ from cloud.collector import Collector
 from cloud.config import create_key
 from cloud.copier import Copier
 from cloud.early_warning import Watch
+from cloud.journal import unpack
 from cloud.pages.incidents import incidents
 from cloud.store import Store
 from protocols.errors import RottenError
@@ -120,6 +131,23 @@ def test_an_account_that_has_rotted_is_lacking_in_the_sum_and_named(pair: Any) -
     assert "A-MILL-2023-05@1" in page and 'href="/accounts/A-WORKS-2023-05%401"' in page
 
 
+@pytest.mark.parametrize("how", ["body = x'00'", "detail = '{'"])
+def test_whoever_follows_the_feed_of_corrections_comes_past_what_has_rotted(pair: Any, how: str) -> None:
+    entry = tables.entry("24-08", "2023-05-01", "2023-06-01", "document = 'bill 2'\nAD = '1100 MWh'\nlabel = 'b'")
+    activities.declare(pair.store, "m", tables.activity_file("MILL", entry).encode(), by="demo", now=pair.now)
+    accounts.close(pair.store, factor_shelf.library(None), "MILL", MAY, pair.now)
+    rot(pair.store, f"UPDATE journal SET {how} WHERE kind = 'account' AND subject = 'MILL' AND version = 2")
+    told = {(one["id"], one["version"]): one for one in get(pair, "/v1/corrections").json()["data"]}
+    assert told["A-WORKS-2023-05", 1]["new"] and "unreadable" in told["A-MILL-2023-05", 2]
+    assert "unreadable" not in told["A-MILL-2023-05", 1]
+
+
+def test_accounts_are_made_anew_of_all_but_the_one_that_has_rotted(pair: Any) -> None:
+    rot(pair.store, ACCOUNT)
+    done = reaccounting.again(pair.store, factor_shelf.library(None), pair.now)
+    assert (done.seen, [name for name, _ in done.failed]) == (2, ["A-MILL-2023-05"])
+
+
 @pytest.mark.parametrize("how", [WARNING, OTHER_FIGURE])
 def test_a_warning_that_has_rotted_stands_as_unreadable_beside_the_others(pair: Any, how: str) -> None:
     rot(pair.store, how)
@@ -163,6 +191,17 @@ def test_a_city_whose_own_file_has_rotted_does_not_say_that_it_has_no_denominato
     rot(pair.store, SUBJECT.replace("MILL", "CITY"))
     text = get(pair, "/city?period=2023-05").text
     assert "the subject file has rotted" in text and "denominator is known" not in text
+
+
+def test_of_two_files_that_have_rotted_the_one_put_back_is_read_at_once(pair: Any) -> None:
+    rotted = SUBJECT.replace("MILL", "WORKS")
+    (sound,) = [row for row in pair.store.entries("file", heads=False) if b"Works" in unpack(row.body)]
+    rot(pair.store, SUBJECT, rotted)
+    city = City(pair.store)
+    assert set(city.unread()) == {"MILL", "WORKS"}
+    with pair.store.writing() as db:
+        db.execute("UPDATE journal SET body = ? WHERE number = ?", (sound.body, sound.number))
+    assert set(city.unread()) == {"MILL"}
 
 
 def test_those_of_one_file_are_told_together(pair: Any) -> None:
