@@ -50,17 +50,19 @@ def list_accounts(
     from cloud import accounts as issued
     from cloud.evidence import show
 
+    unread = dict[str, str]()
     with terminal.opened(data) as store:
         found = statements.listing(store, site) if subject is None else []
-        held = issued.listing(store, subject) if site is None else []
+        held = issued.listing(store, subject, unread=unread) if site is None else []
     if as_json:
         for line in (*map(show.summary, found), *map(account_show.summary, held)):
             terminal.tell(line)
-        return
-    if found or not held:
+    elif found or not held:
         terminal.show(show.table(found, terminal.language()))
-    if held:
+    if held and not as_json:
         terminal.show(account_show.listing(held, terminal.language()))
+    for name, why in unread.items():
+        typer.echo(f"{name}: {why}", err=True)
 
 
 @account.command()

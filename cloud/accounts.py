@@ -30,7 +30,15 @@ from cloud.accounting.subject import ZONE
 from cloud.journal import pack, unpack
 from cloud.rows import JournalRow
 from cloud.store import Store
-from protocols.errors import AccountError, ConfigError, LockedError, OvertakenError, ProofError, UnknownNameError
+from protocols.errors import (
+    AccountError,
+    ConfigError,
+    LockedError,
+    OvertakenError,
+    ProofError,
+    RottenError,
+    UnknownNameError,
+)
 
 TRIES = 3
 """How often a version is tried again when another process has just issued that number."""
@@ -165,10 +173,20 @@ def walk(store: Store, subject: str | None = None, period: str | None = None) ->
     return map(opened, store.walk("account", subject=subject, period=period))
 
 
-def listing(store: Store, subject: str | None = None, period: str | None = None) -> list[Version]:
-    """The newest version of every account, by subject and period."""
+def listing(
+    store: Store, subject: str | None = None, period: str | None = None, *, unread: dict[str, str]
+) -> list[Version]:
+    """The newest version of every account, by subject and period; of those that cannot be read the names and why are
+    added to ``unread``.
+    """
     rows = store.entries("account", subject=subject, period=period, heads=False)
-    return [_stands(store, row) for row in sorted(rows, key=lambda row: (row.subject, row.period))]
+    found = list[Version]()
+    for row in sorted(rows, key=lambda row: (row.subject, row.period)):
+        try:
+            found.append(_stands(store, row))
+        except (RottenError, AccountError) as error:
+            unread[f"{row.id}@{row.version}"] = str(error)
+    return found
 
 
 def heads(store: Store, subject: str) -> dict[str, Head]:

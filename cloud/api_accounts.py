@@ -238,15 +238,18 @@ def every_subject(held: Held, asked: Annotated[Nothing, Query()]) -> Json:
 
 @router.get("/subjects/{subject}")
 def one_subject(subject: Name, held: Held, asked: Annotated[Nothing, Query()]) -> Json:
-    """One subject: its meters, memberships, denominators, targets; its versions; its accounts."""
+    """One subject: its meters, memberships, denominators, targets; its versions; its accounts, and which of them have
+    rotted and why they cannot be read.
+    """
     found = subjects.get(held.store, subject)
     versions = [
         {"version": row.version, "sha256": row.digest, "at": iso(row.at), "by": row.by}
         for row in held.store.entry_versions("subject", subject)
     ]
-    own = [_summary(version) for version in accounts.listing(held.store, subject)]
+    unread = dict[str, str]()
+    own = [_summary(version) for version in accounts.listing(held.store, subject, unread=unread)]
     whole = msgspec.to_builtins(found.subject)
-    return Json({**whole, **_subject(found), "versions": versions, "accounts": own})
+    return Json({**whole, **_subject(found), "versions": versions, "accounts": own, "unreadable": unread})
 
 
 @router.get("/corrections")

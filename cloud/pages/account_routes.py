@@ -55,11 +55,11 @@ def listing(request: Request, held: Held) -> HTMLResponse:
 @router.get("/accounts/{reference}")
 def account(request: Request, reference: Reference, held: Held) -> HTMLResponse:
     """One account: total, sources, what changed, every line, its reports and versions."""
-    version = find(held, reference)
+    version, unread = find(held, reference), dict[str, str]()
     view = account_pages.view(
         version,
         subjects.get(held.store, version.content.subject).subject,
-        _history(held, version),
+        _history(held, version, unread),
         accounts.versions(held.store, version.id),
         render.language(request),
     )
@@ -74,6 +74,7 @@ def account(request: Request, reference: Reference, held: Held) -> HTMLResponse:
         request,
         "account.html",
         view=view,
+        unread=unread,
         names=names,
         warnings=account_pages.warned(warnings, request.app.state.city.subjects(), lang),
         box=todo.box(held, subjects.get(held.store, version.content.subject).subject, lang),
@@ -138,7 +139,7 @@ def sources_csv(request: Request, reference: Reference, held: Held) -> Response:
     """The chart by source as a table."""
     version = find(held, reference)
     subject = subjects.get(held.store, version.content.subject).subject
-    view = account_pages.view(version, subject, _history(held, version), [version], render.language(request))
+    view = account_pages.view(version, subject, _history(held, version, {}), [version], render.language(request))
     rows = ([bar.period, *bar.values] for bar in view.bars)
     return csv_file(f"{version.id}-sources.csv", ["period", *(f"{name} tCO2e" for name in view.series)], rows)
 
@@ -215,10 +216,12 @@ def city_csv(
     return csv_file(f"ranking-{view.period}.csv", heads, rows)
 
 
-def _history(held: Collector, version: Version) -> list[Version]:
-    """The subject's newest versions of periods written alike (months beside months), oldest first, up to two years."""
+def _history(held: Collector, version: Version, unread: dict[str, str]) -> list[Version]:
+    """The subject's newest versions of periods written alike (months beside months), oldest first, up to two years;
+    what cannot be read of its accounts is added to ``unread``.
+    """
     shape = [len(part) for part in version.content.period.id.split("-")]
-    found = accounts.listing(held.store, version.content.subject)
+    found = accounts.listing(held.store, version.content.subject, unread=unread)
     alike = [one for one in found if [len(part) for part in one.content.period.id.split("-")] == shape]
     others = [one for one in alike if one.id != version.id]
     return sorted([*others, version], key=lambda one: one.content.period.id)[-account_pages.MOST_BARS :]

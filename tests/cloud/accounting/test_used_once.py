@@ -20,7 +20,7 @@ def test_a_certificate_is_used_once_in_the_city_and_the_other_use_is_named(city:
     city.declare(green("S-OTHER", label="second"))
     with pytest.raises(ProofError, match=r"GEC-2026-000042.*A-S-DEMO-2026-10-03.*S-DEMO"):
         city.close("S-OTHER")
-    assert accounts.listing(city.store, "S-OTHER") == []
+    assert accounts.listing(city.store, "S-OTHER", unread={}) == []
     assert city.close() == first
 
 
