@@ -1,6 +1,7 @@
 """The CJ/T 188 driver: one question, 901F, to a water, gas, heat or cold meter. It reads, and can do nothing else."""
 
 from collections.abc import Generator
+from contextlib import suppress
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
@@ -9,7 +10,7 @@ from functools import lru_cache
 from drivers import plan
 from drivers.cjt188_options import PLAIN_UNITS, Options, check, options
 from drivers.profile import Point, Profile
-from drivers.quantity import stepped
+from drivers.quantity import LARGEST, stepped
 from drivers.query import Query, Values
 from drivers.site import Device
 from protocols import cjt188
@@ -19,6 +20,8 @@ from protocols.cjt188_units import Unit, factor
 from protocols.errors import ConfigError, Impossible, Mismatched
 from protocols.recogniser import Recogniser
 
+DIGITS = 10**8
+"""What no number reaches."""
 ORDERS: tuple[Order, Order] = ("901F", "1F90")
 
 
@@ -94,7 +97,7 @@ def _steps(point: Point, number: Number, quantity: Quantity, made: Options) -> i
 
     What one digit is worth, not this one value: a unit that does not fit is found at the first answer.
     """
-    unit = Unit(point.unit, 1) if quantity in PLAIN_UNITS else made.unit(quantity, number.code)
+    unit = _unit(point.unit, quantity, made, number.code)
     if unit is None:
         raise Impossible(f"{number.name}: unit code {number.code or 0:02X}, expected one of a {quantity}")
     steps = _worth(made.decimals(quantity), unit, point.unit, point.scale)
@@ -106,6 +109,25 @@ def _steps(point: Point, number: Number, quantity: Quantity, made: Options) -> i
             f"another unit"
         )
     return steps.numerator
+
+
+def steps_by_code(wanted: str, scale: Decimal, quantity: Quantity, made: Options) -> tuple[int, ...]:
+    """By unit code, how many steps of ``scale`` of the wanted unit the last digit of a number is worth; 0 where the
+    driver alone can tell what to make of it.
+    """
+    found = []
+    for code in range(256):
+        worth = Fraction(0)
+        if (unit := _unit(wanted, quantity, made, code)) is not None:
+            with suppress(Impossible):
+                worth = _worth(made.decimals(quantity), unit, wanted, scale)
+        found.append(worth.numerator if worth.denominator == 1 and worth * DIGITS < LARGEST else 0)
+    return tuple(found)
+
+
+def _unit(wanted: str, quantity: Quantity, made: Options, code: int | None) -> Unit | None:
+    """The unit of a number that is sent with this code; None for a code that is none."""
+    return Unit(wanted, 1) if quantity in PLAIN_UNITS else made.unit(quantity, code)
 
 
 @lru_cache(4096)

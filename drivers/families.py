@@ -232,6 +232,37 @@ class Digits:
 
 
 @dataclass(frozen=True, slots=True)
+class Coded:
+    """CJ/T 188 numbers: four BCD bytes each, high byte first, and a code that says what one digit is worth.
+
+    ``weights``: of each byte, 0 where a number is shorter; ``steps``: by column and code, 0 for one that only the
+    driver knows; ``signed``: columns with a sign in the top bit; ``nines``: those that 99 fills as FF does.
+    """
+
+    gather: NDArray[np.intp]
+    weights: NDArray[np.int64]
+    codes: NDArray[np.intp]
+    steps: NDArray[np.int64]
+    signed: Mask
+    nines: Mask
+    dtype: type[np.generic] = np.int64
+
+    def read(self, rows: Bytes) -> Matrix | None:
+        """The numbers of every reply; not valid where filled, None where a digit is above 9 or a code is not known."""
+        raw = rows.take(self.gather, axis=1).reshape(len(rows), -1, 4)
+        beyond = self.weights == 0
+        filled = ((raw == 0xFF) | beyond).all(axis=2) | ((raw == 0x99) | beyond).all(axis=2) & self.nines
+        minus = (raw[:, :, 0] >= 0x80) & self.signed
+        raw[:, :, 0] &= np.where(minus, 0x7F, 0xFF).astype(np.uint8)
+        pairs = _PAIRS[raw]
+        steps = self.steps[np.arange(len(self.codes)), rows[:, self.codes]]
+        if ((np.logical_or.reduce(pairs < 0, axis=2) | (steps == 0)) & ~filled).any():
+            return None
+        numbers = (pairs * self.weights).sum(axis=2) * np.where(minus, -steps, steps)
+        return np.where(filled, 0, numbers), ~filled
+
+
+@dataclass(frozen=True, slots=True)
 class Missing:
     """Points beyond the end of a block: this meter has none of them."""
 
@@ -280,6 +311,13 @@ def items(count: int, signed: bool, width: int, places: Sequence[int]) -> Family
     gather = [at + byte for at in places for byte in reversed(range(width))]
     weights = np.array([100**power for power in reversed(range(width))], np.int64)
     return Digits(np.array(gather, np.intp), weights, signed)
+
+
+def words(parts: Sequence[tuple[int, int]], low: int, length: int) -> Family:
+    """The family of bits of a word whose bytes are at ``low`` and behind: by how much each is shifted, and its mask."""
+    gather = [low, low + 1, *[length] * 6] * len(parts)
+    shifts, masks = (np.array(own, np.int64) for own in zip(*parts, strict=True))
+    return Integers(np.array(gather, np.intp), shifts, masks, (), np.int64)
 
 
 def _integers(kind: str, parts: Sequence[Part], start: int, length: int) -> Family:

@@ -3,22 +3,28 @@
 from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import lru_cache
 from typing import TypeVar
 
 import numpy as np
 from fastcrc.crc16 import modbus as crc16
 
 from drivers import families, plan
+from drivers.cjt188 import Cjt188Driver, steps_by_code
+from drivers.cjt188_options import Options
 from drivers.dlt645 import Dlt645Driver
 from drivers.driver import Driver
-from drivers.families import Bytes, Family, Matrix, Part
+from drivers.families import Bytes, Family, Matrix, Numbers, Part
 from drivers.modbus import ModbusDriver
 from drivers.profile import Point
 from drivers.quantity import EXACT
-from protocols import dlt645, modbus
+from protocols import cjt188, cjt188_answer, dlt645, modbus
+from protocols.cjt188_answer import Quantity
 
 Kind = TypeVar("Kind", bound=Hashable)
 
+DATA = 14
+"""Where the data behind identifier and serial number begin in an answer of CJ/T 188."""
 KEPT = 8192
 """Layouts kept before all are dropped: enough for two thousand meters."""
 
@@ -43,6 +49,8 @@ class Layout:
     counters: tuple[int, ...]
     fixed: bool = True
     """Whether the request alone tells the points; else the replies do."""
+    options: Hashable = None
+    """What else of its device makes the numbers what they are."""
 
     def read(self, laid: Bytes, heads: bytes | None = None) -> list[Matrix] | None:
         """The numbers of every reply of some tracks, which are laid as tracks by bytes of a reply by replies; None when
@@ -69,7 +77,7 @@ class Layout:
         """Whether the replies of both are read the same way, but for how they begin."""
         mine, others = (self.length, len(self.head), self.spots), (other.length, len(other.head), other.spots)
         both = self.plain and other.plain and self.check is other.check
-        return both and mine == others and self.points == other.points
+        return both and mine == others and (self.points, self.options) == (other.points, other.options)
 
 
 class Layouts:
@@ -119,6 +127,13 @@ def _layout(driver: Driver, request: bytes, length: int) -> Layout:
         return _modbus_layout(driver, request, length)
     if isinstance(driver, Dlt645Driver):
         return _dlt645_layout(driver, request, length)
+    if isinstance(driver, Cjt188Driver):
+        return _cjt188_layout(driver, request, length)
+    return _unknown(length)
+
+
+def _unknown(length: int) -> Layout:
+    """Of replies that are read one by one."""
     return Layout((), (), (), (), (), length, False, b"", _always, (), fixed=False)
 
 
@@ -189,6 +204,80 @@ def _dlt645_layout(driver: Dlt645Driver, request: bytes, length: int) -> Layout:
         _sum_right,
         tuple(index for index, (point, _) in enumerate(asked.parts) if point.kind == "counter"),
     )
+
+
+def _cjt188_layout(driver: Cjt188Driver, request: bytes, length: int) -> Layout:
+    """Of an answer as long as this meter's, of its very type, with the identifier as it was asked for."""
+    asked, made, points = cjt188.parse_request(request), driver.options, driver.points
+    size = length - cjt188.OVERHEAD - 3
+    plain = asked.meter_type == made.type_code and (asked.address, asked.control) == (driver.address, cjt188.READ)
+    whole = all(point.scale == 1 for point in points if made.source(str(point.field)) is None)
+    if not plain or not whole or cjt188_answer.LAYOUTS.get(size) != made.layout:
+        return _unknown(length)
+    frame = request.lstrip(bytes([cjt188.PREAMBLE]))
+    head = frame[:9] + bytes([cjt188.READ | cjt188.REPLY, 3 + size]) + frame[11:13]
+    places, groups = _grouped([made.source(str(point.field)) is None for point in points])
+    found = [
+        _states(driver, [points[i] for i in held], length)
+        if state
+        else _coded(driver, [points[i] for i in held], length)
+        for state, held in groups
+    ]
+    return Layout(
+        points,
+        tuple(point.scale for point in points),
+        places,
+        (),
+        tuple(found),
+        length,
+        True,
+        head,
+        _sum_right,
+        tuple(index for index, point in enumerate(points) if point.kind == "counter"),
+        options=made,
+    )
+
+
+def _coded(driver: Cjt188Driver, points: Sequence[Point], length: int) -> Family:
+    """The family of points that are numbers of an answer."""
+    made, sources = driver.options, [str(driver.options.source(str(point.field))) for point in points]
+    spots = {name: (number, code) for name, number, code in cjt188_answer.spots(made.layout, made.units)}
+    gather, weights, codes = list[int](), list[list[int]](), list[int]()
+    for name in sources:
+        number, code = spots[name]
+        own = [DATA + at for at in range(number.start, number.stop)][::-1]
+        gather += own + [length] * (4 - len(own))
+        weights.append([100**power for power in reversed(range(len(own)))] + [0] * (4 - len(own)))
+        codes.append(length if code is None else DATA + code)
+    wanted = [(point.unit, point.scale, made.layout[name]) for point, name in zip(points, sources, strict=True)]
+    return families.Coded(
+        np.array(gather, np.intp),
+        np.array(weights, np.int64),
+        np.array(codes, np.intp),
+        _steps(tuple(wanted), made),
+        np.array([name in cjt188_answer.SIGNED for name in sources], np.bool_),
+        np.array([name in cjt188_answer.NINES for name in sources], np.bool_),
+    )
+
+
+@lru_cache(256)
+def _steps(wanted: tuple[tuple[str, Decimal, Quantity], ...], made: Options) -> Numbers:
+    """Of each point, by unit code, what a digit is worth: one for all meters of a model, for it takes 2 kB a point."""
+    return np.array([steps_by_code(unit, scale, quantity, made) for unit, scale, quantity in wanted], np.int64)
+
+
+def _states(driver: Cjt188Driver, points: Sequence[Point], length: int) -> Family:
+    """The family of points that are bits of the status at the end of an answer."""
+    mirrored = driver.options.status == "mirrored"
+    parts = []
+    for point in points:
+        if point.field == "valve":
+            parts.append((6 if mirrored else 0, 3))
+        elif point.field == "battery_low":
+            parts.append((5 if mirrored else 2, 1))
+        else:
+            parts.append((0, 0xFFFF) if point.bit is None else (point.bit, 1))
+    return families.words(parts, length - 4, length)
 
 
 def _grouped(kinds: Sequence[Kind]) -> tuple[tuple[tuple[int, int], ...], list[tuple[Kind, list[int]]]]:

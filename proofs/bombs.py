@@ -43,7 +43,7 @@ MOST_DATA = 1_040_000
 PRECEDED = ("dlt645", "cjt188")
 """Protocols that take any number of FE before a question: of one with more the plan says nothing."""
 SERIAL = 13
-"""Where the serial number stands in an answer of CJ/T 188."""
+"""Where the serial number stands in an answer of CJ/T 188, right behind the identifier."""
 DAY_MS = 86_400_000
 START_S = 30.0
 TIMES = 3
@@ -283,7 +283,7 @@ def _answers(gateway: Gateway, thief: Thief) -> Iterator[tuple[str, Callable[[st
     the last one broken. Where a question can be put in other words, they answer that: no plan bounds them.
     """
     installation, done = gateway.config.installation, set[str]()
-    for said in transport.unpack(gateway.frames[0]).chunks:
+    for said in [said for frame in reversed(gateway.frames) for said in transport.unpack(frame).chunks]:
         chunk = Chunk.from_bytes(said)
         protocol = installation.drivers[chunk.device].profile.protocol
         if not chunk.tracks or protocol in done:
@@ -318,11 +318,14 @@ def _owed(installation: Installation, device: int, track: Track) -> list[Chunk]:
 
 
 def _unlike(protocol: str, answer: bytes, number: int) -> bytes:
-    """The answer with another number that says nothing in it; or, of DL/T 645, as it is not read many at once."""
+    """The answer with another number in it that says nothing, and as answers are not read many at once: of DL/T 645
+    behind an FE, of CJ/T 188 with its identifier the other way round.
+    """
     raw = bytearray(answer)
     if protocol == "dlt645":
         return bytes([PREAMBLE]) + answer
     if protocol == "cjt188":
+        raw[SERIAL - 2 : SERIAL] = answer[SERIAL - 2 : SERIAL][::-1]
         raw[SERIAL], raw[-2] = number & 0xFF, 0
         raw[-2] = sum(raw) - raw[-1] & 0xFF
     elif protocol == "hj212":

@@ -37,8 +37,11 @@ DECIMALS: Mapping[Quantity, int] = {"energy": 2, "power": 2, "flow": 4, "volume"
 _PLAIN = ("temp_supply", "temp_return", "hours")
 """Three bytes and no unit code."""
 
-_SIGNED = ("power", "flow", "temp_supply", "temp_return")
+SIGNED = ("power", "flow", "temp_supply", "temp_return")
 """Top bit as sign: seen in public code for the flow, unverified for the others."""
+
+NINES = ("settlement_volume",)
+"""Filled with 99 by some meters, as any number is with FF."""
 
 _CLOCK = re.compile(r"20[0-9]{12}")
 
@@ -54,9 +57,9 @@ class Number:
     @property
     def value(self) -> int | None:
         """The digits as a whole number; None where the meter filled the field. Impossible when they are not BCD."""
-        if set(self.raw) == {0xFF} or (self.name == "settlement_volume" and set(self.raw) == {0x99}):
+        if set(self.raw) == {0xFF} or (self.name in NINES and set(self.raw) == {0x99}):
             return None
-        negative = self.name in _SIGNED and self.raw[-1] & 0x80
+        negative = self.name in SIGNED and self.raw[-1] & 0x80
         text = (self.raw[:-1] + bytes([self.raw[-1] & 0x7F]) if negative else self.raw)[::-1].hex()
         if not text.isdecimal():
             raise Impossible(f"{self.name}: {quote(self.raw)} is not BCD")
@@ -105,14 +108,18 @@ def battery_low(status: bytes, mirrored: bool) -> int:
     return status[0] >> (5 if mirrored else 2) & 1
 
 
-def _numbers(data: bytes, layout: Mapping[str, Quantity], units: Units) -> Iterator[Number]:
+def spots(layout: Mapping[str, Quantity], units: Units) -> Iterator[tuple[str, slice, int | None]]:
+    """Where each number and its unit code stand in the data behind the serial number."""
     at = 0
     for name in layout:
-        size = 3 if name in _PLAIN else 5
-        field, at = data[at : at + size], at + size
         if name in _PLAIN:
-            yield Number(name, field, None)
-        elif units == "before":
-            yield Number(name, field[1:], field[0])
+            yield name, slice(at, at + 3), None
+            at += 3
         else:
-            yield Number(name, field[:-1], field[-1])
+            yield name, *((slice(at + 1, at + 5), at) if units == "before" else (slice(at, at + 4), at + 4))
+            at += 5
+
+
+def _numbers(data: bytes, layout: Mapping[str, Quantity], units: Units) -> Iterator[Number]:
+    for name, number, code in spots(layout, units):
+        yield Number(name, data[number], None if code is None else data[code])

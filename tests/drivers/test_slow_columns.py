@@ -2,6 +2,7 @@
 
 import re
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -11,8 +12,10 @@ from drivers.columns import Layouts, replay_track
 from drivers.driver import Driver, driver
 from drivers.profile import Profile, Proof, octets
 from drivers.proof import asker
+from drivers.query import Values
 from drivers.site import Device
 from protocols import hj212, mbus, modbus
+from protocols.cjt188_units import UNITS
 from protocols.errors import Impossible, ProtocolError
 from protocols.record.block import Track
 
@@ -26,15 +29,20 @@ PROOFS = [
 
 
 def told(held: Driver, track: Track) -> object:
-    """What replay says reply by reply: the values with all their digits, or the error."""
+    """What replay says reply by reply: the values with all their digits, or the error. Replies are of their own time
+    where all of the track are.
+    """
+    found, dated = [], True
     try:
-        return [
-            [(reading.point, str(reading.value), reading.quality, reading.at) for reading in readings]
-            for at, reply in zip(track.times, track.replies(), strict=True)
-            for readings in [replay.replay(held, track.request, reply, at, 0)]
-        ]
+        for at, reply in zip(track.times, track.replies(), strict=True):
+            readings = replay.replay(held, track.request, reply, at, 0)
+            dated = dated and held.stamp(track.request, reply) is not None
+            found.append([(reading.point, str(reading.value), reading.quality, reading.at) for reading in readings])
     except ProtocolError as error:
         return type(error), str(error)
+    if not dated:
+        found = [[(*said[:3], at) for said in one] for at, one in zip(track.times, found, strict=True)]
+    return found
 
 
 def told_by_column(held: Driver, track: Track, layouts: Layouts) -> object:
@@ -140,3 +148,77 @@ def test_the_greatest_numbers_that_a_column_holds_are_read_both_ways() -> None:
         assert isinstance(expected, list)
         found = told_by_column(held, track, Layouts())
         assert isinstance(found, list) and [said for said in found[0] if said in expected[0]] == expected[0]
+
+
+CJT188 = [(model, proof) for model, proof in PROOFS if model.protocol == "cjt188"]
+codes = st.sampled_from(sorted(UNITS)) | st.integers(0, 255)
+pairs = st.integers(0, 99).map(lambda number: int(f"{number:02d}", 16))
+fields = st.lists(pairs, min_size=4, max_size=4) | st.sampled_from([[0xFF] * 4, [0x99] * 4, [0, 0, 0, 0x85]])
+settings_of = {
+    "units": st.sampled_from(["after", "before"]),
+    "status": st.sampled_from(["standard", "mirrored"]),
+    "energy_decimals": st.integers(0, 8),
+    "flow_decimals": st.integers(0, 4),
+    "volume_decimals": st.integers(0, 4),
+    "volume_unit": st.sampled_from(["29", "2C", "2E"]),
+    "energy_unit": st.sampled_from(["05", "08", "11"]),
+}
+
+
+@settings(max_examples=4 * EXAMPLES, deadline=None)
+@given(st.sampled_from(CJT188), st.fixed_dictionaries({}, optional=settings_of), st.integers(1, 4), st.data())
+def test_answers_of_cjt188_are_the_same_both_ways(
+    of: tuple[Profile, Proof], options: dict[str, object], count: int, data: st.DataObject
+) -> None:
+    """Whatever number and unit stands in each field, under the options of any maker."""
+    model, proof = of
+    reply = octets(proof.response).lstrip(b"\xfe")
+    device = Device(id="M", profile=model.id, port="p", address=reply[8:1:-1].hex().upper(), options=options)
+    held = driver(device, model)
+    replies, kept = [], data.draw(st.none() | st.lists(codes, min_size=8, max_size=8))
+    for _ in range(count):
+        one, before = bytearray(reply), options.get("units", model.options.get("units")) == "before"
+        for index, at in enumerate(range(14, len(one) - 11, 5)):
+            field, code = data.draw(fields), kept[index] if kept is not None else data.draw(codes)
+            one[at : at + 5] = bytes([code, *field] if before else [*field, code])[: len(one) - 11 - at]
+        one[-4:-2] = data.draw(st.binary(min_size=2, max_size=2))
+        one[13] = data.draw(st.integers(0, 255))
+        replies.append(mended("cjt188", one))
+    track = Track.of(held.queries()[0].request, range(count), replies)
+    assert told_by_column(held, track, Layouts()) == told(held, track)
+
+
+@pytest.mark.parametrize(("model", "proof"), CJT188, ids=lambda one: getattr(one, "id", ""))
+def test_answers_of_cjt188_are_read_at_once(model: Profile, proof: Proof, monkeypatch: pytest.MonkeyPatch) -> None:
+    """But for those of another type than was asked (25 or 27 for 20), and with the identifier the other way round."""
+    request, reply = octets(proof.request).lstrip(b"\xfe"), octets(proof.response).lstrip(b"\xfe")
+    held, read = asker(model, proof), list[bytes]()
+    track = Track.of(request, [0], [reply])
+    expected, values = told(held, track), replay.values
+
+    def counted(driver: Driver, request: bytes, reply: bytes) -> Values:
+        read.append(reply)
+        return values(driver, request, reply)
+
+    monkeypatch.setattr(replay, "values", counted)
+    assert told_by_column(held, track, Layouts()) == expected
+    assert (read == []) == (reply[1] == request[1] and reply[11:13] == request[11:13])
+
+
+def test_meters_with_other_options_are_not_read_as_one() -> None:
+    """One model, two devices: what a digit is worth is set for each."""
+    model, proof = next((model, proof) for model, proof in CJT188 if model.id == "cjt188-water")
+    request, reply = octets(proof.request), octets(proof.response)
+    address = reply[8:1:-1].hex().upper()
+    layouts = [
+        Layouts().of(
+            driver(Device(id="M", profile=model.id, port="p", address=address, options=own), model), request, 35
+        )
+        for own in ({}, {"volume_decimals": 3}, {})
+    ]
+    laid = np.frombuffer(reply * 2, np.uint8).reshape(2, 35, 1)
+    plain, thousandths, same = layouts
+    assert plain.is_like(same) and not plain.is_like(thousandths)
+    stretches = columns.read_stacked([(plain, 1), (thousandths, 1)], laid)
+    tenfold = [stretch.whole[0][0][stretch.first, 0] for stretch in stretches if stretch is not None]
+    assert tenfold[0] == 10 * tenfold[1] > 0
