@@ -31,8 +31,8 @@ MOST_BYTES = 1 << 18
 """Of chunks without a form that are read ahead in one block: some milliseconds of reading, and of making forms. A block
 that has more is left to be read in its turn; of the next one like it, those that were read have their forms.
 """
-MOST_ALONE = 1 << 15
-"""Bytes of answers that are replayed ahead where they may have to be read one by one: some 40 ms, of M-Bus 130."""
+MOST_ALONE = 1 << 14
+"""Bytes of answers that are replayed ahead where they may have to be read one by one: some 20 ms, of M-Bus 80."""
 ITEM_BYTES, EXCHANGE_BYTES = 512, 16
 """What a chunk, a track and the labour of a form count for beside the bytes."""
 
