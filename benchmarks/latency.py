@@ -6,11 +6,14 @@ it is booked: that is the capacity just then. Then, open-loop, at instants of a 
 whatever is still unanswered: the time is taken from the instant a block was to be sent at until its answer is there.
 From then on whoever asks is shown it, for what was answered is booked before it is looked into: behind every fiftieth
 the newest value of each point is asked for, must be that of the block, and the time until that is there is told as
-well. Behind the rounds the same at a tenth: what a lone block costs on a core that has gone to sleep, with next to
-nothing to queue behind. A core that a neighbour shares is half as fast for seconds, and capacity and waiting with it:
-so how long a loop that is always the same takes on the collector's core stands beside each round, before, between and
-after its spells, and the figures are told twice, of the rounds in which it was as fast as at its best in the run, and
-of all (``benchmarks/pace.py``).
+well.
+
+A core with nothing to do sleeps between two requests, and what it knew is cold when it wakes; one of a hired machine is
+lent to a neighbour meanwhile. So every other round is run with the cores kept awake, where this user may ask the kernel
+for it (``AWAKE``, what tuned's profile latency-performance asks for): the rounds are told apart, for an operator may
+have either. Behind the rounds the same at a tenth of the load: what a lone block costs, with next to nothing to queue
+behind. A core that a neighbour shares is half as fast for seconds, and capacity and waiting with it: so how long a loop
+that is always the same takes on the collector's core stands beside each round, before, between and after its spells.
 
 Where the machine has two cores and little else to do, the collector has the first and the load, another process, the
 second, which it keeps awake so that it sends in time; on a busy one both go where there is room, and the load sleeps
@@ -24,6 +27,7 @@ import json
 import os
 import random
 import statistics
+import struct
 import subprocess
 import sys
 import tempfile
@@ -34,14 +38,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmarks.fleet import SMALL, Gateway
-from benchmarks.pace import NEAR, loop_s
+from benchmarks.pace import loop_s
 from cloud import config
 from protocols.record.answer import BATCH_TYPE, Answer, decode_answers, encode_batch
 
 GATEWAYS, ROUNDS = 50, 8
-FLOOD, HALF, LAST = 6, 12, 20
+"""So many rounds with the cores awake, and as many as the machine has them."""
+FLOOD, HALF, LAST = 6, 12, 10
 """Blocks of each gateway: in a round as fast as it goes and by the clock at half that rate; behind them at a tenth."""
-EACH = 1 + ROUNDS * (FLOOD + HALF) + LAST
+EACH = 1 + 2 * (ROUNDS * (FLOOD + HALF) + LAST)
 SAMPLE = 50
 SYNCS, SYNCED = 150, 48 << 10
 """Syncs of the disk measured alone, each after so many bytes."""
@@ -50,6 +55,9 @@ BOOKED = "/v1/incidents"
 QUIET = 1.0
 """Processes that want a core, over the last minute: below it the machine has little else to do."""
 PERCENTILES = (50.0, 99.0, 99.9)
+AWAKE = Path("/dev/cpu_dma_latency")
+"""While somebody holds it open having written 0 to it, no core sleeps (Linux, PM quality of service)."""
+CORES = {False: "cores as they are", True: "cores awake"}
 
 
 @dataclass
@@ -152,25 +160,34 @@ async def _measure(gateways: Sequence[Gateway], frames: Sequence[list[bytes]], s
     ]
     await asyncio.gather(*[_flood(link, 1) for link in links])
     memory = server.rss_mib()
-    print(f"{GATEWAYS} gateways, blocks of {SMALL.readings} readings, one a request; {ROUNDS} rounds")
-    rounds = [await _round(links, server) for _ in range(ROUNDS)]
-    best = min([one.loop for one in rounds])
-    quick = [one for one in rounds if one.loop <= best * NEAR]
-    for what, chosen in ((f"{len(quick)} quick rounds", quick), ("all rounds", rounds)):
-        p50, p99 = (statistics.median([_percentile(one.half.times, part) for one in chosen]) for part in (50, 99))
-        rate = statistics.median([one.rate for one in chosen])
-        print(f"median of {what}: capacity {rate:.0f} blocks/s; at half of it p50 {p50:.1f} ms, p99 {p99:.1f} ms")
-    print(f"all blocks at half load: {shown([taken for one in rounds for taken in one.half.times])}")
-    seen = [taken for one in rounds for taken in one.half.seen]
-    print(f"  shown by a GET behind it ({len(seen)} sampled): {shown(seen)}")
-    tenth = statistics.median([one.rate for one in rounds]) / 10
-    few = links[: max(1, int(tenth))]  # a connection that is idle for seconds is closed
-    lone = await _by_the_clock(few, server, tenth, LAST)
-    print(f"at a tenth, {tenth:.0f} blocks/s: {shown(lone.times)}; {lone}")
+    print(f"{GATEWAYS} gateways, blocks of {SMALL.readings} readings, one a request")
+    rounds: dict[bool, list[Round]] = {False: [], True: []} if _may_keep_awake() else {False: []}
+    for _ in range(ROUNDS):
+        for awake, held in rounds.items():
+            with _awake(awake):
+                held.append(await _round(links, server, CORES[awake]))
+    for awake, held in rounds.items():
+        tenth = _told(held, CORES[awake]) / 10
+        few = links[: max(1, int(tenth))]  # a connection that is idle for seconds is closed
+        with _awake(awake):
+            lone = await _by_the_clock(few, server, tenth, LAST)
+        print(f"  at a tenth, {tenth:.0f} blocks/s: {shown(lone.times)}; {lone}")
     print(f"resident memory: {memory:.0f} MiB after the first blocks, {server.rss_mib():.0f} MiB at the end")
     for link in links:
         link.writer.close()
     return sum([link.sent for link in links])
+
+
+def _told(rounds: Sequence["Round"], cores: str) -> float:
+    """Say what some rounds come to; blocks a second as fast as it goes."""
+    p50, p99 = (statistics.median([_percentile(one.half.times, part) for one in rounds]) for part in (50, 99))
+    rate = statistics.median([one.rate for one in rounds])
+    print(f"{cores}, median of {len(rounds)} rounds: {rate:.0f} blocks/s; at half p50 {p50:.1f} ms, p99 {p99:.1f} ms")
+    print(f"  all blocks of them: {shown([taken for one in rounds for taken in one.half.times])}")
+    seen = [taken for one in rounds for taken in one.half.seen]
+    p50, p90 = (_percentile(seen, part) for part in (50, 90))
+    print(f"  shown by a GET, {len(seen)} sampled: p50 {p50:.1f} ms, p90 {p90:.1f} ms, longest {max(seen):.1f} ms")
+    return rate
 
 
 @dataclass
@@ -194,14 +211,13 @@ class Found:
 
 @dataclass(frozen=True)
 class Round:
-    """Blocks a second as fast as it went, what came of half of that, and how long the loop took (s) at the slowest."""
+    """Blocks a second as fast as it went, and what came of half of that."""
 
     rate: float
     half: Found
-    loop: float
 
 
-async def _round(links: Sequence[Link], server: Server) -> Round:
+async def _round(links: Sequence[Link], server: Server, cores: str) -> Round:
     loops = [server.loop_s()]
     began, before = time.perf_counter(), server.cpu_s()
     await asyncio.gather(*[_flood(link, FLOOD) for link in links])
@@ -212,8 +228,28 @@ async def _round(links: Sequence[Link], server: Server) -> Round:
     half = await _by_the_clock(links, server, rate / 2, HALF)
     loops.append(server.loop_s())
     pace = "/".join([f"{loop * 1e3:.0f}" for loop in loops])
-    print(f"  loop {pace} ms; {rate:4.0f} blocks/s, {each_us:.0f} us CPU each; at half {shown(half.times)}; {half}")
-    return Round(rate, half, max(loops))
+    flood = f"loop {pace} ms; {rate:4.0f} blocks/s, {each_us:.0f} us CPU each"
+    print(f"  {cores}, {flood}; at half {shown(half.times)}; {half}")
+    return Round(rate, half)
+
+
+def _may_keep_awake() -> bool:
+    try:
+        AWAKE.open("wb", buffering=0).close()
+    except OSError:
+        return False
+    return True
+
+
+@contextmanager
+def _awake(wanted: bool) -> Iterator[None]:
+    """While it lasts no core sleeps, where that is wanted."""
+    if not wanted:
+        yield
+        return
+    with AWAKE.open("wb", buffering=0) as held:
+        held.write(struct.pack("=i", 0))
+        yield
 
 
 async def _by_the_clock(links: Sequence[Link], server: Server, rate: float, each: int) -> Found:
