@@ -19,6 +19,11 @@ MOST_WAITING = 256
 MOST_TOGETHER = 32
 """Batches committed in one transaction at most: bounds how long the first of them waits for the last."""
 
+HANDED_S = 0.005
+"""How long the writer waits at most for the answers to be sent. The thread that sends them lets go of the interpreter
+each time it asks the system to, and gets it back from a writer that computes only by force.
+"""
+
 QUIET_S = 0.002
 """How long nothing comes before the idle work begins: it would hold up the answer that was just handed over."""
 
@@ -159,10 +164,14 @@ def _settle(jobs: Sequence[Job], outcomes: Sequence[Any]) -> None:
     """
     for loop in dict.fromkeys([job.loop for job in jobs]):
         own = [(job.outcome, outcome) for job, outcome in zip(jobs, outcomes, strict=True) if job.loop is loop]
-        loop.call_soon_threadsafe(_hand_over, own)
+        sent = threading.Event()
+        loop.call_soon_threadsafe(_hand_over, own, loop, sent)
+        sent.wait(HANDED_S)
 
 
-def _hand_over(results: Sequence[tuple[asyncio.Future[Any], Any]]) -> None:
+def _hand_over(
+    results: Sequence[tuple[asyncio.Future[Any], Any]], loop: asyncio.AbstractEventLoop, sent: threading.Event
+) -> None:
     for waiting, result in results:
         if waiting.done():
             continue
@@ -170,6 +179,7 @@ def _hand_over(results: Sequence[tuple[asyncio.Future[Any], Any]]) -> None:
             waiting.set_exception(result)
         else:
             waiting.set_result(result)
+    loop.call_soon(sent.set)  # behind those who wait
 
 
 def _outcome(run: Callable[[], Any]) -> Any:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from cloud import collector
+from cloud import writer as writing
 from cloud.writer import Writer
 
 
@@ -58,6 +59,35 @@ def test_idle_work_goes_on_as_long_as_it_says_and_what_fails_in_it_is_told(caplo
     asyncio.run(send(writer))
     writer.close()
     assert not told and "idle work failed" in caplog.text
+
+
+def test_the_next_batch_is_begun_once_the_answers_to_the_one_before_are_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writing, "HANDED_S", 30.0)
+    order, begun, goes_on = list[str](), threading.Event(), threading.Event()
+
+    def append(batches: Sequence[Sequence[bytes]]) -> list[None]:
+        order.append("written")
+        begun.set()
+        assert goes_on.wait(30)
+        return [None for _ in batches]
+
+    async def send(writer: Writer) -> None:
+        await writer.append([b"block"])
+        order.append("answered")
+
+    async def send_both(writer: Writer) -> None:
+        first = asyncio.create_task(send(writer))
+        assert await asyncio.to_thread(begun.wait, 30)
+        second = asyncio.create_task(send(writer))
+        await asyncio.sleep(0)
+        assert writer.waiting == 1
+        goes_on.set()
+        await asyncio.gather(first, second)
+
+    writer = Writer(append)
+    asyncio.run(send_both(writer))
+    writer.close()
+    assert order == ["written", "answered"] * 2
 
 
 def test_a_question_waits_for_the_blocks_that_came_before_it_but_not_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
