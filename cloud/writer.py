@@ -159,8 +159,8 @@ class Writer:
 
 
 def _settle(jobs: Sequence[Job], outcomes: Sequence[Any]) -> None:
-    """Hand each request that waits its result, or the exception. A loop is woken once for all that wait in it: whenever
-    it is, this thread gives way to it.
+    """Hand each request that waits its result, or the exception, and wait until they have sent it. A loop is woken once
+    for all that wait in it.
     """
     for loop in dict.fromkeys([job.loop for job in jobs]):
         own = [(job.outcome, outcome) for job, outcome in zip(jobs, outcomes, strict=True) if job.loop is loop]
