@@ -10,10 +10,10 @@ well.
 
 A core with nothing to do sleeps between two requests, and what it knew is cold when it wakes; one of a hired machine is
 lent to a neighbour meanwhile. So every other round is run with the cores kept awake, where this user may ask the kernel
-for it (``AWAKE``, what tuned's profile latency-performance asks for): the rounds are told apart, for an operator may
-have either. Behind the rounds the same at a tenth of the load: what a lone block costs, with next to nothing to queue
-behind. A core that a neighbour shares is half as fast for seconds, and capacity and waiting with it: so how long a loop
-that is always the same takes on the collector's core stands beside each round, before, between and after its spells.
+for it (``AWAKE``), as an operator may (docs/operator.md): those rounds are told apart. Behind the rounds the same at a
+tenth of the load: what a lone block costs, with next to nothing to queue behind. A core that a neighbour shares is half
+as fast for seconds, and capacity and waiting with it: so how long a loop that is always the same takes on the
+collector's core stands beside each round, before, between and after its spells.
 
 Where the machine has two cores and little else to do, the collector has the first and the load, another process, the
 second, which it keeps awake so that it sends in time; on a busy one both go where there is room, and the load sleeps
