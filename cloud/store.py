@@ -110,11 +110,16 @@ class Store(Journal):
         return answers
 
     def retake(self, batches: Sequence[tuple[int, Sequence[bytes]]]) -> None:
-        """Take in batches of single gateways, each as received at its own instant (UTC ms), in one transaction."""
+        """Take in batches of single gateways, each as received at its own instant (UTC ms), in one transaction.
+
+        What waits is booked before a batch of several: more may have been when that came, and there was room for all.
+        """
         with self._moving() as db:
             desks = self._expect(db, [frames for _, frames in batches])
             for desk, (at, frames) in zip(desks, batches, strict=True):
                 ledger = Ledger(db, at)
+                if desk is not None and len(frames) > 1:
+                    Entering(ledger, self._examiner, desk).enter(Patience(inf, self._processor))
                 self._take_in(db, ledger, desk, frames)
                 ledger.close()
 

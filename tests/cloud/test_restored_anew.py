@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from cloud import config, factor_shelf, formers, statements
+from cloud import config, factor_shelf, formers, statements, taking
 from cloud.audit import Audit
 from cloud.audit_file import open_file
 from cloud.commands import app
@@ -205,3 +205,24 @@ def test_who_was_revoked_stays_out_under_the_new_key(burnt: Burnt, tmp_path: Pat
     restore(burnt.copy, tmp_path / "new.db", key, new_key=True)
     with Store(tmp_path / "new.db", key) as store, pytest.raises(EnrolmentError, match="revoked"):
         enrolled_anew(store, burnt.box)
+
+
+def test_batches_that_came_when_nothing_waited_are_taken_whatever_waits_now(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So much was booked meanwhile as no store that is made anew has time for."""
+    monkeypatch.setattr(taking, "MOST_WAITING", 200)
+    monkeypatch.setattr("cloud.store.AT_ONCE", 150)
+    box, key = Box(), PrivateKey.generate()
+    with Store(tmp_path / "old.db", key) as store:
+        box.enrol(store)
+        for many in (1, 3, 1, 3):
+            frames = [box.block() for _ in range(many)]
+            assert {verdict.answer for verdict in store.append(frames, box.utc).verdicts} == {Answer.STORED}
+            store.book()
+        keep_copy(store, tmp_path / "copy", box)
+        before = figures(store)
+        assert rebook(store, store.gateways()[0], key, box.utc).rows == {}
+    assert restore(tmp_path / "copy", tmp_path / "new.db", key).blocks == 8
+    with Store(tmp_path / "new.db", key) as store:
+        assert figures(store) == before
