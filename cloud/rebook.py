@@ -152,12 +152,16 @@ def _book(store: Store, made: Store, gateway: Gateway) -> int:
 
 
 def _take_over(db: sqlite3.Connection, to: sqlite3.Connection, gateway: Gateway) -> None:
-    """What is not made of blocks: enrolment, configurations and profiles, receipts, where the chain has gone on."""
+    """What is not made of blocks: enrolment, configurations and profiles, receipts, those of collectors it had before,
+    where the chain has gone on.
+    """
     start = db.execute("SELECT epoch, seq, previous FROM starts WHERE gateway = ?", (gateway.id,)).fetchone()
     request = enrolment.open_enrolment(gateway.enrolment)
     enrolments.insert_gateway(to, request, gateway.enrolment, gateway.enrolled_at, start)
     own = "gateway = ?1"
-    for table, where in (("configs", own), ("receipts", own), ("resumed", own), ("profiles", "?1 = ?1")):
+    former = f"kind = '{receipts.BROUGHT}' AND id LIKE lower(hex(?1)) || '/%'"
+    tables = {"configs": own, "receipts": own, "resumed": own, "journal": former, "profiles": "?1 = ?1"}
+    for table, where in tables.items():
         rows = db.execute(f"SELECT * FROM {table} WHERE {where}", (gateway.id,))
         names = [column[0] for column in rows.description]
         marks = ", ".join("?" * len(names))

@@ -20,9 +20,10 @@ from cloud.restore import restore
 from cloud.store import Store
 from protocols.errors import AccountError, EnrolmentError, RecordError, SignatureError
 from protocols.record import cbor
+from protocols.record.block import Event, EventKind
 from protocols.record.cose import ES256, PrivateKey
 from protocols.record.former import shown, sign_former
-from tests.cloud.box import DAY, Box
+from tests.cloud.box import DAY, MINUTE, Box
 from tests.cloud.evidence.packs import blocks_of, forged, packed, refused, relaid, unpacked
 from tests.cloud.evidence.test_commands import run
 
@@ -198,6 +199,29 @@ def test_a_second_copy_brings_it_back_and_the_rows_can_be_made_anew(collector: S
         assert (done.blocks, done.why, done.rows) == (9, "", {})
         closed = statements.close(again, "plant-7", DAY, held.box.utc)
         assert verify(packed(again, closed)).gateways[0].began[0].key == held.first.public
+
+
+def test_the_rows_of_an_epoch_behind_blocks_that_only_the_old_collector_held_are_made_anew_as_they_are(
+    collector: Store, tmp_path: Path
+) -> None:
+    """The box was started again in a block that is lost: no clock is held against the one before."""
+    box, first = Box(), PrivateKey.generate()
+    with Store(tmp_path / "first.db", first) as before:
+        box.enrol(before)
+        kept = [box.block() for _ in range(2)]
+        boot = Event(EventKind.BOOT, box.utc, box.utc + MINUTE, "again")
+        box.boot, box.utc, box.born = 2, box.utc + MINUTE, box.utc
+        receipt = before.append([*kept, box.block(events=(boot,)), box.block()], box.utc)[1]
+    assert receipt is not None and collector.key is not None
+    box.enrol(collector)
+    held = Moved(box, first, receipt, kept, collector)
+    assert held.send() == [0] * 2
+    held.show()
+    box.epoch, box.seq, box.previous = 1, 0, hashlib.sha256(receipt).digest()
+    held.frames = [box.block() for _ in range(3)]
+    assert held.send() == [0] * 3
+    done = rebook(collector, collector.gateways()[0], collector.key, box.utc)
+    assert (done.blocks, done.why, done.rows) == (5, "", {})
 
 
 def test_it_comes_in_by_the_way_of_the_receipts(after: Moved) -> None:
