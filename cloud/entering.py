@@ -20,8 +20,10 @@ from protocols.record.block import Header
 
 ROWS_AT_ONCE = 256
 """Of intervals: some milliseconds."""
-DATED_AT_ONCE = 32
-"""Blocks that a correction dates before their rows are written: weeks of them would not fit in memory."""
+DATED_AT_ONCE, READ_AT_ONCE = 32, 4096
+"""Blocks that a correction dates before their rows are written, for weeks of them would not fit in memory; and readings
+of theirs after which no more are read again before others have their turn: one by one those take half a second.
+"""
 
 
 class Entering:
@@ -71,9 +73,9 @@ class Entering:
 
         They come before the block itself.
         """
-        desk, ledger = self._desk, self._ledger
+        desk, ledger, readings = self._desk, self._ledger, 0
         for seq in dated_rows.pending(ledger.db, header, desk.waiting.dated_to):
-            if len(dated) == DATED_AT_ONCE:
+            if len(dated) == DATED_AT_ONCE or readings >= READ_AT_ONCE:
                 return False
             desk.waiting.dated_to = seq
             try:
@@ -84,6 +86,7 @@ class Entering:
             assert earlier.content is not None, "what is opened again has its content"
             dated.append((line.date(earlier.header), header.seq))
             desk.book.book(dated[-1][0], earlier.content)
+            readings += earlier.content.readings
         return True
 
     def _write(self, entered: Entered, patience: Patience) -> bool:

@@ -13,8 +13,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cloud import audit, audit_file, statements, store, taking, unbooked
+from cloud import audit, audit_file, entering, statements, store, taking, unbooked
 from cloud.booking import Book, Changes
+from cloud.ingest import Examiner, Opened
 from cloud.intervals import Interval
 from cloud.store import Store
 from cloud.writer import Writer
@@ -304,6 +305,42 @@ def test_a_gateway_with_too_much_waiting_is_told_to_send_again(
     assert (later.answer, later.code) == (Answer.GAP, "")
     store.book()
     append(store, third, now=box.utc)
+
+
+def test_what_a_correction_dates_is_read_again_in_several_turns(
+    tmp_path: Path, box: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A block may hold answers that take a second to read."""
+    monkeypatch.setattr(entering, "READ_AT_ONCE", 1)
+    clock, again, read = Clock(), Examiner.again, list[int]()
+
+    def slow(self: Examiner, *asked: Any) -> Opened:
+        clock.now += 1
+        read.append(1)
+        return again(self, *asked)
+
+    with Store(tmp_path / "slow.db", PrivateKey.generate(), processor=clock, clock=clock) as held:
+        box.enrol(held)
+        clocked = Clocked(box)
+        clocked.run(2)
+        clocked.boot(MINUTE, 60_000, UNKNOWN)
+        clocked.run(5, UNKNOWN)
+        append(held, *clocked.frames, now=clocked.true)
+        held.book()
+        clocked.correct()
+        append(held, clocked.frames[-1], now=clocked.true)
+        monkeypatch.setattr(Examiner, "again", slow)
+        for turn in range(1, 7):
+            clock.now += 60
+            held.rest()
+            assert len(read) == turn
+        found = rows(held)
+        assert len(read) == 6
+        assert not audited(tmp_path / "slow.db", box.id).found
+    with Store(tmp_path / "at-once.db", PrivateKey.generate()) as other:
+        box.enrol(other)
+        append(other, *clocked.frames, now=clocked.true)
+        assert rows(other)["closed_intervals"] == found["closed_intervals"]
 
 
 def test_the_writer_books_before_it_takes_more_when_too_many_gateways_wait(
