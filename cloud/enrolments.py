@@ -31,6 +31,7 @@ GATEWAY_COLUMNS = (
     " revoked_at, reason, epoch, next_seq, head, boot, mono, config_number, block_start, block_end, received_at,"
     " blocks, refused_blocks, readings, due, asked, answered, silent, damaged, refused, gaps"
 )
+_KNOWN = "SELECT enrolment, revoked_at FROM gateways WHERE gateway = ?"
 CONFIG_COLUMNS = "gateway, number, digest, envelope, valid_from, received_at"
 
 
@@ -72,7 +73,8 @@ class Enrolments(Database):
         ``oldest``: the envelope of the oldest block it holds, where that is not its first: the chain begins there.
         EnrolmentError when the code is wrong, used, expired or for another site; SignatureError, EncodingError,
         ConfigError on what it brings. The same request again has the same answer: a reply may be lost. Only where the
-        oldest block has gone meanwhile, and none is held here, does the chain begin anew behind it.
+        oldest block has gone meanwhile, and none is held here, does the chain begin anew behind it. With another code
+        from its operator the chain of one that is known goes on behind blocks that are lost.
         """
         invite = invites.parse(code)
         self._try(invite, now)
@@ -81,19 +83,19 @@ class Enrolments(Database):
         request = brought.request
         with self.writing() as db:
             row = db.execute("SELECT site, used_by FROM invites WHERE invite = ?", (invite.id,)).fetchone()
-            known = db.execute(
-                "SELECT enrolment, revoked_at FROM gateways WHERE gateway = ?", (request.key.id,)
-            ).fetchone()
+            known = db.execute(_KNOWN, (request.key.id,)).fetchone()
             if row[1] is not None and (row[1] != request.key.id or known is None or known[0] != enrolment):
                 raise _used(invite)
             if row[0] is not None and row[0] != request.site_id:
                 raise EnrolmentError(f"found site {request.site_id!r}, expected {row[0]!r}: the site of the invitation")
             if known is not None:
                 _check_known(brought, known)
-                again = late_start.makes_way(db, request.key.id, brought.start)
-                return self._admit(db, brought, now) if again else self._welcome_back(db, brought, now)
-            db.execute("UPDATE invites SET used_by = ?, used_at = ? WHERE invite = ?", (request.key.id, now, invite.id))
-            return self._admit(db, brought, now)
+            if row[1] is None:
+                used = (request.key.id, now, invite.id)
+                db.execute("UPDATE invites SET used_by = ?, used_at = ? WHERE invite = ?", used)
+            if known is None or late_start.makes_way(db, request.key.id, brought.start):
+                return self._admit(db, brought, now)
+            return self._welcome_back(db, brought, now, goes_on=row[1] is None)
 
     def open_window(self, until: int) -> None:
         """Until then (UTC ms) a gateway is taken in again on the strength of a receipt that we signed for it."""
@@ -118,14 +120,12 @@ class Enrolments(Database):
         if receipt.gateway != request.key.id:
             raise EnrolmentError(f"found a receipt of {receipt.gateway.hex()}, expected one of {request.key.id.hex()}")
         with self.writing() as db:
-            known = db.execute(
-                "SELECT enrolment, revoked_at FROM gateways WHERE gateway = ?", (request.key.id,)
-            ).fetchone()
+            known = db.execute(_KNOWN, (request.key.id,)).fetchone()
             if known is not None:
                 _check_known(brought, known)
-                refused = "" if now < self.window() else late_start.ask(db, request.key.id, brought.start, now)
-                if not refused:
-                    return self._welcome_back(db, brought, now)
+                within = now < self.window()
+                if within or not (refused := late_start.ask(db, request.key.id, brought.start, now)):
+                    return self._welcome_back(db, brought, now, goes_on=within)
             elif now >= self.window():
                 refused = "found no enrolment, expected one: `tanmeter cloud readmit` takes it in again by its receipt"
             else:
@@ -327,9 +327,10 @@ class Enrolments(Database):
             if used_by is not None and db.execute(again, (used_by, enrolment)).fetchone() is None:
                 raise _used(invite)
 
-    def _welcome_back(self, db: sqlite3.Connection, brought: "Brought", now: int) -> bytes:
+    def _welcome_back(self, db: sqlite3.Connection, brought: "Brought", now: int, *, goes_on: bool) -> bytes:
         request, enrolment = brought.request, hashlib.sha256(brought.enrolment).digest()
-        late_start.go_on(db, request.key.id, brought.start, now)
+        if goes_on:
+            late_start.go_on(db, request.key.id, brought.start, now)
         epoch, seq, head = late_start.answered(db, request.key.id, enrolment, brought.start, brought.oldest)
         issued = receipts.opening(db, request.key.id, (epoch, seq))
         return issued or self.issue(db, Receipt(request.key.id, epoch, seq, head, RECEIVED, request.at))

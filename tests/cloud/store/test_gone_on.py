@@ -1,5 +1,6 @@
 """Blocks that nobody has any more: the chain goes on behind them where its operator lets it, and never by itself."""
 
+import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -16,7 +17,7 @@ from cloud.rebook import rebook
 from cloud.restore import restore
 from cloud.store import Store
 from protocols.errors import AccountError, EnrolmentError
-from protocols.record import transport
+from protocols.record import invite, transport
 from protocols.record.answer import Answer
 from protocols.record.block import Event, EventKind
 from protocols.record.cose import PrivateKey
@@ -70,6 +71,31 @@ def test_without_the_operator_s_leave_it_is_told_once_and_nothing_moves(set_back
     assert set_back.told() == [("missing", 0, 6)]
     assert set_back.sent(set_back.frames[6]) == [Answer.GAP]
     assert set_back.sent(*set_back.frames[3:7]) == [Answer.STORED] * 4
+
+
+def test_an_invitation_that_was_used_is_not_the_operator_s_leave(set_back: Set) -> None:
+    """The gateway was enrolled with it: it is the same request again, and a reply that was lost."""
+    box, store = set_back.box, set_back.store
+    oldest = transport.unpack(set_back.frames[6]).envelope
+    code = invite.make(hashlib.sha256(box.key.spki).digest(), set_back.key.spki).format()
+    answered = store.enrol(code, box.enrolment, box.config, [box.profile], box.born, oldest=oldest)
+    assert open_receipt(answered, set_back.key.public).next_seq == 0
+    assert set_back.sent(set_back.frames[6]) == [Answer.GAP] and set_back.told() == []
+
+
+def test_a_new_invitation_is_but_once(set_back: Set) -> None:
+    box, store, code = set_back.box, set_back.store, invite.make(bytes(9), set_back.key.spki)
+    store.create_invite(code, None, box.utc + MINUTE, box.utc)
+
+    def shown(seq: int) -> int:
+        oldest = transport.unpack(set_back.frames[seq]).envelope
+        answered = store.enrol(code.format(), box.enrolment, box.config, [box.profile], box.utc, oldest=oldest)
+        return open_receipt(answered, set_back.key.public).next_seq
+
+    assert [shown(5), shown(5), shown(7)] == [5, 5, 0]
+    assert set_back.told() == [("start", 0, 5)]
+    assert set_back.sent(set_back.frames[7]) == [Answer.GAP]
+    assert set_back.sent(set_back.frames[5]) == [Answer.STORED]
 
 
 def test_a_revoked_gateway_is_not_let_on(set_back: Set) -> None:
