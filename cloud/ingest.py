@@ -35,16 +35,17 @@ What is made of every block is a struct, as in ``cloud/intervals.py``.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 from msgspec.structs import replace
 
 from cloud import course
+from cloud.begun import Begun, Turns, as_far
 from cloud.course import Course
 from cloud.reader import Coming, Reader, Signed
 from cloud.strips import Replayed
-from drivers.columns import Steps, finished
+from drivers.columns import finished
 from drivers.installation import Installation
 from protocols.errors import ChainError, ConflictError, EnrolmentError, ProtocolError, RecordError, TanmeterError
 from protocols.record import block, cose, transport
@@ -52,14 +53,10 @@ from protocols.record.answer import Answer, Verdict
 from protocols.record.block import Chunk, Header
 from protocols.record.stacks import Form
 
-T = TypeVar("T")
-
 UNKNOWN_CONFIGURATION = "CFG-102"
 FUTURE_MS = 86_400_000
 MOST_KEPT = 1024
 """How many forms of blocks that kept to their plan are remembered."""
-MOST_BEGUN = 64
-"""Of so many gateways a block that is not read to its end is remembered: some megabytes each."""
 LATER = Verdict(Answer.GAP, None, "", "found a batch that takes too long, expected the rest in another one")
 
 
@@ -164,16 +161,6 @@ class Finding(msgspec.Struct, frozen=True, gc=False):
     ahead: bool = False
 
 
-@dataclass(slots=True)
-class Begun:
-    """A block whose answers have not been read in one turn; ``replayed``: once they all are."""
-
-    hash: bytes
-    installation: Installation
-    reading: Steps[tuple[Replayed, ...]]
-    replayed: tuple[Replayed, ...] | None = None
-
-
 def _never() -> bool:
     """There is time."""
     return False
@@ -185,7 +172,7 @@ class Examiner:
     def __init__(self) -> None:
         self._reader = Reader()
         self._kept: set[tuple[Installation, int, tuple[Form | None, ...]]] = set()
-        self._begun: dict[bytes, Begun] = {}
+        self._turns = Turns()
 
     def kid(self, frame: bytes) -> bytes | None:
         """The key a frame claims to be signed with, to find its gateway by; None when it cannot be read."""
@@ -286,18 +273,16 @@ class Examiner:
         """The values of chunks that are in order; None when there is no time for them yet. Those that took more than
         one turn have another one to be booked in.
         """
-        begun = self._begun.pop(signed.header.gateway, None)
+        begun = self._turns.take(signed.header.gateway)
         if begun is None or (begun.hash, begun.installation) != (signed.hash, installation):
             begun = Begun(signed.hash, installation, self._reader.replay(installation, chunks))
-            if (replayed := _as_far(begun.reading, is_over)) is not None:
+            if (replayed := as_far(begun.reading, is_over)) is not None:
                 return replayed
         elif begun.replayed is not None:
             return begun.replayed
         else:
-            begun.replayed = _as_far(begun.reading, is_over)
-        if len(self._begun) >= MOST_BEGUN:
-            del self._begun[next(iter(self._begun))]
-        self._begun[signed.header.gateway] = begun
+            begun.replayed = as_far(begun.reading, is_over)
+        self._turns.keep(signed.header.gateway, begun)
         return None
 
     def _check_plan(self, header: Header, installation: Installation, replayed: Sequence[Replayed]) -> None:
@@ -334,7 +319,7 @@ class Examiner:
             if signed.replayed is not None:
                 return Content(config[1], signed.replayed)
             reading = self._reader.replay(config[1], block.open_items(signed.header, items))
-            replayed = _as_far(reading, is_over)
+            replayed = as_far(reading, is_over)
             return None if replayed is None else Content(config[1], replayed)
         except (RecordError, ProtocolError):
             return None
@@ -350,18 +335,6 @@ class Examiner:
                 f"found gateway {signed.header.gateway.hex()}, expected {trust.gateway.hex()}: the key's own"
             )
         return signed
-
-
-def _as_far(work: Steps[T], is_over: Callable[[], bool]) -> T | None:
-    """What work comes to; None when its time is over before. One step of it is always done."""
-    try:
-        next(work)
-        while not is_over():
-            next(work)
-    except StopIteration as done:
-        held: T = done.value
-        return held
-    return None
 
 
 def _place(head: Head, holdings: Holdings, opened: Opened) -> Finding | None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from cloud import ingest, piles
+from cloud import begun, piles
 from cloud.store import Store
 from drivers import columns, replay
 from drivers.builtin import builtin
@@ -123,8 +123,9 @@ def test_gateways_that_take_turns_all_come_to_an_end(
 def test_no_more_blocks_are_remembered_than_there_is_room_for(
     make_box: Callable[..., Any], meter: Any, quick: Store, monkeypatch: pytest.MonkeyPatch, read: list[bytes]
 ) -> None:
-    """One that had to be forgotten begins anew."""
-    monkeypatch.setattr(ingest, "MOST_BEGUN", 1)
+    """One that had to be forgotten begins anew, once it is known that the one before does not come again."""
+    monkeypatch.setattr(begun, "MOST_BEGUN", 1)
+    monkeypatch.setattr(begun, "STALE", 0)
     other = make_box(site=meter.site, profile=PROFILE)
     for box in (meter, other):
         box.enrol(quick)
@@ -133,6 +134,24 @@ def test_no_more_blocks_are_remembered_than_there_is_room_for(
     before = len(read)
     assert told(quick, frame) == [Answer.GAP]
     assert read[before] == REPLY
+
+
+@pytest.mark.parametrize("gone", [0, 2])
+def test_more_gateways_than_are_remembered_come_to_an_end_too(
+    make_box: Callable[..., Any], meter: Any, quick: Store, monkeypatch: pytest.MonkeyPatch, gone: int
+) -> None:
+    """Taking turns, none is forgotten whenever its own comes. Those that never come again make way."""
+    monkeypatch.setattr(begun, "MOST_BEGUN", 2)
+    monkeypatch.setattr(begun, "STALE", 20)
+    boxes, frames = [meter, *[make_box(site=meter.site, profile=PROFILE) for _ in range(4)]], []
+    for box in boxes:
+        box.enrol(quick)
+        frames.append(block(box, answers(MANY)))
+        told(quick, frames[-1])
+    for _ in range(60):
+        for frame in frames[gone:]:
+            told(quick, frame)
+    assert [told(quick, frame) for frame in frames[gone:]] == [[Answer.HELD]] * (5 - gone)
 
 
 def test_a_block_that_was_kept_ahead_is_taken_once_it_is_read(meter: Any, quick: Store) -> None:
