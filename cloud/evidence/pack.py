@@ -1,6 +1,6 @@
 """Makes a pack: all that one version of a statement rests on, out of the store, in a file that anyone can check."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import BinaryIO
 
 from cloud import formers
@@ -18,6 +18,7 @@ from cloud.store import Store
 from protocols.errors import AccountError
 from protocols.record import block, cbor, siteconfig, transport
 from protocols.record.cose import Signer
+from protocols.record.receipt import claimed_receipt
 
 BY_SETTING = ("ratio", "replaced")
 """The states of an interval that a register of the meter's setting brings about."""
@@ -79,9 +80,11 @@ def _gateway(store: Store, gateway: Gateway, wanted: Statement) -> Iterator[tupl
     for configuration in configurations:
         if configuration.number <= newest:
             yield from _configuration(store, gateway, configuration, folder)
+    places = list[Place]()
     for row, frame in held:
         if row.epoch > 0 and row.seq == 0:
-            yield from _receipt(store, gateway, frame, folder)
+            yield from _receipt(store, gateway, frame, folder, places)
+        places.append((row.epoch, row.seq))
     if held:
         yield f"{folder}{BLOCKS}", b"".join([cbor.encode(frame) for _, frame in held])
 
@@ -100,11 +103,8 @@ def _blocks(store: Store, gateway: Gateway, wanted: Statement) -> Iterator[tuple
     found = {first, max(places)} | store.dating_places(gateway.id, {*places, first})
     for row, frame in store.frames(gateway.id, min(found), max(found)):
         if row.ingest_seq <= wanted.as_of:
-            if before is not None and row.epoch == before[0] and row.seq != before[1] + 1:
-                broken = f"gateway {gateway.id.hex()}: found block {row.epoch}/{row.seq} after {before[0]}/{before[1]}"
-                raise AccountError(
-                    f"{broken}, expected those between: nobody has them any more, see its incident start"
-                )
+            if before is not None and row.seq != (before[1] + 1 if row.epoch == before[0] else 0):
+                raise _broken(gateway, (row.epoch, row.seq), before, "those between")
             before = (row.epoch, row.seq)
             yield row, frame
     if before is None:
@@ -158,11 +158,20 @@ def _configuration(
         yield f"{folder}profiles/{digest.hex()}.toml", source
 
 
-def _receipt(store: Store, gateway: Gateway, frame: bytes, folder: str) -> Iterator[tuple[str, bytes]]:
+def _broken(gateway: Gateway, found: Place, before: Place, expected: str) -> AccountError:
+    place = f"found block {found[0]}/{found[1]} after {before[0]}/{before[1]}, expected {expected}"
+    return AccountError(f"gateway {gateway.id.hex()}: {place}: nobody has them any more, see its incidents")
+
+
+def _receipt(
+    store: Store, gateway: Gateway, frame: bytes, folder: str, before: Sequence[Place]
+) -> Iterator[tuple[str, bytes]]:
     """The receipt that the first block of a later epoch names as its predecessor; none where that is the enrolment.
-    With one of a collector that the gateway had before goes the gateway's word on its key.
+    With one of a collector that the gateway had before goes the gateway's word on its key. ``before``: the blocks of
+    the pack before that one; AccountError where the newest one that the receipt says was held is lost.
     """
-    named = block.open_header(transport.unpack(frame).envelope, gateway.key).previous
+    header = block.open_header(transport.unpack(frame).envelope, gateway.key)
+    named = header.previous
     if named == siteconfig.digest(gateway.enrolment):
         return
     envelope = store.receipt_named(gateway.id, named)
@@ -175,4 +184,8 @@ def _receipt(store: Store, gateway: Gateway, frame: bytes, folder: str) -> Itera
                 " its gateway shows it when its agent is started next"
             )
         yield f"{folder}{COLLECTORS}{word[0].hex()}.cose", word[1]
+    said = claimed_receipt(envelope)
+    newest = (said.epoch, said.next_seq - 1)
+    if said.next_seq > 0 and before and newest >= before[0] and newest not in before:
+        raise _broken(gateway, (header.epoch, header.seq), before[-1], f"{newest[0]}/{newest[1]} and those before it")
     yield f"{folder}receipts/{named.hex()}.cose", envelope

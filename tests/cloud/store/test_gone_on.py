@@ -147,6 +147,43 @@ def test_a_pack_over_what_is_lost_is_refused_and_one_behind_it_holds(set_back: S
     assert walked.refused == {}
 
 
+def test_a_pack_over_the_beginning_of_an_epoch_that_is_lost_is_refused(tmp_path: Path) -> None:
+    box, key = Box(), PrivateKey.generate()
+    with Store(tmp_path / "whole.db", key) as whole:
+        box.enrol(whole)
+        box.deliver(whole, 2)
+        whole.back_up(tmp_path / "older.db")
+        box.epoch, box.seq, box.previous = 1, 0, digest(whole.receipt(box.key.public.id))
+        box.deliver(whole, 2)
+        proof = whole.receipt(box.key.public.id)
+    assert proof is not None
+    with Store(tmp_path / "older.db", key) as store:
+        frames = [box.block() for _ in range(3)]
+        store.open_window(box.utc + LATER)
+        oldest = transport.unpack(frames[0]).envelope
+        store.readmit(proof, open_brought(box.enrolment, box.config, [box.profile], oldest), box.utc)
+        assert [verdict.answer for verdict in store.append(frames, box.utc).verdicts] == [Answer.STORED] * 3
+        with pytest.raises(AccountError, match="found block 1/2 after 0/1"):
+            packed(store, statements.close(store, "plant-7", DAY, box.utc))
+
+
+def test_a_pack_over_the_end_of_an_epoch_that_is_lost_is_refused(tmp_path: Path) -> None:
+    box, key = Box(), PrivateKey.generate()
+    with Store(tmp_path / "whole.db", key) as whole:
+        box.enrol(whole)
+        box.deliver(whole, 2)
+        whole.back_up(tmp_path / "older.db")
+        box.deliver(whole, 2)
+        receipt = whole.receipt(box.key.public.id)
+    assert receipt is not None
+    box.epoch, box.seq, box.previous = 1, 0, digest(receipt)
+    with Store(tmp_path / "older.db", key) as store:
+        store.remember([receipt], box.utc)
+        box.deliver(store, 3)
+        with pytest.raises(AccountError, match="found block 1/0 after 0/1, expected 0/3"):
+            packed(store, statements.close(store, "plant-7", DAY, box.utc))
+
+
 @pytest.mark.parametrize("shown", ["its receipt", "an invitation"])
 def test_an_epoch_that_began_within_a_boot_whose_beginning_is_lost_is_booked(tmp_path: Path, shown: str) -> None:
     """The boot event lies in a block that is lost; under a new key the box has only this epoch to be enrolled with."""
