@@ -5,9 +5,11 @@ superseded once a newer one stands beside it. Late data, a new factor or another
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
+from typing import Any
 
 import msgspec
 
@@ -219,6 +221,15 @@ def opened(row: JournalRow) -> Version:
     return found
 
 
+def decision(mark: JournalRow) -> Mapping[str, Any]:
+    """What a mark on a version says: ``by``, ``closure``, ``exceptions``; RottenError when it has rotted."""
+    with suppress(ValueError):
+        found = json.loads(mark.detail)
+        if isinstance(found, dict) and {"by", "closure", "exceptions"} <= found.keys():
+            return found
+    raise RottenError(f"mark {mark.id}, {mark.version}: found one that cannot be read, expected what was kept")
+
+
 def row_of(version: Version, now: int) -> JournalRow:
     """A version as the journal keeps it; ProofError for a certificate that is in it twice."""
     total = str(version.content.totals.total)
@@ -282,7 +293,7 @@ def _accepted(findings: Sequence[Finding]) -> Iterator[str]:
 
 
 def _same_closure(marks: Sequence[JournalRow], closure: Closure) -> None:
-    if marks and (held := json.loads(marks[-1].detail)["closure"]) != closure:
+    if marks and (held := decision(marks[-1])["closure"]) != closure:
         raise LockedError(f"{marks[-1].id}: found it signed as {held}, expected the second name to say the same")
 
 
@@ -323,11 +334,11 @@ def _standing(store: Store, reference: str, *, superseded: bool) -> Standing:
     marks = store.entry_versions("mark", reference)
     if not marks:
         return Standing("superseded" if superseded else "provisional", (), "", ())
-    decided = json.loads(marks[-1].detail)
-    names = tuple(decided["by"])
+    said = decision(marks[-1])
+    names = tuple(said["by"])
     locked = len(names) > 1
     state: State = "superseded" if superseded else "locked" if locked else "provisional"
-    return Standing(state, names, decided["closure"] if locked else "", tuple(decided["exceptions"]) if locked else ())
+    return Standing(state, names, said["closure"] if locked else "", tuple(said["exceptions"]) if locked else ())
 
 
 def _newest(store: Store, account: str) -> Version | None:

@@ -342,12 +342,14 @@ def _correction(held: Collector, row: JournalRow) -> dict[str, Any]:
     }  # fmt: skip
     try:
         return told | _decided(held, row)
-    except (RottenError, AccountError, *UNREADABLE) as error:
+    except (RottenError, AccountError, LookupError, *UNREADABLE) as error:
         return told | {"unreadable": str(error)}
 
 
 def _decided(held: Collector, row: JournalRow) -> dict[str, Any]:
-    """What an entry says beyond its place; AccountError, RottenError or one of ``UNREADABLE`` where it has rotted."""
+    """What an entry says beyond its place; where it has rotted AccountError, RottenError, LookupError or one of
+    ``UNREADABLE``.
+    """
     told: dict[str, Any] = {}
     detail = json.loads(row.detail)
     match row.kind:

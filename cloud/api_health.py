@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from starlette.requests import Request
 
-from cloud import early_warning, problem
+from cloud import early_warning, mend_journal, problem
 from cloud.api_record import Nothing
 from cloud.collector import VERSION, Held, algorithm, health
 from cloud.copier import Standing
@@ -38,10 +38,9 @@ def healthy(request: Request, held: Held, asked: Annotated[Nothing, Query()]) ->
     shared = [one.id for one in early_warning.listing(held.store, kind="shared") if one.state == "raised"]
     if shared:
         reasons.append("shared")
-    unread = {
-        "subjects": list(request.app.state.city.unread()),
-        "warnings": [one.id for one in early_warning.listing(held.store) if one.state == "unreadable"],
-    }
+    with held.store.reading() as db:
+        logs = dict.fromkeys(row.id for row, _ in mend_journal.faults(db, ("warning",)))
+    unread = {"subjects": list(request.app.state.city.unread()), "warnings": list(logs)}
     if any(unread.values()):
         reasons.append("rotten")
     content = {

@@ -5,9 +5,8 @@ journal and opens only versions that it has not seen. A subject whose file has r
 accounts are summed as ever, and it is named.
 """
 
-import json
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
@@ -244,7 +243,7 @@ class City:
 
     def _brief(self, index: _Index, name: str, period: Period) -> Brief:
         """Where nobody is inside nothing is traded inside or metered twice: the net is the accounts' own total."""
-        if index.shares.members(name, *period.days()):
+        if _is_whole(index, name, index.shares.members(name, *period.days())):
             return self._look_at(index, name, period).brief
         own, lacks, unread = self._own(index, name, period)
         net = plain(_sum(one.tally.totals.total for one in own))
@@ -272,7 +271,7 @@ class City:
             self.subject(boundary)
         first, last = period.days()
         members = index.shares.members(boundary, first, last)
-        lost = index.unread.keys() - index.known.keys() if members else set[str]()
+        lost = index.unread.keys() - index.known.keys() if _is_whole(index, boundary, members) else set[str]()
         standings: list[Standing] = []
         lacking, unread = list(lost), set(lost)
         for name in sorted({boundary, *members}):
@@ -298,7 +297,7 @@ class City:
                     periods[row.period] = accounts.period_of(row.period).days()
                 heads.setdefault(row.subject, []).append((periods[row.period], row))
             marks = self.store.entries("mark")
-            locked = frozenset(row.id for row in marks if len(json.loads(row.detail)["by"]) > 1)
+            locked = frozenset(row.id for row in marks if _is_locked(row))
             index = self._index = _Index(end, known, roll.unread, Membership(known), heads, locked, periods)
             self._seen = end
         return index
@@ -328,6 +327,18 @@ class City:
             while len(self._tallies) > MOST:
                 self._tallies.popitem(last=False)
         return found
+
+
+def _is_locked(mark: JournalRow) -> bool:
+    """Whether two names stand on a version; of one whose mark has rotted nobody can say so."""
+    with suppress(RottenError):
+        return len(accounts.decision(mark)["by"]) > 1
+    return False
+
+
+def _is_whole(index: _Index, name: str, members: Collection[str]) -> bool:
+    """Whether others are inside, or may be: who has no method of its own is there for others."""
+    return bool(members) or not index.known[name].method
 
 
 def tally(content: Inventory) -> Tally:

@@ -150,10 +150,13 @@ def ranking(city: City, boundary: str, period: Period, by: By, *, kind: str = ""
 
 
 def absent(city: City, boundary: str, period: Period, *, kind: str = "", category: str = "") -> list[str]:
-    """Who is inside a boundary and has no account in a period at all: no ranking of it has a place for them."""
-    look = city.look(boundary, period)
-    lacking = (name for name in look.incomplete if name not in look.brief.members)
-    return [one.id for one in _like(city, lacking, kind, category)]
+    """Who is inside a boundary and has no account in a period at all: no ranking of it has a place for them. With them
+    whoever may be, for nothing can be read of it.
+    """
+    look, known = city.look(boundary, period), city.subjects()
+    lacking = [name for name in look.incomplete if name not in look.brief.members]
+    alike = {one.id for one in _like(city, known.keys() & lacking, kind, category)}
+    return [name for name in lacking if name in alike or name not in known]
 
 
 def rankings(city: City, chosen: Iterable[Subject], period: Period, wanted: Iterable[By]) -> dict[By, list[Ranked]]:

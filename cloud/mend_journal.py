@@ -5,19 +5,18 @@ It is put back out of a second copy, beside a running collector or not.
 
 import hashlib
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from cloud import accounts, segments
 from cloud.copied import Kind
-from cloud.journal import COLUMNS, unpack
+from cloud.journal import READ, read, unpack
 from cloud.rows import JournalRow
 from cloud.store import Store
 from protocols.errors import AccountError, RottenError
 
 KINDS = {"file": "subject file", "account": "account", "warning": "warning"}
 """What is looked at, and what it is called."""
-_WHERE = f"kind IN ({', '.join(map(repr, KINDS))})"
 
 
 def name(row: JournalRow) -> str:
@@ -25,10 +24,11 @@ def name(row: JournalRow) -> str:
     return f"{KINDS[row.kind]} {row.id}" + ("" if row.kind == "file" else f"@{row.version}")
 
 
-def faults(db: sqlite3.Connection) -> Iterator[tuple[JournalRow, str]]:
-    """The entries that are not what was kept, and why."""
-    for values in db.execute(f"SELECT {COLUMNS} FROM journal WHERE {_WHERE} ORDER BY number"):
-        row = JournalRow(*values)
+def faults(db: sqlite3.Connection, kinds: Collection[str] = KINDS) -> Iterator[tuple[JournalRow, str]]:
+    """The entries of some kinds that are not what was kept, and why."""
+    among = ", ".join("?" * len(kinds))
+    for values in db.execute(f"SELECT {READ} FROM journal WHERE kind IN ({among}) ORDER BY number", (*kinds,)):
+        row = read(values)
         if why := _fault(row):
             yield row, why
 

@@ -28,6 +28,7 @@ from cloud.copier import Copier
 from cloud.early_warning import Watch
 from cloud.journal import unpack
 from cloud.pages.incidents import incidents
+from cloud.rows import JournalRow
 from cloud.store import Store
 from protocols.errors import RottenError
 from tests.cloud import tables
@@ -53,6 +54,7 @@ SUBJECT = (
 NO_BRIEF = "UPDATE journal SET detail = '{}' WHERE kind = 'subject' AND id = 'MILL'"
 ACCOUNT = "UPDATE journal SET body = x'00' WHERE kind = 'account' AND subject = 'MILL'"
 WARNING = "UPDATE journal SET detail = '{' WHERE kind = 'warning' AND subject = 'MILL'"
+NO_TEXT = WARNING.replace("'{'", "CAST(x'7bff7d' AS TEXT)")
 OTHER_FIGURE = "UPDATE journal SET detail = replace(detail, '10', '99') WHERE kind = 'warning' AND subject = 'MILL'"
 
 
@@ -118,6 +120,37 @@ def test_of_whom_nothing_can_be_read_may_be_in_every_whole_and_its_sum_says_so(p
     assert get(pair, "/city.csv?period=2023-05").text.count("A-") == 1
 
 
+def test_a_version_whose_mark_has_rotted_is_named_and_its_figure_summed_as_ever(pair: Any) -> None:
+    before, detail = City(pair.store).look("CITY", MAY), '{"by": ["a", "b"], "closure": "partial", "exceptions": []}'
+    for name in ("MILL", "WORKS"):
+        place = ("mark", f"A-{name}-2023-05@1", 1, name, "2023-05", "00")
+        pair.store.keep([JournalRow(0, *place, pair.now, "b", detail, b"")])
+    assert City(pair.store).look("CITY", MAY).locked == 1
+    rot(pair.store, "UPDATE journal SET detail = '{' WHERE kind = 'mark' AND subject = 'MILL'")
+    found = City(pair.store).look("CITY", MAY)
+    assert (found.bridge.net, str(found.locked)) == (before.bridge.net, "0.5")
+    told = get(pair, "/v1/accounts").json()["data"]
+    assert [one.get("state", one.get("unreadable", "")[:6]) for one in told] == ["mark A", "locked"]
+    get(pair, "/v1/health")
+    assert "A-MILL-2023-05@1" in get(pair, "/accounts").text
+
+
+def test_rankings_name_whom_nothing_can_be_read_of_as_absent(pair: Any) -> None:
+    rot(pair.store, SUBJECT, NO_BRIEF)
+    for chosen in ("", "&kind=enterprise"):
+        told = get(pair, f"/v1/rankings?boundary=CITY&period=2023-05&by=total{chosen}").json()
+        assert (told["absent"], told["unreadable"]) == (["MILL"], ["MILL"])
+        assert [row["subject"] for row in told["data"]] == ["WORKS"]
+
+
+def test_a_whole_none_of_whose_members_can_be_read_says_so(pair: Any) -> None:
+    for name in ("MILL", "WORKS"):
+        rot(pair.store, SUBJECT.replace("MILL", name), NO_BRIEF.replace("MILL", name))
+    city = City(pair.store)
+    for found in (city.look("CITY", MAY), city.briefs(["CITY"], MAY)["CITY"]):
+        assert (found.incomplete, found.unread) == (("MILL", "WORKS"), {"MILL", "WORKS"})
+
+
 def test_an_account_that_has_rotted_is_lacking_in_the_sum_and_named(pair: Any) -> None:
     before = City(pair.store).look("CITY", MAY)
     rot(pair.store, ACCOUNT)
@@ -131,7 +164,7 @@ def test_an_account_that_has_rotted_is_lacking_in_the_sum_and_named(pair: Any) -
     assert "A-MILL-2023-05@1" in page and 'href="/accounts/A-WORKS-2023-05%401"' in page
 
 
-@pytest.mark.parametrize("how", ["body = x'00'", "detail = '{'"])
+@pytest.mark.parametrize("how", ["body = x'00'", "detail = '{'", "detail = '{}'"])
 def test_whoever_follows_the_feed_of_corrections_comes_past_what_has_rotted(pair: Any, how: str) -> None:
     entry = tables.entry("24-08", "2023-05-01", "2023-06-01", "document = 'bill 2'\nAD = '1100 MWh'\nlabel = 'b'")
     activities.declare(pair.store, "m", tables.activity_file("MILL", entry).encode(), by="demo", now=pair.now)
@@ -165,7 +198,7 @@ def test_accounts_are_made_anew_of_all_but_the_one_that_has_rotted(pair: Any) ->
     assert (done.seen, [name for name, _ in done.failed]) == (2, ["A-MILL-2023-05"])
 
 
-@pytest.mark.parametrize("how", [WARNING, OTHER_FIGURE])
+@pytest.mark.parametrize("how", [WARNING, NO_TEXT, OTHER_FIGURE])
 def test_a_warning_that_has_rotted_stands_as_unreadable_beside_the_others(pair: Any, how: str) -> None:
     rot(pair.store, how)
     told = {one["subject"]: one for one in get(pair, "/v1/warnings").json()["data"]}
@@ -235,7 +268,7 @@ def test_a_new_file_takes_the_place_of_one_that_has_rotted(pair: Any) -> None:
     assert held.version == 2 and City(pair.store).unread() == {}
 
 
-@pytest.mark.parametrize("how", [SUBJECT, ACCOUNT, WARNING])
+@pytest.mark.parametrize("how", [SUBJECT, ACCOUNT, WARNING, NO_TEXT])
 def test_the_audit_names_what_has_rotted_and_a_second_copy_puts_it_back(pair: Any, tmp_path: Path, how: str) -> None:
     """The pages see it at once, though the journal does not move."""
     city = City(pair.store)
