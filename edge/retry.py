@@ -6,6 +6,8 @@ LOOK_S = 4.0
 """A link that has come back is found within this time, and the first backlog is on its way a second later."""
 FIRST_S = 2.0
 LONGEST_S = 60.0
+MOST_TURNS = 64
+"""So often a collector may ask for the same again before that is a failure: answers are not signed."""
 MOST_ASKED_S = 900.0
 """A collector that asks for more is looked for after this long all the same."""
 
@@ -19,16 +21,21 @@ class Retry:
 
     def __init__(self, random: Random) -> None:
         self._random = random
-        self._failures = 0
+        self._failures = self._turns = 0
 
     def succeeded(self) -> None:
         """Forget the failures."""
-        self._failures = 0
+        self._failures = self._turns = 0
 
     def unreachable(self, spent_s: float = 0.0) -> float:
         """Seconds to wait after an attempt that reached nobody and took so long: the last of the packets that asked is
         two seconds old when a connection that nobody answers is given up."""
         return max(LOOK_S - spent_s, LOOK_S / 2) * self._random.random()
+
+    def later(self) -> float:
+        """Seconds to wait where the same is to be sent again: no failure, unless that is never over."""
+        self._turns += 1
+        return FIRST_S * self._random.random() if self._turns <= MOST_TURNS else self.busy()
 
     def busy(self, asked_s: float | None = None) -> float:
         """Seconds to wait after an answer that settles nothing; what the collector asks for comes before the jitter, or

@@ -26,7 +26,8 @@ class Reply:
     nothing, as it or somebody on the way says: a conflict, or a refusal that no receipt bears out; ``code``: of the
     error it names, where we know it. ``forgotten``: it says that it does not know this gateway (any more). ``ahead``:
     (epoch, seq) of blocks that came before their turn; the collector keeps them. ``settled``: the newest receipt of
-    level 2. ``pause_s``: how long a back-fill should wait.
+    level 2. ``pause_s``: how long a back-fill should wait. ``later``: the first block is to be sent again as it is: the
+    collector reads it in several turns, or has yet to book what it took before.
     """
 
     receipt: Receipt | None
@@ -39,6 +40,7 @@ class Reply:
     code: str = ""
     forgotten: bool = False
     ahead: tuple[tuple[int, int], ...] = ()
+    later: bool = False
 
 
 def understand(sent: Sequence[Stored], status: int, body: bytes, gateway: bytes, collector: PublicKey) -> Reply:
@@ -86,6 +88,7 @@ def _reply(
             for block, verdict in answered
             if verdict.answer == Answer.GAP and verdict.wanted is not None
         ),
+        any(verdict.answer == Answer.GAP and verdict.wanted is None for _, verdict in answered[:1]),
     )
 
 

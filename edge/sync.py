@@ -211,7 +211,7 @@ class Sync:
         if self._at == wanted < first and first in reply.ahead:
             return await self._go_on_behind(blocks[0])
         self._say("held up", reply.objection or "the collector's receipt did not move on", reply.code)
-        return self._retry.busy()
+        return self._retry.later() if reply.later else self._retry.busy()
 
     async def _exchange(self, blocks: Sequence[Stored]) -> Reply | float:
         """The collector's reply to blocks, or seconds to wait when nothing was understood."""

@@ -6,7 +6,7 @@ from random import Random
 import pytest
 
 from edge.outbox import Stored
-from edge.retry import LONGEST_S, LOOK_S, Retry
+from edge.retry import FIRST_S, LONGEST_S, LOOK_S, MOST_TURNS, Retry
 from edge.session import understand
 from edge.transport import Response
 from protocols.errors import AbsentError, StrangerError, TrustError, UnreachableError
@@ -278,6 +278,22 @@ def test_an_unknown_configuration_is_posted_and_the_block_sent_again(site):
     assert (collector.configs, len(collector.held)) == (2, 2)
 
 
+def test_a_block_that_is_read_in_several_turns_is_sent_again_within_seconds(site):
+    """It is no failure: nobody waits longer and longer, and with it for what is live."""
+    _made, world, collector = site
+    turns = []
+
+    def later(header):
+        if header.seq > 0 or len(turns) == 10:
+            return None
+        turns.append(header)
+        return Verdict(Answer.GAP, None, "", "the rest in another one")
+
+    collector.verdicts = later
+    world.run(100)
+    assert (len(turns), len(collector.held)) == (10, 2)
+
+
 def test_a_gateway_that_is_not_known_keeps_its_blocks_to_be_sent(site):
     made, world, collector = site
     collector.verdicts = lambda header: Verdict(Answer.REFUSED, None, "ENR-401", "revoked")
@@ -487,6 +503,14 @@ def test_nobody_there_is_looked_for_within_seconds_at_random_however_long_it_has
     assert max(waits) <= LOOK_S and min(waits) < LOOK_S / 20
     # Linux asks at 0, 1 and 3 s and we give up at 5: after that no more than four seconds lie between two packets
     assert max(retry.unreachable(5.0) for _ in range(1000)) <= LOOK_S - 2
+
+
+def test_who_asks_for_the_same_without_end_is_given_more_and_more_time():
+    retry = Retry(Random(0))
+    assert max(retry.later() for _ in range(MOST_TURNS)) <= FIRST_S
+    assert max(retry.later() for _ in range(20)) > LONGEST_S / 2
+    retry.succeeded()
+    assert max(retry.later() for _ in range(MOST_TURNS)) <= FIRST_S
 
 
 def test_a_busy_collector_is_given_more_and_more_time_at_random():
