@@ -163,7 +163,7 @@ def unpack(body: bytes) -> bytes:
     """The body out of what ``pack`` made; RottenError when it is something else."""
     try:
         return zstandard.ZstdDecompressor().decompress(body, max_output_size=LIMIT) if body else b""
-    except zstandard.ZstdError as error:
+    except (zstandard.ZstdError, MemoryError) as error:  # as large as it says it is, whatever may be at most
         raise RottenError(f"journal: found a body that does not open ({error}), expected what was kept") from error
 
 

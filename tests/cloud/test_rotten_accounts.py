@@ -52,6 +52,8 @@ SUBJECT = (
     "UPDATE journal SET body = x'00' WHERE kind = 'file' AND digest = (SELECT digest FROM journal WHERE id = 'MILL')"
 )
 NO_BRIEF = "UPDATE journal SET detail = '{}' WHERE kind = 'subject' AND id = 'MILL'"
+TOO_LARGE = SUBJECT.replace("x'00'", "x'28b52ffde0000000000001000000'")
+"""The head of a frame that says it holds a tebibyte."""
 ACCOUNT = "UPDATE journal SET body = x'00' WHERE kind = 'account' AND subject = 'MILL'"
 WARNING = "UPDATE journal SET detail = '{' WHERE kind = 'warning' AND subject = 'MILL'"
 NO_TEXT = WARNING.replace("'{'", "CAST(x'7bff7d' AS TEXT)")
@@ -268,7 +270,7 @@ def test_a_new_file_takes_the_place_of_one_that_has_rotted(pair: Any) -> None:
     assert held.version == 2 and City(pair.store).unread() == {}
 
 
-@pytest.mark.parametrize("how", [SUBJECT, ACCOUNT, WARNING, NO_TEXT])
+@pytest.mark.parametrize("how", [SUBJECT, TOO_LARGE, ACCOUNT, WARNING, NO_TEXT])
 def test_the_audit_names_what_has_rotted_and_a_second_copy_puts_it_back(pair: Any, tmp_path: Path, how: str) -> None:
     """The pages see it at once, though the journal does not move."""
     city = City(pair.store)
