@@ -128,7 +128,10 @@ def first(db: sqlite3.Connection, gateway: bytes) -> bytes:
 
 
 def before(db: sqlite3.Connection, gateway: bytes, place: Place) -> bytes | None:
-    """The hash of the newest block before this one; None before the first that is held."""
+    """The hash of the block before this one, be it lost; None before the first that is held."""
+    lost = "SELECT previous FROM resumed WHERE gateway = ? AND epoch = ? AND seq = ?"
+    if (row := db.execute(lost, (gateway, *place)).fetchone()) is not None:
+        return bytes(row[0])
     row = db.execute(
         "SELECT hash FROM blocks WHERE gateway = ? AND (epoch, seq) < (?, ?) ORDER BY epoch DESC, seq DESC LIMIT 1",
         (gateway, *place),

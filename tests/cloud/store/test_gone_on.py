@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from cloud import statements
+from cloud import rot, statements
 from cloud.accounting import period as periods
 from cloud.audit import Audit
 from cloud.audit_file import open_file
@@ -132,6 +132,17 @@ def test_within_the_window_it_goes_on_with_the_oldest_block_and_whatever_is_made
             for since in (None, *range(box.utc - 10 * MINUTE, box.utc, MINUTE)):
                 span = None if since is None else (since, box.utc)
                 assert Audit(db, box.key.public.id, lambda _: None).run(set_back.key.public, span).differences == []
+
+
+def test_where_the_block_behind_what_is_lost_is_damaged_its_gateway_is_asked_by_what_that_names(set_back: Set) -> None:
+    box, store = set_back.box, set_back.store
+    store.open_window(box.utc + LATER)
+    asked = set_back.asked()
+    set_back.sent(*set_back.frames[6:])
+    with store.writing() as db:
+        rot.ask(db, box.key.public.id, (0, 6), transport.unpack(set_back.frames[6]).hash)
+    answered = open_receipt(store.append([set_back.frames[9]], box.utc).receipt or b"", set_back.key.public)
+    assert (answered.epoch, answered.next_seq, answered.head) == (0, 6, asked.head)
 
 
 def test_a_pack_over_what_is_lost_is_refused_and_one_behind_it_holds(set_back: Set) -> None:
