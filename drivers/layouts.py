@@ -271,10 +271,8 @@ def _states(driver: Cjt188Driver, points: Sequence[Point], length: int) -> Famil
     mirrored = driver.options.status == "mirrored"
     parts = []
     for point in points:
-        if point.field == "valve":
-            parts.append((6 if mirrored else 0, 3))
-        elif point.field == "battery_low":
-            parts.append((5 if mirrored else 2, 1))
+        if point.field in ("valve", "battery_low"):
+            parts.append(cjt188_answer.state_bits(point.field, mirrored))
         else:
             parts.append((0, 0xFFFF) if point.bit is None else (point.bit, 1))
     return families.words(parts, length - 4, length)

@@ -43,6 +43,9 @@ SIGNED = ("power", "flow", "temp_supply", "temp_return")
 NINES = ("settlement_volume",)
 """Filled with 99 by some meters, as any number is with FF."""
 
+_STATES = {"valve": (0, 6, 3), "battery_low": (2, 5, 1)}
+"""In the first status byte: the lowest bit, the same where it is mirrored, and the mask above it."""
+
 _CLOCK = re.compile(r"20[0-9]{12}")
 
 
@@ -98,14 +101,25 @@ class Answer:
         return None
 
 
+def state_bits(name: str, mirrored: bool) -> tuple[int, int]:
+    """Of ``valve`` and ``battery_low``: by how much the first status byte is shifted for it, and its mask."""
+    plain, turned, mask = _STATES[name]
+    return turned if mirrored else plain, mask
+
+
 def valve(status: bytes, mirrored: bool) -> int:
     """The valve in a status: 0 open, 1 closed, 3 abnormal. ``mirrored``: in the top bits of the first byte."""
-    return status[0] >> 6 if mirrored else status[0] & 3
+    return _state("valve", status, mirrored)
 
 
 def battery_low(status: bytes, mirrored: bool) -> int:
     """1 when the meter says that its battery is low: bit 2 of the first status byte, or bit 5 where mirrored."""
-    return status[0] >> (5 if mirrored else 2) & 1
+    return _state("battery_low", status, mirrored)
+
+
+def _state(name: str, status: bytes, mirrored: bool) -> int:
+    shift, mask = state_bits(name, mirrored)
+    return status[0] >> shift & mask
 
 
 def spots(layout: Mapping[str, Quantity], units: Units) -> Iterator[tuple[str, slice, int | None]]:
