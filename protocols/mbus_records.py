@@ -29,6 +29,8 @@ KEPT = 64
 """Telegrams remembered: after each frame of an answer it is asked what follows, and then all are read once more."""
 LENGTHS, SHAPES = 256, 8
 """Of how many lengths shapes of telegrams are remembered, and how many of each."""
+BEFORE_DATA = 7
+"""Bytes of a long frame before its data: 68 L L 68 C A CI (EN 13757-2)."""
 HEADER, SIGNATURE = 12, 10
 """Bytes of the header; where the last two of them begin, which say how the records are encrypted."""
 VERSION, MEDIUM, ACCESS, STATUS = 6, 7, 8, 9
@@ -235,7 +237,7 @@ def _shapes(information: int, length: int) -> deque[Shape]:
 def _taken_apart(frame: Frame) -> Any:
     """The library's view of a frame; Impossible when it has none."""
     try:
-        return TelegramLong(Placed.all_of(frame.to_bytes(), 7))
+        return TelegramLong(Placed.all_of(frame.to_bytes(), BEFORE_DATA))
     except (MBusFrameDecodeError, IndexError, KeyError, TypeError, ValueError) as error:
         raise Impossible(f"records that do not fit the telegram ({error}): {quote(frame.data)}") from error
 
