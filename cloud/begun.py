@@ -1,14 +1,10 @@
 """Blocks whose answers are read in several turns: how far each has come. Pure."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeVar
 
 from cloud.strips import Replayed
-from drivers.columns import Steps
 from drivers.installation import Installation
-
-T = TypeVar("T")
+from drivers.steps import Steps
 
 MOST_BEGUN = 64
 """Of so many gateways a block that is not read to its end is remembered: some megabytes each."""
@@ -49,15 +45,3 @@ class Turns:
                 return
             del self._begun[longest]
         begun.turn, self._begun[gateway] = self._turns, begun
-
-
-def as_far(work: Steps[T], is_over: Callable[[], bool]) -> T | None:
-    """What work comes to; None when its time is over before. One step of it is always done."""
-    try:
-        next(work)
-        while not is_over():
-            next(work)
-    except StopIteration as done:
-        held: T = done.value
-        return held
-    return None

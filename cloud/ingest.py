@@ -41,12 +41,12 @@ import msgspec
 from msgspec.structs import replace
 
 from cloud import course
-from cloud.begun import Begun, Turns, as_far
+from cloud.begun import Begun, Turns
 from cloud.course import Course
 from cloud.reader import Coming, Reader, Signed
 from cloud.strips import Replayed
-from drivers.columns import finished
 from drivers.installation import Installation
+from drivers.steps import as_far, finished
 from protocols.errors import ChainError, ConflictError, EnrolmentError, ProtocolError, RecordError, TanmeterError
 from protocols.record import block, cose, transport
 from protocols.record.answer import Answer, Verdict

@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 
 from cloud.strips import Replayed, Row, Single, Strip
-from drivers.columns import Layouts, Steps, finished, read_stacked, steps
+from drivers.columns import Layouts, read_stacked, steps
 from drivers.installation import Installation
 from drivers.layouts import Layout
+from drivers.steps import Steps, finished
 from protocols.errors import ChainError, EncodingError, ProtocolError, RecordError
 from protocols.record import block, cbor, merkle, transport
 from protocols.record.block import Chunk, Header

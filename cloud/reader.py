@@ -20,8 +20,8 @@ from typing import Any
 from cloud.piles import Cut, Piles
 from cloud.signatures import verifier
 from cloud.strips import Replayed
-from drivers.columns import Steps
 from drivers.installation import Installation
+from drivers.steps import Steps
 from protocols.errors import RecordError
 from protocols.record import block, cose, transport
 from protocols.record.block import Chunk, Header

@@ -5,13 +5,13 @@ Tracks are taken at once only when every reply has the length, the constant byte
 driver reply by reply, so that both ways accept, refuse and decode the same.
 """
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
 from itertools import accumulate, pairwise
 from math import ceil, floor, inf, nextafter
-from typing import TypeAlias, TypeVar, overload
+from typing import overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,7 @@ from drivers.profile import Point
 from drivers.quantity import EXACT, limited, scaled
 from drivers.query import Values
 from drivers.reading import Quality
+from drivers.steps import Steps, finished
 from protocols.record.block import Track
 
 __all__ = [
@@ -32,16 +33,11 @@ __all__ = [
     "Layouts",
     "Stretch",
     "Table",
-    "finished",
     "read_stacked",
     "replay_track",
     "replay_tracks",
     "steps",
 ]
-
-T = TypeVar("T")
-Steps: TypeAlias = Generator[None, None, T]
-"""Work that may be left between its steps and taken up again; what it comes to is returned."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,16 +174,6 @@ def replay_track(driver: Driver, track: Track, layouts: Layouts) -> Table:
 def replay_tracks(tracks: Sequence[tuple[Driver, Track]], layouts: Layouts) -> list[Table]:
     """Every value of each track, in the order given; those that are alike are read together. ProtocolError."""
     return finished(steps(tracks, layouts))
-
-
-def finished(work: Steps[T]) -> T:
-    """What work comes to, all of it done now."""
-    while True:
-        try:
-            next(work)
-        except StopIteration as done:
-            held: T = done.value
-            return held
 
 
 def steps(tracks: Sequence[tuple[Driver, Track]], layouts: Layouts) -> Steps[list[Table]]:
