@@ -26,7 +26,7 @@ OLDEST_RECEIPT_MS = 86_400_000
 NEWEST = 20
 LOOK_S = 5.0
 """How long the structure of a large store is looked at."""
-WELL = ("starting", "idle", "delivering", "unreachable")
+WELL = ("starting", "idle", "delivering", "taken in turns", "unreachable")
 """States of the delivery that are no fault, or whose reason another check tells."""
 SYSTEMD, UNIT = Path("/run/systemd/system"), "tanmeter-edge"
 MOST_RESTARTS = 5
@@ -130,10 +130,12 @@ def _drift(clock: Mapping[str, Any]) -> Check:
 
 def _delivery(sync: Mapping[str, Any]) -> Check:
     """What the running agent says of its attempts; why nobody is reached at all is found out by asking."""
-    state, code, found = sync["state"], sync["code"], f"{sync['state']}: {sync['error']}"
+    state, code, why = sync["state"], sync["code"], sync["error"]
     if state in WELL:
-        return Check("delivery", "", True, state)
-    return Check("delivery", "", False, found, code, UnreachableError.exit_code) if code else doubt("delivery", found)
+        return Check("delivery", "", True, "", state=state)
+    if not code:
+        return doubt("delivery", why, state)
+    return Check("delivery", "", False, why, code, UnreachableError.exit_code, state)
 
 
 def _software(running: str) -> Check:

@@ -11,7 +11,8 @@ DOUBTFUL = 8
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One finding. ``name`` is the message ``edge.doctor.NAME``, about ``subject``; ``code`` of the error, if any."""
+    """One finding. ``name`` is the message ``edge.doctor.NAME``, about ``subject``; ``code`` of the error, if any;
+    ``state``: of the delivery, which the message ``edge.status.sync.STATE`` says."""
 
     name: str
     subject: str
@@ -19,6 +20,7 @@ class Check:
     found: str
     code: str = ""
     exit_code: int = 0
+    state: str = ""
 
 
 def tried(name: str, check: Callable[[], str], subject: str = "") -> Check:
@@ -34,6 +36,6 @@ def bad(name: str, subject: str, error: TanmeterError) -> Check:
     return Check(name, subject, False, str(error), error.code, error.exit_code)
 
 
-def doubt(name: str, found: str) -> Check:
+def doubt(name: str, found: str, state: str = "") -> Check:
     """Something that is not well and has no code; its remedy is the message ``edge.doctor.NAME_remedy``."""
-    return Check(name, "", False, found, "", DOUBTFUL)
+    return Check(name, "", False, found, "", DOUBTFUL, state)

@@ -32,10 +32,10 @@ class Retry:
         two seconds old when a connection that nobody answers is given up."""
         return max(LOOK_S - spent_s, LOOK_S / 2) * self._random.random()
 
-    def later(self) -> float:
-        """Seconds to wait where the same is to be sent again: no failure, unless that is never over."""
+    def later(self) -> float | None:
+        """Seconds to wait where the same is to be sent again, which is no failure; None where that is never over."""
         self._turns += 1
-        return FIRST_S * self._random.random() if self._turns <= MOST_TURNS else self.busy()
+        return FIRST_S * self._random.random() if self._turns <= MOST_TURNS else None
 
     def busy(self, asked_s: float | None = None) -> float:
         """Seconds to wait after an answer that settles nothing; what the collector asks for comes before the jitter, or

@@ -35,6 +35,8 @@ CONFIG_TYPE = "application/cbor"
 TOO_LARGE = 413
 BUSY = {429: "collector busy", 503: "collector busy", 507: "collector's disk full"}
 """What the collector says when it takes nothing for now, by status."""
+IN_TURNS = "taken in turns"
+"""The collector has much to read in a block, or in those before it: the same is sent again soon."""
 MOST_LIVE = 4
 """Blocks sent ahead of their turn at once: those that were sealed while a batch was on its way."""
 MOST_BEGAN = 32
@@ -210,8 +212,11 @@ class Sync:
             return 0.0
         if self._at == wanted < first and first in reply.ahead:
             return await self._go_on_behind(blocks[0])
+        if reply.later and (wait := self._retry.later()) is not None:
+            self._say(IN_TURNS, "")
+            return wait
         self._say("held up", reply.objection or "the collector's receipt did not move on", reply.code)
-        return self._retry.later() if reply.later else self._retry.busy()
+        return self._retry.busy()
 
     async def _exchange(self, blocks: Sequence[Stored]) -> Reply | float:
         """The collector's reply to blocks, or seconds to wait when nothing was understood."""
@@ -384,7 +389,8 @@ class Sync:
         self.standing.state, self.standing.error, self.standing.code = state, error, code
         if state != "delivering" and (state, code) != self._told:
             self._told = (state, code)
-            self._log("info" if state == "idle" else "warning", "sync", state=state, why=f"{code} {error}".strip())
+            well = state in ("idle", IN_TURNS)
+            self._log("info" if well else "warning", "sync", state=state, why=f"{code} {error}".strip())
 
 
 def first_ahead(wanted: tuple[int, int], shown: tuple[int, int], newest: tuple[int, int]) -> int:

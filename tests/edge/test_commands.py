@@ -73,6 +73,21 @@ def test_a_clock_that_nobody_keeps_has_a_remedy(language, word, monkeypatch, cap
     assert word in capsys.readouterr().out.partition("→")[2]
 
 
+@pytest.mark.parametrize(
+    ("language", "said"), [("zh", "平台忙，正分几次读取"), ("en", "the collector is busy and reads the block")]
+)
+def test_the_doctor_says_a_state_of_the_delivery_in_words(language, said, monkeypatch, capsys, tmp_path):
+    monkeypatch.setenv("TANMETER_LANG", language)
+
+    async def examine(state, clock):
+        return [doctor.Check("delivery", "", True, "", state="taken in turns")]
+
+    monkeypatch.setattr(doctor, "examine", examine)
+    with pytest.raises(typer.Exit):
+        commands.doctor(tmp_path)
+    assert capsys.readouterr().out.partition(": ")[2].startswith(said)
+
+
 @pytest.mark.parametrize(("period", "code"), [("1s", "CFG-103"), ("60s", "")])
 def test_doctor_tells_how_much_of_a_bus_is_asked_for(box, kit, period, code):
     made = box(kit.serial_port(), *(kit.sdm(number, "bus", period) for number in range(1, 11)))

@@ -71,12 +71,18 @@ def torn(made):
 
 @pytest.mark.parametrize(
     ("state", "code", "ok"),
-    [("idle", "", True), ("held up", "ENR-401", False), ("held up", "", False), ("not understood", "SYN-505", False)],
+    [
+        ("idle", "", True),
+        ("taken in turns", "", True),
+        ("held up", "ENR-401", False),
+        ("held up", "", False),
+        ("not understood", "SYN-505", False),
+    ],
 )
 def test_a_collector_that_takes_nothing_is_a_fault_with_a_next_action(measured, state, code, ok):
     sync = {"state": state, "error": "why", "code": code}
     check = checks(measured, {**WELL, "sync": sync})["delivery"]
-    assert (check.ok, check.code) == (ok, code)
+    assert (check.ok, check.code, check.state) == (ok, code, state)
     assert ok or (commands._next_action(check) and "why" in check.found)
 
 
