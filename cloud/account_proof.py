@@ -113,8 +113,8 @@ def _activity(store: Store, subject: Subject, version: Version, line: Line, one:
         return Check(name, "failed", str(error))
     if digest(own) == one.sha256:
         return Check(name, "held", f"{len(own)}")
-    if late := _late(store, version.as_of, place):
-        return Check(name, "later", f"{late} intervals have come or changed since")
+    if changed := late(store, version.as_of, place):
+        return Check(name, "later", f"{changed} intervals have come or changed since")
     return Check(name, "failed", f"found {digest(own)}, expected {one.sha256}")
 
 
@@ -145,10 +145,12 @@ def rests_on(store: Store, subject: Subject, line: Line, one: Activity, place: P
     raise AccountError(f"{one.reference}: found no such meter in the subject file or the store, expected it")
 
 
-def _late(store: Store, as_of: int, place: Place) -> int:
-    """How many intervals of these have come or changed since the account was drawn up."""
+def late(store: Store, as_of: int, place: Place, most: int = MOST) -> int:
+    """How many intervals of these, ``most`` at most, have come or changed since the account was drawn up."""
+    if not place.gateway:
+        return 0
     gateway, device, point = bytes.fromhex(place.gateway), place.device, place.point
-    found = store.intervals(as_of, MOST, gateway=gateway, device=device, point=point, start=place.start, end=place.end)
+    found = store.intervals(as_of, most, gateway=gateway, device=device, point=point, start=place.start, end=place.end)
     return len(found)
 
 
@@ -176,7 +178,7 @@ def _increments(store: Store, activity: Activity, place: Place, as_of: int) -> d
         "end": stamp(place.end, ZONE),
         "sha256": activity.sha256,
         "intervals": len(own),
-        "later": _late(store, as_of, place) if own else 0,
+        "later": late(store, as_of, place) if own else 0,
         "readings": sum(one.readings for one in own),
         "expected": sum(one.expected for one in own),
         "first": _register(place, own[0].register_start) if own else None,

@@ -117,7 +117,7 @@ def listing(held: Held, asked: Annotated[AccountsQuery, Query()]) -> Json:
             data.append({**named, "unreadable": str(error)})
             continue
         if asked.state in (None, version.state):
-            data.append(_summary(version))
+            data.append(_summary(held, version))
     told = asked.model_dump(by_alias=True)
     return query.page("/v1/accounts", data, told, following=query.encode_cursor(place), more=more, as_of=as_of)
 
@@ -126,11 +126,11 @@ def listing(held: Held, asked: Annotated[AccountsQuery, Query()]) -> Json:
 def account(reference: AccountId, held: Held, asked: Annotated[Nothing, Query()]) -> Json:
     """One account: its totals, how it stands, its versions. Without a number, of a period not over: as it is now."""
     version = find(held, reference)
-    versions = [_summary(one) for one in accounts.versions(held.store, version.id)]
+    versions = [_summary(held, one) for one in accounts.versions(held.store, version.id)]
     difference = None if version.difference is None else account_show.differing(version.difference)
     totals = account_show.plain_totals(version.content.totals)
     more = {"totals": totals, "difference": difference, "exceptions": list(version.exceptions), "versions": versions}
-    return Json(_summary(version) | more)
+    return Json(_summary(held, version) | more)
 
 
 @router.get("/accounts/{reference}/lines")
@@ -247,7 +247,7 @@ def one_subject(subject: Name, held: Held, asked: Annotated[Nothing, Query()]) -
         for row in held.store.entry_versions("subject", subject)
     ]
     unread = dict[str, str]()
-    own = [_summary(version) for version in accounts.listing(held.store, subject, unread=unread)]
+    own = [_summary(held, version) for version in accounts.listing(held.store, subject, unread=unread)]
     whole = msgspec.to_builtins(found.subject)
     return Json({**whole, **_subject(found), "versions": versions, "accounts": own, "unreadable": unread})
 
@@ -303,7 +303,7 @@ def library(held: Collector) -> Library:
     return factor_shelf.library(held.store)
 
 
-def _summary(version: Version) -> dict[str, Any]:
+def _summary(held: Collector, version: Version) -> dict[str, Any]:
     path = f"/v1/accounts/{version.reference}"
     found = account_show.summary(version)
     return {
@@ -316,7 +316,7 @@ def _summary(version: Version) -> dict[str, Any]:
         "provisional": version.state == "provisional",
         "as_of_seq": version.as_of,
         "explain": f"{path}/explain",
-        "evidence": f"{path}/evidence" if version.version else None,
+        "evidence": f"{path}/evidence" if account_pack.is_to_be_had(held.store, version) else None,
     }
 
 

@@ -107,7 +107,7 @@ def explain(statement: Statement) -> dict[str, Any]:
     return {
         **{name: plain[name] for name in ("id", "version", "supersedes", "difference", "minted_at", "digest")},
         "as_of_seq": statement.as_of,
-        "evidence": f"/v1/evidence/{statement.reference}",
+        "evidence": f"/v1/evidence/{statement.reference}" if statement.version else None,
         **{name: content[name] for name in ("site", "period", "method", "provisional")},
         "result": {"value": content["tco2"], "unit": "tCO2"},
         "formula": content["method"]["formula"],

@@ -1,12 +1,14 @@
 """Makes the pack of an account: everything its lines rest on, in a file that is checked without server or network."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from importlib.resources import files as files_of
 
 from cloud import account_proof, activities, factor_shelf, subjects
 from cloud.accounting import factors, feeds, interval_text, inventory
+from cloud.accounting.feeds import Place
 from cloud.accounting.inventory import Version
+from cloud.accounting.line import Activity, Line
 from cloud.evidence import archive
 from cloud.evidence.account_check import (
     ACCOUNT,
@@ -23,7 +25,7 @@ from cloud.evidence.account_check import (
 )
 from cloud.journal import unpack
 from cloud.store import Store
-from protocols.errors import AccountError, UnknownNameError
+from protocols.errors import AccountError, TanmeterError, UnknownNameError
 from protocols.record.cose import Signer
 
 
@@ -87,21 +89,38 @@ def _sha256(source: bytes) -> str:
     return hashlib.sha256(source).hexdigest()
 
 
+def is_to_be_had(store: Store, version: Version) -> bool:
+    """Whether a version has a pack: it was issued, and what it metered can be read as it was counted then."""
+    if not version.version:
+        return False
+    try:
+        if any(account_proof.late(store, version.as_of, place, most=1) for _, _, place in _metered(version)):
+            _intervals(store, version)
+    except TanmeterError:
+        return False
+    return True
+
+
+def _metered(version: Version) -> Iterator[tuple[Line, Activity, Place]]:
+    """Each metered activity, with its line and the intervals that it names."""
+    for line in version.content.lines:
+        for one in line.activities:
+            if (place := feeds.place(one.reference)) is not None:
+                yield line, one, place
+
+
 def _intervals(store: Store, version: Version) -> dict[str, bytes]:
     """The intervals of each metered activity; AccountError when they have changed since."""
     content, found = version.content, {}
     subject = subjects.file_subject(store, content.subject_sha256, content.subject)
-    for line in content.lines:
-        for one in line.activities:
-            place = feeds.place(one.reference)
-            if place is not None:
-                own = account_proof.rests_on(store, subject, line, one, place)
-                if interval_text.digest(own) != one.sha256:
-                    raise AccountError(
-                        f"account {version.reference}: found the intervals of {line.id} changed since, expected them as"
-                        " they were: close it again, and pack the newer version"
-                    )
-                found[f"{INTERVALS}{one.sha256}.txt"] = "".join(interval_text.lines(own)).encode()
+    for line, one, place in _metered(version):
+        own = account_proof.rests_on(store, subject, line, one, place)
+        if interval_text.digest(own) != one.sha256:
+            raise AccountError(
+                f"account {version.reference}: found the intervals of {line.id} changed since, expected them as"
+                " they were: close it again, and pack the newer version"
+            )
+        found[f"{INTERVALS}{one.sha256}.txt"] = "".join(interval_text.lines(own)).encode()
     return found
 
 

@@ -13,6 +13,7 @@ from cloud.accounting.inventory import Version
 from cloud.accounting.subject import ZONE
 from cloud.api_accounts import find
 from cloud.collector import Collector, Held
+from cloud.evidence import account_pack
 from cloud.middle import middle
 from cloud.pages import account as account_pages
 from cloud.pages import city as city_pages
@@ -74,6 +75,7 @@ def account(request: Request, reference: Reference, held: Held) -> HTMLResponse:
         request,
         "account.html",
         view=view,
+        evidence=account_pack.is_to_be_had(held.store, version),
         unread=unread,
         names=names,
         warnings=account_pages.warned(warnings, request.app.state.city.subjects(), lang),
@@ -93,7 +95,8 @@ def line(request: Request, reference: Reference, digest: Digest, held: Held) -> 
         raise problem.missing("line", digest)
     increments = account_proof.increments(held.store, found[0], version.as_of)
     view = account_pages.line_view(version, found[0], increments, render.language(request))
-    return render.page(request, "line.html", view=view)
+    evidence = account_pack.is_to_be_had(held.store, version)
+    return render.page(request, "line.html", view=view, evidence=evidence)
 
 
 @router.get("/accounts/{reference}/lines.csv")

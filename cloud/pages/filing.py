@@ -12,9 +12,11 @@ from cloud.accounting.calculate import UNDOCUMENTED, UNPROVED
 from cloud.accounting.inventory import account_id, by_reason
 from cloud.accounting.subject import Filing, Subject
 from cloud.accounts import Head
+from cloud.evidence import account_pack
 from cloud.pages import render
 from cloud.store import Store
 from protocols import messages
+from protocols.errors import AccountError, RottenError
 from protocols.messages import Language
 
 State = Literal["running", "none", "provisional", "ready", "offered"]
@@ -140,7 +142,8 @@ def _steps(desk: Desk, state: State, period: str) -> Iterator[Step]:
         if taken := len(head.standing.exceptions):
             yield Step(desk.say("exceptions", n=taken), f"/accounts/{quote(head.reference)}#why")
         yield Step(desk.say("report"), f"{api}/report.pdf?lang={desk.lang}")
-        yield Step(desk.say("evidence"), f"{api}/evidence")
+        if _has_pack(desk.store, head):
+            yield Step(desk.say("evidence"), f"{api}/evidence")
     elif state == "offered":
         at, cursor = render.clock(head.at, "%Y-%m-%d %H:%M"), query.encode_cursor(head.number - 1)
         yield Step(desk.say("since", at=at, seq=head.number), f"/v1/corrections?cursor={cursor}")
@@ -161,6 +164,14 @@ def _lacking(desk: Desk, head: Head) -> Iterator[Step]:
         yield Step(desk.say("documents", n=len(documents), which=some(documents)), f"{page}#why")
     if found:
         yield Step(desk.say("unconfirmed", n=sum(max(1, len(each)) for each in found.values())), f"{page}#why")
+
+
+def _has_pack(store: Store, head: Head) -> bool:
+    """Whether its evidence is to be had; not of one that has rotted."""
+    try:
+        return account_pack.is_to_be_had(store, accounts.get(store, head.reference))
+    except (RottenError, AccountError):
+        return False
 
 
 def some(names: Sequence[str]) -> str:

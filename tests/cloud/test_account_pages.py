@@ -6,6 +6,7 @@ import io
 import re
 from collections.abc import Iterator
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
@@ -100,6 +101,36 @@ def test_a_metered_line_leads_to_the_frames_of_its_registers(works: Any, lang: s
     assert len(blocks) == 2
     for link in [*blocks, *(link for link in page.links if link.startswith(("/meters/", "/statements/")))]:
         assert house.client.get(link, headers=HTML).status_code == 200
+
+
+def test_evidence_is_offered_just_where_it_is_to_be_had(works: Any, tmp_path: Path) -> None:
+    """What came late changed the intervals that a version rests on: nobody can show any more what it was drawn from."""
+    with works.copied(tmp_path) as house:
+        subjects.take(house.store, "works.toml", WORKS.encode(), by="w", now=house.now)
+        period = accounts.period_of("2026-10-03")
+        version = accounts.close(house.store, factor_shelf.library(None), "WORKS", period, house.now)
+        api = f"/v1/accounts/{version.reference}"
+        line = f"/accounts/{version.reference}/lines/{version.content.lines[0].digest[:16]}"
+
+        def offered() -> set[str | None]:
+            listed = house.client.get("/v1/accounts").json()["data"]
+            told = [house.client.get(api).json(), *house.client.get(api).json()["versions"]]
+            links = [Page(see(house, path)).links for path in (f"/accounts/{version.reference}", line)]
+            found = [next((link for link in each if link.endswith("/evidence")), None) for each in links]
+            return {*(one["evidence"] for one in (*listed, *told)), *(one and one.replace("%40", "@") for one in found)}
+
+        assert offered() == {f"{api}/evidence"} and house.client.get(f"{api}/evidence").status_code == 200
+        with house.store.writing() as db:
+            db.execute("UPDATE closed_intervals SET readings = readings + 1, ingest_seq = ingest_seq + 1000000")
+        assert house.client.get(f"{api}/evidence").status_code == 409
+        assert offered() == {None}
+        assert "tanmeter account close" in see(house, line) and "has one" in see(house, line, "en")
+
+
+def test_the_evidence_of_a_day_that_runs_is_not_offered(works: Any) -> None:
+    told = works.client.get("/v1/emissions/E-S-DEMO-2026-10-04/explain").json()
+    assert (told["version"], told["evidence"]) == (0, None)
+    assert works.client.get("/v1/evidence/E-S-DEMO-2026-10-04").status_code == 409
 
 
 @pytest.mark.parametrize(("lang", "told"), [("zh", "未签发"), ("en", "not issued")])

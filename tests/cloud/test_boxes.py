@@ -104,8 +104,12 @@ def test_a_filing_goes_from_no_account_over_provisional_to_locked_and_says_what_
     assert "差 1 人签字（已签：张）" in part(works, "filing") and "还差 1 人签字" in part(works, "todo")
     accounts.lock(works.store, reference, ["李"], works.now, closure="exceptions")
     box, todo = part(works, "filing"), part(works, "todo")
-    assert "已锁定，可上报" in box and "report.pdf" in box and "项例外" in box
+    assert "已锁定，可上报" in box and "report.pdf" in box and "项例外" in box and "/evidence" in box
     assert "签字" not in todo and "省平台" not in todo
+    with works.store.writing() as db:
+        db.execute("UPDATE closed_intervals SET readings = readings + 1, ingest_seq = ingest_seq + 1000000")
+    box = part(works, "filing")
+    assert "report.pdf" in box and "/evidence" not in box
 
 
 def test_what_is_due_gets_late_and_earlier_periods_are_counted(works: Any) -> None:
