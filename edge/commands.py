@@ -89,8 +89,8 @@ def doctor(state: State = STATE, as_json: Json = False) -> None:
         for check in checks:
             name = messages.text(f"edge.doctor.{check.name}", _language(), port=check.subject)
             verdict = messages.text("edge.doctor.ok" if check.ok else "edge.doctor.bad", _language())
-            state = _say(f"sync.{check.state}") if check.state else ""
-            typer.echo(f"[{verdict}] {name}: {' '.join(filter(None, (check.code, state, check.found)))}".rstrip())
+            said = _say(f"sync.{check.state}") if check.state else ""
+            typer.echo(f"[{verdict}] {name}: {' '.join(filter(None, (check.code, said, check.found)))}".rstrip())
             if not check.ok:
                 typer.echo(f"    → {_next_action(check)}")
     raise typer.Exit(next((check.exit_code for check in checks if not check.ok), 0))
