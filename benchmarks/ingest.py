@@ -26,6 +26,7 @@ from cloud.signatures import verifier
 from cloud.store import Store
 from drivers.columns import Layouts, replay_track
 from drivers.installation import Installation
+from drivers.steps import finished
 from protocols.record import block, siteconfig, transport
 from protocols.record.block import Chunk, Header
 from protocols.record.cose import PrivateKey, Verifier
@@ -165,7 +166,7 @@ def _verify(key: Verifier, signature: bytes, data: bytes) -> None:
 def _book(book: Book, contents: Sequence[tuple[Header, Content]]) -> None:
     for header, content in contents:
         book.book(header, content)
-    book.take()
+    finished(book.take())
 
 
 def _replay(gateway: Gateway, layouts: Layouts, chunks: Sequence[Chunk]) -> None:

@@ -33,6 +33,7 @@ from cloud.ledger import Tally
 from cloud.reader import Coming
 from cloud.running import Memory
 from drivers.installation import Installation
+from drivers.steps import finished
 from protocols.errors import EncodingError, TanmeterError
 from protocols.record import transport
 from protocols.record.block import Header, open_header
@@ -127,7 +128,7 @@ class Audit:
         head = trust.head
         for rows in self._rows("1", ()):
             head = self._steps(trust, head, rows, book=True)
-            kept.compare(self._book.take())
+            kept.compare(finished(self._book.take()))
         for row, header in self._undated.values():
             self._is.same("block", row.name, (row.utc_start, row.utc_end), header.utc)
         self._audited.intervals = kept.finish()

@@ -22,13 +22,14 @@ from drivers.installation import Installation
 from drivers.layouts import Layout
 from drivers.profile import Point
 from drivers.site import multiplier
+from drivers.steps import Steps, finished
 from protocols.record.block import Header
 from protocols.record.stacks import Form
 
 POWER = "power"
 """What every profile calls the total active power."""
 MOST_READINGS = 200_000
-"""Readings that wait at most: tens of bytes each."""
+"""Readings that wait, and then no more blocks: tens of bytes each."""
 FORMS = 16
 """Of a device, whose lanes are remembered."""
 KILOWATTS = {"W": 0.001, "kW": 1.0, "MW": 1000.0}
@@ -237,34 +238,39 @@ class Book:
         if self._running.configure(installation, at):
             self._desks = {number: Desk(seat, self._heaped) for number, seat in self._running.seats.items()}
 
+    @property
+    def is_full(self) -> bool:
+        """Whether so much waits that it is entered before anything else is put down."""
+        return self._readings > MOST_READINGS
+
     def book(self, header: Header, content: Content) -> None:
         """Everything a dated block says."""
-        self._waiting.append((header, content))
         self.show(header, content)
+        self._waiting.append((header, content))
 
     def show(self, header: Header, content: Content) -> None:
         """The newest replies of a block, and no more: of one that is undated nothing is booked."""
+        if self.is_full:
+            finished(self._settle())
         self._shown.append((header, content))
         self._readings += content.readings
-        if self._readings > MOST_READINGS:
-            self._settle()
 
-    def take(self) -> Changes:
-        """The rows that are new or changed since the last call."""
-        self._settle()
+    def take(self) -> Steps[Changes]:
+        """The rows that are new or changed since the last call. Until it is done nothing else is put down."""
+        yield from self._settle()
         answered = newest.answers(self._newest)
         changes = Changes(self._running.take(), answered, self._power)
         self._newest, self._power = {}, {}
         return changes
 
-    def _settle(self) -> None:
+    def _settle(self) -> Steps[None]:
         """Enter what waits, and find the newest of what was shown."""
         self._readings = 0
-        self._enter()
+        yield from self._enter()
         self._newest |= newest.of(self._shown)
         self._shown = []
 
-    def _enter(self) -> None:
+    def _enter(self) -> Steps[None]:
         """Enter what waits. What follows one another under one configuration is entered device by device."""
         waiting, self._waiting = self._waiting, []
         for _, group in groupby(waiting, key=lambda block: id(block[1].installation)):
@@ -275,27 +281,27 @@ class Book:
                 for replayed in content.chunks:
                     said.setdefault(replayed.device, []).append((header, replayed))
             for number, parts in said.items():
-                self._device(self._desks[number], number, parts)
+                yield from self._device(self._desks[number], number, parts)
 
-    def _device(self, desk: Desk, number: int, parts: Sequence[Said]) -> None:
+    def _device(self, desk: Desk, number: int, parts: Sequence[Said]) -> Steps[None]:
         """What a device said in blocks that follow one another. Where nothing is booked of them but its counters, each
         from one kind of track, they are entered together, to the same rows as one by one.
         """
-        parts = self._enter_rows(desk, parts)
+        parts = yield from self._enter_rows(desk, parts)
         if not parts:
             return
         if (runs := desk.runs(parts)) is not None and _rise(times := [run.times for run in runs]):
-            self._follow(desk, number, runs, times)
+            yield from self._follow(desk, number, runs, times)
         elif len(parts) == 1:
-            self._count(desk, *parts[0])
+            yield from self._count(desk, *parts[0])
         else:
             stretches = [list(group) for _, group in groupby(parts, key=lambda said: desk.even(said[1]))]
             if len(stretches) == 1:
                 stretches = [[part] for part in parts]
             for stretch in stretches:
-                self._device(desk, number, stretch)
+                yield from self._device(desk, number, stretch)
 
-    def _enter_rows(self, desk: Desk, parts: Sequence[Said]) -> Sequence[Said]:
+    def _enter_rows(self, desk: Desk, parts: Sequence[Said]) -> Steps[Sequence[Said]]:
         """The same of rows that came one by one and have no tables yet, those of a form together; what is left then."""
         at = 0
         while at < len(parts) and isinstance(first := parts[at][1], Row):
@@ -309,11 +315,11 @@ class Book:
             rows = cast("Sequence[tuple[Header, Row]]", parts[at:end])
             if len(rows) > 1 and any(now[0].utc[0] < before[0].utc[1] for before, now in pairwise(rows)):
                 end, rows = at + 1, rows[:1]
-            self._enter_alike(desk, rows, lanes)
+            yield from self._enter_alike(desk, rows, lanes)
             at = end
         return parts[at:]
 
-    def _enter_alike(self, desk: Desk, said: Sequence[tuple[Header, Row]], lanes: Sequence[Lanes]) -> None:
+    def _enter_alike(self, desk: Desk, said: Sequence[tuple[Header, Row]], lanes: Sequence[Lanes]) -> Steps[None]:
         """Rows of one form, in blocks that begin where the one before has ended: their times rise."""
         device = said[0][1].device
         for track, (counted, power) in enumerate(lanes):
@@ -326,11 +332,11 @@ class Book:
                 places += [(header.epoch, header.seq)] * len(own)
                 pieces.append(Piece(stretch.whole, stretch.first + row.index * len(own), len(own)))
             rows = Rows(said[0][1].strip.stretches[track].layout, pieces)
-            self._running.follow(device, counted.stretches(rows, times, places))
+            yield from self._running.follow(device, counted.stretches(rows, times, places))
             for point, samples in power.readings(rows, times):
                 self._heap(desk, point, samples)
 
-    def _count(self, desk: Desk, header: Header, replayed: Replayed) -> None:
+    def _count(self, desk: Desk, header: Header, replayed: Replayed) -> Steps[None]:
         """Hand over what is counted in one block; heap the power."""
         heard: list[tuple[Point, Samples]] = []
         for request, table in zip(replayed.requests, replayed.tables, strict=True):
@@ -340,13 +346,13 @@ class Book:
             heard += counted.samples(rows, times, dated=dated)
             for point, samples in power.samples(rows, times, dated=dated):
                 self._heap(desk, point, samples)
-        self._running.hear(replayed.device, heard, header)
+        yield from self._running.hear(replayed.device, heard, header)
 
-    def _follow(self, desk: Desk, number: int, runs: Sequence[Run], rising: Sequence[NDArray[np.int64]]) -> None:
+    def _follow(self, desk: Desk, number: int, runs: Sequence[Run], rising: Sequence[NDArray[np.int64]]) -> Steps[None]:
         """The same of runs, whose times rise."""
         for run, times in zip(runs, rising, strict=True):
             rows, each = run.rows, cast("Sequence[int]", times.data)
-            self._running.follow(number, list(run.counted.stretches(rows, each, run.places)))
+            yield from self._running.follow(number, list(run.counted.stretches(rows, each, run.places)))
             for point, samples in run.power.samples(rows, each):
                 self._heap(desk, point, samples)
 

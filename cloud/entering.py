@@ -1,7 +1,8 @@
 """What waits of a gateway is entered in its accounts: behind the answer, some blocks together, a stretch at a time.
 
-A block after a long outage closes every quarter of an hour in it, and a correction dates weeks of blocks. What that
-comes to is written in several transactions, so that nobody else waits for all of it. Until the last of them the gateway
+A block after a long outage closes every quarter of an hour in it, a correction dates weeks of blocks, and registers
+that jump back and forth are looked at one by one. What that comes to is found and written in several transactions, so
+that nobody else waits for all of it. Until the last of them the gateway
 counts as not booked from the first of these blocks on: where the process ends before, it is all made again, and the
 rows that were written already are written once more, as they are.
 """
@@ -15,6 +16,7 @@ from cloud.ingest import Examiner
 from cloud.ledger import Ledger
 from cloud.taking import Desk, Patience
 from cloud.unbooked import Entered
+from drivers.steps import as_far
 from protocols.errors import TanmeterError
 from protocols.record.block import Header
 
@@ -63,10 +65,9 @@ class Entering:
                     waiting.drop()
                 break
             waiting.drop()
-            if waiting.weight <= least or patience.is_over(is_read=True):
+            if waiting.weight <= least or book.is_full or patience.is_over(is_read=True):
                 break
-        changes = book.take()
-        return Entered(changes, iter(changes.moved.intervals), dated)
+        return Entered(book.take(), dated)
 
     def _date(self, line: Line, header: Header, dated: list[tuple[Header, int]]) -> bool:
         """Book earlier blocks whose time this block makes known; they are read again from the file. Whether it is all.
@@ -90,12 +91,16 @@ class Entering:
         return True
 
     def _write(self, entered: Entered, patience: Patience) -> bool:
-        """Write down what blocks came to; whether it is all.
+        """Write down what blocks come to; whether it is all.
 
         An interval that was open stays so up to the last transaction, which takes it out of the row of the open ones:
         whoever reads in between would find it twice.
         """
         desk, ledger = self._desk, self._ledger
+        if entered.changes is None:
+            if (changes := as_far(entered.work, patience.is_spent)) is None:
+                return False
+            entered.changes, entered.rows = changes, iter(changes.moved.intervals)
         while rows := list(islice(entered.rows, ROWS_AT_ONCE)):
             is_more = len(rows) == ROWS_AT_ONCE
             if is_more:

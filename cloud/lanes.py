@@ -2,19 +2,18 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal
-from itertools import compress, repeat
+from itertools import compress
 from typing import NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cloud.glide import Place, exact
+from cloud.glide import Place
 from cloud.running import Samples
 from drivers.columns import Table
 from drivers.families import Matrix, Numbers
 from drivers.layouts import Layout
 from drivers.profile import Point
-from drivers.quantity import limited, scaled
 
 MANY = 32
 """Readings of a point from which on numpy finds out what it did sooner than Python."""
@@ -167,10 +166,10 @@ def _samples(
         yield from group.readings(rows, times, places, dated)
         return
     table = rows.table(times)
-    numbers, valid = rows.columns(group.family, group.spots)
-    masks = repeat(None) if valid is None else valid.tolist()
-    for (index, point, scale), raws, mask in zip(group.named, numbers.tolist(), masks, strict=False):
-        counting = _counting(table, index, raws, scale, mask)
+    for index, point, scale in group.named:
+        column = table[index]
+        raws, mask = column.mantissa.tolist(), column.valid & ~column.suspect()
+        counting = None if mask.all() else mask.tolist()
         if point.kind == "rate":
             yield point, Samples(times, _or_none(raws, counting), scale, dated)
         elif counting is None:
@@ -187,22 +186,6 @@ def _exactly_stepped(numbers: Numbers) -> bool:
     if numbers.dtype.kind == "f":
         return True
     return numbers.dtype == np.int64 and int(numbers.min()) > -FAR and int(numbers.max()) < FAR
-
-
-def _counting(
-    table: Table, index: int, raws: list[int | float], scale: Decimal, mask: list[bool] | None
-) -> list[bool] | None:
-    """Which readings of a column are neither absent nor suspect; None: all."""
-    point = table.points[index]
-    if point.flag is not None and (flagged := table.flagged(index)) is not None:
-        unflagged = (~flagged).tolist()
-        mask = unflagged if mask is None else [one and other for one, other in zip(mask, unflagged, strict=True)]
-    if point.min is None and point.max is None:
-        return mask
-    return [
-        (mask is None or mask[at]) and limited(point, scaled(exact(raw), scale)) == "measured"
-        for at, raw in enumerate(raws)
-    ]
 
 
 def _or_none(raws: Sequence[int | float], counting: Sequence[bool] | None) -> Sequence[int | float | None]:

@@ -93,7 +93,7 @@ class Ledger:
         if moved.intervals:
             opened.keep(self.db, gateway)
         memory_rows.keep(self.db, gateway, moved)
-        for turn in moved.turns:
+        for turn in moved.turns[-MOST_INCIDENTS:]:
             self.tell(gateway, turn.kind, (turn.after.epoch, turn.after.seq), _told(turn))
         self.db.executemany(_LATEST, ahead.rows(gateway, changes.answered))
         self.db.executemany(

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from operator import itemgetter
-from typing import Any, NamedTuple, cast
+from typing import NamedTuple, cast
 
 from cloud.count import Stretch, expanded
 from cloud.doubt import Doubt
@@ -25,10 +25,14 @@ from drivers.installation import Installation
 from drivers.profile import Point
 from drivers.quantity import scaled
 from drivers.site import Device
+from drivers.steps import Steps as Work
 from protocols.record.block import Header
 
 NUMBER = "meter_number"
 """The point that says which meter answers."""
+
+AT_ONCE = 512
+"""Readings of counters that are entered before the work may be left: one by one a few milliseconds."""
 
 Key = tuple[str, str]
 """Device and point."""
@@ -161,6 +165,7 @@ class Running:
         self._heard: dict[Key, Setting] = {}
         self._turns: list[Turn] = []
         self._installation: Installation | None = None
+        self._entered = 0
         self.seats: dict[int, Seat] = {}
 
     def configure(self, installation: Installation, at: int = 0) -> bool:
@@ -180,7 +185,7 @@ class Running:
                     self._account(seat, point, at)
         return True
 
-    def hear(self, device: int, heard: Heard, header: Header) -> None:
+    def hear(self, device: int, heard: Heard, header: Header) -> Work[None]:
         """What a device of the configuration in force said in a block."""
         seat, latest = self.seats[device], max(header.utc) + NEAR_MS
         cuts: dict[str, list[Cut]] = {}
@@ -195,23 +200,22 @@ class Running:
             else:
                 counted.setdefault(point.of or point.id, []).append((point, own))
         for name, values in told.items():
-            self._set(seat, seat.points[name], sorted(values, key=itemgetter(0)), header, cuts)
+            yield from self._set(seat, seat.points[name], sorted(values, key=itemgetter(0)), header, cuts)
         for name in {**counted, **cuts}:
             account = self._account(seat, name)
             if isinstance(account, Rate):
-                _flow(account, [samples for _, samples in counted[name]], header)
+                yield from self._flow(account, [samples for _, samples in counted[name]], header)
             else:
-                _count(account, counted.get(name, []), cuts.get(name, []), header)
+                yield from self._count(account, counted.get(name, []), cuts.get(name, []), header)
 
-    def follow(self, device: int, heard: Iterable[tuple[Point, Samples]]) -> None:
+    def follow(self, device: int, heard: Iterable[tuple[Point, Samples]]) -> Work[None]:
         """What a device said over several blocks: plain readings of counters that are booked, each point once."""
         seat = self.seats[device]
         name = seat.device.id
-        raws: Any
-        for point, (times, raws, scale, _, places, steps) in heard:
+        for point, samples in heard:
             series = self._series.get((name, point.id)) or self._account(seat, point.id)
-            assert isinstance(series, Series) and scale is not None, "a counter's raw numbers"
-            series.feed(times, raws, scale, places, steps)
+            assert isinstance(series, Series), "a counter"
+            yield from self._feed(series, samples)
 
     def take(self) -> Moved:
         """What is new or changed since the last call."""
@@ -247,7 +251,7 @@ class Running:
         values: Iterable[tuple[int, Decimal]],
         header: Header,
         cuts: dict[str, list[Cut]],
-    ) -> None:
+    ) -> Work[None]:
         """Remember what a setting says; where it says something else than before, note it down for what it affects."""
         key = (seat.device.id, point.id)
         for at, value in values:
@@ -261,34 +265,55 @@ class Running:
                 for name in affected:
                     cuts.setdefault(name, []).append(Cut(at, point.id, state, before.register.at))
             self._settings[key] = self._heard[key] = Setting(seat.device.id, point.id, seat.meter, now)
+            if self._may_leave():
+                yield
 
+    def _may_leave(self, readings: int = 1) -> bool:
+        """So many more readings are entered: whether the work may be left now."""
+        self._entered += readings
+        if self._entered < AT_ONCE:
+            return False
+        self._entered = 0
+        return True
 
-def _count(series: Series, heard: Heard, cuts: Sequence[Cut], header: Header) -> None:
-    """Feed a counter in order of time; what a setting changed comes before a reading of the same instant."""
-    if len(heard) == 1 and not cuts and heard[0][1].plain:
-        samples = heard[0][1]
-        assert samples.scale is not None, "plain samples have a scale"
-        places = [(header.epoch, header.seq)] * len(samples.times)
-        series.feed(samples.times, cast("Sequence[int | float]", samples.raws), samples.scale, places)
-        return
-    steps: list[tuple[int, int, str, Cut | Step]] = [(cut.at, 1, cut.point, cut) for cut in cuts]
-    for point, samples in heard:
-        order = 0 if point.of else 2
-        steps += [(at, order, point.id, Step(value, order == 0, samples.dated)) for at, value in samples.values()]
-    for at, _, _, step in sorted(steps, key=itemgetter(0, 1, 2)):
-        if isinstance(step, Cut):
-            series.part(step.state, step.known)
-        elif step.kept and step.dated:
-            series.recall(at, step.value, header.epoch, header.seq)
-        elif not step.kept and (not step.dated or series.first is None or at > series.position):
-            series.add(at, step.value, header.epoch, header.seq)
+    def _feed(self, series: Series, samples: Samples) -> Work[None]:
+        """Feed a counter plain readings, so many at a time."""
+        times, raws, scale, _, places, steps = samples
+        assert scale is not None, "plain samples have a scale"
+        numbers = cast("Sequence[int | float]", raws)
+        for first in range(0, len(times), AT_ONCE):
+            some = slice(first, first + AT_ONCE)
+            series.feed(own := times[some], numbers[some], scale, places[some], steps)
+            if self._may_leave(len(own)):
+                yield
 
+    def _count(self, series: Series, heard: Heard, cuts: Sequence[Cut], header: Header) -> Work[None]:
+        """Feed a counter in order of time; what a setting changed comes before a reading of the same instant."""
+        if len(heard) == 1 and not cuts and heard[0][1].plain:
+            samples = heard[0][1]
+            yield from self._feed(series, samples._replace(places=[(header.epoch, header.seq)] * len(samples.times)))
+            return
+        steps: list[tuple[int, int, str, Cut | Step]] = [(cut.at, 1, cut.point, cut) for cut in cuts]
+        for point, samples in heard:
+            order = 0 if point.of else 2
+            steps += [(at, order, point.id, Step(value, order == 0, samples.dated)) for at, value in samples.values()]
+        for at, _, _, step in sorted(steps, key=itemgetter(0, 1, 2)):
+            if isinstance(step, Cut):
+                series.part(step.state, step.known)
+            elif step.kept and step.dated:
+                series.recall(at, step.value, header.epoch, header.seq)
+            elif not step.kept and (not step.dated or series.first is None or at > series.position):
+                series.add(at, step.value, header.epoch, header.seq)
+            if self._may_leave():
+                yield
 
-def _flow(rate: Rate, heard: Sequence[Samples], header: Header) -> None:
-    """Feed a rate in order of time."""
-    steps = [(at, samples.dated, value) for samples in heard for at, value in samples.moments()]
-    for at, dated, value in sorted(steps, key=lambda entry: entry[0]):
-        rate.add(at, value, header.epoch, header.seq, dated)
+    def _flow(self, rate: Rate, heard: Sequence[Samples], header: Header) -> Work[None]:
+        """Feed a rate in order of time."""
+        steps = [(at, samples.dated, value) for samples in heard for at, value in samples.moments()]
+        for at, dated, value in sorted(steps, key=lambda entry: entry[0]):
+            rate.add(at, value, header.epoch, header.seq, dated)
+            if self._may_leave():
+                yield
 
 
 def _value(raw: Raw, scale: Decimal | None) -> Decimal:

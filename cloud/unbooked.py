@@ -17,6 +17,7 @@ from cloud.ingest import Content
 from cloud.intervals import Interval
 from cloud.receipts import NOWHERE
 from cloud.rot import Place
+from drivers.steps import Steps
 from protocols.record.block import Header
 
 LIGHTEST = 64
@@ -40,22 +41,24 @@ class Block(NamedTuple):
 
 @dataclass(slots=True)
 class Entered:
-    """What some blocks came to: ``rows`` are not written yet. ``dated``: blocks that had no time of their own, as they
-    are dated now, and the seq of the block that says so. ``were_open``: intervals that are written last.
+    """Blocks in the books, and what they come to once the ``work`` is done: of that ``rows`` are not written yet.
+    ``dated``: blocks that had no time of their own, as they are dated now, and the seq of the block that says so.
+    ``were_open``: intervals that are written last.
     """
 
-    changes: Changes
-    rows: Iterator[Interval]
+    work: Steps[Changes]
     dated: list[tuple[Header, int]]
+    changes: Changes | None = None
+    rows: Iterator[Interval] = field(default_factory=lambda: iter(()))
     were_open: list[Interval] = field(default_factory=list)
 
 
 class Waiting:
     """What is not booked of a gateway: blocks in the order of the chain, and what they weigh together.
 
-    ``since``: from which block on nothing is booked, as the row says; None where there is none. ``entered``: what the
-    blocks before the first came to, while that is written only in part. ``dated_to``: up to which seq the first block
-    has dated those before it; -1 for none.
+    ``since``: from which block on nothing is booked, as the row says; None where there is none. ``entered``: the
+    blocks before the first, while they are entered or written only in part. ``dated_to``: up to which seq the first
+    block has dated those before it; -1 for none.
     """
 
     def __init__(self) -> None:

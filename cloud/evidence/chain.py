@@ -20,6 +20,7 @@ from drivers.installation import Installation
 from drivers.profile import Point
 from drivers.quantity import quality
 from drivers.replay import values
+from drivers.steps import finished
 from protocols.errors import ChainError, EvidenceError, ProtocolError, RecordError
 from protocols.record import block, cbor, cose, siteconfig, transport
 from protocols.record.block import Chunk, Header, Sealed
@@ -179,7 +180,7 @@ class _Walk:
         self.walked.booked[header.epoch, header.seq] = Booked(header.configuration[0], header.utc, shift_ms)
         self.books.configure(installation, header.utc[0])
         for device, (_, samples) in heard:
-            self.books.hear(device, samples, header)
+            finished(self.books.hear(device, samples, header))
         self.last = dating.end_of(header)
 
     def _check_place(self, header: Header) -> None:

@@ -14,6 +14,7 @@ from cloud.strips import Single
 from drivers.columns import Layouts, replay_track
 from drivers.driver import Driver
 from drivers.replay import values
+from drivers.steps import finished
 from protocols import dlt645
 from protocols.record.block import Chunk, ClockState, Counters, Event, Header, Track
 
@@ -84,8 +85,8 @@ def booked(rig: Any, blocks: Sequence[tuple[Header, Chunk]]) -> list[Interval]:
         tables = tuple(replay_track(rig.installation.drivers[0], track, Layouts()) for track in chunk.tracks)
         book.book(header, Content(rig.installation, (Single(chunk, tables),)))
         running.configure(rig.installation, header.utc[0])
-        running.hear(0, replayed(rig.installation, header, chunk)[1], header)
-    collector, verifier = list(book.take().moved.intervals), list(running.take().intervals)
+        finished(running.hear(0, replayed(rig.installation, header, chunk)[1], header))
+    collector, verifier = list(finished(book.take()).moved.intervals), list(running.take().intervals)
     assert sorted(collector, key=_place) == sorted(verifier, key=_place)
     return [row for row in collector if row.point == ENERGY]
 

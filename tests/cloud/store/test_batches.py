@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from cloud import running as running_accounts
 from cloud.booking import Book, Changes
 from cloud.evidence.chain import replayed
 from cloud.ingest import Content
@@ -17,6 +18,7 @@ from cloud.piles import Cut, Piles
 from cloud.running import Memory, Running
 from drivers.columns import Layouts, replay_track, replay_tracks
 from drivers.installation import Installation, install
+from drivers.steps import finished
 from protocols import modbus
 from protocols.errors import ProtocolError
 from protocols.record import merkle
@@ -117,7 +119,7 @@ def booked(installation: Installation, blocks: list[tuple[Header, Chunk]], takes
             for cut in cuts:
                 assert cut.whole is not None
                 book.book(cut.header, Content(installation, cut.whole))
-            found.append(book.take())
+            found.append(finished(book.take()))
             cuts = []
     for changes in found:
         rows |= {(row.device, row.point, row.start): row for row in changes.moved.intervals}
@@ -139,7 +141,7 @@ def verified(installation: Installation, blocks: list[tuple[Header, Chunk]]) -> 
     running = Running(Memory())
     for header, chunk in blocks:
         running.configure(installation, header.utc[0])
-        running.hear(0, replayed(installation, header, chunk)[1], header)
+        finished(running.hear(0, replayed(installation, header, chunk)[1], header))
     moved = running.take()
     rows = {(row.device, row.point, row.start): row for row in moved.intervals}
     left = {key: doubt for key, doubt in moved.doubts.items() if doubt is not None}
@@ -155,7 +157,9 @@ def test_any_number_of_blocks_together_is_the_same_as_one_by_one(
     takes = data.draw(
         st.lists(st.sampled_from([False, False, False, True]), min_size=len(blocks), max_size=len(blocks))
     )
-    *together, some = booked(installation, blocks, takes)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(running_accounts, "AT_ONCE", data.draw(st.sampled_from([1, 3, 512])))
+        *together, some = booked(installation, blocks, takes)
     *singly, other = booked(installation, blocks, [True] * len(blocks))
     assert together == singly
     rows, left, _, told, settings_ = singly

@@ -23,6 +23,7 @@ from drivers.columns import Layouts, replay_track
 from drivers.installation import Installation, install
 from drivers.profile import Profile
 from drivers.query import Query, Values
+from drivers.steps import finished
 from protocols.record.block import Chunk, ClockState, Counters, Event, Header, Track
 from tests.cloud import tables
 
@@ -115,7 +116,7 @@ class Table:
 
     def add(self, head: Header, content: Content, anew: bool) -> None:
         self.book.book(head, content)
-        moved = self.book.take().moved
+        moved = finished(self.book.take()).moved
         for row in moved.intervals:
             self.count += 1
             if row.closed:
@@ -143,7 +144,7 @@ def walk(blocks: list[tuple[Header, Chunk, Installation, bool]]) -> tuple[Table,
         table.add(head, Content(installation, (Single(one, tables),)), anew)
         _, samples = replayed(installation, head, one)
         running.configure(installation, head.utc[0])
-        running.hear(0, samples, head)
+        finished(running.hear(0, samples, head))
     moved = running.take()
     newest = {(row.device, row.point, row.start): row for row in moved.intervals}
     return table, [newest[key] for key in sorted(newest)], moved.turns

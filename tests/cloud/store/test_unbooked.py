@@ -13,12 +13,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cloud import audit, audit_file, entering, statements, store, taking, unbooked
+from cloud import audit, audit_file, entering, running, statements, store, taking, unbooked
 from cloud.booking import Book, Changes
 from cloud.ingest import Examiner, Opened
 from cloud.intervals import Interval
 from cloud.store import Store
 from cloud.writer import Writer
+from drivers.steps import Steps
 from protocols.errors import StoreError
 from protocols.record.answer import Answer
 from protocols.record.block import EventKind
@@ -205,6 +206,44 @@ def test_a_long_outage_is_booked_in_stretches_between_which_others_are_taken(
     with Store(half, key) as again:
         assert in_order(again, away.id) == made
     assert not audited(half, away.id).found
+
+
+def jumping(box: Any) -> bytes:
+    """A block of an hour: the registers of the first meter fall and rise again from one reading to the next."""
+    times = list(range(50, 3_600_000, 10_000))
+    jumps = [box.reply(0, box.energy - 5_000 * (place % 2)) for place in range(len(times))]
+    still = [box.reply(1, 7)] * len(times)
+    frame: bytes = box.block(3_600_000, [box.chunk(0, times, jumps), box.chunk(1, times, still)])
+    return frame
+
+
+def test_registers_that_jump_at_every_reading_are_entered_in_turns_between_which_others_are_taken(
+    tmp_path: Path, make_box: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A look at the time is all that takes any here: each turn ends with the second one."""
+    monkeypatch.setattr(running, "AT_ONCE", 32)
+    box, other, key = make_box(), make_box(), PrivateKey.generate()
+    path, clock = tmp_path / "jumps.db", Clock()
+    held = Store(path, key, clock=clock, processor=Clock(store.SLICE_S))
+    box.enrol(held)
+    other.enrol(held)
+    append(held, box.block(), now=box.utc)
+    held.book()
+    append(held, jumping(box), box.block(), now=box.utc)
+    clock.now += store.BOOK_AFTER_S
+    turns = 0
+    while held.rest() == 0.0:
+        turns += 1
+        append(held, other.block(), now=box.utc)
+        if turns == 3:
+            half = image(path, tmp_path / "half.db")
+    assert turns > 360 // 32, "as many as there are pieces of an hour's readings"
+    made = in_order(held, box.id)
+    assert sum(row.ignored for row in made) == 180
+    held.close()
+    assert audited(half, box.id).unbooked == 2 and not audited(path, box.id).found
+    with Store(half, key) as again:
+        assert in_order(again, box.id) == made
 
 
 def test_a_gateway_that_takes_long_does_not_keep_the_others_from_being_booked(
@@ -497,7 +536,7 @@ def test_whoever_comes_meanwhile_waits_for_some_of_the_blocks_that_wait_and_not_
     """A look at the time between blocks bounds nothing: most of the work is done when what was booked is taken."""
     taken, take = list[int](), Book.take
 
-    def counted(self: Book) -> Changes:
+    def counted(self: Book) -> Steps[Changes]:
         taken.append(len(self._waiting))
         return take(self)
 
