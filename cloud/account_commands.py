@@ -104,7 +104,7 @@ def close(
         sites = store.sites()
         if not statement and store.entry_head("subject", subject) is None and subject not in sites:
             known = f"{subjects.some(subjects.names(store), subject)}, or a site: {', '.join(sites) or 'none yet'}"
-            raise UnknownNameError(f"subject: found {subject!r}, expected {known}")
+            raise UnknownNameError("subject", subject, known)
         if statement or store.entry_head("subject", subject) is None:
             made = statements.close(store, subject, period, terminal.now_ms())
             told, tree = show.summary(made), show.tree(made, terminal.language())
@@ -261,7 +261,7 @@ def _explain_account(data: Path, reference: str, only: str, as_json: bool) -> No
         lines = [line for line in version.content.lines if line.id.startswith(only)]
         if not lines:
             known = ", ".join(line.id for line in version.content.lines)
-            raise UnknownNameError(f"line: found {only!r}, expected one of {known}")
+            raise UnknownNameError("line", only, f"one of {known}")
         found = {line.digest: account_proof.increments(store, line, version.as_of) for line in lines}
     if as_json:
         terminal.tell(account_proof.told(version, found, only))

@@ -43,6 +43,7 @@ from protocols.errors import (
 )
 
 TRIES = 3
+LISTED = "one that `account list` shows"
 """How often a version is tried again when another process has just issued that number."""
 
 
@@ -161,7 +162,7 @@ def get(store: Store, reference: str) -> Version:
     name, number = inventory.parse_reference(reference)
     row = store.entry("account", name, number)
     if row is None:
-        raise UnknownNameError(f"account: found none named {reference!r}, expected one that `account list` shows")
+        raise UnknownNameError("account", reference, LISTED)
     return _stands(store, row)
 
 
@@ -205,7 +206,7 @@ def issued(store: Store, account: str, number: int) -> Version:
     """A version as it was issued, whatever came of it; UnknownNameError."""
     row = store.entry("account", account, number)
     if row is None:
-        raise UnknownNameError(f"account: found no {account}@{number}, expected one that `account list` shows")
+        raise UnknownNameError("account", f"{account}@{number}", LISTED)
     return opened(row)
 
 

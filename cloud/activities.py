@@ -75,7 +75,7 @@ def content(store: Store, sha256: str) -> tuple[Kept, bytes]:
     """A file and what is known of it, its signature checked again; UnknownNameError, SignatureError, EvidenceError."""
     row = store.entry("activity", sha256)
     if row is None:
-        raise UnknownNameError(f"activity: found none with the digest {sha256}, expected one that was taken in")
+        raise UnknownNameError("activity", sha256, "the digest of one that was taken in")
     kept, source = _kept(row, ""), unpack(row.body)
     if kept.kid:
         key, _ = subjects.signer(store, bytes.fromhex(kept.kid), now=False)

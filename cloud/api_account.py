@@ -118,7 +118,7 @@ def statement(held: Collector, reference: str) -> Statement:
     try:
         return statements.live(held.store, site, period, held.now())
     except AccountError as error:
-        raise problem.Problem(404, error.code, str(error)) from error
+        raise problem.Problem(404, error.code, problem.detail_of(error)) from error
 
 
 def split(held: Collector, reference: str) -> tuple[str, str]:

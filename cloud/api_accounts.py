@@ -174,7 +174,7 @@ def diff(reference: AccountId, held: Held, asked: Annotated[DiffQuery, Query()])
     after = find(held, reference)
     against = asked.against or (None if after.supersedes is None else f"{after.id}@{after.supersedes}")
     if against is None:
-        raise problem.parameter("against", "none", "a version: this one supersedes none")
+        raise problem.parameter("against", None, "against")
     before = find(held, against)
     found = account_show.differing(headline.between(before.content, after.content))
     return Json({"before": before.reference, "after": after.reference, **found})
@@ -286,7 +286,7 @@ def find(held: Collector, reference: str) -> Version:
     except (AccountError, FactorError, MethodError, UnitError) as error:
         if newest is not None:
             return newest
-        raise problem.Problem(404, error.code, str(error)) from error
+        raise problem.Problem(404, error.code, problem.detail_of(error)) from error
 
 
 def split(held: Collector, reference: str) -> tuple[str, str]:

@@ -31,7 +31,7 @@ def listing(held: Held, asked: Annotated[FactorsQuery, Query()]) -> Json:
     try:
         found = factor_rows.select(factor_shelf.library(held.store), asked.set, asked.status)
     except FactorError as error:
-        raise problem.Problem(404, error.code, str(error)) from error
+        raise problem.Problem(404, error.code, problem.detail_of(error)) from error
     return Json({"data": found})
 
 
@@ -41,4 +41,4 @@ def show(factor: FactorId, held: Held, asked: Annotated[Nothing, Query()]) -> Js
     try:
         return Json(factor_rows.one(factor_shelf.library(held.store), factor))
     except FactorError as error:
-        raise problem.Problem(404, error.code, str(error)) from error
+        raise problem.Problem(404, error.code, problem.detail_of(error)) from error

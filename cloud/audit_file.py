@@ -60,7 +60,7 @@ def run(order: Order, jobs: int, progress: Progress) -> Report:
         chosen = audit.gateways(db, order.gateway)
         (blocks,) = db.execute("SELECT count(*) FROM blocks").fetchone()
     if not chosen and order.gateway:
-        raise UnknownNameError(f"--gateway: found none that begins {order.gateway!r}, expected one of this file")
+        raise UnknownNameError("--gateway", order.gateway, "how the id of one of this file begins")
     done = list(_gateways(order, chosen, jobs, blocks, progress))
     whole = not order.gateway and order.span is None
     with open_file(order.file) as db:

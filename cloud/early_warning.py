@@ -90,7 +90,7 @@ def get(store: Store, name: str) -> Alarm:
     """A warning by its id; UnknownNameError, RottenError where its log cannot be read."""
     found = _stands(store, name)
     if found is None:
-        raise UnknownNameError(f"warning: found {name!r}, expected one that `account warnings` lists")
+        raise UnknownNameError("warning", name, "one that `account warnings` lists")
     return found
 
 

@@ -111,5 +111,5 @@ def envelope(store: Store, digest: str) -> tuple[bytes, bytes]:
     """A bundle that is held, as it came, and its publisher's public key (PEM); UnknownNameError."""
     row = store.entry(KIND, digest)
     if row is None:
-        raise UnknownNameError(f"bundle: found none with the digest {digest}, expected one that was taken in")
+        raise UnknownNameError("bundle", digest, "the digest of one that was taken in")
     return unpack(row.body), json.loads(row.detail)["key"].encode()

@@ -2,7 +2,9 @@
 
 import json
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from itertools import count
 from typing import Any
 from urllib.parse import quote
@@ -67,6 +69,8 @@ STATUSES: tuple[tuple[type[TanmeterError], int], ...] = (
 )
 """Which HTTP status tells which of our errors; the first that fits."""
 
+Say = Callable[[messages.Language], str]
+"""A text in the language that it is asked for in."""
 RETRY_AFTER_S = 2
 _PROCESS, _NUMBERS = secrets.token_hex(4), count(1)
 """What request ids are made of: one in no other process, and a number."""
@@ -74,37 +78,66 @@ TAGS = {"zh": "zh-CN", "en": "en"}
 """The language of a document, as a header names it."""
 
 
+@dataclass(frozen=True, slots=True)
+class Wrong:
+    """One thing that is wrong in a request: where, what was got there (None: nothing), and what was expected."""
+
+    pointer: str
+    code: str
+    got: str | None
+    expected: Say
+
+    def told(self, lang: messages.Language) -> dict[str, str]:
+        """As an entry of ``errors``."""
+        got = "" if self.got is None else self.got
+        return {"pointer": self.pointer, "code": self.code, "got": got, "expected": self.expected(lang)}
+
+    def line(self, lang: messages.Language) -> str:
+        """As a sentence."""
+        got = messages.text("problem.nothing", lang) if self.got is None else repr(self.got)
+        return messages.text("problem.wrong", lang, pointer=self.pointer, got=got, expected=self.expected(lang))
+
+
 class Problem(Exception):
-    """An answer that is not a success: HTTP status, code of the catalogue, what came and what was expected."""
+    """An answer that is not a success: HTTP status, code of the catalogue, what came and what was expected.
+
+    ``detail`` in each language, or the text of an error of ours, which has one.
+    """
 
     def __init__(
         self,
         status: int,
         code: str,
-        detail: str,
+        detail: str | Say,
         *,
-        errors: Sequence[Mapping[str, Any]] = (),
+        errors: Sequence[Wrong] = (),
         headers: Mapping[str, str] | None = None,
     ) -> None:
-        super().__init__(detail)
-        self.status, self.code, self.detail = status, code, detail
+        self.detail: Say = partial(_as_it_is, detail) if isinstance(detail, str) else detail
+        super().__init__(self.detail("en"))
+        self.status, self.code = status, code
         self.errors, self.headers = tuple(errors), dict(headers or {})
+
+
+def said(name: str, /, **known: object) -> Say:
+    """The message ``problem.NAME``, in whichever language it is asked for."""
+    return partial(messages.text, f"problem.{name}", **known)
 
 
 def missing(what: str, name: str) -> Problem:
     """404: the thing asked for is not held here."""
-    return Problem(404, "API-404", f"{what} {name!r} is not held here")
+    return Problem(404, "API-404", said(f"missing.{what}", name=name))
 
 
-def parameter(name: str, got: object, expected: str) -> Problem:
-    """422: one query parameter is wrong; the pointer names it."""
-    entry = {"pointer": f"/query/{name}", "code": "invalid", "got": str(got), "expected": expected}
-    return Problem(422, "API-422", f"{name}: found {str(got)!r}, expected {expected}", errors=[entry])
+def parameter(name: str, got: str | None, expected: str) -> Problem:
+    """422: one query parameter is wrong; the pointer names it, ``problem.expected.EXPECTED`` says what is right."""
+    wrong = Wrong(f"/query/{name}", "invalid", got, said(f"expected.{expected}"))
+    return Problem(422, "API-422", wrong.line, errors=[wrong])
 
 
 def overloaded() -> Problem:
     """503: the writer has more waiting than it may; come back."""
-    return Problem(503, "API-503", "more is waiting than may wait", headers={"retry-after": str(RETRY_AFTER_S)})
+    return Problem(503, "API-503", said("overloaded"), headers={"retry-after": str(RETRY_AFTER_S)})
 
 
 def of(error: Exception) -> Problem:
@@ -114,12 +147,25 @@ def of(error: Exception) -> Problem:
     if isinstance(error, RequestValidationError):
         return _invalid(error)
     if isinstance(error, HTTPException):
-        return Problem(error.status_code, _http_code(error.status_code), error.detail, headers=error.headers)
+        code = _http_code(error.status_code)
+        detail = said("address") if error.status_code == 404 else partial(messages.text, code)
+        return Problem(error.status_code, code, detail, headers=error.headers)
     if isinstance(error, TanmeterError):
         status = next((status for kind, status in STATUSES if isinstance(error, kind)), 500)
         retry = {"retry-after": str(RETRY_AFTER_S)} if status in (503, 507) else None
-        return Problem(status, error.code, str(error), headers=retry)
-    return Problem(500, "GEN-001", "an error of ours; the log has it under the request_id")
+        return Problem(status, error.code, detail_of(error), headers=retry)
+    return Problem(500, "GEN-001", said("ours"))
+
+
+def detail_of(error: TanmeterError) -> Say:
+    """What an error says: in the reader's language where a reader's own words caused it, else as it is."""
+    if isinstance(error, PeriodError):
+        return said("period", text=error.text)
+    if isinstance(error, UnknownNameError) and f"problem.missing.{error.what}" in messages.catalogue():
+        missed = said(f"missing.{error.what}", name=error.name)
+        near = ", ".join(error.near)
+        return missed if not near else lambda lang: missed(lang) + messages.text("problem.near", lang, names=near)
+    return partial(_as_it_is, str(error))
 
 
 def request_id(scope: Scope) -> str:
@@ -138,35 +184,31 @@ def language(scope: Scope) -> messages.Language:
 
 def document(problem: Problem, path: str, chosen: messages.Language, request: str) -> bytes:
     """The problem document as it travels, in the reader's language; ``request`` is the id of the request."""
-    return json.dumps(_members(problem, path, chosen, request), ensure_ascii=False).encode("utf-8", "replace")
+    return json.dumps(members(problem, path, chosen, request), ensure_ascii=False).encode("utf-8", "replace")
 
 
-def body(problem: Problem, scope: Scope) -> dict[str, Any]:
-    """The members of the problem document, in the reader's language."""
-    return _members(problem, scope.get("path", ""), language(scope), request_id(scope))
-
-
-def _members(problem: Problem, path: str, chosen: messages.Language, request: str) -> dict[str, Any]:
+def members(problem: Problem, path: str, chosen: messages.Language, request: str) -> dict[str, Any]:
+    """What a problem document says, in the reader's language."""
     document: dict[str, Any] = {
         "type": f"/errors#{problem.code}",
         "title": messages.text(problem.code, chosen),
         "status": problem.status,
         "code": problem.code,
-        "detail": problem.detail,
+        "detail": problem.detail(chosen),
         "fix": messages.remedy(problem.code, chosen),
         "instance": quote(path),
         "request_id": request,
     }
     if problem.errors:
-        document["errors"] = [dict(entry) for entry in problem.errors]
+        document["errors"] = [wrong.told(chosen) for wrong in problem.errors]
     return document
 
 
 def response(problem: Problem, scope: Scope) -> Response:
     """The problem as an ASGI answer."""
-    headers = {**problem.headers, "content-language": TAGS[language(scope)]}
-    content = json.dumps(body(problem, scope), ensure_ascii=False).encode("utf-8", "replace")
-    return Response(content, problem.status, headers, MEDIA_TYPE)
+    chosen = language(scope)
+    content = document(problem, scope.get("path", ""), chosen, request_id(scope))
+    return Response(content, problem.status, {**problem.headers, "content-language": TAGS[chosen]}, MEDIA_TYPE)
 
 
 async def handler(request: Request, error: Exception) -> Response:
@@ -180,14 +222,23 @@ def _http_code(status: int) -> str:
 
 def _invalid(error: RequestValidationError) -> Problem:
     """Each wrong parameter with its pointer, what was got and what was expected."""
-    entries = []
-    for found in error.errors():
-        pointer = "/" + "/".join(str(step) for step in found["loc"])
-        entries.append(
-            {"pointer": pointer, "code": found["type"], "got": _short(found["input"]), "expected": found["msg"]}
-        )
-    detail = "; ".join(f"{entry['pointer']}: found {entry['got']!r}, {entry['expected']}" for entry in entries)
-    return Problem(422, "API-422", detail, errors=entries)
+    wrong = [_wrong(found) for found in error.errors()]
+    return Problem(422, "API-422", lambda lang: "; ".join(one.line(lang) for one in wrong), errors=wrong)
+
+
+def _wrong(found: Mapping[str, Any]) -> Wrong:
+    """What pydantic found, in our words: the message ``problem.expected.TYPE``, else its own."""
+    kind, known = str(found["type"]), dict(found.get("ctx", {}))
+    if "expected" in known:
+        known["expected"] = str(known["expected"]).replace(" or ", ", ")
+    named = f"problem.expected.{kind}" in messages.catalogue()
+    expected = said(f"expected.{kind}", **known) if named else partial(_as_it_is, str(found["msg"]))
+    got = None if kind == "missing" else _short(found["input"])
+    return Wrong("/" + "/".join(str(step) for step in found["loc"]), kind, got, expected)
+
+
+def _as_it_is(text: str, _: messages.Language) -> str:
+    return text
 
 
 def _short(value: object) -> str:

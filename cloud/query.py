@@ -47,7 +47,7 @@ def instant_ms(text: str) -> int:
     """UTC ms of an RFC 3339 instant; ValueError when it is none or has no offset. A blank was a plus once."""
     found = datetime.fromisoformat(text.replace(" ", "+"))
     if found.tzinfo is None:
-        raise ValueError("expected an instant with its offset, like 2026-11-01T00:00:00+08:00")
+        raise ValueError("found no offset")
     since = found - datetime(1970, 1, 1, tzinfo=UTC)
     return since.days * 86_400_000 + since.seconds * 1000 + since.microseconds // 1000
 
@@ -71,7 +71,7 @@ def decode_cursor(text: str | None, length: int) -> tuple[int, ...]:
     except (ValueError, RecursionError):
         position = None
     if not _is_place(position, length):
-        raise problem.parameter("cursor", text, "the next_cursor of an answer")
+        raise problem.parameter("cursor", text, "cursor")
     return tuple(position)
 
 

@@ -62,7 +62,7 @@ def get(store: Store, reference: str, version: int | None = None) -> Statement:
     name, named = made.parse_reference(reference)
     row = store.statement(name, version if version is not None else named)
     if row is None:
-        raise UnknownNameError(f"statement: found none named {reference!r}, expected one that `account list` shows")
+        raise UnknownNameError("statement", reference, "one that `account list` shows")
     return made.from_json(row.content)
 
 
@@ -88,7 +88,7 @@ def zone_of(store: Store, site: str) -> ZoneInfo:
     for gateway in store.gateways_of(site)[:1]:
         number = gateway.config_number or store.configurations(gateway.id)[0].number
         return installation(store, gateway.id, number).site.zone
-    raise UnknownNameError(f"site: found {site!r}, expected one with an enrolled gateway: {', '.join(store.sites())}")
+    raise UnknownNameError("site", site, f"one with an enrolled gateway: {', '.join(store.sites())}")
 
 
 def split(store: Store, reference: str) -> tuple[str, str]:
@@ -97,7 +97,7 @@ def split(store: Store, reference: str) -> tuple[str, str]:
         if reference.startswith(f"E-{site}-"):
             return site, reference.removeprefix(f"E-{site}-")
     known = ", ".join(store.sites()) or "no site yet"
-    raise UnknownNameError(f"statement: found {reference!r}, expected E-SITE-PERIOD with one of: {known}")
+    raise UnknownNameError("statement", reference, f"E-SITE-PERIOD with one of: {known}")
 
 
 def explain(statement: Statement) -> dict[str, Any]:

@@ -127,7 +127,8 @@ def get(store: Store, subject: str, version: int | None = None, *, opened: Opene
     """A subject, as it stands or in a version; UnknownNameError, RottenError where its file cannot be read."""
     row = store.entry("subject", subject, version)
     if row is None:
-        raise UnknownNameError(f"subject: found {subject!r}, expected {some(names(store), subject)}")
+        known = names(store)
+        raise UnknownNameError("subject", subject, some(known, subject), near(known, subject))
     return held(store, row, opened)
 
 
@@ -152,10 +153,15 @@ def names(store: Store) -> list[str]:
 
 def some(known: Sequence[str], asked: str) -> str:
     """For whoever asked for a name that is none: the names nearest to it, or the first of all."""
-    if near := difflib.get_close_matches(asked, known):
-        return " or ".join(near)
+    if close := difflib.get_close_matches(asked, known):
+        return " or ".join(close)
     rest = f" and {len(known) - SOME} more" if len(known) > SOME else ""
     return f"one of {', '.join(known[:SOME])}{rest}" if known else "one that was taken in: there is none yet"
+
+
+def near(known: Sequence[str], asked: str) -> Sequence[str]:
+    """The names nearest to one that is none, or the first of all."""
+    return difflib.get_close_matches(asked, known) or known[:SOME]
 
 
 def roll(store: Store) -> Roll:
@@ -196,7 +202,7 @@ def source(store: Store, sha256: str) -> bytes:
     """A subject file as it was written; UnknownNameError."""
     row = store.entry("file", sha256)
     if row is None:
-        raise UnknownNameError(f"subject file: found none with the digest {sha256}, expected one that was taken in")
+        raise UnknownNameError("subject file", sha256, "the digest of one that was taken in")
     return unpack(row.body)
 
 
@@ -258,7 +264,7 @@ def distrust(store: Store, kid: str, *, now: int) -> None:
     """Take nothing more that this key signs; what it signed before stays. UnknownNameError."""
     row = store.entry("signer", kid)
     if row is None:
-        raise UnknownNameError(f"signer: found {kid!r}, expected the kid of a key that was registered")
+        raise UnknownNameError("signer", kid, "the kid of a key that was registered")
     _decide(store, kid, unpack(row.body), by=row.by, trusted=False, now=now)
 
 

@@ -49,6 +49,7 @@ TanmeterError
 └── EvidenceError        EVI-901  an evidence pack does not verify
 """
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 
@@ -361,10 +362,14 @@ class AccountError(TanmeterError):
 
 
 class UnknownNameError(AccountError):
-    """No statement, version or site of that name is held."""
+    """No statement, version or site of that name is held. ``what`` it should be; ``near``: names that there are."""
 
     code = "ACC-802"
     exit_code = 2
+
+    def __init__(self, what: str, name: str, expected: str, near: Sequence[str] = ()) -> None:
+        super().__init__(f"{what}: found {name!r}, expected {expected}")
+        self.what, self.name, self.near = what, name, tuple(near)
 
 
 class ActivityError(AccountError):
@@ -397,6 +402,11 @@ class PeriodError(AccountError):
 
     code = "ACC-806"
     exit_code = 2
+
+    def __init__(self, text: str) -> None:
+        expected = "a day 2026-11-22, a month 2026-11, a year 2026 or a span 2026-12-15--2027-01-15"
+        super().__init__(f"period: found {text!r}, expected {expected}")
+        self.text = text
 
 
 class SharedMeterError(AccountError):

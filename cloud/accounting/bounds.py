@@ -115,7 +115,7 @@ class Bounds:
     def band(self, name: str) -> Band:
         """The band of this id; UnknownNameError."""
         if name not in self.bands:
-            raise UnknownNameError(f"band: found {name!r}, expected one of {', '.join(self.bands)}")
+            raise UnknownNameError("band", name, f"one of {', '.join(self.bands)}")
         return self.bands[name]
 
 

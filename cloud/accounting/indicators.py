@@ -87,7 +87,7 @@ class Tree:
         """The leaf of this id; UnknownNameError."""
         node = self.nodes.get(name)
         if node is None or not node.leaf:
-            raise UnknownNameError(f"indicator: found {name!r}, expected a leaf of Table 2")
+            raise UnknownNameError("indicator", name, "a leaf of Table 2")
         return node
 
     def path(self, name: str) -> Iterator[str]:
@@ -211,7 +211,7 @@ class Table1(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         for row in self.monitoring:
             if row.accounted and category in row.subjects:
                 return row.indicators
-        raise UnknownNameError(f"subject category: found {category!r}, expected one of Table 1")
+        raise UnknownNameError("subject category", category, "one of Table 1")
 
 
 @cache

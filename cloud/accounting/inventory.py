@@ -187,7 +187,7 @@ def parse_reference(text: str) -> tuple[str, int | None]:
     """Id and version of ``A-S-0012-2026-11@2`` or ``A-S-0012-2026-11``; UnknownNameError."""
     name, at, version = text.partition("@")
     if NAME.fullmatch(name) is None or (at and VERSION.fullmatch(version) is None):
-        raise UnknownNameError(f"account: found {text!r}, expected a name like A-S-0012-2026-11@2")
+        raise UnknownNameError("account", text, "a name like A-S-0012-2026-11@2")
     return name, int(version) if at else None
 
 

@@ -213,7 +213,7 @@ def parse_reference(text: str) -> tuple[str, int | None]:
     """Id and version of ``E-S-0012-2026-11@2`` or ``E-S-0012-2026-11``; AccountError."""
     name, at, version = text.partition("@")
     if not name.startswith("E-") or (at and VERSION.fullmatch(version) is None):
-        raise UnknownNameError(f"statement: found {text!r}, expected a name like E-S-0012-2026-11@2")
+        raise UnknownNameError("statement", text, "a name like E-S-0012-2026-11@2")
     return name, int(version) if at else None
 
 

@@ -130,7 +130,7 @@ def _documents(store: Store, version: Version) -> dict[str, bytes]:
     for kept in activities.listing(store, version.content.subject):
         row = store.entry("activity", kept.sha256)
         if row is None:
-            raise UnknownNameError(f"activity {kept.sha256}: found it listed and not held")
+            raise UnknownNameError("activity", kept.sha256, "the file that is listed under this digest")
         end = "cose" if kept.kid else "txt"
         found[f"{ACTIVITY}{kept.sha256}.{end}"] = unpack(row.body)
         if kept.kid:

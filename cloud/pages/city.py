@@ -222,7 +222,7 @@ def tree_rows(bridge: Bridge, lang: Language) -> Iterator[TreeRow]:
 def _boundary(known: Mapping[str, Subject], asked: str | None) -> str:
     """The one asked for, else the city, else nothing."""
     if asked is not None and asked not in known:
-        raise UnknownNameError(f"boundary: found {asked!r}, expected {subjects.some(list(known), asked)}")
+        raise UnknownNameError("boundary", asked, subjects.some(list(known), asked), subjects.near(list(known), asked))
     return asked or next((one.id for one in known.values() if one.kind == "city"), "")
 
 

@@ -169,13 +169,8 @@ async def failed(request: Request, error: Exception) -> Response:
     browser = "text/html" in request.headers.get("accept", "")
     if not browser or request.url.path.startswith("/v1/"):
         return problem.response(found, request.scope)
-    document = problem.body(found, request.scope) | _told(found, request)
-    return render.page(request, "problem.html", found.status, problem=document)
-
-
-def _told(found: problem.Problem, request: Request) -> dict[str, str]:
-    chosen = render.language(request)
-    return {"title": messages.text(found.code, chosen), "fix": messages.remedy(found.code, chosen)}
+    told = problem.members(found, request.url.path, render.language(request), problem.request_id(request.scope))
+    return render.page(request, "problem.html", found.status, problem=told)
 
 
 def _known(held: Held, site: str) -> None:

@@ -234,6 +234,13 @@ def test_a_bad_question_is_a_problem_that_points(full: Any, path: str, status: i
         assert [entry["pointer"] for entry in told["errors"]] == [pointer]
 
 
+@pytest.mark.parametrize(("path", "status", "_"), [one for one in BAD if one[1] in (404, 422)])
+def test_what_is_wrong_with_a_question_is_said_in_chinese(full: Any, path: str, status: int, _: str | None) -> None:
+    told = full[0].client.get(path, headers={"accept-language": "zh-CN"}).json()
+    for text in (told["detail"], *(entry["expected"] for entry in told.get("errors", ()))):
+        assert re.search(r"[\u4e00-\u9fff]", text) and not re.search(r"[a-z]{3,} [a-z]{2,}", text), text
+
+
 def test_problems_speak_the_readers_language(full: Any) -> None:
     chinese = full[0].client.get("/v1/nothing", headers={"accept-language": "zh-CN,zh;q=0.9"})
     assert chinese.json()["title"] == messages.text("API-404", "zh")

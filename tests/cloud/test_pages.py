@@ -1,5 +1,6 @@
 """The pages: what a person sees, in both languages, with nothing broken between a figure and its frames."""
 
+import html
 import re
 from collections import Counter
 from importlib.resources import files
@@ -222,8 +223,39 @@ def test_an_error_is_a_page_for_a_browser_and_json_for_a_program(full: Any) -> N
     assert "<script>alert" not in hostile.text
 
 
-def test_an_error_page_is_in_the_readers_language(full: Any) -> None:
-    assert "<dt>请求编号</dt>" in full[0].client.get("/nothing?lang=zh", headers=HTML).text
+@pytest.mark.parametrize(
+    ("path", "chinese", "english"),
+    [
+        ("/nothing", "没有这个地址", "there is no such address"),
+        ("/static/nothing.js", "没有这个地址", "there is no such address"),
+        ("/?site=NOBODY", "没有站点“NOBODY”", "site 'NOBODY' is not held here"),
+        (
+            "/power.csv",
+            "/query/site：收到 （空），此项必填",
+            "/query/site: found nothing, expected a value: it is required",
+        ),
+        ("/gateways/{id}?before=x", "收到 'x'，应为整数", "found 'x', expected a whole number"),
+        ("/gateways/{id}?before=0", "应不小于 1", "expected 1 or more"),
+        ("/blocks/{id}/0/99999", "没有数据块“{id}/0/99999”", "block '{id}/0/99999' is not held here"),
+        ("/blocks/{id}/0/1?all=x", "应为 true 或 false", "expected true or false"),
+        ("/meters/{id}/NONE", "此网关没有表计“NONE”", "device 'NONE' is not of this gateway"),
+        ("/meters/{id}/M-01?point=no", "此表计没有测点“no”", "point 'no' is not of this device"),
+        ("/statements/E-NOBODY-2026-10", "没有凭证“E-NOBODY-2026-10”", "statement 'E-NOBODY-2026-10' is not"),
+        ("/statements/E-S-DEMO-2026-13", "“2026-13”不是期间", "'2026-13' is no period"),
+        ("/statements/x", "应符合 ^E-", "expected what matches ^E-"),
+        ("/accounts/A-NOBODY-2026-10", "没有核算“A-NOBODY-2026-10”", "account 'A-NOBODY-2026-10' is not held"),
+        ("/city?boundary=NOBODY", "没有边界“NOBODY”", "boundary 'NOBODY' is not held here"),
+        ("/city?by=x", "应为其中之一：'total'", "expected one of 'total'"),
+        ("/city?period=2026-13", "“2026-13”不是期间", "'2026-13' is no period"),
+    ],
+)
+def test_an_error_page_is_in_the_readers_language(full: Any, path: str, chinese: str, english: str) -> None:
+    """What the framework finds wrong, too; the language that was chosen goes before the browser's."""
+    house, rig = full
+    for lang, told, other in (("zh", chinese, "en"), ("en", english, "zh")):
+        headers = {**HTML, "accept-language": other, "cookie": f"tanmeter_lang={lang}"}
+        found = house.client.get(path.format(id=rig.id.hex()), headers=headers)
+        assert found.status_code in (404, 422) and told.format(id=rig.id.hex()) in html.unescape(found.text)
 
 
 def test_a_gateway_names_its_meters_and_says_that_their_numbers_are_before_ratios(full: Any) -> None:
