@@ -19,6 +19,7 @@ from cloud.accounting.subject import Subject
 from cloud.accounting.uncertainty import GAP, Uncertainty, uncertainty
 from cloud.accounting.units import ARITHMETIC
 from cloud.accounting.warning import Alarm
+from cloud.pages import render
 from cloud.report.enterprise import leaf_name
 from protocols import messages
 from protocols.messages import Language
@@ -98,7 +99,7 @@ def findings(found: Iterable[Finding], lang: Language) -> tuple[Found, ...]:
     return tuple(
         Found(
             about=one.about,
-            text=messages.text(f"check.{one.id}", lang, **one.figures),
+            text=render.finding(f"check.{one.id}", lang, one.figures),
             todo=messages.text(f"check.{one.id}.do", lang),
             severity=messages.text(f"check.severity.{one.severity}", lang),
             blocks=one.severity == "block",
@@ -113,7 +114,7 @@ def warned(found: Iterable[Alarm], known: Mapping[str, Subject], lang: Language)
         Warned(
             id=one.id,
             subject=one.subject,
-            text=messages.text(one.message, lang, **one.figures),
+            text=render.finding(one.message, lang, one.figures),
             name=_name(known, one.subject, lang),
             state=" · ".join(messages.text(f"warning.state.{state}", lang) for state in _states(one)),
             critical=one.critical,

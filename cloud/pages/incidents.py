@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from cloud import early_warning
 from cloud.accounting import period as periods
 from cloud.collector import Collector
+from cloud.pages import render
 from cloud.rows import Incident
 from cloud.store import Store
 from protocols import messages
@@ -89,7 +90,7 @@ def _counted(store: Store, gateway: bytes | None, lang: messages.Language) -> It
                 at,
                 None,
                 None,
-                f"{one.subject}: {messages.text(one.message, lang, **one.figures)}",
+                f"{one.subject}: {render.finding(one.message, lang, one.figures)}",
             )
 
 

@@ -1,6 +1,7 @@
 """Templates to HTML: one environment, the reader's language, and how numbers, times and bytes are written."""
 
 import re
+from collections.abc import Mapping
 from datetime import datetime, tzinfo
 from decimal import ROUND_HALF_EVEN, Decimal
 from functools import cache, lru_cache, partial
@@ -21,6 +22,10 @@ INSTANT = re.compile(
     r"|(?P<text>\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00))"
 )
 """An instant as a detail holds it. A number before a parenthesis is a register, whose instant is in there."""
+FIGURE = re.compile(r"(?<![\w.:/@-])-?\d{4,}(?:\.\d+)?(?![\w:/@-]|\.\d)")
+"""A number of four digits or more in a text; no part of a date, a name or a digest."""
+NOT_COUNTED = ("year", "period", "gateway", "meter", "others", "symbol", "by", "reason")
+"""Gaps of warnings and findings that are filled with years and names."""
 NARROW = "\u202f"
 """The narrow no-break space between groups of three digits."""
 
@@ -102,6 +107,15 @@ def number(value: Decimal | int | str | None, places: int | None = None) -> str:
     if places is not None and exact.is_finite():
         exact = exact.quantize(Decimal(1).scaleb(-places), ROUND_HALF_EVEN)
     return f"{exact:,f}".replace(",", NARROW).replace("-", "−")
+
+
+def finding(message_id: str, lang: messages.Language, figures: Mapping[str, str]) -> str:
+    """The text of a warning or a finding, its numbers in groups of three."""
+    shown = {
+        name: text if name in NOT_COUNTED else FIGURE.sub(lambda found: number(found[0]), text)
+        for name, text in figures.items()
+    }
+    return messages.text(message_id, lang, **shown)
 
 
 def plain(value: Decimal) -> str:

@@ -98,7 +98,7 @@ def _warnings(held: Collector, subject: Subject, account: str, lang: Language) -
     """
     for alarm in early_warning.listing(held.store, subject.id, standing=True):
         if alarm.state != "acknowledged":
-            text = messages.text(alarm.message, lang, **alarm.figures)
+            text = render.finding(alarm.message, lang, alarm.figures)
             how = f"tanmeter account acknowledge {alarm.id}"
             if alarm.state == "unreadable":
                 how = MEND
@@ -152,7 +152,7 @@ def _findings(version: Version, found: Iterable[Finding], lang: Language) -> Ite
     """What does not go together, but for what somebody has accepted already."""
     for one in found:
         if one.id not in cross_checks.ACCEPTED:
-            text = f"{one.about}: {messages.text(f'check.{one.id}', lang, **one.figures)}"
+            text = f"{one.about}: {render.finding(f'check.{one.id}', lang, one.figures)}"
             how, blocks = messages.text(f"check.{one.id}.do", lang), one.severity == "block"
             yield Todo(text, how, f"/accounts/{quote(version.reference)}#checks", urgent=blocks)
 

@@ -18,6 +18,7 @@ from cloud import accounts, activities, early_warning, factor_shelf, reports, su
 from cloud.city import City
 from cloud.pages import city as city_pages
 from cloud.pages import render
+from protocols import messages
 from protocols.errors import ActivityError
 from tests.cloud import tables
 from tests.cloud.page import Page
@@ -284,12 +285,22 @@ def test_a_quota_that_burns_down_stands_on_the_page_until_it_is_over(works: Any)
     assert ">严重 · 已确认<" in see(works, "/accounts/A-WORKS-2026-10", "zh")
 
 
+def test_the_figures_of_a_warning_are_in_groups_of_three_and_its_years_and_names_are_not() -> None:
+    figures = {"year": "2026", "amount": "1234567", "emitted": "60000.5 (≈ 61234)", "path": "999", "days": "1234",
+               "until": "2030-12-31"}  # fmt: skip
+    said = render.finding("warning.quota", "en", figures).replace("\u202f", " ")
+    assert "2026, 1 234 567 tCO2e: 60 000.5 (≈ 61 234) emitted, 999 on" in said
+    assert "lasts 1 234 days (until 2030-12-31)" in said
+    shared = {"meter": "2025", "gateway": "1234" * 8, "others": "1001, 1002", "since": "2026-10-03", "until": "–"}
+    assert render.finding("warning.shared", "zh", shared) == messages.text("warning.shared", "zh", **shared)
+
+
 @pytest.fixture
 def little(house: Any) -> Any:
     """A city of a thousand people with a mill that has used up its quota."""
     people = 'value = "1000 person"\nperiod = "2026-08"\ndocument = "census"\n'
     inside = 'membership = [{ of = "CITY", from = 2020-01-01 }]\n'
-    quota = 'target = [{ year = 2026, tco2e = "0.001", kind = "quota" }]\n'
+    quota = 'target = [{ year = 2026, tco2e = "1000.5", kind = "quota" }]\n'
     counted = f'[[subject.denominator]]\nkind = "population"\n{people}'
     whole = tables.subject("CITY", counted, kind="city", category="park", method="", zh="城市", en="City")
     mill = tables.subject("MILL", inside + quota, zh="面粉厂", en="The mill")
@@ -304,7 +315,7 @@ def little(house: Any) -> Any:
 def test_a_warning_of_the_city_says_whose_it_is_and_leads_there(little: Any) -> None:
     alarm = see(little, "/city?period=2026-08", "en").partition('class="card alarm"')[2].partition("</section>")[0]
     assert '<a href="/accounts/A-MILL-2026-08%401#warnings"><span>The mill MILL</span></a>' in alarm
-    assert re.search(r">20\d\d-\d\d-\d\d \d\d:\d\d<", alarm)
+    assert re.search(r">20\d\d-\d\d-\d\d \d\d:\d\d<", alarm) and "quota of 2026, 1\u202f000.5 tCO2e" in alarm
     assert 'id="warnings"' in see(little, "/accounts/A-MILL-2026-08@1")
 
 

@@ -107,7 +107,7 @@ def test_a_stack_far_from_its_coal_blocks_the_lock_until_it_is_put_right(house: 
     found = house.client.get("/v1/checks?subject=S-1&period=2023-06").json()
     assert (found["ok"], found["data"][0]["severity"]) == (False, "block") and found["data"][0]["zh_do"]
     page = house.client.get(f"/accounts/{issued.reference}", headers={"accept-language": "en"}).text
-    assert "± 5.0 %" in page and "flue gas: 4000 tCO2 measured" in page
+    assert "± 5.0 %" in page and "flue gas: 4\u202f000 tCO2 measured" in page
     cross_checks.take(house.store, "good.toml", GOOD.encode(), by="Li", now=house.now)
     _, happened = early_warning.watch(city, 0, house.now)
     assert [event.happened for event in happened] == ["cleared"]
