@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from fastapi import FastAPI
@@ -40,6 +40,9 @@ from protocols.errors import TanmeterError
 CLOSE_EVERY_S = 20.0
 CLOSE_ACCOUNTS_EVERY_S = 300.0
 WATCH_EVERY_S = 30.0
+
+ANYBODY = "anybody"
+"""Who fails when it cannot be found out who waits."""
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -106,13 +109,19 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
 class _Work:
     """What is done of itself: every so often (seconds) those that wait have their turn, which says what it has done.
 
-    Both are told the time (UTC ms).
+    Both are told the time (UTC ms). ``told``: what the turn of each failed with, as the log has it.
     """
 
     name: str
     every_s: float
     waiting: Callable[[int], list[str]]
     turn: Callable[[str, int], list[str]]
+    told: dict[str, str] = field(default_factory=dict)
+
+    def is_new(self, name: str, error: Exception) -> bool:
+        """Whether the log has yet to tell of a failure: once for as long as it stays the same."""
+        before, self.told[name] = self.told.get(name), repr(error)
+        return before != repr(error)
 
 
 def _works(app: FastAPI) -> Iterator[_Work]:
@@ -143,8 +152,10 @@ async def _go_on(work: _Work, collector: Collector) -> None:
         try:
             for name in await asyncio.to_thread(_patiently, collector.store, work.waiting, collector.now()):
                 await _turn(work, name, collector)
-        except Exception:
-            log.exception("%s anybody failed", work.name)
+            work.told.pop(ANYBODY, None)
+        except Exception as error:
+            if work.is_new(ANYBODY, error):
+                log.exception("%s anybody failed", work.name)
         await asyncio.sleep(work.every_s)
 
 
@@ -153,8 +164,10 @@ async def _turn(work: _Work, name: str, collector: Collector) -> None:
     try:
         for done in await asyncio.to_thread(_patiently, collector.store, work.turn, name, collector.now()):
             log.info("%s", done)
-    except Exception:
-        log.exception("%s %s failed", work.name, name)
+        work.told.pop(name, None)
+    except Exception as error:
+        if work.is_new(name, error):
+            log.exception("%s %s failed", work.name, name)
 
 
 def _patiently(store: Store, work: Callable[..., T], *asked: Any) -> T:

@@ -88,6 +88,25 @@ def test_a_subject_whose_gateway_cannot_be_booked_keeps_no_other_waiting(
         assert all_closed(closer, now) == []
 
 
+def test_a_failure_is_logged_once_for_as_long_as_it_stays_the_same(
+    store: Store, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turns, causes = list[str](), [*["rows"] * 4, *["other rows"] * 4, *["rows"] * 4]
+
+    def judge(watch: Watch, name: str, now: int) -> None:
+        turns.append(name)
+        raise RottenError(causes[min(len(turns), len(causes)) - 1])
+
+    monkeypatch.setattr("cloud.app.WATCH_EVERY_S", 0)
+    monkeypatch.setattr(Watch, "waiting", lambda watch: ["works-0"])
+    monkeypatch.setattr(Watch, "judge", judge)
+    assert isinstance(store.key, PrivateKey)
+    with ending(Writer(lambda batches: store.append_batches(batches, BEGIN))) as writer:
+        app = create_app(Collector(store, store.key, writer, lambda: BEGIN))
+        asyncio.run(asyncio.wait_for(serving(app, lambda: len(turns) > len(causes)), 20))
+    assert caplog.text.count("judging works-0 failed") == 3 and caplog.text.count("Traceback") == 3
+
+
 @pytest.mark.parametrize("rotten", ROTTEN)
 def test_late_data_of_others_are_seen_although_rows_of_a_gateway_have_rotted(
     store: Store, three: list[Slow], rotten: str
