@@ -47,12 +47,14 @@ def go_on(db: sqlite3.Connection, gateway: bytes, start: Start | None, now: int)
 
 
 def ask(db: sqlite3.Connection, gateway: bytes, start: Start | None, now: int) -> str:
-    """Where blocks are lost, tell, once, that the chain cannot go on unless its operator lets it; what is told."""
+    """Where blocks are lost, that the chain cannot go on unless its operator lets it. Somebody is told, once for as
+    long as it stands there, though its gateway loses more of what it keeps.
+    """
     if start is None or not (found := lost(db, gateway, start)):
         return ""
-    detail = f"{found}: `tanmeter cloud readmit` lets it go on there"
-    known = "SELECT 1 FROM incidents WHERE gateway = ? AND kind = 'missing' AND detail = ?"
-    if db.execute(known, (gateway, detail)).fetchone() is None:
+    detail, (stands, comma, _) = f"{found}: `tanmeter cloud readmit` lets it go on there", found.partition(",")
+    known = "SELECT 1 FROM incidents WHERE gateway = ? AND kind = 'missing' AND instr(detail, ?) = 1"
+    if db.execute(known, (gateway, stands + comma)).fetchone() is None:
         receipts.tell(db, gateway, "missing", start[:2], detail, now=now)
     return detail
 

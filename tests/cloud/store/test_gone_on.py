@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -32,6 +33,13 @@ LATER = 5 * MINUTE
 """How long the operator's window stays open."""
 
 
+def receipted(store: Store, box: Box) -> bytes:
+    """The newest receipt of a gateway."""
+    receipt = store.receipt(box.key.public.id)
+    assert receipt is not None
+    return receipt
+
+
 class Set:
     """A collector that holds the first three blocks of a gateway, which holds those from the seventh on."""
 
@@ -47,9 +55,7 @@ class Set:
 
     def asked(self, seq: int = 6) -> Receipt:
         """What is answered to the gateway, which shows its newest receipt and the oldest block it holds."""
-        proof = self.store.receipt(self.box.key.public.id)
-        assert proof is not None
-        oldest = transport.unpack(self.frames[seq]).envelope
+        proof, oldest = receipted(self.store, self.box), transport.unpack(self.frames[seq]).envelope
         brought = open_brought(self.box.enrolment, self.box.config, [self.box.profile], oldest)
         return open_receipt(self.store.readmit(proof, brought, self.box.utc), self.key.public)
 
@@ -65,9 +71,9 @@ def set_back(tmp_path: Path) -> Iterator[Set]:
 
 
 def test_without_the_operator_s_leave_it_is_told_once_and_nothing_moves(set_back: Set) -> None:
-    for _ in range(2):
-        with pytest.raises(EnrolmentError, match="stands at 0/3, its gateway holds nothing from there to 0/6"):
-            set_back.asked()
+    for oldest in (6, 6, 8):
+        with pytest.raises(EnrolmentError, match=f"stands at 0/3, its gateway holds nothing from there to 0/{oldest}"):
+            set_back.asked(oldest)
     assert set_back.told() == [("missing", 0, 6)]
     assert set_back.sent(set_back.frames[6]) == [Answer.GAP]
     assert set_back.sent(*set_back.frames[3:7]) == [Answer.STORED] * 4
@@ -158,17 +164,27 @@ def test_a_pack_over_what_is_lost_is_refused_and_one_behind_it_holds(set_back: S
     assert walked.refused == {}
 
 
-def test_a_pack_over_the_beginning_of_an_epoch_that_is_lost_is_refused(tmp_path: Path) -> None:
-    box, key = Box(), PrivateKey.generate()
-    with Store(tmp_path / "whole.db", key) as whole:
+@contextmanager
+def backed_up(older: Path, box: Box, key: PrivateKey) -> Iterator[Store]:
+    """A collector of whose first two blocks there is a backup, and which goes on."""
+    with Store(older.with_name("whole.db"), key) as whole:
         box.enrol(whole)
         box.deliver(whole, 2)
-        whole.back_up(tmp_path / "older.db")
-        box.epoch, box.seq, box.previous = 1, 0, digest(whole.receipt(box.key.public.id))
+        whole.back_up(older)
+        yield whole
+
+
+def begin_epoch(box: Box, receipt: bytes) -> None:
+    box.epoch, box.seq, box.previous = 1, 0, digest(receipt)
+
+
+def test_a_pack_over_the_beginning_of_an_epoch_that_is_lost_is_refused(tmp_path: Path) -> None:
+    box, key, older = Box(), PrivateKey.generate(), tmp_path / "older.db"
+    with backed_up(older, box, key) as whole:
+        begin_epoch(box, receipted(whole, box))
         box.deliver(whole, 2)
-        proof = whole.receipt(box.key.public.id)
-    assert proof is not None
-    with Store(tmp_path / "older.db", key) as store:
+        proof = receipted(whole, box)
+    with Store(older, key) as store:
         frames = [box.block() for _ in range(3)]
         store.open_window(box.utc + LATER)
         oldest = transport.unpack(frames[0]).envelope
@@ -179,16 +195,12 @@ def test_a_pack_over_the_beginning_of_an_epoch_that_is_lost_is_refused(tmp_path:
 
 
 def test_a_pack_over_the_end_of_an_epoch_that_is_lost_is_refused(tmp_path: Path) -> None:
-    box, key = Box(), PrivateKey.generate()
-    with Store(tmp_path / "whole.db", key) as whole:
-        box.enrol(whole)
+    box, key, older = Box(), PrivateKey.generate(), tmp_path / "older.db"
+    with backed_up(older, box, key) as whole:
         box.deliver(whole, 2)
-        whole.back_up(tmp_path / "older.db")
-        box.deliver(whole, 2)
-        receipt = whole.receipt(box.key.public.id)
-    assert receipt is not None
-    box.epoch, box.seq, box.previous = 1, 0, digest(receipt)
-    with Store(tmp_path / "older.db", key) as store:
+        receipt = receipted(whole, box)
+    begin_epoch(box, receipt)
+    with Store(older, key) as store:
         store.remember([receipt], box.utc)
         box.deliver(store, 3)
         with pytest.raises(AccountError, match="found block 1/0 after 0/1, expected 0/3"):
@@ -198,19 +210,15 @@ def test_a_pack_over_the_end_of_an_epoch_that_is_lost_is_refused(tmp_path: Path)
 @pytest.mark.parametrize("shown", ["its receipt", "an invitation"])
 def test_an_epoch_that_began_within_a_boot_whose_beginning_is_lost_is_booked(tmp_path: Path, shown: str) -> None:
     """The boot event lies in a block that is lost; under a new key the box has only this epoch to be enrolled with."""
-    box, key = Box(), PrivateKey.generate()
-    with Store(tmp_path / "whole.db", key) as whole:
-        box.enrol(whole)
-        box.deliver(whole, 2)
-        whole.back_up(tmp_path / "older.db")
+    box, key, older = Box(), PrivateKey.generate(), tmp_path / "older.db"
+    with backed_up(older, box, key) as whole:
         boot = Event(EventKind.BOOT, box.utc, box.utc + MINUTE, "again")
         box.boot, box.utc, box.born = 2, box.utc + MINUTE, box.utc
         box.deliver(whole, 1, events=(boot,))
         box.deliver(whole, 2)
-        receipt = whole.receipt(box.key.public.id)
-    assert receipt is not None
-    box.epoch, box.seq, box.previous = 1, 0, digest(receipt)
-    with Store(tmp_path / "older.db", key) as store:
+        receipt = receipted(whole, box)
+    begin_epoch(box, receipt)
+    with Store(older, key) as store:
         first = box.block()
         if shown == "its receipt":
             store.remember([receipt], box.utc)
@@ -222,5 +230,5 @@ def test_an_epoch_that_began_within_a_boot_whose_beginning_is_lost_is_booked(tmp
         assert "missing" in {row.kind for row in store.incidents()}
         (held,) = store.gateways()
         assert (held.epoch, held.refused_blocks) == (1, 0)
-    with open_file(tmp_path / "older.db") as db:
+    with open_file(older) as db:
         assert Audit(db, box.key.public.id, lambda _: None).run(key.public).differences == []
