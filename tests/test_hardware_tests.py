@@ -5,8 +5,9 @@ import json
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import Future
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from pathlib import Path
 
 import pytest
@@ -26,49 +27,55 @@ from simulator.world import World
 ROOT = Path(__file__).parent.parent
 MODEL = "chint-ddsu666"
 WATER = "78330020231101"
+BUSY_S = 60.0
+"""A machine that has much else to do starts a thread with a meter within this time."""
+
+
+@contextmanager
+def served(meter: AbstractAsyncContextManager[str]) -> Iterator[str]:
+    """Where a simulated meter answers, in a thread of its own; what it fails with is raised here."""
+    loop, place, done = asyncio.new_event_loop(), Future[str](), asyncio.Event()
+
+    async def serve() -> None:
+        try:
+            async with meter as where:
+                place.set_result(where)
+                await done.wait()
+        except Exception as error:
+            if place.done():
+                raise
+            place.set_exception(error)
+
+    thread = threading.Thread(target=loop.run_until_complete, args=(serve(),))
+    thread.start()
+    try:
+        yield place.result(BUSY_S)
+    finally:
+        loop.call_soon_threadsafe(done.set)
+        thread.join(BUSY_S)
+        loop.close()
+
+
+@asynccontextmanager
+async def tcp_meter() -> AsyncIterator[str]:
+    """A meter of MODEL as unit 3."""
+    async with over_tcp(profile_file.load(builtin.builtin(MODEL)), 3) as (_, where):
+        yield where
+
+
+@asynccontextmanager
+async def water_meter(folder: Path) -> AsyncIterator[str]:
+    """A serial line with a water meter of the number WATER."""
+    meter = Cjt188Meter("D", WATER, water(), within(World(7), "W-01"), TruthLog(folder / "truth.jsonl"))
+    with alone(meter, folder / "line"):
+        yield str(folder / "line")
 
 
 @pytest.fixture(scope="module")
 def place() -> Iterator[str]:
     """Where a simulated meter of MODEL answers as unit 3."""
-    ready, loop, done = threading.Event(), asyncio.new_event_loop(), asyncio.Event()
-    places: list[str] = []
-
-    async def serve() -> None:
-        async with over_tcp(profile_file.load(builtin.builtin(MODEL)), 3) as (_, where):
-            places.append(where)
-            ready.set()
-            await done.wait()
-
-    thread = threading.Thread(target=loop.run_until_complete, args=(serve(),))
-    thread.start()
-    ready.wait(5)
-    yield places[0]
-    loop.call_soon_threadsafe(done.set)
-    thread.join(5)
-    loop.close()
-
-
-@contextmanager
-def water_meter(folder: Path) -> Iterator[str]:
-    """The path of a serial line with a simulated water meter of the number WATER."""
-    meter = Cjt188Meter("D", WATER, water(), within(World(7), "W-01"), TruthLog(folder / "truth.jsonl"))
-    loop, ready, done = asyncio.new_event_loop(), threading.Event(), asyncio.Event()
-
-    async def serve() -> None:
-        with alone(meter, folder / "line"):
-            ready.set()
-            await done.wait()
-
-    thread = threading.Thread(target=loop.run_until_complete, args=(serve(),))
-    thread.start()
-    ready.wait(5)
-    try:
-        yield str(folder / "line")
-    finally:
-        loop.call_soon_threadsafe(done.set)
-        thread.join(5)
-        loop.close()
+    with served(tcp_meter()) as where:
+        yield where
 
 
 def run(folder: Path, place: str, profile: str, *more: str) -> subprocess.CompletedProcess[str]:
@@ -121,7 +128,7 @@ def test_a_reading_of_no_point_is_refused_at_once(place: str, tmp_path: Path) ->
 
 
 def test_what_is_about_registers_is_not_asked_of_a_meter_without_them(tmp_path: Path) -> None:
-    with water_meter(tmp_path) as serial:
+    with served(water_meter(tmp_path)) as serial:
         where = ("--port", serial, "--mode", "2400-8N1", "--address", WATER, "--reading", "status=0")
         done = run(tmp_path, "", "cjt188-water", *where)
     assert done.returncode == 0, done.stdout
