@@ -63,7 +63,7 @@ class AccountCloser:
     """What is due of every subject, with what it remembers of them: a new one looks at everybody once.
 
     A subject is looked at when its file, its activity or an account of it has come, or with a meter when intervals of a
-    period that is over have come of a site where one of its meters may be, or any gateway was set up anew; everybody is
+    period that is over have come of a site where one of its meters may be, or a gateway was set up anew there; all are
     when a period has ended, or something else came that accounts rest on, such as factors. Whose account could not be
     drawn up is tried again when anything at all has come; who could not be read waits on. A ``durable`` one goes on
     from what the last durable one wrote down.
@@ -86,10 +86,10 @@ class AccountCloser:
         seen = self._recall() if self._seen is None else self._seen
         changes, rows = self._store.changes(seen, self._before), self._came()
         late, told = {one.site for one in changes.late} | changes.rotten, changes.seen.fact != seen.fact
-        moved = told and bool(self._store.set_up(seen.fact)[1])
         everybody = now >= self._until or any(row.kind not in (*OWN, *BESIDE) for row in rows)
         among = {row.subject for row in rows if row.kind in OWN} | self._waiting
-        among |= self._metered.keys() if moved else self._near(late)
+        if not everybody:
+            among |= self._near(self._of_sites(late) | self._set_up(seen.fact))
         among |= self._failing if late or told else set()
         if everybody or among:
             known = {row.id for row in self._store.entries("subject")}
@@ -120,10 +120,18 @@ class AccountCloser:
         self._keep(now)
         return found
 
-    def _near(self, sites: Set[str]) -> set[str]:
-        """The subjects of which a meter may be at one of these sites."""
-        near = {gateway.id.hex() for site in sites for gateway in self._store.gateways_of(site)} | sites
+    def _near(self, near: Set[str]) -> set[str]:
+        """The subjects of which a meter may be at one of these places."""
         return {name for name, places in self._metered.items() if not near.isdisjoint(places)}
+
+    def _of_sites(self, sites: Set[str]) -> set[str]:
+        """These sites and their gateways, as places."""
+        return {gateway.id.hex() for site in sites for gateway in self._store.gateways_of(site)} | sites
+
+    def _set_up(self, after: int) -> set[str]:
+        """Where a gateway was enrolled or set up anew behind this fact, as places; a gateway stays with its site."""
+        found = [self._store.gateway(one) for one in self._store.set_up(after)[1]]
+        return {place for one in found if one is not None for place in (one.id.hex(), one.site)}
 
     def _recall(self) -> Seen:
         """How far was looked; with it comes what was known then."""

@@ -26,6 +26,13 @@ def at(place: str, meters: tuple[bytes, bytes] = (b"M-01", b"M-02")) -> Slow:
     return Slow(profile=SLOW, utc=BEGIN, place=place, site=site)
 
 
+def configured(store: Store, box: Slow, site: bytes) -> None:
+    number, digest = box.configuration
+    envelope = box.configured(number + 1, site, digest)
+    assert store.put_config(box.key.public.id, envelope, [box.profile], NOW)
+    box.use(number + 1, envelope, site)
+
+
 @pytest.fixture
 def boxes(store: Store) -> list[Slow]:
     """Four gateways with almost a month that is over, each at another point of it, and subjects of every kind."""
@@ -86,11 +93,32 @@ def test_late_data_concern_those_with_a_meter_at_their_site(store: Store, boxes:
     assert closer.waiting(NOW) == NEAR[PLACES[number]]
 
 
+@pytest.mark.parametrize("number", range(4))
+def test_a_gateway_that_is_set_up_anew_concerns_whose_meter_may_be_there(
+    store: Store, boxes: list[Slow], number: int
+) -> None:
+    """By its name, or by its site; and each box that is installed elsewhere in the city concerns nobody."""
+    closer, place = AccountCloser(store, durable=True), PLACES[number]
+    all_closed(closer, NOW)
+    closer = restarted(closer, NOW)
+    at("plant-9").enrol(store)
+    assert closer.waiting(NOW) == []
+    configured(store, boxes[number], boxes[number].site)
+    by_name = {0: {"by-gateway"}, 1: {"by-gateway", "taken-over"}, 2: {"of-two-sites"}}.get(number, set(NEAR[place]))
+    by_site = {"plant-1": {"by-site"}, "plant-2": {"of-two-boxes"}}.get(place, set())
+    assert set(closer.waiting(NOW)) == by_name | by_site
+    all_closed(closer, NOW)
+    closer = restarted(closer, NOW)
+    at(place).enrol(store)
+    assert set(closer.waiting(NOW)) == by_site
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_late_data_leave_nothing_that_one_who_looks_at_everybody_finds(
     store: Store, boxes: list[Slow], seed: int
 ) -> None:
-    """Also over restarts, whether or not what was known was written down, and when a meter is looked for elsewhere."""
+    """Also over restarts, whether or not what was known was written down, when a meter is looked for elsewhere, and
+    when gateways come, or are set up with other meters."""
     chance, closer, found = random.Random(seed), AccountCloser(store, durable=True), list[str]()
     for _ in range(16):
         for box in chance.sample(boxes, chance.choice((1, 1, 2))):
@@ -98,6 +126,12 @@ def test_late_data_leave_nothing_that_one_who_looks_at_everybody_finds(
         if chance.random() < 0.2:
             moved = tables.subject("by-site", BY_SITE, site=chance.choice(("plant-1", "plant-3")))
             subjects.take(store, "moved.toml", tables.subject_file(moved).encode(), by="w", now=NOW)
+        if chance.random() < 0.2:
+            box = chance.choice(boxes)
+            configured(store, box, at(box.place, chance.choice(((b"M-01", b"M-02"), (b"M-03", b"M-04")))).site)
+        if chance.random() < 0.2:
+            boxes.append(at(chance.choice(PLACES)))
+            boxes[-1].enrol(store)
         if chance.random() < 0.2:
             closer = AccountCloser(store, durable=True)
         found += [version.reference for version in all_closed(closer, NOW)]
