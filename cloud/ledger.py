@@ -13,7 +13,7 @@ from cloud.ingest import UNKNOWN_CONFIGURATION, Finding, Head, Notice, Opened
 from cloud.intervals import Interval, Register
 from cloud.newest import heard
 from cloud.open_rows import OpenRows
-from cloud.turn import Turn
+from cloud.turn import MOST_TURNS, Turn
 from protocols.record.answer import Answer
 from protocols.record.block import GAPS
 
@@ -23,7 +23,7 @@ MOST_UNSIGNED_BYTES = 64 << 20
 MOST_SIGNED = 1000
 MOST_SIGNED_BYTES = 16 << 20
 """Kept of what one gateway has signed and was refused: the newest. Blocks with a place in the chain are kept there."""
-MOST_INCIDENTS = 1000
+MOST_INCIDENTS = MOST_TURNS
 """Of one gateway, the newest."""
 
 

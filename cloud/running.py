@@ -8,9 +8,12 @@ A setting that has changed is told of, and ends the stretch of every counter it 
 across it. The meter's own number affects all of them.
 """
 
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
+from heapq import merge
+from itertools import repeat
 from operator import itemgetter
 from typing import NamedTuple, cast
 
@@ -20,7 +23,7 @@ from cloud.glide import Place, Steps
 from cloud.intervals import KINDS, NEAR_MS, Interval, Register, Rules, State, meter_of, rules
 from cloud.rates import Rate
 from cloud.series import Series
-from cloud.turn import Turn
+from cloud.turn import MOST_TURNS, Turn
 from drivers.installation import Installation
 from drivers.profile import Point
 from drivers.quantity import scaled
@@ -57,16 +60,21 @@ class Samples(NamedTuple):
     @property
     def plain(self) -> bool:
         """Whether they are raw numbers in order of time, dated by us."""
-        rising = len(self.times) < 2 or list(self.times) == sorted(self.times)
-        return self.scale is not None and not self.dated and rising
+        return self.scale is not None and not self.dated and self.rises
+
+    @property
+    def rises(self) -> bool:
+        """Whether they are in order of time."""
+        return len(self.times) < 2 or list(self.times) == sorted(self.times)
 
     def moments(self) -> Iterator[tuple[int, Decimal | None]]:
-        """Each time with its value, None where there is none that counts."""
-        for at, raw in zip(self.times, self.raws, strict=True):
+        """Each time with its value, None where there is none that counts; in order of time."""
+        pairs: Iterable[tuple[int, Raw | None]] = zip(self.times, self.raws, strict=True)
+        for at, raw in pairs if self.rises else sorted(pairs, key=itemgetter(0)):
             yield at, None if raw is None else _value(raw, self.scale)
 
     def values(self) -> Iterator[tuple[int, Decimal]]:
-        """Each time that has a value, with it."""
+        """Each time that has a value, with it; in order of time."""
         return ((at, value) for at, value in self.moments() if value is not None)
 
 
@@ -163,7 +171,7 @@ class Running:
         self._rates: dict[Key, Rate] = {}
         self._doubted: dict[Key, Doubt | None] = dict(memory.doubts)
         self._heard: dict[Key, Setting] = {}
-        self._turns: list[Turn] = []
+        self._turns = deque[Turn](maxlen=MOST_TURNS)
         self._installation: Installation | None = None
         self._entered = 0
         self.seats: dict[int, Seat] = {}
@@ -190,17 +198,18 @@ class Running:
         seat, latest = self.seats[device], max(header.utc) + NEAR_MS
         cuts: dict[str, list[Cut]] = {}
         counted: dict[str, list[tuple[Point, Samples]]] = {}
-        told: dict[str, list[tuple[int, Decimal]]] = {}
+        told: dict[str, list[Samples]] = {}
         for point, samples in heard:
             if point.id not in seat.points:
                 continue
             own = _until(samples, latest) if samples.dated else samples
             if point.kind == "config":
-                told.setdefault(point.id, []).extend(own.values())
+                told.setdefault(point.id, []).append(own)
             else:
                 counted.setdefault(point.of or point.id, []).append((point, own))
-        for name, values in told.items():
-            yield from self._set(seat, seat.points[name], sorted(values, key=itemgetter(0)), header, cuts)
+        for name, samples_of in told.items():
+            values = merge(*[samples.values() for samples in samples_of], key=itemgetter(0))
+            yield from self._set(seat, seat.points[name], values, header, cuts)
         for name in {**counted, **cuts}:
             account = self._account(seat, name)
             if isinstance(account, Rate):
@@ -222,8 +231,8 @@ class Running:
         changed = [series for series in self._series.values() if series.changed]
         intervals = [row for series in changed for row in series.take_parts()]
         intervals += [row for rate in self._rates.values() for row in rate.take()]
-        turns, self._turns = self._turns, []
-        turns += [turn for series in changed for turn in series.turns()]
+        turns = [*self._turns, *[turn for series in changed for turn in series.turns()]]
+        self._turns.clear()
         settings, self._heard = list(self._heard.values()), {}
         return Moved(Rows(intervals), self._take_doubts(), settings, turns)
 
@@ -262,8 +271,9 @@ class Running:
                 state: State = "replaced" if point.id == NUMBER else "ratio"
                 if affected:
                     self._turns.append(Turn(state, seat.device.id, point.id, before.register, now))
+                cut = Cut(at, point.id, state, before.register.at)
                 for name in affected:
-                    cuts.setdefault(name, []).append(Cut(at, point.id, state, before.register.at))
+                    cuts.setdefault(name, []).append(cut)
             self._settings[key] = self._heard[key] = Setting(seat.device.id, point.id, seat.meter, now)
             if self._may_leave():
                 yield
@@ -293,11 +303,9 @@ class Running:
             samples = heard[0][1]
             yield from self._feed(series, samples._replace(places=[(header.epoch, header.seq)] * len(samples.times)))
             return
-        steps: list[tuple[int, int, str, Cut | Step]] = [(cut.at, 1, cut.point, cut) for cut in cuts]
-        for point, samples in heard:
-            order = 0 if point.of else 2
-            steps += [(at, order, point.id, Step(value, order == 0, samples.dated)) for at, value in samples.values()]
-        for at, _, _, step in sorted(steps, key=itemgetter(0, 1, 2)):
+        ordered = sorted(cuts, key=lambda cut: (cut.at, cut.point))
+        steps = [_steps(point, samples) for point, samples in heard]
+        for at, _, _, step in merge(((cut.at, 1, cut.point, cut) for cut in ordered), *steps, key=itemgetter(0, 1, 2)):
             if isinstance(step, Cut):
                 series.part(step.state, step.known)
             elif step.kept and step.dated:
@@ -309,11 +317,18 @@ class Running:
 
     def _flow(self, rate: Rate, heard: Sequence[Samples], header: Header) -> Work[None]:
         """Feed a rate in order of time."""
-        steps = [(at, samples.dated, value) for samples in heard for at, value in samples.moments()]
-        for at, dated, value in sorted(steps, key=lambda entry: entry[0]):
+        steps = [zip(samples.moments(), repeat(samples.dated)) for samples in heard]
+        for (at, value), dated in merge(*steps, key=lambda entry: entry[0][0]):
             rate.add(at, value, header.epoch, header.seq, dated)
             if self._may_leave():
                 yield
+
+
+def _steps(point: Point, samples: Samples) -> Iterator[tuple[int, int, str, Cut | Step]]:
+    """The readings of a counter in order of time, each with what it is put in order by among others."""
+    order = 0 if point.of else 2
+    for at, value in samples.values():
+        yield at, order, point.id, Step(value, order == 0, samples.dated)
 
 
 def _value(raw: Raw, scale: Decimal | None) -> Decimal:

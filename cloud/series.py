@@ -17,6 +17,7 @@ How the readings that count become intervals: ``cloud/count.py``. Which of them 
 """
 
 from bisect import bisect_left, bisect_right
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import replace
 from decimal import Decimal
@@ -25,7 +26,7 @@ from cloud.count import Count
 from cloud.doubt import Candidate, Doubt, follow
 from cloud.glide import Place, Raw, Steps, breaks, even, exact
 from cloud.intervals import HOUR_MS, SLACK_MS, ZERO, Interval, Register, Rules, State
-from cloud.turn import Turn
+from cloud.turn import MOST_TURNS, Turn
 from drivers.quantity import scaled
 
 LATE_MS = 1_000
@@ -42,7 +43,7 @@ class Series(Count):
         """``interval`` and ``doubt``: of a series that goes on under ``rules``, which hold from ``at`` (UTC ms) on."""
         super().__init__(rules)
         self.doubt = doubt
-        self._turns: list[Turn] = []
+        self._turns = deque[Turn](maxlen=MOST_TURNS)
         self._slack: float | None = None
         if interval is not None:
             self._resume(interval, at)
@@ -161,7 +162,8 @@ class Series(Count):
 
     def turns(self) -> list[Turn]:
         """What there is to look into since the last call."""
-        turns, self._turns = self._turns, []
+        turns = list(self._turns)
+        self._turns.clear()
         return turns
 
     def _resume(self, interval: Interval, at: int) -> None:

@@ -4,6 +4,9 @@ from dataclasses import dataclass
 
 from cloud.intervals import Register, State
 
+MOST_TURNS = 1000
+"""Of one count, the newest: no more are kept of a whole gateway either."""
+
 
 @dataclass(frozen=True, slots=True)
 class Turn:
