@@ -8,7 +8,6 @@ A setting that has changed is told of, and ends the stretch of every counter it 
 across it. The meter's own number affects all of them.
 """
 
-from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -34,8 +33,8 @@ from protocols.record.block import Header
 NUMBER = "meter_number"
 """The point that says which meter answers."""
 
-AT_ONCE = 512
-"""Readings of counters that are entered before the work may be left: one by one a few milliseconds."""
+AT_ONCE = 1024
+"""Readings that are entered before the work may be left: one by one some milliseconds."""
 
 Key = tuple[str, str]
 """Device and point."""
@@ -66,6 +65,13 @@ class Samples(NamedTuple):
     def rises(self) -> bool:
         """Whether they are in order of time."""
         return len(self.times) < 2 or list(self.times) == sorted(self.times)
+
+    def pieces(self) -> Sequence["Samples"]:
+        """The same, so many at a time."""
+        if len(self.times) <= AT_ONCE:
+            return (self,)
+        parts = [slice(first, first + AT_ONCE) for first in range(0, len(self.times), AT_ONCE)]
+        return [self._replace(times=self.times[part], raws=self.raws[part], places=self.places[part]) for part in parts]
 
     def moments(self) -> Iterator[tuple[int, Decimal | None]]:
         """Each time with its value, None where there is none that counts; in order of time."""
@@ -171,7 +177,7 @@ class Running:
         self._rates: dict[Key, Rate] = {}
         self._doubted: dict[Key, Doubt | None] = dict(memory.doubts)
         self._heard: dict[Key, Setting] = {}
-        self._turns = deque[Turn](maxlen=MOST_TURNS)
+        self._turns: list[Turn] = []
         self._installation: Installation | None = None
         self._entered = 0
         self.seats: dict[int, Seat] = {}
@@ -224,15 +230,18 @@ class Running:
         for point, samples in heard:
             series = self._series.get((name, point.id)) or self._account(seat, point.id)
             assert isinstance(series, Series), "a counter"
-            yield from self._feed(series, samples)
+            for some in samples.pieces():
+                _feed(series, some)
+                if self._may_leave(len(some.times)):
+                    yield
 
     def take(self) -> Moved:
         """What is new or changed since the last call."""
         changed = [series for series in self._series.values() if series.changed]
         intervals = [row for series in changed for row in series.take_parts()]
         intervals += [row for rate in self._rates.values() for row in rate.take()]
-        turns = [*self._turns, *[turn for series in changed for turn in series.turns()]]
-        self._turns.clear()
+        turns, self._turns = self._turns, []
+        turns += [turn for series in changed for turn in series.turns()]
         settings, self._heard = list(self._heard.values()), {}
         return Moved(Rows(intervals), self._take_doubts(), settings, turns)
 
@@ -271,6 +280,7 @@ class Running:
                 state: State = "replaced" if point.id == NUMBER else "ratio"
                 if affected:
                     self._turns.append(Turn(state, seat.device.id, point.id, before.register, now))
+                del self._turns[:-MOST_TURNS]
                 cut = Cut(at, point.id, state, before.register.at)
                 for name in affected:
                     cuts.setdefault(name, []).append(cut)
@@ -286,22 +296,15 @@ class Running:
         self._entered = 0
         return True
 
-    def _feed(self, series: Series, samples: Samples) -> Work[None]:
-        """Feed a counter plain readings, so many at a time."""
-        times, raws, scale, _, places, steps = samples
-        assert scale is not None, "plain samples have a scale"
-        numbers = cast("Sequence[int | float]", raws)
-        for first in range(0, len(times), AT_ONCE):
-            some = slice(first, first + AT_ONCE)
-            series.feed(own := times[some], numbers[some], scale, places[some], steps)
-            if self._may_leave(len(own)):
-                yield
-
     def _count(self, series: Series, heard: Heard, cuts: Sequence[Cut], header: Header) -> Work[None]:
         """Feed a counter in order of time; what a setting changed comes before a reading of the same instant."""
         if len(heard) == 1 and not cuts and heard[0][1].plain:
             samples = heard[0][1]
-            yield from self._feed(series, samples._replace(places=[(header.epoch, header.seq)] * len(samples.times)))
+            places = [(header.epoch, header.seq)] * len(samples.times)
+            for some in samples._replace(places=places).pieces():
+                _feed(series, some)
+                if self._may_leave(len(some.times)):
+                    yield
             return
         ordered = sorted(cuts, key=lambda cut: (cut.at, cut.point))
         steps = [_steps(point, samples) for point, samples in heard]
@@ -322,6 +325,13 @@ class Running:
             rate.add(at, value, header.epoch, header.seq, dated)
             if self._may_leave():
                 yield
+
+
+def _feed(series: Series, samples: Samples) -> None:
+    """Feed a counter plain readings."""
+    times, raws, scale, _, places, steps = samples
+    assert scale is not None, "plain samples have a scale"
+    series.feed(times, cast("Sequence[int | float]", raws), scale, places, steps)
 
 
 def _steps(point: Point, samples: Samples) -> Iterator[tuple[int, int, str, Cut | Step]]:

@@ -17,7 +17,6 @@ How the readings that count become intervals: ``cloud/count.py``. Which of them 
 """
 
 from bisect import bisect_left, bisect_right
-from collections import deque
 from collections.abc import Sequence
 from dataclasses import replace
 from decimal import Decimal
@@ -43,7 +42,7 @@ class Series(Count):
         """``interval`` and ``doubt``: of a series that goes on under ``rules``, which hold from ``at`` (UTC ms) on."""
         super().__init__(rules)
         self.doubt = doubt
-        self._turns = deque[Turn](maxlen=MOST_TURNS)
+        self._turns: list[Turn] = []
         self._slack: float | None = None
         if interval is not None:
             self._resume(interval, at)
@@ -162,8 +161,7 @@ class Series(Count):
 
     def turns(self) -> list[Turn]:
         """What there is to look into since the last call."""
-        turns = list(self._turns)
-        self._turns.clear()
+        turns, self._turns = self._turns, []
         return turns
 
     def _resume(self, interval: Interval, at: int) -> None:
@@ -284,6 +282,7 @@ class Series(Count):
     def _adopt(self, doubt: Doubt, state: State) -> None:
         """The candidates are a stretch of their own."""
         self._turns.append(Turn(state, self.rules.device, self.rules.point, self.last, doubt.first.register))
+        del self._turns[:-MOST_TURNS]
         self.doubt = None
         self.ignored -= len(doubt.candidates)
         self._break(doubt.first.position, doubt.first.register, state)

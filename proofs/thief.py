@@ -169,9 +169,9 @@ def _jumps(installation: Installation, thief: Thief) -> Iterator[tuple[str, Send
     device = protocols.index("modbus")
     query = next(query for query in installation.drivers[device].queries() if b"\x03\x00\x00" in query.request)
     unit, function, words = query.request[0], query.request[1], query.request[5]
-    pair = [modbus.frame_rtu(unit, bytes((function, 2 * words)) + bytes([fill]) * 2 * words) for fill in (HIGH, LOW)]
-    many = min(due_bounds([query], DAY_MS)[1], MOST_DATA // (len(pair[0]) + 3))
-    yield f"modbus: {many:,} {JUMPING}", thief.day(_owed(installation, device, _by_turns(query.request, pair, many)))
+    jumps = [modbus.frame_rtu(unit, bytes((function, 2 * words)) + bytes([fill]) * 2 * words) for fill in (HIGH, LOW)]
+    many = min(due_bounds([query], DAY_MS)[1], MOST_DATA // (len(jumps[0]) + 3))
+    yield f"modbus: {many:,} {JUMPING}", thief.day(_owed(installation, device, _by_turns(query.request, jumps, many)))
     device = protocols.index("dlt645")
     address = installation.site.device[device].address
 

@@ -158,7 +158,7 @@ def test_any_number_of_blocks_together_is_the_same_as_one_by_one(
         st.lists(st.sampled_from([False, False, False, True]), min_size=len(blocks), max_size=len(blocks))
     )
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(running_accounts, "AT_ONCE", data.draw(st.sampled_from([1, 3, 512])))
+        patch.setattr(running_accounts, "AT_ONCE", data.draw(st.sampled_from([1, 3, 1024])))
         *together, some = booked(installation, blocks, takes)
     *singly, other = booked(installation, blocks, [True] * len(blocks))
     assert together == singly
