@@ -56,7 +56,7 @@ def test_test_reads_the_proofs_and_counts_the_bus_time() -> None:
 
 
 def test_a_profile_that_is_not_known_and_one_that_is_wrong_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"'acme'.*eastron-sdm630"):
+    with pytest.raises(ConfigError, match=r"'acme', expected one that `tanmeter profile list` shows"):
         run("show", "acme")
     bad = tmp_path / "acme.toml"
     bad.write_bytes(builtin.builtin("eastron-sdm630").replace(b'voltage_a = "230.5"', b'voltage_a = "230.6"'))
@@ -121,6 +121,13 @@ def test_a_csv_as_a_chinese_excel_writes_it_is_read(tmp_path: Path) -> None:
     text = (tmp_path / "s.csv").read_text("utf-8-sig")
     (tmp_path / "gbk.csv").write_bytes(text.encode("gb18030"))
     assert "安科瑞" in run("new", "--from", tmp_path / "gbk.csv")
+
+
+def test_a_model_that_is_none_has_those_named_that_are_written_alike() -> None:
+    with pytest.raises(ConfigError, match=r"expected one of eastron-sdm230, .*or another that `tanmeter profile list`"):
+        run("show", "eastron-sdm231")
+    with pytest.raises(ConfigError, match="expected one that `tanmeter profile list` shows, or a file"):
+        run("show", "七号表")
 
 
 def test_a_unit_in_which_nobody_counts_the_quantity_is_refused(tmp_path: Path) -> None:
