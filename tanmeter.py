@@ -6,7 +6,8 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from typing import Annotated, Any, TextIO
 
@@ -34,6 +35,21 @@ ROOMS = {
 """Command -> the module and the typer application behind it."""
 
 INTERRUPTED = 130
+
+USAGE = (
+    ("command", r"No such command '(?P<name>.*?)'\.(?: Did you mean (?P<near>.*)\?)?"),
+    ("option", r"No such option: (?P<name>\S+)(?: \(Possible options: (?P<near>.*)\))?"),
+    ("missing", r"Missing (argument|option) (?P<name>.*)\."),
+    ("extra", r"Got unexpected extra argument(\(s\)|s)? \((?P<name>.*)\)"),
+    ("needs", r"Option (?P<name>.*) requires an argument\."),
+    ("number", r"Invalid value for (?P<name>.*): Input should be a valid (integer|number),.*"),
+    ("choice", r"Invalid value for (?P<name>.*): (Value error, )?(?P<got>'.*?') is not one of (?P<known>.*?)\."),
+    ("choice", r"Invalid value for (?P<name>.*?): found (?P<got>.*), expected one of (?P<known>.*)"),
+    ("value", r"Invalid value for (?P<name>.*?): (?P<why>.*)"),
+)
+"""What typer says of a wrong call, in English -> the message that says it in the reader's language."""
+WrongCall: Any = typer.BadParameter.__base__
+"""What typer raises then."""
 
 
 def language() -> messages.Language:
@@ -72,6 +88,28 @@ def say_the_rest(chosen: messages.Language) -> None:
     rich_utils.ENVVAR_STRING = messages.text("cli.help.variable", chosen, name="{}")
     rich_utils.REQUIRED_LONG_STRING = messages.text("cli.help.required", chosen)
     rich_utils.RICH_HELP = messages.text("cli.help.try", chosen, command="{command_path} {help_option}")
+
+
+@contextmanager
+def usage_told() -> Iterator[None]:
+    """Have what typer finds wrong with a call said in the language of this run; what is not known stays as it is."""
+    try:
+        yield
+    except WrongCall as error:
+        said = usage(error.format_message(), language())
+        error.format_message = lambda: said
+        raise
+
+
+def usage(found: str, chosen: messages.Language) -> str:
+    """What is wrong with a call, as typer found it, in this language."""
+    for name, pattern in USAGE:
+        if match := re.fullmatch(pattern, found, re.DOTALL):
+            known = match.groupdict(default="")
+            near = known.pop("near", "")
+            hint = messages.text("cli.usage.near", chosen, near=near) if near else ""
+            return messages.text(f"cli.usage.{name}", chosen, **known) + hint
+    return found
 
 
 def look_up(command: Any, ctx: Any) -> None:
@@ -126,6 +164,16 @@ def told(room: typer.Typer) -> typer.Typer:
 class Door(ToldGroup):
     """The top-level group: lists every command, imports only the one that is called."""
 
+    def make_context(self, *args: Any, **more: Any) -> Any:
+        """The call of the door itself: its own options."""
+        with usage_told():
+            return super().make_context(*args, **more)
+
+    def invoke(self, ctx: Any) -> Any:
+        """The command that was called, and all below it."""
+        with usage_told():
+            return super().invoke(ctx)
+
     def list_commands(self, ctx: Any) -> list[str]:
         """The commands of ROOMS, in the order in which a reading meets them, then those of this file."""
         return [*ROOMS, *super().list_commands(ctx)]
@@ -149,7 +197,7 @@ def choose(lang: str | None) -> None:
     """Set the language of this run, before anything else is imported."""
     if lang is not None:
         if lang not in ("zh", "en"):
-            raise typer.BadParameter(f"found {lang!r}, expected zh or en")
+            raise typer.BadParameter(f"found {lang!r}, expected one of zh, en")
         os.environ["TANMETER_LANG"] = lang
 
 
@@ -185,7 +233,9 @@ def decode(
     from protocols.decode import PROTOCOLS, explain
 
     if protocol not in PROTOCOLS:
-        raise typer.BadParameter(f"found {protocol!r}, expected one of {', '.join(PROTOCOLS)}")
+        raise typer.BadParameter(
+            f"found {protocol!r}, expected one of {', '.join(PROTOCOLS)}", param_hint="'--protocol'"
+        )
     good: bool | None = None
     for line in one_frame(frames) if frames else standard_input():
         if line.strip():

@@ -100,11 +100,10 @@ def sign_activity(
 ) -> None:
     """Put an activity file under a signature, where it was made: the key never leaves that place."""
     from cloud.accounting import activity_file, signed_activity
-    from protocols.record.cose import PrivateKey
 
     source = terminal.read(file)
     activity_file.read(file.name, source)
-    envelope = signed_activity.sign(source, PrivateKey.from_pem(terminal.read(key)))
+    envelope = signed_activity.sign(source, terminal.private_key(key))
     try:
         out.write_bytes(envelope)
     except OSError as error:
@@ -177,9 +176,8 @@ def add_signer(
 ) -> None:
     """Register a key: activity files that it signs are taken in from now on."""
     from cloud import subjects
-    from protocols.record.cose import PublicKey
 
-    public = PublicKey.from_pem(terminal.read(key))
+    public = terminal.public_key(key)
     with terminal.opened(data) as store:
         kid = subjects.trust(store, name, public, now=terminal.now_ms())
     if as_json:

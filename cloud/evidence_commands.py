@@ -8,7 +8,6 @@ import typer
 from cloud import terminal
 from protocols import messages
 from protocols.errors import EvidenceError
-from protocols.record.cose import PublicKey
 
 if TYPE_CHECKING:
     from cloud.evidence import account_check
@@ -80,8 +79,8 @@ def verify(
             return
         report = check(file, gateway or (), collectors)
     except EvidenceError as error:
-        if not as_json:
-            raise
+        if not as_json:  # what is wrong with the pack as a whole is told of its file
+            raise error if error.file != "archive" else EvidenceError(str(file), error.rule, error.detail) from error
         told = {"code": error.code, "file": error.file, "rule": error.rule, "detail": error.detail}
         terminal.tell({"ok": False, "error": told})
         raise typer.Exit(error.exit_code) from error
@@ -92,8 +91,8 @@ def verify(
 
 
 def _collector(named: str) -> str:
-    """The id of a collector that is named by it, or by a file with its public key; EncodingError."""
-    return PublicKey.from_pem(Path(named).read_bytes()).id.hex() if Path(named).is_file() else named
+    """The id of a collector that is named by it, or by a file with its public key; ConfigError."""
+    return terminal.public_key(Path(named)).id.hex() if Path(named).is_file() else named
 
 
 def _account(file: Path) -> bytes | None:

@@ -18,7 +18,6 @@ from cloud.accounting.library import Library
 from cloud.accounting.standing import Status
 from protocols import messages
 from protocols.errors import ConfigError, SignatureError
-from protocols.record.cose import PrivateKey, PublicKey
 
 factor = typer.Typer(no_args_is_help=True, add_completion=False)
 
@@ -92,7 +91,7 @@ def sign(
     sources = {path.name: terminal.read(path) for path in files}
     if len(sources) < len(files):
         raise ConfigError("files", "two of one name", "each name once")
-    signer = PrivateKey.from_pem(terminal.read(key))
+    signer = terminal.private_key(key)
     envelope = bundle.sign(publisher, sources, signer)
     _write(out, envelope)
     _say("signed", bundle.open_bundle(envelope, signer.public), out, as_json)
@@ -115,7 +114,7 @@ def adopt(
     """Put a name to the very bytes of sets and methods, and confirm or retire what is in them. Import it to heed it."""
     said = adopting.Said(name, by, time.strftime("%Y-%m-%d"), document, tuple(confirm or ()), tuple(retire or ()))
     source = adopting.write(_library(data), ids, said)
-    signer = PrivateKey.from_pem(terminal.read(key))
+    signer = terminal.private_key(key)
     envelope = bundle.sign(by, {f"{name}.toml": source}, signer)
     _write(out, envelope)
     _say("signed", bundle.open_bundle(envelope, signer.public), out, as_json)
@@ -129,7 +128,7 @@ def import_bundle(
     as_json: Json = False,
 ) -> None:
     """Take a bundle in, once its signature holds and nothing in it contradicts what is held. Nothing is overwritten."""
-    envelope, public = terminal.read(file), PublicKey.from_pem(terminal.read(key))
+    envelope, public = terminal.read(file), terminal.public_key(key)
     with terminal.opened(data) as store:
         found = factor_shelf.keep(store, envelope, public, now=time.time_ns() // 1_000_000)
     _say("kept", found, file, as_json)
@@ -147,11 +146,11 @@ def verify(
     Without FILE: the built-in files against what the collector of --data signed of them. Exit 4 when one was changed.
     """
     if file is not None and key is not None:
-        _say("verified", bundle.open_bundle(terminal.read(file), PublicKey.from_pem(terminal.read(key))), file, as_json)
+        _say("verified", bundle.open_bundle(terminal.read(file), terminal.public_key(key)), file, as_json)
     elif file is None and key is None and data is not None:
         _verify_own(data, as_json)
     else:
-        raise typer.BadParameter("expected FILE with --key, or --data alone")
+        raise typer.BadParameter(messages.text("factor.verify.what", terminal.language()), param_hint="'FILE'")
 
 
 def _verify_own(data: Path, as_json: bool) -> None:

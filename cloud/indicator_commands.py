@@ -144,11 +144,10 @@ def acknowledge(
 
 def _sign(warning: str, why: str, events: int, key: Path, out: Path | None) -> None:
     from cloud.accounting.signed_acknowledgement import Acknowledgement, sign
-    from protocols.record.cose import PrivateKey
 
     if out is None or events < 1:
         raise ConfigError("--key", f"--events {events}, --out {out}", "how many events there were, and a file to write")
-    envelope = sign(Acknowledgement(warning, events, why), PrivateKey.from_pem(terminal.read(key)))
+    envelope = sign(Acknowledgement(warning, events, why), terminal.private_key(key))
     try:
         out.write_bytes(envelope)
     except OSError as error:

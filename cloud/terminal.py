@@ -13,10 +13,11 @@ import typer
 from rich.console import Console, RenderableType
 
 from protocols import messages
-from protocols.errors import ConfigError
+from protocols.errors import ConfigError, EncodingError
 
 if TYPE_CHECKING:
     from cloud.store import Store
+    from protocols.record.cose import PrivateKey, PublicKey
 
 PLAIN_WIDTH = 160
 
@@ -52,6 +53,28 @@ def read(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise ConfigError(str(path), str(error.strerror), "a file that can be read") from error
+
+
+def public_key(path: Path) -> "PublicKey":
+    """The public key in a file; ConfigError."""
+    from protocols.record.cose import PublicKey
+
+    try:
+        return PublicKey.from_pem(read(path))
+    except EncodingError as error:
+        raise ConfigError(str(path), "no key in PEM", "a public key, Ed25519 or P-256, in PEM") from error
+
+
+def private_key(path: Path) -> "PrivateKey":
+    """The private key in a file; ConfigError."""
+    from protocols.record.cose import PrivateKey
+
+    try:
+        return PrivateKey.from_pem(read(path))
+    except EncodingError as error:
+        raise ConfigError(
+            str(path), "no key in PEM", "a private key, Ed25519 or P-256, as unencrypted PKCS #8"
+        ) from error
 
 
 @contextmanager

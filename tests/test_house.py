@@ -125,6 +125,34 @@ def test_help_is_shown_in_the_language_that_is_asked_for(
     assert "…" not in shown("demo", "--help"), "a text without blanks is broken, not cut off"
 
 
+@pytest.mark.parametrize(
+    ("call", "chinese", "english"),
+    [
+        ("nope", "没有命令“nope”", "there is no command 'nope'"),
+        ("edge stat", "没有命令“stat”；是否为 'status'", "there is no command 'stat'; did you mean 'status'"),
+        ("edge status --foo", "没有选项 --foo", "there is no option --foo"),
+        ("edge run --metrix x", "没有选项 --metrix；是否为 --metrics", "no option --metrix; did you mean --metrics"),
+        ("edge status x y", "多出的参数：x y", "too many arguments: x y"),
+        ("edge export", "缺少 '--from'", "'--from' is missing"),
+        ("account close", "缺少 'subject'", "'subject' is missing"),
+        ("cloud serve --port", "'--port' 后面要有值", "'--port' needs a value"),
+        ("cloud serve --port abc", "'--port' 的值应为数字", "the value of '--port' must be a number"),
+        ("factor list --status X", "'--status' 的值 'X' 不对，应为其中之一：'DRAFT'", "'X' is no value of '--status'"),
+        ("decode --protocol x 00", "'--protocol' 的值 'x' 不对，应为其中之一：auto", "'x' is no value of '--protocol'"),
+        ("factor verify", "'FILE' 的值不对：请给出带 --key 的文件", "wrong value of 'FILE': give a file with --key"),
+    ],
+)
+def test_a_wrong_call_is_told_in_the_language_that_is_asked_for(
+    call: str, chinese: str, english: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What typer finds wrong stands in a table of its own English words: another edition of it may have others."""
+    monkeypatch.setenv("TANMETER_LANG", "")
+    monkeypatch.setenv("COLUMNS", "160")
+    for lang, told in (("zh", chinese), ("en", english)):
+        found = CliRunner().invoke(tanmeter.app, ["--lang", lang, *call.split()])
+        assert found.exit_code == 2 and told in found.output, found.output
+
+
 def test_what_edge_and_cloud_do_alike_is_the_same_text_in_both() -> None:
     """They may not import each other, nor does what is below them open a socket (docs/adr/0036): mend both or none."""
 

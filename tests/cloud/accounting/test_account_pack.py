@@ -175,6 +175,13 @@ def test_no_byte_of_a_pack_is_free_to_change(made: Any) -> None:
         source[at] ^= 1
 
 
+def test_a_file_that_is_no_pack_is_named(tmp_path: Path) -> None:
+    (tmp_path / "report.pdf").write_bytes(b"%PDF-1.7")
+    refused = CliRunner().invoke(evidence_commands.evidence, ["verify", str(tmp_path / "report.pdf")])
+    assert isinstance(refused.exception, EvidenceError)
+    assert f"{tmp_path / 'report.pdf'}: archive: found no file" in str(refused.exception)
+
+
 def test_the_command_checks_it_without_a_server(made: Any, tmp_path: Path) -> None:
     (tmp_path / "a.zip").write_bytes(made[0])
     for language in ("zh", "en"):

@@ -103,6 +103,17 @@ def test_sign_verify_import_and_choose(tmp_path: Path, signer: PrivateKey) -> No
     assert "city-lab-2025:NCV.biogas" in run("factor", "list", "--data", data, "--set", "city-lab-2025")
 
 
+def test_a_file_that_is_no_key_is_named(tmp_path: Path) -> None:
+    """It was said to be a record that had been changed on its way."""
+    (tmp_path / "no.pem").write_bytes(SET)
+    no = str(tmp_path / "no.pem")
+    for call in (["factor", "verify", no, "--key", no], ["evidence", "verify", no, "--collector", no]):
+        with pytest.raises(ConfigError, match=r"no\.pem: found no key in PEM, expected a public key"):
+            run(*call)
+    with pytest.raises(ConfigError, match=r"no\.pem: found no key in PEM, expected a private key"):
+        run("factor", "sign", no, "--publisher", "P", "--key", no, "-o", no)
+
+
 def test_a_changed_bundle_or_another_key_is_refused(tmp_path: Path, signer: PrivateKey) -> None:
     envelope = bundle.sign("P", {"city-lab-2025.toml": SET}, signer)
     with pytest.raises(SignatureError):
