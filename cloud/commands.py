@@ -66,6 +66,8 @@ def backup(file: Annotated[Path, typer.Argument()], data: Data = config.DATA) ->
     """Write the collector's store as it stands into one file, while it is served. Its key is not in it."""
     if file.exists():
         raise ConfigError(str(file), "something that is there already", "a name that is free")
+    if not file.absolute().parent.is_dir():
+        raise ConfigError(str(file), "no such folder", "a name in a folder that is there")
     with terminal.opened(data) as store:
         store.back_up(file)
     terminal.say("cloud.backed_up", file=str(file), size=file.stat().st_size)

@@ -175,7 +175,7 @@ class Archive:
 def _connect(path: Path) -> sqlite3.Connection:
     """Read-only; on a disk that cannot be written without the log of a run that did not end."""
     if not path.exists():
-        raise StoreError(f"{path}: not there, expected the store of a box that has measured")
+        raise ConfigError(str(path), "no store", "that of a box that has measured: `tanmeter edge run`")
     last: sqlite3.Error | None = None
     for mode in ("mode=ro", "mode=ro&immutable=1"):
         with suppress(sqlite3.Error):

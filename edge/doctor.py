@@ -176,7 +176,7 @@ async def _delivery(held: config.EdgeConfig) -> list[Check]:
     try:
         collector = config.load_collector(held.state / config.COLLECTOR)
         if collector is None:
-            return [doubt("enrolled", f"{config.COLLECTOR}: -")]
+            return [doubt("enrolled", f"{config.COLLECTOR}: not there")]
         link = transport(held.state, collector, ASKER)
     except ConfigError as error:
         return [bad("collector", "", error)]

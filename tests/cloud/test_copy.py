@@ -339,6 +339,13 @@ def test_it_is_served_backed_up_and_restored_by_commands(tmp_path: Path) -> None
             text=True,
         )
         assert made.returncode == 0, made.stderr
+        nowhere = subprocess.run(
+            [*command, "backup", str(tmp_path / "none" / "b.db"), "--data", str(data)],
+            env=english,
+            capture_output=True,
+            text=True,
+        )
+        assert nowhere.returncode == 6 and "no such folder" in nowhere.stderr, "it is no matter of the disk"
     finally:
         process.terminate()
         process.wait(15)

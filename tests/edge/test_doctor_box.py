@@ -128,6 +128,20 @@ def test_a_collector_that_has_not_been_heard_for_a_day_is_doubtful(measured):
     assert not check.ok and check.found == "48 h"
 
 
+def test_a_box_that_was_just_enrolled_waits_for_no_receipt(box, kit):
+    made = box(kit.modbus_port(), kit.sdm(1))
+    made.enrol()
+    assert checks(made)["receipt"].ok, "no agent has run"
+    seen = {}
+
+    async def ask(world):
+        await asyncio.sleep(5)
+        seen.update(checks(made))
+
+    kit.world(made, {"net": kit.registers()}, transport=kit.collector(made)).run(10, ask)
+    assert seen["watermark"].found == "0/0" and seen["receipt"].ok, "no block is sealed"
+
+
 @pytest.mark.parametrize(
     ("said", "well"),
     [

@@ -186,6 +186,11 @@ def test_what_cannot_be_meant_is_exit_six(recorded, arguments, word):
     assert said.returncode == 6 and word in said.stderr.decode() and said.stdout == b""
 
 
+def test_a_box_that_has_not_measured_is_told_so_and_no_disk_is_blamed(box, kit):
+    said = run(box(kit.modbus_port(), kit.sdm(1)), "--from", "2026-05-29")
+    assert said.returncode == 6 and b"CFG-101" in said.stderr and b"tanmeter edge run" in said.stderr
+
+
 def test_memory_stays_flat(recorded):
     """Twenty times the rows are no more memory: rows are written as they are read."""
 
