@@ -7,7 +7,6 @@ from protocols.errors import ConfigError
 
 NEAR = 5
 """So many ids are named to whoever asks for one that is none."""
-LISTED = "one that `tanmeter profile list` shows, or a file whose name ends in .toml"
 
 
 def builtin_ids() -> tuple[str, ...]:
@@ -18,8 +17,13 @@ def builtin_ids() -> tuple[str, ...]:
 
 def builtin(profile_id: str) -> bytes:
     """The file of a profile that comes with tanmeter; ConfigError when there is none of this id."""
-    if profile_id not in (known := builtin_ids()):
-        near = "".join(f"{name}, " for name in get_close_matches(profile_id, known, NEAR))
-        expected = f"one of {near}or another that `tanmeter profile list` shows" if near else LISTED
-        raise ConfigError("profile", repr(profile_id), expected)
+    if profile_id not in builtin_ids():
+        raise ConfigError("profile", repr(profile_id), near(profile_id))
     return files("drivers").joinpath("profiles", f"{profile_id}.toml").read_bytes()
+
+
+def near(profile_id: str) -> str:
+    """What may have been meant by an id that is none."""
+    found = "".join(f"{name}, " for name in get_close_matches(profile_id, builtin_ids(), NEAR))
+    listed = "that `tanmeter profile list` shows"
+    return f"one of {found}or another {listed}" if found else f"one {listed}"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from drivers import busload
 from drivers import site as sites
-from drivers.builtin import builtin, builtin_ids
+from drivers.builtin import builtin, builtin_ids, near
 from drivers.installation import Installation, install
 from edge.config import ENROLMENT, KEY
 from protocols.errors import ConfigError
@@ -102,7 +102,7 @@ def gather(site_toml: bytes, profile_dir: Path | None = None, name: str = "site.
         elif device.profile in builtin_ids():
             found[device.profile] = builtin(device.profile)
         else:
-            expected = "one of " + ", ".join(builtin_ids()) + (f" or {path}" if path else "")
+            expected = near(device.profile) + (f", or {path}" if path else "")
             raise ConfigError(f"{name}: device[{index}].profile", repr(device.profile), expected)
     return found
 

@@ -126,7 +126,7 @@ def test_a_csv_as_a_chinese_excel_writes_it_is_read(tmp_path: Path) -> None:
 def test_a_model_that_is_none_has_those_named_that_are_written_alike() -> None:
     with pytest.raises(ConfigError, match=r"expected one of eastron-sdm230, .*or another that `tanmeter profile list`"):
         run("show", "eastron-sdm231")
-    with pytest.raises(ConfigError, match="expected one that `tanmeter profile list` shows, or a file"):
+    with pytest.raises(ConfigError, match="expected one that `tanmeter profile list` shows"):
         run("show", "七号表")
 
 

@@ -133,7 +133,7 @@ def test_an_unfinished_set_up_of_another_kind_is_told(tmp_path: Path, site: byte
         (
             b'"acrel-adl400"',
             b'"acrel-adl500"',
-            r"device\[0\]\.profile: found 'acrel-adl500', expected one of .*acrel-adl400",
+            r"device\[0\]\.profile: found 'acrel-adl500', expected one of .*acrel-adl400, .*`tanmeter profile",
         ),
         (b"profile =", b"profle =", r"did you mean 'profile'"),
         (b'address = "1"', b'address = "one"', r"device\[0\]\.address"),
