@@ -123,6 +123,13 @@ def test_a_pack_carries_it_and_is_refused_where_it_names_another_file(data: Path
         report = account_check.verify(source)
         assert [check.count for check in report.checks if check.name == "contents"] == [1]
         assert (f"{FUELS}", "recorded") in [(name, one.how) for name, one in report.signed]
+        (data / "a.zip").write_bytes(source)
+        for lang, told in (
+            ("zh", "平台对内置文件的签名记录（份）: 1"),
+            ("en", "signed of its built-in files (records): 1"),
+        ):
+            shown = CliRunner().invoke(tanmeter.app, ["--lang", lang, "evidence", "verify", str(data / "a.zip")])
+            assert shown.exit_code == 0 and told in shown.stdout, shown.output
         files = {name: one for name, one in archive.read(source).items() if not name.startswith("manifest")}
         [name] = [one for one in files if one.startswith("contents/")]
 
