@@ -46,9 +46,9 @@ def serve(
     copy: Annotated[Path | None, typer.Option()] = None,
     same_disk: Annotated[bool, typer.Option("--copy-on-same-disk")] = False,
     mqtt: Annotated[str | None, typer.Option(envvar="TANMETER_MQTT")] = None,
-    mqtt_ca: Annotated[Path | None, typer.Option()] = None,
-    mqtt_certificate: Annotated[Path | None, typer.Option()] = None,
-    mqtt_key: Annotated[Path | None, typer.Option()] = None,
+    mqtt_ca: Annotated[Path | None, typer.Option(envvar="TANMETER_MQTT_CA")] = None,
+    mqtt_certificate: Annotated[Path | None, typer.Option(envvar="TANMETER_MQTT_CERTIFICATE")] = None,
+    mqtt_key: Annotated[Path | None, typer.Option(envvar="TANMETER_MQTT_KEY")] = None,
     metrics: Annotated[str, typer.Option("--metrics", metavar="HOST:PORT")] = "",
 ) -> None:
     """Serve pages and API until SIGTERM or Ctrl-C; one line on standard error says where, once it is ready."""

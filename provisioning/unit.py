@@ -1,6 +1,7 @@
 """The systemd units of gateway and collector, filled in for this installation; put in place on a box or in an image."""
 
 import os
+import re
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -13,6 +14,9 @@ TUNING = Path("etc/sysctl.d")
 HIDDEN = ("/home/", "/root/", "/run/user/", "/tmp/", "/var/tmp/")
 """What ProtectHome and PrivateTmp keep from a service."""
 STATE = Path("/var/lib")
+PLACE = re.compile(r"[\w.:\[\]-]+:\d+")
+SEEN = re.compile(r"(/[\w.+@-]+)+")
+"""An absolute path in which systemd finds nothing to read otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,13 +32,30 @@ class Unit:
     folder: Path
     tuning: str = ""
 
-    def text(self, program: Path, folder: Path | None = None) -> str:
-        """The unit file; ConfigError unless the folder is one below /var/lib, where systemd makes it."""
+    def text(self, program: Path, folder: Path | None = None, *, metrics: str = "", copy: Path | None = None) -> str:
+        """The unit file. ``metrics``: where it serves them; ``copy``: the folder of the collector's second copy.
+
+        ConfigError unless the folder is one below /var/lib, where systemd makes it, and the service can see the copy.
+        """
         held = folder or self.folder
         if held.parent != STATE or not held.name:
             raise ConfigError("the folder of the service", str(held), f"a folder in {STATE}, as StateDirectory wants")
+        if metrics and not PLACE.fullmatch(metrics):
+            raise ConfigError("--metrics", repr(metrics), "an address like 127.0.0.1:9109")
+        if copy is not None and (not SEEN.fullmatch(str(copy)) or str(copy).startswith(HIDDEN)):
+            raise ConfigError("--copy", str(copy), "a folder of another disk: an absolute path outside /home and /tmp")
+        options = [f" --metrics {metrics}"] if metrics else []
+        options += [f" --copy {copy}"] if copy else []
         template = files("provisioning").joinpath("systemd", f"{self.name}.service").read_text("utf-8")
-        return template.format(program=program, folder=held, user=self.user, directory=held.name)
+        return template.format(
+            program=program,
+            folder=held,
+            user=self.user,
+            directory=held.name,
+            options="".join(options),
+            mounts=f"RequiresMountsFor={copy}\n" if copy else "",
+            writable=f"ReadWritePaths={copy}\n" if copy else "",
+        )
 
     def users(self) -> str:
         """The sysusers.d file that makes its user."""
@@ -54,7 +75,7 @@ EDGE = Unit(
 CLOUD = Unit("tanmeter-cloud", "tanmeter-collector", "tanmeter collector", STATE / "tanmeter-collector")
 
 
-def install(unit: Unit, program: Path, folder: Path | None, root: Path) -> tuple[Path, ...]:
+def install(unit: Unit, text: str, program: Path, root: Path) -> tuple[Path, ...]:
     """Put the unit and its user's file in place below ``root``; which files those are.
 
     ConfigError when the service could not see the program, or the files cannot be written.
@@ -64,13 +85,13 @@ def install(unit: Unit, program: Path, folder: Path | None, root: Path) -> tuple
             "the program of the service", str(program), "one outside /home, /root and /tmp: /opt/tanmeter"
         )
     made = {
-        root / UNITS / f"{unit.name}.service": unit.text(program, folder),
+        root / UNITS / f"{unit.name}.service": text,
         root / USERS / f"{unit.name}.conf": unit.users(),
     }
     if unit.tuning:
         made[root / TUNING / f"{unit.name}.conf"] = unit.tuning
-    for path, text in made.items():
-        _place(path, text)
+    for path, content in made.items():
+        _place(path, content)
     return tuple(made)
 
 

@@ -54,6 +54,21 @@ def test_what_a_unit_promises_is_in_it(room):
     assert f"ExecStart={PROGRAM} {room} " in text and "{" not in text
 
 
+def test_a_copy_on_another_disk_is_mounted_before_and_may_be_written(tmp_path):
+    copy = "/mnt/other-disk/tanmeter"
+    flags = ["--program", PROGRAM, "--copy", copy, "--metrics", "127.0.0.1:9109"]
+    said = tanmeter("unit", "cloud", *flags, "--install", "--root", tmp_path)
+    assert f"install -d -m 700 -o tanmeter-collector {copy} && systemctl daemon-reload" in said.stderr, said
+    path = tmp_path / "etc/systemd/system/tanmeter-cloud.service"
+    text = path.read_text()
+    started = f"--port 8080 --metrics 127.0.0.1:9109 --copy {copy}"
+    assert started in text and f"\nReadWritePaths={copy}\n" in text and f"\nRequiresMountsFor={copy}\n" in text
+    path.write_text(text.replace(PROGRAM, sys.executable))
+    assert analyse("verify", path).stderr == ""
+    bare = tanmeter("unit", "cloud", "--program", PROGRAM).stdout
+    assert "RequiresMountsFor" not in bare and "ReadWritePaths" not in bare and "--copy" not in bare
+
+
 def test_install_puts_the_files_in_place_and_says_what_comes_next(tmp_path):
     said = tanmeter("unit", "edge", "--program", PROGRAM, "--install", "--root", tmp_path)
     assert said.returncode == 0 and "systemctl enable --now tanmeter-edge" in said.stderr
@@ -71,12 +86,19 @@ def test_install_puts_the_files_in_place_and_says_what_comes_next(tmp_path):
     [
         (("--program", "/home/pi/venv/bin/tanmeter", "--install"), "/home/pi"),
         (("--state", "/srv/tanmeter"), "StateDirectory"),
+        (("--metrics", "9108"), "127.0.0.1:9109"),
         (("--program", PROGRAM, "--install", "--root", "/proc/nowhere"), "run it as root"),
     ],
 )
 def test_what_could_never_work_is_refused_with_the_reason(arguments, word):
     said = tanmeter("unit", "edge", *arguments)
     assert said.returncode == 6 and word in said.stderr and said.stdout == ""
+
+
+@pytest.mark.parametrize("folder", ["copy", "/home/me/copy", "/mnt/a b", "/mnt/%h"])
+def test_a_copy_that_the_collector_could_not_write_is_refused(folder):
+    said = tanmeter("unit", "cloud", "--copy", folder)
+    assert said.returncode == 6 and "--copy" in said.stderr and said.stdout == ""
 
 
 @cache
