@@ -60,7 +60,7 @@ def run(order: Order, jobs: int, progress: Progress) -> Report:
         chosen = audit.gateways(db, order.gateway)
         (blocks,) = db.execute("SELECT count(*) FROM blocks").fetchone()
     if not chosen and order.gateway:
-        raise UnknownNameError("--gateway", order.gateway, "how the id of one of this file begins")
+        raise UnknownNameError("--gateway", order.gateway, "the beginning of the id of a gateway in this file")
     done = list(_gateways(order, chosen, jobs, blocks, progress))
     whole = not order.gateway and order.span is None
     with open_file(order.file) as db:

@@ -16,7 +16,7 @@ from cloud.collector import health, now_ms
 from cloud.rows import Gateway
 from drivers import site as sites
 from protocols import messages
-from protocols.errors import ConfigError, EnrolmentError
+from protocols.errors import ConfigError, UnknownNameError
 from protocols.record import invite as invites
 
 if TYPE_CHECKING:
@@ -246,10 +246,10 @@ app.command()(audit)
 
 
 def _one(rows: list[Gateway], text: str) -> Gateway:
-    """The only gateway whose id begins so; EnrolmentError for none or several."""
+    """The only gateway whose id begins so; UnknownNameError for none or several."""
     found = [row for row in rows if row.id.hex().startswith(text.lower())]
     if len(found) != 1 or not text:
-        raise EnrolmentError(f"found {len(found)} gateways beginning {text!r}, expected one")
+        raise UnknownNameError("gateway", text, "the beginning of one id that `tanmeter cloud gateways` lists")
     return found[0]
 
 

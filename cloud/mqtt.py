@@ -85,7 +85,7 @@ class Broker:
                 raise ValueError(url)
         except ValueError as error:
             expected = "an address like mqtts://user:password@broker.example:8883"
-            raise ConfigError("--mqtt", f"{type(error).__name__} in the address", expected) from error
+            raise ConfigError("--mqtt", "no address of a broker", expected) from error
         user, password = [None if part is None else unquote(part) for part in (parts.username, parts.password)]
         secured = parts.scheme == "mqtts"
         if secured:

@@ -165,6 +165,8 @@ def listen(host: str, port: int) -> socket.socket:
         listener.listen(2048)
     except OSError as error:
         listener.close()
+        if error.errno == errno.EADDRNOTAVAIL:
+            raise ConfigError(f"--host {host}", str(error.strerror), "a name or address of this machine") from error
         taken = error.errno == errno.EADDRINUSE
         found = "a port that another program holds" if taken else str(error.strerror)
         raise ConfigError(f"--port {port}", found, "a free port of this machine; 0 picks one") from error

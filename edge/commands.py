@@ -128,7 +128,7 @@ def support_bundle(
 @app.command()
 def salvage(
     store: Annotated[Path, typer.Argument(metavar="FILE")],
-    out: Annotated[Path | None, typer.Option("--out")] = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o")] = None,
     as_json: Json = False,
 ) -> None:
     """Recover the signed blocks of a damaged store, which is left as it is; exit 7 when some are damaged or missing."""

@@ -23,7 +23,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False)
 
 Json = Annotated[bool, typer.Option("--json")]
 ProfileDir = Annotated[Path | None, typer.Option()]
-Out = Annotated[Path | None, typer.Option()]
+Out = Annotated[Path | None, typer.Option("--out", "-o")]
 What = Annotated[str, typer.Argument(metavar="ID|FILE")]
 
 
@@ -108,7 +108,7 @@ def new(
 @app.command("sheet")
 def sheet_(
     what: What,
-    out: Annotated[Path | None, typer.Option()] = None,
+    out: Out = None,
     profile_dir: ProfileDir = None,
 ) -> None:
     """Write a profile as a sheet to look at, change, or start a similar model from."""

@@ -88,7 +88,7 @@ def test_a_code_made_beside_the_server_is_for_this_server(served: Any) -> None:
     assert wrong.returncode == 6
     assert "found 'soon', expected a duration" in wrong.stderr
     unknown = run("revoke", "00", "--reason", "x", "--data", str(data))
-    assert unknown.returncode == 4
+    assert unknown.returncode == 2
     assert run("gateways", "--json", "--data", str(data)).stdout == ""
 
 
@@ -154,6 +154,20 @@ def test_a_taken_port_is_told_with_exit_6(served: Any, tmp_path: Path) -> None:
     assert refused.returncode == 6
     assert f"--port {port}: found a port that another program holds" in refused.stderr
     assert "Traceback" not in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("call", "told"),
+    [
+        (("serve", "--host", "192.0.2.1", "--port", "0"), "--host 192.0.2.1: found"),
+        (("serve", "--mqtt", "nowhere", "--port", "0"), "--mqtt: found no address of a broker"),
+        (("revoke", "zz", "--reason", "x"), "gateway: found 'zz', expected the beginning of one id"),
+    ],
+)
+def test_what_is_wrong_is_told_of_what_was_given(call: tuple[str, ...], told: str, tmp_path: Path) -> None:
+    config.create_key(tmp_path)
+    refused = run(*call, "--data", str(tmp_path))
+    assert refused.returncode in (2, 6) and told in refused.stderr and "Traceback" not in refused.stderr
 
 
 def test_sigterm_ends_it_cleanly(tmp_path: Path) -> None:
