@@ -16,7 +16,7 @@ from cloud.accounting.line import Grade
 from cloud.accounting.method import Method
 from cloud.accounting.period import Period
 from cloud.accounting.subject import Subject
-from cloud.journal import pack, unpack
+from cloud.packed import pack, unpack
 from cloud.rows import JournalRow
 from cloud.store import Store
 from protocols.errors import ActivityError, ConfigError, EvidenceError, UnknownNameError

@@ -15,7 +15,7 @@ from cloud import audit, mend_journal
 from cloud.accounting import statement as statements
 from cloud.audit import Audited
 from cloud.cycles import look_seldom
-from cloud.database import SCHEMA, schema_of, store_errors
+from cloud.database import SCHEMA, schema_of, store_errors, text
 from cloud.difference import Difference, Differences
 from protocols.errors import AccountError, ConfigError, ForeignError, UnknownNameError
 from protocols.record.cose import PublicKey
@@ -84,6 +84,7 @@ def open_file(path: Path) -> Iterator[sqlite3.Connection]:
 
 def _connect(path: Path) -> sqlite3.Connection:
     db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
+    db.text_factory = text
     db.execute("PRAGMA query_only = 1")
     db.execute("BEGIN")
     return db

@@ -191,6 +191,7 @@ class Database:
             isolation_level=None,
             check_same_thread=False,
         )
+        reader.text_factory = text
         reader.execute("PRAGMA query_only = 1")
         return reader
 
@@ -233,6 +234,11 @@ def schema_of(db: sqlite3.Connection, path: Path) -> int | None:
     return row and int(row[0])
 
 
+def text(octets: bytes) -> str:
+    """A text of the file; what has rotted in it is U+FFFD. SQLite hands out none that is no UTF-8, nor what follows."""
+    return octets.decode("utf-8", "replace")
+
+
 @contextmanager
 def store_errors(path: Path) -> Iterator[None]:
     """What SQLite and the disk say of the file, as an error of ours: SpoiltError where it is damaged, or StoreError."""
@@ -245,6 +251,7 @@ def store_errors(path: Path) -> Iterator[None]:
 
 def _connect(path: Path) -> sqlite3.Connection:
     writer = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
+    writer.text_factory = text
     writer.execute("PRAGMA journal_mode = WAL")
     writer.execute("PRAGMA synchronous = FULL")
     writer.execute("PRAGMA cache_size = -65536")

@@ -19,7 +19,7 @@ from cloud.accounting.subject import ZONE, Subject
 from cloud.accounting.warning import Alarm, Event
 from cloud.bindings import Places
 from cloud.city import City, Standing
-from cloud.journal import pack
+from cloud.packed import pack
 from cloud.rows import JournalRow
 from cloud.store import Store
 from protocols.errors import AccountError, ConfigError, LockedError, OvertakenError, RottenError, UnknownNameError

@@ -13,7 +13,7 @@ from cloud.accounting.bundle import Bundle
 from cloud.accounting.contents import Contents
 from cloud.accounting.library import Library
 from cloud.accounting.subject import ZONE
-from cloud.journal import pack, unpack
+from cloud.packed import pack, unpack
 from cloud.rows import JournalRow
 from cloud.store import Store
 from protocols.errors import ConfigError, UnknownNameError

@@ -9,17 +9,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
-import zstandard
 
 from cloud.accounting import certificates
 from cloud.archive import Archive
 from cloud.rows import JournalRow
-from protocols.errors import OvertakenError, ProofError, RottenError
+from protocols.errors import OvertakenError, ProofError
 
 COLUMNS = "number, kind, id, version, subject, period, digest, at, by, detail, body"
-READ = COLUMNS.replace("detail", "CAST(detail AS BLOB)")
-"""The same as they are read: SQLite hands out no text that has rotted, nor any row behind it."""
-HEADS = READ.replace("body", "x''")
+HEADS = COLUMNS.replace("body", "x''")
 """The same without the body."""
 NEWEST = "version = (SELECT max(version) FROM journal WHERE kind = j.kind AND id = j.id)"
 PAGE = 128
@@ -31,9 +28,6 @@ USED = (
     f" WHERE last > proof AND proof < :first AND last >= :first AND proof >= :stem AND {_OTHER}"
 )
 """Who else has certificates of a range: those that begin in it, and the ranges that begin before it and reach it."""
-LEVEL = 3
-LIMIT = 64 << 20
-"""Bytes of a body, opened."""
 
 
 class Journal(Archive):
@@ -55,15 +49,21 @@ class Journal(Archive):
                     _claim(db, row)
             return numbers
 
+    def put_back(self, row: JournalRow) -> None:
+        """An entry as it was kept, proven before, takes the place of what has rotted under its number."""
+        columns = ", ".join(f"{name} = ?" for name in COLUMNS.split(", "))
+        with self.writing() as db:
+            db.execute(f"UPDATE journal SET {columns} WHERE number = ?", (*_values(row), row.number))
+
     def entry(self, kind: str, id: str, version: int | None = None) -> JournalRow | None:
         """One entry, its newest version when none is named."""
         with self.reading() as db:
             row = db.execute(
-                f"SELECT {READ} FROM journal WHERE kind = ? AND id = ? AND version = coalesce(?, version)"
+                f"SELECT {COLUMNS} FROM journal WHERE kind = ? AND id = ? AND version = coalesce(?, version)"
                 " ORDER BY version DESC LIMIT 1",
                 (kind, id, version),
             ).fetchone()
-            return read(row) if row else None
+            return JournalRow(*row) if row else None
 
     def entry_head(self, kind: str, id: str, version: int | None = None) -> JournalRow | None:
         """One entry without its body, its newest version when none is named."""
@@ -73,16 +73,16 @@ class Journal(Archive):
                 " ORDER BY version DESC LIMIT 1",
                 (kind, id, version),
             ).fetchone()
-            return read(row) if row else None
+            return JournalRow(*row) if row else None
 
     def entry_versions(self, kind: str, id: str, *, heads: bool = True) -> list[JournalRow]:
         """Every version of an entry, oldest first; without their bodies unless asked for."""
         with self.reading() as db:
             rows = db.execute(
-                f"SELECT {HEADS if heads else READ} FROM journal WHERE kind = ? AND id = ? ORDER BY version",
+                f"SELECT {HEADS if heads else COLUMNS} FROM journal WHERE kind = ? AND id = ? ORDER BY version",
                 (kind, id),
             )
-            return [read(row) for row in rows]
+            return [JournalRow(*row) for row in rows]
 
     def entries(
         self,
@@ -105,10 +105,10 @@ class Journal(Archive):
             values += about
         with self.reading() as db:
             rows = db.execute(
-                f"SELECT {HEADS if heads else READ} FROM journal AS j WHERE {where} AND {NEWEST} ORDER BY number",
+                f"SELECT {HEADS if heads else COLUMNS} FROM journal AS j WHERE {where} AND {NEWEST} ORDER BY number",
                 values,
             )
-            return [read(row) for row in rows]
+            return [JournalRow(*row) for row in rows]
 
     def walk(self, kind: str, *, subject: str | None = None, period: str | None = None) -> Iterator[JournalRow]:
         """The same with bodies, a page at a time; entries that are added after it began are left out."""
@@ -116,13 +116,13 @@ class Journal(Archive):
         of_kind = "+kind = ?" if subject is None else "kind = ?"
         where, values = _asked({of_kind: kind, "subject = ?": subject, "period = ?": period})
         query = (
-            f"SELECT {READ} FROM journal AS j WHERE {where} AND {NEWEST} AND number > ? AND number <= ?"
+            f"SELECT {COLUMNS} FROM journal AS j WHERE {where} AND {NEWEST} AND number > ? AND number <= ?"
             " ORDER BY number LIMIT ?"
         )
         after, last = 0, self.journal_end()
         while True:
             with self.reading() as db:
-                page = [read(row) for row in db.execute(query, (*values, after, last, PAGE))]
+                page = [JournalRow(*row) for row in db.execute(query, (*values, after, last, PAGE))]
             yield from page
             if len(page) < PAGE:
                 return
@@ -135,36 +135,13 @@ class Journal(Archive):
             rows = db.execute(
                 f"SELECT {HEADS} FROM journal WHERE number > ?{among} ORDER BY number LIMIT ?", (after, *kinds, limit)
             )
-            return [read(row) for row in rows]
+            return [JournalRow(*row) for row in rows]
 
     def journal_end(self) -> int:
         """The number of the newest entry, 0 for none."""
         with self.reading() as db:
             (number,) = db.execute("SELECT coalesce(max(number), 0) FROM journal").fetchone()
             return int(number)
-
-
-def read(values: Sequence[Any]) -> JournalRow:
-    """An entry of the columns ``READ``, or ``HEADS``; without a detail that is no text any more."""
-    *place, detail, body = values
-    try:
-        text = detail.decode()
-    except UnicodeDecodeError:
-        text = ""
-    return JournalRow(*[*place, text, body])
-
-
-def pack(source: bytes) -> bytes:
-    """A body, compressed as it is kept."""
-    return zstandard.ZstdCompressor(level=LEVEL).compress(source)
-
-
-def unpack(body: bytes) -> bytes:
-    """The body out of what ``pack`` made; RottenError when it is something else."""
-    try:
-        return zstandard.ZstdDecompressor().decompress(body, max_output_size=LIMIT) if body else b""
-    except (zstandard.ZstdError, MemoryError) as error:  # as large as it says it is, whatever may be at most
-        raise RottenError(f"journal: found a body that does not open ({error}), expected what was kept") from error
 
 
 def restore(db: sqlite3.Connection, row: JournalRow) -> None:

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from cloud import accounts, segments
 from cloud.copied import Kind
-from cloud.journal import READ, read, unpack
+from cloud.journal import COLUMNS
+from cloud.packed import unpack
 from cloud.rows import JournalRow
 from cloud.store import Store
 from protocols.errors import AccountError, RottenError
@@ -27,8 +28,8 @@ def name(row: JournalRow) -> str:
 def faults(db: sqlite3.Connection, kinds: Collection[str] = KINDS) -> Iterator[tuple[JournalRow, str]]:
     """The entries of some kinds that are not what was kept, and why."""
     among = ", ".join("?" * len(kinds))
-    for values in db.execute(f"SELECT {READ} FROM journal WHERE kind IN ({among}) ORDER BY number", (*kinds,)):
-        row = read(values)
+    for values in db.execute(f"SELECT {COLUMNS} FROM journal WHERE kind IN ({among}) ORDER BY number", (*kinds,)):
+        row = JournalRow(*values)
         if why := _fault(row):
             yield row, why
 

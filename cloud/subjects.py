@@ -13,7 +13,7 @@ from cloud.accounting import method as methods
 from cloud.accounting import subject_file as files
 from cloud.accounting.subject import Subject
 from cloud.accounting.subject_file import SubjectFile
-from cloud.journal import pack, unpack
+from cloud.packed import pack, unpack
 from cloud.rows import JournalRow
 from cloud.store import Store
 from protocols.errors import (

@@ -23,7 +23,7 @@ from cloud.evidence.account_check import (
     README,
     SUBJECT,
 )
-from cloud.journal import unpack
+from cloud.packed import unpack
 from cloud.store import Store
 from protocols.errors import AccountError, TanmeterError, UnknownNameError
 from protocols.record.cose import Signer

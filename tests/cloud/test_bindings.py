@@ -9,7 +9,7 @@ import pytest
 
 from cloud import bindings, subjects
 from cloud.accounting import subject_file as files
-from cloud.journal import pack
+from cloud.packed import pack
 from cloud.rows import JournalRow
 from cloud.store import Store
 from protocols import messages

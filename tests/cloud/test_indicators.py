@@ -24,7 +24,7 @@ from cloud.accounting.signed_acknowledgement import (
 )
 from cloud.city import City
 from cloud.config import create_key, open_store
-from cloud.journal import unpack
+from cloud.packed import unpack
 from cloud.rows import JournalRow
 from cloud.store import Store
 from protocols.errors import LockedError, UnknownNameError

@@ -12,7 +12,7 @@ from cloud import accounts, activities, config, factor_shelf, reaccounting, subj
 from cloud.accounting import bundle, contents
 from cloud.accounting import library as libraries
 from cloud.evidence import account_check, account_pack, archive
-from cloud.journal import pack
+from cloud.packed import pack
 from cloud.rows import JournalRow
 from cloud.store import Store
 from protocols.errors import ChangedError, EvidenceError, SignatureError

@@ -10,7 +10,7 @@ import tanmeter
 from cloud import config, factor_shelf
 from cloud.accounting import bundle, parameters
 from cloud.accounting import library as libraries
-from cloud.journal import pack
+from cloud.packed import pack
 from cloud.store import Store
 from protocols.errors import ConfigError, EncodingError, FactorError, SignatureError
 from protocols.record.cose import PrivateKey

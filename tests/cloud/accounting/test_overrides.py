@@ -20,7 +20,7 @@ from cloud.accounting import method as methods
 from cloud.accounting.inventory import Version
 from cloud.accounting.line import Used
 from cloud.evidence import account_check, account_pack, archive
-from cloud.journal import pack
+from cloud.packed import pack
 from cloud.store import Store
 from protocols.errors import ConfigError, EvidenceError, FactorError, LockedError, MethodError, TanmeterError
 from protocols.record.cose import PrivateKey
