@@ -16,8 +16,8 @@ from cloud.collector import Collector, Held
 from cloud.evidence.pack import pack
 from cloud.pages.render import iso
 from cloud.query import GatewayId, Instant, Json, Name
-from cloud.rows import IntervalRow
-from protocols.errors import AccountError
+from cloud.rows import IntervalRow, Unread
+from protocols.errors import AccountError, RottenError
 
 router = APIRouter(prefix="/v1", tags=["account"], responses=problem.DESCRIBED)
 PIECE = 1 << 16
@@ -50,18 +50,15 @@ class EmissionQuery(query.Query):
 
 @router.get("/intervals")
 def intervals(held: Held, asked: Annotated[IntervalQuery, Query()]) -> Json:
-    """Intervals in the order they were booked or changed: a walk by cursor misses no late and no corrected one."""
+    """Intervals in the order they were booked or changed: a walk by cursor misses no late and no corrected one.
+    One that has rotted is named, and why it cannot be read.
+    """
     (after,) = query.decode_cursor(asked.cursor, 1)
     as_of = held.store.as_of()
-    found = held.store.intervals(
-        after,
-        asked.limit + 1,
-        gateway=None if asked.gateway is None else bytes.fromhex(asked.gateway),
-        device=asked.device,
-        point=asked.point,
-        start=query.optional_ms(asked.since),
-        end=query.optional_ms(asked.to),
-    )
+    start, end = query.optional_ms(asked.since), query.optional_ms(asked.to)
+    where = {"device = ?": asked.device, "point = ?": asked.point, "start >= ?": start, "start < ?": end}
+    gateway = None if asked.gateway is None else bytes.fromhex(asked.gateway)
+    found = held.store.interval_page(after, asked.limit + 1, gateway=gateway, where=where)
     shown = found[: asked.limit]
     following = query.encode_cursor(shown[-1].ingest_seq if shown else after)
     data, more = [_interval(row) for row in shown], len(found) > asked.limit
@@ -71,12 +68,19 @@ def intervals(held: Held, asked: Annotated[IntervalQuery, Query()]) -> Json:
 
 @router.get("/emissions")
 def emissions(held: Held, asked: Annotated[EmissionQuery, Query()]) -> Json:
-    """The newest version of every closed period and the open day; or one period, closed or as it stands."""
+    """The newest version of every closed period and the open day; or one period, closed or as it stands. Of a site of
+    which intervals have rotted, why they cannot be read.
+    """
     sites = [asked.site] if asked.site is not None else held.store.sites()
     if asked.site is not None and asked.site not in held.store.sites():
         raise problem.missing("site", asked.site)
-    found = [entry for site in sites for entry in _of_site(held, site, asked.period)]
-    return Json({"data": [summary(entry) for entry in found], "as_of_seq": held.store.as_of()})
+    data = list[dict[str, Any]]()
+    for site in sites:
+        try:
+            data += [summary(entry) for entry in _of_site(held, site, asked.period)]
+        except RottenError as error:
+            data.append({"site": site, "unreadable": str(error)})
+    return Json({"data": data, "as_of_seq": held.store.as_of()})
 
 
 @router.get("/emissions/{reference}")
@@ -168,7 +172,9 @@ def _of_site(held: Collector, site: str, period: str | None) -> Iterator[Stateme
         return
 
 
-def _interval(row: IntervalRow) -> dict[str, Any]:
+def _interval(row: IntervalRow | Unread) -> dict[str, Any]:
+    if isinstance(row, Unread):
+        return {"seq": row.ingest_seq, "gateway": row.gateway.hex(), "unreadable": row.why}
     found = row.interval
     return {
         "seq": row.ingest_seq, "gateway": row.gateway.hex(), "device": found.device, "point": found.point,

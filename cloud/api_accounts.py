@@ -25,9 +25,9 @@ from cloud.middle import middle
 from cloud.pages import flow
 from cloud.pages.render import iso
 from cloud.query import Json, Name
+from cloud.rot import UNREADABLE
 from cloud.rows import JournalRow
 from cloud.spreadsheet import safe
-from cloud.unbooked import UNREADABLE
 from protocols.errors import AccountError, FactorError, MethodError, RottenError, UnitError, UnknownNameError
 
 router = APIRouter(prefix="/v1", tags=["accounts"], responses=problem.DESCRIBED)
@@ -342,14 +342,12 @@ def _correction(held: Collector, row: JournalRow) -> dict[str, Any]:
     }  # fmt: skip
     try:
         return told | _decided(held, row)
-    except (RottenError, AccountError, LookupError, *UNREADABLE) as error:
+    except (RottenError, AccountError, *UNREADABLE) as error:
         return told | {"unreadable": str(error)}
 
 
 def _decided(held: Collector, row: JournalRow) -> dict[str, Any]:
-    """What an entry says beyond its place; where it has rotted AccountError, RottenError, LookupError or one of
-    ``UNREADABLE``.
-    """
+    """What an entry says beyond its place; where it has rotted AccountError, RottenError or one of ``UNREADABLE``."""
     told: dict[str, Any] = {}
     detail = json.loads(row.detail)
     match row.kind:

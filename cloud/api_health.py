@@ -40,7 +40,11 @@ def healthy(request: Request, held: Held, asked: Annotated[Nothing, Query()]) ->
         reasons.append("shared")
     with held.store.reading() as db:
         logs = dict.fromkeys(row.id for row, _ in mend_journal.faults(db, ("warning",)))
-    unread = {"subjects": list(request.app.state.city.unread()), "warnings": list(logs)}
+    unread = {
+        "subjects": list(request.app.state.city.unread()),
+        "warnings": list(logs),
+        "gateways": [gateway.hex() for gateway in held.store.held_up],
+    }
     if any(unread.values()):
         reasons.append("rotten")
     content = {

@@ -2,14 +2,14 @@
 
 import sqlite3
 from collections.abc import Iterator
+from contextlib import suppress
 from enum import IntEnum
 from typing import Any
 
 from cloud import receipts, rot, segments
-from cloud.journal import unpack
 from cloud.rot import Place
 from cloud.segments import Record
-from protocols.errors import RecordError
+from protocols.errors import RecordError, RottenError
 from protocols.record import block, transport
 from protocols.record.cose import PublicKey
 
@@ -129,7 +129,7 @@ def _append(db: sqlite3.Connection, found: list[Record], blocks: int, fact: Fact
 
 def _receipt(db: sqlite3.Connection, gateway: bytes, frame: bytes, blocks: int, facts: int) -> Iterator[Record]:
     """The receipt that the first block of a later epoch names, of this collector or of a former one; none where that is
-    the enrolment or not held.
+    the enrolment or not held, or has rotted.
     """
     (algorithm, spki) = db.execute("SELECT algorithm, spki FROM gateways WHERE gateway = ?", (gateway,)).fetchone()
     try:
@@ -137,7 +137,8 @@ def _receipt(db: sqlite3.Connection, gateway: bytes, frame: bytes, blocks: int, 
     except RecordError:
         return
     envelope = receipts.named(db, gateway, named)
-    if envelope is None and (body := receipts.brought(db, gateway, named)) is not None:
-        envelope = unpack(body)
+    if envelope is None:
+        with suppress(RottenError):
+            envelope = receipts.brought(db, gateway, named)
     if envelope is not None:
         yield Record(Kind.RECEIPT, blocks, facts, (envelope,))

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cloud import late_start, receipts
+from cloud import late_start, receipts, rot
 from cloud.database import Database
 from cloud.late_start import Start
 from cloud.receipts import Issued
@@ -266,14 +266,14 @@ class Enrolments(Database):
         return Configuration(*row) if row else None
 
     def installed(self, db: sqlite3.Connection, config: Configuration) -> Installation:
-        """A configuration that is held with its profiles as an installation: made once, then remembered."""
+        """A configuration that is held with its profiles as an installation: made once, then remembered.
+
+        RottenError where one of them is not what its digest is of.
+        """
         known = self._installations.get(config.digest)
         if known is None:
-            (algorithm, spki) = db.execute(
-                "SELECT technician_algorithm, technician_spki FROM gateways WHERE gateway = ?", (config.gateway,)
-            ).fetchone()
-            site = siteconfig.open_site(config.envelope, PublicKey(algorithm, spki))
-            sources = {name: _source(db, digest) for name, digest in site.profiles}
+            site = rot.open_config(db, config)
+            sources = {name: rot.profile(db, digest) for name, digest in site.profiles}
             known = self._installations[config.digest] = install(site.site, sources)
         return known
 
@@ -381,11 +381,6 @@ def _check_known(brought: Brought, known: tuple[bytes, int | None]) -> None:
 
 def _used(invite: invites.Invite) -> EnrolmentError:
     return EnrolmentError(f"the code {invite.id}-… has been used, expected a new one")
-
-
-def _source(db: sqlite3.Connection, digest: bytes) -> bytes:
-    (source,) = db.execute("SELECT source FROM profiles WHERE digest = ?", (digest,)).fetchone()
-    return bytes(source)
 
 
 def _check_request(request: Enrolment, site: SiteConfig, config: bytes, profiles: Sequence[bytes]) -> None:

@@ -7,13 +7,16 @@ one by its hash, under the gateway's own signature, and so does the gateway vouc
 import hashlib
 import json
 from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
 
-from cloud.journal import Journal, pack, unpack
+from cloud.journal import Journal
+from cloud.packed import pack, unpack
 from cloud.receipts import BROUGHT, journal_id
 from cloud.rows import JournalRow
 from cloud.store import Store
-from protocols.errors import EnrolmentError
-from protocols.record.cose import kid_of
+from protocols.errors import EnrolmentError, RecordError, RottenError
+from protocols.record.cose import PublicKey, kid_of
 from protocols.record.former import Former, claimed_gateway, open_former, open_shown
 from protocols.record.receipt import Receipt
 
@@ -22,8 +25,8 @@ FORMER = "former"
 
 
 def take(store: Store, brought: bytes, receipts: Sequence[bytes], now: int) -> None:
-    """Keep what a gateway brings, once; EnrolmentError of one that is not enrolled here, SignatureError, EncodingError,
-    ChainError on what is not as it says.
+    """Keep what a gateway brings, once, and in place of what has rotted of it; EnrolmentError of one that is not
+    enrolled here, SignatureError, EncodingError, ChainError on what is not as it says.
     """
     gateway = store.gateway(claimed_gateway(brought))
     if gateway is None or gateway.revoked:
@@ -31,7 +34,12 @@ def take(store: Store, brought: bytes, receipts: Sequence[bytes], now: int) -> N
     former = open_former(brought, gateway.key)
     opened = open_shown(former, receipts)
     kept = [receipt_row(*pair, former.key.kid, now) for pair in zip(opened, receipts, strict=True)]
-    store.keep([_former_row(former, brought, now), *kept])
+    rows = [_former_row(former, brought, now), *kept]
+    store.keep(rows)
+    for row in rows:
+        held = store.entry(row.kind, row.id)
+        if held is not None and not _holds(held, row, gateway.key):
+            store.put_back(replace(row, number=held.number, at=held.at))
 
 
 def receipt_row(receipt: Receipt, envelope: bytes, kid: bytes, at: int) -> JournalRow:
@@ -53,6 +61,15 @@ def word(store: Journal, gateway: bytes, receipt: bytes) -> tuple[bytes, bytes] 
     kid = kid_of(receipt)
     held = store.entry(FORMER, journal_id(gateway, kid))
     return None if held is None else (kid, unpack(held.body))
+
+
+def _holds(held: JournalRow, brought: JournalRow, key: PublicKey) -> bool:
+    """Whether an entry still says what was brought again: a word of its gateway, maybe signed anew, or a receipt."""
+    with suppress(RottenError, RecordError):
+        kept, body = unpack(held.body), unpack(brought.body)
+        same = open_former(kept, key) == open_former(body, key) if held.kind == FORMER else kept == body
+        return same and replace(held, number=0, at=brought.at, body=brought.body) == brought
+    return False
 
 
 def _former_row(former: Former, envelope: bytes, now: int) -> JournalRow:

@@ -7,6 +7,7 @@ from cloud.enrolments import GATEWAY_COLUMNS, Enrolments
 from cloud.ingest import Beginning, Head
 from cloud.rows import Gateway
 from drivers.installation import Installation
+from protocols.errors import RottenError
 from protocols.record.block import Header
 
 HASH = "SELECT hash FROM blocks WHERE gateway = ? AND epoch = ? AND seq = ?"
@@ -43,9 +44,13 @@ class Holding:
 
 
 def head(db: sqlite3.Connection, gateway: Gateway) -> Head:
-    """Where a chain stands; its UTC is that of the newest block, booked or refused."""
+    """Where a chain stands; its UTC is that of the newest block, booked or refused. RottenError where that block has
+    another hash than the chain.
+    """
     newest = (gateway.id, gateway.epoch, gateway.next_seq - 1)
-    row = db.execute("SELECT utc_end FROM blocks WHERE gateway = ? AND epoch = ? AND seq = ?", newest).fetchone()
+    row = db.execute("SELECT utc_end, hash FROM blocks WHERE gateway = ? AND epoch = ? AND seq = ?", newest).fetchone()
+    if row is not None and row[1] != gateway.head:
+        raise RottenError(f"found the newest block with the hash {row[1]!r}, expected {gateway.head!r}")
     clocks = (gateway.boot, gateway.mono, gateway.config_number, row[0] if row else None)
     return Head(gateway.epoch, gateway.next_seq, gateway.head, *clocks)
 

@@ -6,7 +6,9 @@ from decimal import Decimal
 from typing import Any
 
 from cloud.intervals import ZERO, Interval, Register
-from cloud.rows import IntervalRow
+from cloud.rot import UNREADABLE
+from cloud.rows import IntervalRow, Unread
+from protocols.errors import RottenError
 
 KEY = ("gateway", "device", "point", "start")
 COLUMNS = (
@@ -75,12 +77,30 @@ def columns(interval: Interval, ingest_seq: int) -> tuple[Any, ...]:
     )
 
 
-def read(db: sqlite3.Connection, asked: Mapping[str, bytes | int | str], limit: int) -> list[IntervalRow]:
+def read(db: sqlite3.Connection, asked: Mapping[str, bytes | int | str], limit: int) -> list[IntervalRow | Unread]:
     """Closed intervals by ingest_seq, for which every condition holds."""
     rows = db.execute(
         f"{SELECT_CLOSED} WHERE {' AND '.join(asked)} ORDER BY ingest_seq LIMIT ?", (*asked.values(), limit)
     )
-    return [row(found) for found in rows]
+    return [_row(found) for found in rows]
+
+
+def sound(rows: Iterable[IntervalRow | Unread]) -> list[IntervalRow]:
+    """The same where all can be read; RottenError."""
+    found = list[IntervalRow]()
+    for one in rows:
+        if isinstance(one, Unread):
+            detail = f"found intervals that cannot be read ({one.why}), expected what was booked"
+            raise RottenError(f"gateway {one.gateway.hex()}: {detail}")
+        found.append(one)
+    return found
+
+
+def _row(columns: tuple[Any, ...]) -> IntervalRow | Unread:
+    try:
+        return row(columns)
+    except UNREADABLE as error:
+        return Unread(columns[0], columns[-1], str(error))
 
 
 def row(columns: tuple[Any, ...]) -> IntervalRow:

@@ -11,7 +11,8 @@ import msgspec
 
 from cloud import interval_rows
 from cloud.intervals import Interval
-from cloud.rows import IntervalRow
+from cloud.rot import UNREADABLE
+from cloud.rows import IntervalRow, Unread
 from cloud.running import Key
 
 
@@ -61,21 +62,41 @@ class OpenRows:
 
 
 def load(db: sqlite3.Connection, gateway: bytes) -> list[IntervalRow]:
-    """The open intervals of a gateway, the one that changed first before the others."""
-    return read(db, {"o.gateway = ?": gateway}, -1)
+    """The open intervals of a gateway, the one that changed first before the others; RottenError."""
+    return interval_rows.sound(read(db, {"o.gateway = ?": gateway}, -1))
 
 
-def read(db: sqlite3.Connection, asked: Mapping[str, bytes | int | str], limit: int) -> list[IntervalRow]:
+def read(db: sqlite3.Connection, asked: Mapping[str, bytes | int | str], limit: int) -> list[IntervalRow | Unread]:
     """Open intervals by ingest_seq, for which every condition holds; ``o`` is the row that holds them."""
-    rows = db.execute(f"{_SELECT} WHERE {' AND '.join(asked)} ORDER BY ingest_seq LIMIT ?", (*asked.values(), limit))
-    return [interval_rows.row((gateway, *json.loads(text))) for gateway, text in rows]
+    try:
+        return _read(db, _SELECT, asked, limit)
+    except sqlite3.OperationalError as error:  # one of the rows is no JSON any more
+        of_row = {clause: value for clause, value in asked.items() if clause.startswith("o.")}
+        query = f"SELECT gateway, newest FROM open_intervals AS o WHERE NOT json_valid(rows) AND {' AND '.join(of_row)}"
+        unread = [Unread(gateway, newest, str(error)) for gateway, newest in db.execute(query, (*of_row.values(),))]
+        return [*_read(db, _WHOLE, asked, limit), *unread]
+
+
+def _read(
+    db: sqlite3.Connection, select: str, asked: Mapping[str, bytes | int | str], limit: int
+) -> list[IntervalRow | Unread]:
+    rows = db.execute(f"{select} WHERE {' AND '.join(asked)} ORDER BY ingest_seq LIMIT ?", (*asked.values(), limit))
+    return [_row(*found) for found in rows]
+
+
+def _row(gateway: bytes, newest: int, text: bytes) -> IntervalRow | Unread:
+    try:
+        return interval_rows.row((gateway, *json.loads(text)))
+    except UNREADABLE as error:
+        return Unread(gateway, newest, str(error))
 
 
 _ENCODER = msgspec.json.Encoder()
 _ASKED = ("device", "point", "start", "end", "ingest_seq")
 """What a condition may name; all else is parsed once, and not once a column by SQLite."""
 _SELECT = (
-    "SELECT gateway, text FROM (SELECT o.gateway, o.oldest, o.newest, one.value AS text, "
+    "SELECT gateway, newest, CAST(text AS BLOB) FROM (SELECT o.gateway, o.oldest, o.newest, one.value AS text, "
     + ", ".join([f"json_extract(one.value, '$[{interval_rows.COLUMNS.index(name) - 1}]') AS {name}" for name in _ASKED])
     + " FROM open_intervals AS o, json_each(o.rows) AS one) AS o"
 )
+_WHOLE = _SELECT.replace("json_each(o.rows)", "json_each(iif(json_valid(o.rows), o.rows, '[]'))")

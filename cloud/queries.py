@@ -3,7 +3,7 @@
 import sqlite3
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from decimal import Decimal
 from math import inf
@@ -13,12 +13,13 @@ from cloud import changes, dated_rows, interval_rows, memory_rows, open_rows, re
 from cloud.changes import Changes, Seen
 from cloud.enrolments import Enrolments
 from cloud.intervals import INTERVAL_MS, Interval
-from cloud.rows import Block, Counts, EventRow, Incident, IntervalRow, Latest, Power, Quarantined, Sum
+from cloud.rot import UNREADABLE, is_rotten
+from cloud.rows import Block, Counts, EventRow, Incident, IntervalRow, Latest, Power, Quarantined, Sum, Unread
 from drivers.driver import Driver
 from drivers.quantity import EXACT, quality
 from drivers.replay import values
 from drivers.site import Device, multiplier
-from protocols.errors import StoreError
+from protocols.errors import ProtocolError, RottenError, StoreError
 
 MOST_S = 2.0
 """How long whoever asks waits for what is not booked yet."""
@@ -100,7 +101,7 @@ class Queries(Enrolments, ABC):
             row = db.execute(
                 "SELECT count(*), total(blocks), total(refused_blocks), total(readings),"
                 " (SELECT count(*) FROM closed_intervals)"
-                " + (SELECT total(json_array_length(rows)) FROM open_intervals),"
+                " + (SELECT total(json_array_length(iif(json_valid(rows), rows, '[]'))) FROM open_intervals),"
                 " (SELECT count(*) FROM quarantine), (SELECT count(*) FROM incidents), total(gaps), max(received_at)"
                 " FROM gateways"
             ).fetchone()
@@ -196,27 +197,36 @@ class Queries(Enrolments, ABC):
         end: int | None = None,
         closed: bool | None = None,
     ) -> list[IntervalRow]:
-        """Intervals by ingest_seq, oldest change first; ``start`` and ``end`` bound where they begin.
+        """Intervals by ingest_seq, oldest change first; ``start`` and ``end`` bound where they begin. RottenError.
 
         ``limit``: at most so many; -1: all. An open interval comes again, with a higher ingest_seq, each time it has
         grown.
         """
-        where = {
-            "ingest_seq > ?": after,
-            "gateway = ?": gateway,
-            "device = ?": device,
-            "point = ?": point,
-            "start >= ?": start,
-            "start < ?": end,
-        }
-        asked = {clause: value for clause, value in where.items() if value is not None}
-        found: list[IntervalRow] = []
+        where = {"device = ?": device, "point = ?": point, "start >= ?": start, "start < ?": end}
+        return interval_rows.sound(self.interval_page(after, limit, gateway=gateway, where=where, closed=closed))
+
+    def interval_page(
+        self,
+        after: int,
+        limit: int,
+        *,
+        gateway: bytes | None,
+        where: Mapping[str, int | str | None],
+        closed: bool | None = None,
+    ) -> list[IntervalRow | Unread]:
+        """The same with what has rotted in its place; ``where``: conditions of columns, of those that have a value."""
+        places = {"ingest_seq > ?": after, "gateway = ?": gateway, **where}
+        asked = {clause: value for clause, value in places.items() if value is not None}
+        found: list[IntervalRow | Unread] = []
         with self.booked(gateway) as db:
             if closed is not False:
                 found = interval_rows.read(db, asked, limit)
             if closed is not True:
                 last = found[-1].ingest_seq if len(found) == limit and found else _END
-                found += open_rows.read(db, asked | {"o.newest > ?": after, "o.oldest <= ?": last}, limit)
+                of_row: dict[str, bytes | int] = {"o.newest > ?": after, "o.oldest <= ?": last}
+                if gateway is not None:
+                    of_row["o.gateway = ?"] = gateway
+                found += open_rows.read(db, asked | of_row, limit)
         found.sort(key=lambda row: row.ingest_seq)
         return found if limit < 0 else found[:limit]
 
@@ -231,7 +241,7 @@ class Queries(Enrolments, ABC):
             return memory_rows.setting_places(db, gateway, before)
 
     def series(self, gateway: bytes, device: str, point: str, start: int, end: int) -> list[Interval]:
-        """The intervals of one counter that overlap [start, end), by start."""
+        """The intervals of one counter that overlap [start, end), by start; RottenError."""
         asked: dict[str, bytes | int | str] = {
             "device = ?": device,
             "point = ?": point,
@@ -244,27 +254,36 @@ class Queries(Enrolments, ABC):
                 f"{interval_rows.SELECT_SERIES} WHERE gateway = ? AND {' AND '.join(asked)} ORDER BY start",
                 (gateway, *asked.values()),
             )
-            closed = list(interval_rows.series(device, point, rows))
-            opened = [row.interval for row in open_rows.read(db, {"o.gateway = ?": gateway} | asked, -1)]
+            try:
+                closed = list(interval_rows.series(device, point, rows))
+            except UNREADABLE as error:
+                raise _rotten(gateway, f"intervals of {device}.{point}", error) from error
+            read = open_rows.read(db, {"o.gateway = ?": gateway} | asked, -1)
+            opened = [row.interval for row in interval_rows.sound(read)]
         return sorted(closed + opened, key=lambda one: one.start) if opened else closed
 
     def sums(self, gateway: bytes, points: Iterable[tuple[str, str]], start: int, end: int) -> list[Sum]:
-        """What these counters and rates (device, point) came to over the intervals that begin in [start, end)."""
-        found = []
+        """What these counters and rates (device, point) came to over the intervals that begin in [start, end);
+        RottenError.
+        """
+        found = list[Sum]()
         with self.booked(gateway) as db:
-            for device, point in points:
-                rows = db.execute(
-                    "SELECT unit, consumption, quality, readings, expected FROM intervals"
-                    " WHERE gateway = ? AND device = ? AND point = ? AND start >= ? AND start < ? ORDER BY start",
-                    (gateway, device, point, start, end),
-                ).fetchall()
-                for unit in dict.fromkeys(row[0] for row in rows):
-                    own = [row[1:] for row in rows if row[0] == unit]
-                    found.append(_sum((gateway, device, point, unit, start), own))
+            try:
+                for device, point in points:
+                    rows = db.execute(_SUMMED, (gateway, device, point, start, end)).fetchall()
+                    for unit in dict.fromkeys(row[0] for row in rows):
+                        own = [row[1:] for row in rows if row[0] == unit]
+                        found.append(_sum((gateway, device, point, unit, start), own))
+            except (sqlite3.OperationalError, *UNREADABLE) as error:
+                if is_rotten(error):
+                    raise _rotten(gateway, "intervals", error) from error
+                raise
         return found
 
     def latest(self, gateway: bytes | None = None) -> list[Latest]:
-        """The newest value of every point, replayed from the newest reply that holds it."""
+        """The newest value of every point, replayed from the newest reply that holds it; none of a row that has rotted:
+        the next reply takes its place.
+        """
         where, asked = ("WHERE gateway = ?", (gateway,)) if gateway else ("", ())
         newest: dict[tuple[bytes, str, str], Latest] = {}
         meters: dict[tuple[bytes, int], dict[str, Meter]] = {}
@@ -279,15 +298,17 @@ class Queries(Enrolments, ABC):
             for held, device, request, number, at, reply, epoch, seq, dated in rows:
                 if (held, number) not in meters:
                     meters[held, number] = self._meters(db, held, number)
-                meter = meters[held, number][device]
-                for value in _values(meter, (held, device, request, at, reply, epoch, seq, bool(dated))):
-                    newest[held, device, value.point] = value
+                answered = (held, device, request, at, reply, epoch, seq, bool(dated))
+                with suppress(ProtocolError, RottenError, *UNREADABLE):
+                    for value in _values(meters[held, number][device], answered):
+                        newest[held, device, value.point] = value
         return list(newest.values())
 
     def _meters(self, db: sqlite3.Connection, gateway: bytes, number: int) -> dict[str, Meter]:
         """Each device of a configuration, by its id, with its driver."""
         config = self.config(db, gateway, number)
-        assert config is not None, "a reply is kept only under a configuration that is held"
+        if config is None:  # the number has rotted: a reply is kept only under a configuration that is held
+            return {}
         held = self.installed(db, config)
         return {entry.id: (entry, driver) for entry, driver in zip(held.site.device, held.drivers, strict=True)}
 
@@ -368,6 +389,16 @@ class Queries(Enrolments, ABC):
 
 _BLOCK = "gateway = ? AND epoch = ? AND seq = ?"
 _END = (1 << 63) - 1
+
+
+_SUMMED = (
+    "SELECT unit, consumption, quality, readings, expected FROM intervals"
+    " WHERE gateway = ? AND device = ? AND point = ? AND start >= ? AND start < ? ORDER BY start"
+)
+
+
+def _rotten(gateway: bytes, what: str, error: Exception) -> RottenError:
+    return RottenError(f"gateway {gateway.hex()}: found {what} that cannot be read ({error}), expected what was booked")
 
 
 def _quarantined(row: tuple[Any, ...]) -> Quarantined:

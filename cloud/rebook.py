@@ -14,16 +14,16 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from cloud import enrolments, interval_rows, open_rows, receipts, rot, segments, unbooked
+from cloud import enrolments, interval_rows, open_rows, receipts, rot, segments
 from cloud.open_rows import OpenRows
 from cloud.rows import Gateway
 from cloud.store import Store
-from protocols.errors import ChainError, TanmeterError
+from protocols.errors import ChainError, RottenError, TanmeterError
 from protocols.record import enrolment
 from protocols.record.answer import MOST_BLOCKS
 from protocols.record.cose import Signer
 
-UNREADABLE = (sqlite3.Error, *unbooked.UNREADABLE)
+UNREADABLE = (sqlite3.Error, RottenError, *rot.UNREADABLE)
 """What comes of reading rows back that have rotted, or of asking SQLite to."""
 NEAR = 1e-9
 """What a sum of power may differ by, of itself: the order in which floats are added is another."""

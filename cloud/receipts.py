@@ -3,12 +3,16 @@
 import hashlib
 import json
 import sqlite3
+from contextlib import suppress
 from dataclasses import dataclass
 
 from cloud.dating import UNKNOWN
 from cloud.ingest import Beginning
+from cloud.packed import unpack
+from protocols.errors import RottenError
 from protocols.record.block import Header
-from protocols.record.receipt import RECEIVED, SETTLED, Receipt
+from protocols.record.cose import kid_of
+from protocols.record.receipt import RECEIVED, SETTLED, Receipt, claimed_receipt
 
 PASSING, AT_ONCE = 64, 16
 """Receipts of a gateway and a level that stay for a while: an hour's, at a block a minute. So many go at a time."""
@@ -170,20 +174,33 @@ def _resumed(db: sqlite3.Connection, gateway: bytes, header: Header) -> Beginnin
 
 
 def brought(db: sqlite3.Connection, gateway: bytes, sha256: bytes) -> bytes | None:
-    """The receipt of a former collector with this hash, as it lies in the journal."""
+    """The receipt of a former collector with this hash, out of the journal; RottenError where it is another."""
     query = "SELECT body FROM journal WHERE kind = ? AND id = ?"
-    row = db.execute(query, (BROUGHT, journal_id(gateway, sha256))).fetchone()
-    return None if row is None else bytes(row[0])
-
-
-def _brought(db: sqlite3.Connection, gateway: bytes, sha256: bytes) -> Beginning | None:
-    """What an epoch begins after that names a receipt of the collector its gateway had before."""
-    query = "SELECT detail, by FROM journal WHERE kind = ? AND id = ?"
     row = db.execute(query, (BROUGHT, journal_id(gateway, sha256))).fetchone()
     if row is None:
         return None
-    place = json.loads(row[0])
-    return Beginning((place["epoch"], place["next_seq"]), row[1])
+    envelope = unpack(row[0])
+    if (found := hashlib.sha256(envelope).digest()) != sha256:
+        raise RottenError(f"receipt of a former collector: found the hash {found.hex()}, expected {sha256.hex()}")
+    return envelope
+
+
+def _brought(db: sqlite3.Connection, gateway: bytes, sha256: bytes) -> Beginning | None:
+    """What an epoch begins after that names a receipt of the collector its gateway had before: as the receipt says, or
+    where that has rotted as is kept beside it. RottenError where neither can be read.
+    """
+    try:
+        if (envelope := brought(db, gateway, sha256)) is None:
+            return None
+        receipt = claimed_receipt(envelope)
+        return Beginning((receipt.epoch, receipt.next_seq), kid_of(envelope).hex())
+    except RottenError:
+        query = "SELECT detail, by FROM journal WHERE kind = ? AND id = ?"
+        detail, by = db.execute(query, (BROUGHT, journal_id(gateway, sha256))).fetchone()
+        with suppress(LookupError, TypeError, ValueError):
+            place = json.loads(detail)
+            return Beginning((int(place["epoch"]), int(place["next_seq"])), by)
+        raise
 
 
 def watermark(db: sqlite3.Connection, gateway: bytes) -> Watermark | None:

@@ -8,11 +8,12 @@ from typing import Any
 import zstandard
 
 from cloud.database import Database
-from cloud.rows import Gateway
-from protocols.errors import ChainError, RecordError
-from protocols.record import block, cbor, cose, transport
+from cloud.rows import Configuration, Gateway
+from protocols.errors import ChainError, ConfigError, RecordError, RottenError, StoreError
+from protocols.record import block, cbor, cose, siteconfig, transport
 from protocols.record.block import Header
 from protocols.record.cose import PublicKey
+from protocols.record.siteconfig import SiteConfig
 
 Place = tuple[int, int]
 """Epoch and seq."""
@@ -20,6 +21,10 @@ TOGETHER = 256
 """Blocks that are read at once: a view of the file that is held for long keeps its log from being folded."""
 MOST_ASKED = 16
 """Answers in which a gateway is asked for a block. After them it is taken not to hold it; ``cloud mend`` asks anew."""
+UNREADABLE = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+"""What comes of reading rows back that have rotted."""
+OF_ROWS = (sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_MISMATCH)
+"""What SQLite says of rows that have rotted, its JSON among them; all else it says is of the disk or the file."""
 
 
 def blocks_of(store: Database, gateway: bytes) -> Iterator[list[tuple[Any, ...]]]:
@@ -58,8 +63,37 @@ def has_its_key(gateway: Gateway) -> bool:
     """Whether the key in its row is the one that its id is of."""
     try:
         return gateway.key.id == gateway.id
-    except RecordError:
+    except (RecordError, TypeError):
         return False
+
+
+def is_rotten(error: BaseException | None) -> bool:
+    """Whether this comes of rows of one gateway that have rotted, and not of the disk."""
+    if isinstance(error, RottenError):
+        return True
+    if isinstance(error, StoreError):
+        return is_rotten(error.__cause__)
+    if isinstance(error, sqlite3.Error):
+        return getattr(error, "sqlite_errorcode", 0) & 0xFF in OF_ROWS
+    return isinstance(error, (RecordError, ConfigError, *UNREADABLE))
+
+
+def open_config(db: sqlite3.Connection, config: Configuration) -> SiteConfig:
+    """A configuration as the technician of its gateway signed it; RottenError where it or his key is another."""
+    _check_whole(f"configuration {config.number}", config.envelope, config.digest)
+    technician = "SELECT technician_algorithm, technician_spki FROM gateways WHERE gateway = ?"
+    try:
+        return siteconfig.open_site(config.envelope, PublicKey(*db.execute(technician, (config.gateway,)).fetchone()))
+    except (RecordError, TypeError) as error:
+        raise RottenError(f"found another key of its technician ({error}), expected that of its enrolment") from error
+
+
+def profile(db: sqlite3.Connection, sha256: bytes) -> bytes:
+    """The profile file with this SHA-256, which a configuration names; RottenError."""
+    row = db.execute("SELECT source FROM profiles WHERE digest = ?", (sha256,)).fetchone()
+    source = b"" if row is None else row[0]
+    _check_whole(f"profile {sha256.hex()}", source, sha256)
+    return bytes(source)
 
 
 def whole(frame: bytes, sha256: bytes, by: zstandard.ZstdDecompressor) -> None:
@@ -137,6 +171,11 @@ def before(db: sqlite3.Connection, gateway: bytes, place: Place) -> bytes | None
         (gateway, *place),
     ).fetchone()
     return None if row is None else bytes(row[0])
+
+
+def _check_whole(name: str, content: bytes, sha256: bytes) -> None:
+    if not isinstance(content, bytes) or hashlib.sha256(content).digest() != sha256:
+        raise RottenError(f"found {name} with other bytes than its digest is of, expected what was signed")
 
 
 def _row(db: sqlite3.Connection, gateway: bytes, place: Place) -> tuple[int] | None:

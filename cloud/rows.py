@@ -99,6 +99,14 @@ class IntervalRow(msgspec.Struct, frozen=True, gc=False):
     interval: Interval
 
 
+class Unread(msgspec.Struct, frozen=True, gc=False):
+    """An interval that has rotted, or all the open ones of a gateway, in its place; and what was found."""
+
+    gateway: bytes
+    ingest_seq: int
+    why: str
+
+
 @dataclass(frozen=True, slots=True)
 class Configuration:
     """A signed site configuration; ``digest`` is what blocks name."""

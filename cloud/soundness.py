@@ -3,7 +3,6 @@
 from itertools import islice
 
 from cloud import memory_rows, mend_files, receipts, rot
-from cloud.rebook import UNREADABLE
 from cloud.rows import Gateway
 from cloud.store import Store
 from protocols.errors import ChainError, ConfigError, RecordError, RottenError, SpoiltError, StoreError
@@ -48,6 +47,8 @@ def check(store: Store, key: PublicKey) -> None:
             if rot.is_known(db, gateway, (epoch, seq)):
                 continue
             try:
+                if gateway not in keys:
+                    raise ChainError(f"found it of no gateway that is enrolled here, expected one of {len(keys)}")
                 header = rot.prove(frame, gateway, keys[gateway], (epoch, seq), sha256)
                 _check_row(header, config, None if undated else (start, end))
             except RecordError as error:
@@ -66,8 +67,8 @@ def _check_memory(store: Store, gateway: Gateway) -> None:
     try:
         with store.reading() as db:
             memory_rows.load(db, gateway.id)
-    except (StoreError, *UNREADABLE) as error:
-        if isinstance(error, SpoiltError):
+    except (StoreError, *rot.UNREADABLE) as error:
+        if not rot.is_rotten(error):
             raise
         raise RottenError(
             f"{store.path}: gateway {gateway.id.hex()}: found open intervals, doubts or settings that cannot be read"

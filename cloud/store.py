@@ -4,6 +4,7 @@ Whoever asks for what is booked sees everything that was receipted before: it is
 that sends much at once it is booked in the same transaction, and of others when nothing else is to do.
 """
 
+import logging
 import sqlite3
 import threading
 import time
@@ -13,7 +14,7 @@ from math import inf
 from pathlib import Path
 from typing import NamedTuple
 
-from cloud import ahead, dated_rows, holding, memory_rows, open_rows, receipts, rot, unbooked
+from cloud import ahead, bringing, dated_rows, holding, memory_rows, open_rows, receipts, rot, unbooked
 from cloud.booking import Book
 from cloud.entering import Entering
 from cloud.holding import Holding
@@ -25,11 +26,12 @@ from cloud.reader import Coming
 from cloud.rot import Place
 from cloud.rows import Gateway
 from cloud.taking import MOST_WAITING, Desk, Patience, Taking
-from protocols.errors import EnrolmentError, StoreError, TanmeterError
+from protocols.errors import EnrolmentError, RottenError, StoreError, TanmeterError
 from protocols.record.answer import Answer, Verdict
 from protocols.record.cose import Signer
 from protocols.record.receipt import RECEIVED, SETTLED, Receipt, open_receipt
 
+log = logging.getLogger(__name__)
 KID_BYTES = 8
 """A gateway's id begins with the kid of its key, which its blocks name: so many bytes of it."""
 AT_ONCE = 16_384
@@ -53,7 +55,10 @@ class Answered(NamedTuple):
 
 
 class Store(Journal):
-    """The one place where the collector's state lives. Its methods may be called from any thread."""
+    """The one place where the collector's state lives. Its methods may be called from any thread.
+
+    ``held_up``: the gateways (ids) of which nothing is taken, for rows of theirs have rotted; and what was found.
+    """
 
     def __init__(
         self,
@@ -77,6 +82,7 @@ class Store(Journal):
         self._copied = self._facts = self._as_of = 0
         self._seen: tuple[int, int] | None = None
         self._unbooked: dict[bytes, float] = {}
+        self.held_up: dict[bytes, str] = {}
         self._came = -inf
 
     def serve_alone(self) -> None:
@@ -164,18 +170,21 @@ class Store(Journal):
         """
         with self.reading() as db:
             waiting = [one for one in unbooked.gateways(db) if gateway in (None, one)]
-        end, rotten = self._clock() + within_s, list[str]()
+        known = dict(self.held_up) if gateway is None else {}
+        end, rotten = self._clock() + within_s, [f"{one.hex()} ({known[one]})" for one in waiting if one in known]
         for one in waiting:
             if self._clock() > end:
                 break
+            if one in known:  # it is tried again by itself
+                continue
             try:
                 self._book(one, end)
-            except (StoreError, *unbooked.UNREADABLE) as error:
-                if not unbooked.is_rotten(error):
+            except (TanmeterError, *rot.UNREADABLE) as error:
+                if not rot.is_rotten(error):
                     raise
                 rotten.append(f"{one.hex()} ({error})")
         if rotten:
-            raise StoreError(f"{self.path}: found rows that cannot be read, of {', '.join(rotten)}; expected none")
+            raise RottenError(f"{self.path}: found rows that cannot be read, of {', '.join(rotten)}; expected none")
 
     def _book(self, gateway: bytes, end: float) -> None:
         with self.reading() as db:
@@ -215,7 +224,7 @@ class Store(Journal):
         """
         brought = [(open_receipt(envelope, self.ours), envelope) for envelope in envelopes]
         with self.reading() as db:
-            _bearer(db, brought)  # whoever is refused before it moves anything costs nobody the desk
+            bringing.bearer(db, brought)  # whoever is refused before it moves anything costs nobody the desk
         with self._moving() as db:
             return self._remember(db, brought, now)
 
@@ -240,30 +249,13 @@ class Store(Journal):
                 raise
 
     def _remember(self, db: sqlite3.Connection, brought: Sequence[tuple[Receipt, bytes]], now: int) -> Answered:
-        desk, ledger = self._desk(db, _bearer(db, brought)), Ledger(db, now)
+        desk, ledger = self._desk(db, bringing.bearer(db, brought)), Ledger(db, now)
         for receipt, envelope in brought:
             if receipts.bring(db, receipt, envelope):
-                self._compare(db, ledger, desk, receipt, now)
+                bringing.compare(db, ledger, desk, receipt, now)
         answered = self._asking(db, ledger, desk, self._answered(db, desk, (), now))
         ledger.close()
         return answered
-
-    def _compare(self, db: sqlite3.Connection, ledger: Ledger, desk: Desk, receipt: Receipt, now: int) -> None:
-        """What a receipt that this file does not know says of it: it is an older one, or of another chain."""
-        place, at = (receipt.epoch, receipt.next_seq), f"{desk.head.epoch}/{desk.head.next_seq}"
-        if place > (desk.head.epoch, desk.head.next_seq):
-            if receipts.raise_watermark(db, receipt, now):
-                detail = f"found the chain at {at}, expected {place[0]}/{place[1]}: we signed that we held it"
-                ledger.tell(receipt.gateway, "restored", place, detail)
-            desk.watermark = receipts.watermark(db, receipt.gateway)
-            return
-        row = db.execute(holding.HASH, (receipt.gateway, receipt.epoch, receipt.next_seq - 1)).fetchone()
-        if receipt.next_seq > 0 and (row is None or row[0] != receipt.head):
-            found = "no block" if row is None else row[0].hex()
-            detail = (
-                f"{place[0]}/{place[1] - 1}: found {found}, expected {receipt.head.hex()}: we signed that we held it"
-            )
-            ledger.tell(receipt.gateway, "fork", place, detail)
 
     def settle(self, copied: int, facts: int, gateways: Collection[bytes] | None, now: int) -> None:
         """A second copy holds the blocks up to this ingest_seq and the facts up to this one: receipts of level 2 for
@@ -308,9 +300,13 @@ class Store(Journal):
         if desk is None:
             return Answered(tuple([_stranger(ledger, frame) for frame in frames]))
         before = desk.head
-        verdicts = Taking(ledger, self._examiner, desk).take(frames, self._begin(desk))
-        if desk.waiting.weight >= AT_ONCE:
-            Entering(ledger, self._examiner, desk).enter(Patience(self._batch_s, self._processor))
+        try:
+            verdicts = Taking(ledger, self._examiner, desk).take(frames, self._begin(desk))
+            if desk.waiting.weight >= AT_ONCE:
+                Entering(ledger, self._examiner, desk).enter(Patience(self._batch_s, self._processor))
+        except (sqlite3.Error, RottenError) as error:
+            self._hold_up(desk.gateway, error)
+            raise
         if desk.waiting:
             self._unbooked.setdefault(desk.gateway, self._clock())
         else:
@@ -369,6 +365,25 @@ class Store(Journal):
         return None
 
     def _desk(self, db: sqlite3.Connection, gateway: Gateway) -> Desk:
+        """The desk of a gateway; RottenError where it cannot be read from the file."""
+        try:
+            desk = self._read_desk(db, gateway)
+        except (sqlite3.Error, TanmeterError, *rot.UNREADABLE) as error:
+            self._hold_up(gateway.id, error)
+            raise
+        self.held_up.pop(gateway.id, None)
+        return desk
+
+    def _hold_up(self, gateway: bytes, error: Exception) -> None:
+        """RottenError where this comes of rows of a gateway that have rotted."""
+        if rot.is_rotten(error):
+            if gateway not in self.held_up:
+                log.error("gateway %s is held up: %s", gateway.hex(), error)
+            self.held_up[gateway] = str(error)
+            found = f"found rows that cannot be read ({error}), expected those that were kept"
+            raise RottenError(f"{self.path}: gateway {gateway.hex()}: {found}") from error
+
+    def _read_desk(self, db: sqlite3.Connection, gateway: Gateway) -> Desk:
         """The desk of a gateway, read from the file again when somebody else has moved its chain."""
         head, kid = holding.head(db, gateway), gateway.id[:KID_BYTES]
         since = unbooked.since(db, gateway.id)
@@ -386,6 +401,8 @@ class Store(Journal):
 
     def _set_up(self, db: sqlite3.Connection, gateway: Gateway, head: Head, since: Place | None) -> Desk:
         """A desk as of the newest block that is booked."""
+        if not rot.has_its_key(gateway):
+            raise RottenError("found another key than the one its id is of")
         book = Book(memory_rows.load(db, gateway.id))
         if (config := self.config(db, gateway.id, unbooked.configuration(db, gateway.id, since))) is not None:
             book.configure(self.installed(db, config))
@@ -416,14 +433,6 @@ class Store(Journal):
         desk.waiting.since = since
         if not desk.waiting:
             unbooked.leave(db, desk.gateway, desk.waiting)
-
-
-def _bearer(db: sqlite3.Connection, brought: Sequence[tuple[Receipt, bytes]]) -> Gateway:
-    """Whose receipts these are; EnrolmentError where that is not one gateway that is enrolled here."""
-    gateway = holding.gateway(db, "gateway = ?", (brought[0][0].gateway,))
-    if gateway is None or gateway.revoked or {receipt.gateway for receipt, _ in brought} != {gateway.id}:
-        raise EnrolmentError(f"found receipts of {brought[0][0].gateway.hex()}, expected one gateway enrolled here")
-    return gateway
 
 
 def _stranger(ledger: Ledger, frame: bytes) -> Verdict:

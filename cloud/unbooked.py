@@ -22,8 +22,6 @@ from protocols.record.block import Header
 
 LIGHTEST = 64
 """What a block weighs that says nothing, in readings: it is held in memory all the same."""
-UNREADABLE = (ArithmeticError, ValueError, TypeError)
-"""What comes of reading rows back that have rotted."""
 
 
 class Block(NamedTuple):
@@ -94,11 +92,6 @@ def since(db: sqlite3.Connection, gateway: bytes) -> Place | None:
 def gateways(db: sqlite3.Connection) -> list[bytes]:
     """The gateways of which something is not booked yet."""
     return [bytes(gateway) for (gateway,) in db.execute("SELECT gateway FROM unbooked")]
-
-
-def is_rotten(error: Exception) -> bool:
-    """Whether this comes of rows of one gateway that have rotted, its JSON among them, and not of the disk."""
-    return isinstance(error, UNREADABLE) or getattr(error.__cause__, "sqlite_errorcode", 0) == sqlite3.SQLITE_ERROR
 
 
 def begin(db: sqlite3.Connection, gateway: bytes, waiting: Waiting) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from cloud import problem
-from protocols.errors import StoreError
+from protocols.errors import RottenError, StoreError
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -149,13 +149,19 @@ class Writer:
         return together, None, False
 
     def _commit(self, together: list[Job]) -> None:
-        """Commit them in one call; when one of them cannot be worked on, each by itself: it takes no other down."""
+        """Commit them in one call; where one cannot be worked on, each half by itself: it takes no other down."""
         outcomes = _outcome(lambda: self._append([job.frames or () for job in together]))
-        if isinstance(outcomes, Exception) and not isinstance(outcomes, StoreError) and len(together) > 1:
-            for job in together:
-                self._commit([job])
+        if len(together) > 1 and _is_of_one(outcomes):
+            half = len(together) // 2
+            self._commit(together[:half])
+            self._commit(together[half:])
             return
         _settle(together, [outcomes] * len(together) if isinstance(outcomes, Exception) else outcomes)
+
+
+def _is_of_one(outcome: Any) -> bool:
+    """Whether it is an error of one batch among several: what has rotted is of one gateway, the disk is everybody's."""
+    return isinstance(outcome, RottenError) or (isinstance(outcome, Exception) and not isinstance(outcome, StoreError))
 
 
 def _settle(jobs: Sequence[Job], outcomes: Sequence[Any]) -> None:

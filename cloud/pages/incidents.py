@@ -50,11 +50,11 @@ def _raised(store: Store, gateway: bytes | None, lang: messages.Language) -> Ite
     told = [row for row in store.incidents(LOOKED_AT) if gateway in (None, row.gateway)]
     mended = {_where(row): row.id for row in reversed(told) if row.kind == "mended"}
     for row in told:
-        over = row.kind == "damaged" and mended.get(_where(row), 0) > row.id
+        over, name = row.kind == "damaged" and mended.get(_where(row), 0) > row.id, f"page.incident.{row.kind}"
         yield Shown(
             row.at,
-            messages.text(f"page.incident.{row.kind}", lang),
-            *_asking("info" if over else ASKS[row.kind], lang),
+            messages.text(name, lang) if name in messages.catalogue() else row.kind,
+            *_asking("info" if over else ASKS.get(row.kind, "warn"), lang),
             row.gateway.hex(),
             row.epoch,
             row.seq,

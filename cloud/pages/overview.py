@@ -1,6 +1,7 @@
 """What the overview shows of one site: today's figures, power, days, meters, gateways, incidents."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import reduce
@@ -19,7 +20,7 @@ from drivers import site as sites
 from drivers.installation import Installation
 from drivers.profile import Point
 from drivers.quantity import EXACT
-from protocols.errors import AccountError, FactorError
+from protocols.errors import AccountError, FactorError, RottenError
 
 SPAN_MS = 86_400_000
 STEP_MS = 900_000
@@ -182,7 +183,10 @@ def _zone(held: Collector, gateways: Sequence[Gateway]) -> ZoneInfo:
 
 
 def _name(held: Collector, gateways: Sequence[Gateway]) -> str:
-    found = _installation(held, gateways)
+    try:
+        found = _installation(held, gateways)
+    except RottenError:
+        return gateways[0].site
     return found.site.site.name if found else "tanmeter"
 
 
@@ -194,7 +198,7 @@ def _today(held: Collector, site: str, zone: ZoneInfo, now: int) -> tuple[Statem
     """The open day as it stands, or why there is none."""
     try:
         found = statements.live(held.store, site, periods.day_of(now, zone), now)
-    except (AccountError, FactorError) as error:
+    except (AccountError, FactorError, RottenError) as error:
         return None, str(error)
     return (found, "") if found.content.inputs.count else (None, "")
 
@@ -260,7 +264,9 @@ def _meters(held: Collector, row: Gateway, today: Statement | None, midnight: in
     devices = installation.site.device
     mains = [next(iter(amounts.counted(installation, number)), None) for number in range(len(devices))]
     counted = [(device.id, main.id) for device, main in zip(devices, mains, strict=True) if main]
-    sums = {found.device: found for found in held.store.sums(row.id, counted, midnight, held.now() + 1)}
+    sums = dict[str, Sum]()
+    with suppress(RottenError):  # the day says why
+        sums = {found.device: found for found in held.store.sums(row.id, counted, midnight, held.now() + 1)}
     accounted = _booked(row, today)
     meters = []
     for number, (device, main) in enumerate(zip(devices, mains, strict=True)):

@@ -12,6 +12,7 @@ import pytest
 from cloud import collector
 from cloud import writer as writing
 from cloud.writer import Writer
+from protocols.errors import RottenError, StoreError
 
 
 def test_idle_work_is_done_once_nothing_comes_and_what_comes_then_is_written() -> None:
@@ -60,6 +61,48 @@ def test_idle_work_goes_on_as_long_as_it_says_and_what_fails_in_it_is_told(caplo
     asyncio.run(send(writer))
     writer.close()
     assert not told and "idle work failed" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("error", "calls", "answers"),
+    [
+        (RottenError("rows of b"), [4, 2, 1, 1, 2], ["a", RottenError, "c", "d"]),
+        (ValueError("rows of b"), [4, 2, 1, 1, 2], ["a", ValueError, "c", "d"]),
+        (StoreError("disk full"), [4], [StoreError] * 4),
+    ],
+    ids=["rotten", "fault", "disk"],
+)
+def test_a_batch_that_cannot_be_worked_on_takes_no_other_down_unless_it_is_the_disk(
+    error: Exception, calls: list[int], answers: list[Any]
+) -> None:
+    seen, begun, goes_on = list[int](), threading.Event(), threading.Event()
+
+    def append(batches: Sequence[Sequence[bytes]]) -> list[str]:
+        names = [batch[0].decode() for batch in batches]
+        if names == ["first"]:
+            begun.set()
+            assert goes_on.wait(30)
+            return names
+        seen.append(len(names))
+        if "b" in names:
+            raise error
+        return names
+
+    async def send(writer: Writer) -> list[Any]:
+        first = asyncio.create_task(writer.append([b"first"]))
+        assert await asyncio.to_thread(begun.wait, 30)
+        sent = [asyncio.create_task(writer.append([name])) for name in (b"a", b"b", b"c", b"d")]
+        await asyncio.sleep(0)
+        assert writer.waiting == 4
+        goes_on.set()
+        await first
+        return await asyncio.gather(*sent, return_exceptions=True)
+
+    writer = Writer(append)
+    found = asyncio.run(send(writer))
+    writer.close()
+    assert [type(one) if isinstance(one, Exception) else one for one in found] == answers
+    assert seen == calls
 
 
 def test_the_next_batch_is_begun_once_the_answers_to_the_one_before_are_sent(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,199 @@
+"""A row of one gateway that has rotted holds up that gateway at most: others are taken and shown, and it is named."""
+
+import asyncio
+import hashlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cloud import formers, mend
+from cloud.soundness import check
+from protocols.errors import RottenError
+from protocols.record.answer import Answer
+from protocols.record.cose import PrivateKey
+from protocols.record.former import sign_former
+from protocols.record.receipt import RECEIVED, Receipt, sign_receipt
+from tests.cloud import tables
+from tests.cloud.box import MAIN, Box
+from tests.cloud.conftest import House
+
+FORMER = PrivateKey.generate()
+"""The key of the collector that they had before."""
+OPEN = (
+    "rows = substr(rows, 3)",
+    "rows = replace(rows, '\"1000.', '\"x000.')",
+    "rows = CAST(replace(CAST(rows AS BLOB), 'M-01', x'4dff3031') AS TEXT)",
+)
+NO_TEXT = "CAST(x'7bff7d' AS TEXT)"
+LISTS = ("/v1/health", "/v1/gateways", "/v1/incidents", "/v1/intervals", "/v1/emissions", "/v1/warnings", "/", "/city")
+
+
+def site(name: str) -> bytes:
+    main, other = tables.device("M-01", "test-meter", MAIN), tables.device("M-02", "test-meter", address=2)
+    return tables.site(main + other, name, name).encode()
+
+
+class Three:
+    """A collector with three gateways, each at a site of its own and with a receipt of a former collector; one of them
+    is to be ``spoilt``.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.boxes = [Box(place=name, site=site(name)) for name in ("plant-7", "plant-8", "plant-9")]
+        self.spoilt, *self.others = self.boxes
+        self.receipts = []
+        self.house = House(folder, self.spoilt.utc)
+        for box in self.boxes:
+            box.enrol(self.house.store)
+            box.deliver(self.house.store, 2, 300_000)
+            receipt = Receipt(box.key.public.id, 0, box.seq, box.previous, RECEIVED, box.utc)
+            self.receipts.append(sign_receipt(receipt, FORMER))
+            self.show(box)
+        self.house.now = self.spoilt.utc
+
+    @property
+    def name(self) -> str:
+        """Of the gateway that is to be spoilt."""
+        return self.spoilt.key.public.id.hex()
+
+    def show(self, box: Box) -> None:
+        """It shows the receipt of the collector that it had before."""
+        word = sign_former(box.key, FORMER.public)
+        formers.take(self.house.store, word, [self.receipts[self.boxes.index(box)]], box.utc)
+
+    def begin_epochs(self) -> None:
+        """Each begins an epoch after the receipt of the collector that it had before."""
+        for box, receipt in zip(self.boxes, self.receipts, strict=True):
+            box.epoch, box.seq, box.previous = 1, 0, hashlib.sha256(receipt).digest()
+
+    def rot(self, statement: str, *values: Any) -> None:
+        """Rot a row as the disk does, once all is booked, and start anew."""
+        self.house.store.book()
+        with self.house.store.writing() as db:
+            assert db.execute(statement, values).rowcount == 1, statement
+        self.open_anew()
+
+    def open_anew(self) -> None:
+        """The collector ends and starts."""
+        self.house.close()
+        self.house = House(self.house.store.path.parent, self.house.now, self.house.key)
+
+    def send(self) -> list[Any]:
+        """A block of each, all in one batch of batches: the answer to each, or what it failed with."""
+        self.sent = [box.block() for box in self.boxes]
+        self.house.now = self.spoilt.utc
+
+        async def together() -> list[Any]:
+            sent = [self.house.writer.append([frame]) for frame in self.sent]
+            return await asyncio.gather(*sent, return_exceptions=True)
+
+        return [_answer(one) for one in asyncio.run(together())]
+
+    def get(self, path: str) -> Any:
+        found = self.house.client.get(path, headers={"accept": "text/html", "accept-language": "en"})
+        assert found.status_code == 200, (path, found.text)
+        return found
+
+
+def _answer(found: Any) -> Any:
+    if isinstance(found, BaseException):
+        return found
+    (verdict,) = found.verdicts
+    return verdict.answer
+
+
+@pytest.fixture
+def three(tmp_path: Path) -> Iterator[Three]:
+    found = Three(tmp_path / "data")
+    yield found
+    found.house.close()
+
+
+def taken(answers: Sequence[Any]) -> bool:
+    return list(answers) == [Answer.STORED] * len(answers)
+
+
+@pytest.mark.parametrize("how", OPEN)
+def test_open_intervals_that_have_rotted_hold_up_their_gateway_alone_until_it_is_rebooked(
+    three: Three, how: str
+) -> None:
+    three.rot(f"UPDATE open_intervals SET {how} WHERE gateway = ?", three.spoilt.key.public.id)
+    spoilt, *others = three.send()
+    assert taken(others)
+    assert isinstance(spoilt, RottenError) and three.name in str(spoilt)
+    health = three.get("/v1/health").json()
+    assert health["unreadable"]["gateways"] == [three.name] and "rotten" in health["reasons"]
+    shown = three.get("/v1/intervals").json()["data"]
+    assert {row["gateway"] for row in shown if "unreadable" in row} == {three.name}
+    for box in three.others:
+        own = [row for row in shown if row["gateway"] == box.key.public.id.hex()]
+        assert len(own) == 4 and not any("unreadable" in row for row in own)
+    for path in (*LISTS, "/?site=plant-7", "/?site=plant-8"):
+        three.get(path)
+    told = {one["site"]: "unreadable" in one for one in three.get("/v1/emissions").json()["data"]}
+    assert {**told, "plant-7": True} == {"plant-7": True, "plant-8": False, "plant-9": False}
+    store, key = three.house.store, three.house.key
+    with pytest.raises(RottenError, match=f"{three.name}.*--rebook"):
+        check(store, key.public)
+    assert mend.rebook_all(store, key, None, three.name, three.house.now).left == 0
+    check(store, key.public)
+    (answer,) = store.append(three.sent[:1], three.house.now).verdicts
+    assert answer.answer == Answer.STORED
+    assert three.get("/v1/health").json()["unreadable"]["gateways"] == []
+
+
+@pytest.mark.parametrize("how", ["detail = '{'", f"detail = {NO_TEXT}", f"by = {NO_TEXT}", "body = x'00'"])
+def test_an_epoch_after_a_receipt_of_a_former_collector_that_has_rotted_is_taken(three: Three, how: str) -> None:
+    """What the receipt says stands in it, and beside it."""
+    three.rot(f"UPDATE journal SET {how} WHERE kind = 'receipt' AND id LIKE ?", f"{three.name}/%")
+    three.begin_epochs()
+    assert taken(three.send())
+    told = [row for row in three.house.store.incidents() if row.kind == "epoch"]
+    assert len(told) == 3 and all("is of the collector it had before" in row.detail for row in told)
+    assert not [row for row in three.house.store.incidents() if row.kind == "missing"]
+
+
+def test_a_receipt_of_which_nothing_can_be_read_keeps_out_its_epoch_alone_until_it_is_shown_again(three: Three) -> None:
+    how = f"UPDATE journal SET body = x'00', detail = {NO_TEXT} WHERE kind = 'receipt' AND id LIKE ?"
+    three.rot(how, f"{three.name}/%")
+    three.begin_epochs()
+    spoilt, *others = three.send()
+    assert taken(others) and isinstance(spoilt, RottenError) and "receipt" in str(spoilt)
+    assert three.get("/v1/health").json()["unreadable"]["gateways"] == [three.name]
+    three.show(three.spoilt)
+    (answer,) = three.house.store.append(three.sent[:1], three.house.now).verdicts
+    assert answer.answer == Answer.STORED
+    assert three.get("/v1/health").json()["unreadable"]["gateways"] == []
+
+
+TEXTS = {
+    "gateways": ("site", "reason"),
+    "incidents": ("kind", "detail"),
+    "closed_intervals": ("device", "unit", "meter", "start_value", "end_value", "consumption", "quality", "state"),
+    "latest": ("device", "points"),
+    "power": ("device", "point"),
+    "doubts": ("device", "point", "value"),
+    "settings": ("device", "point", "meter", "value"),
+}
+
+
+@pytest.mark.parametrize("table", TEXTS)
+def test_bytes_that_are_no_text_in_the_rows_of_one_gateway_stop_no_list_and_no_other_gateway(
+    three: Three, table: str
+) -> None:
+    """SQLite hands out no such text, nor what follows it."""
+    name = three.spoilt.key.public.id
+    three.house.store.book()
+    with three.house.store.writing() as db:
+        db.execute("INSERT INTO doubts VALUES (?, 'M-01', 'energy_import', 0, 1, '1000.1', 0, 0, 0)", (name,))
+        db.execute("INSERT INTO settings VALUES (?, 'M-01', 'ct', 0, 'm', '80', 0, 0, 0)", (name,))
+        db.execute("INSERT INTO power VALUES (?, 'M-01', 'power', 0, 1.5, 1.5, 1)", (name,))
+        db.execute("INSERT INTO incidents VALUES (NULL, ?, 0, 'fork', 0, 0, 'two')", (name,))
+        sets = ", ".join(f"{column} = CAST(x'ff' || {column} AS TEXT)" for column in TEXTS[table])
+        assert db.execute(f"UPDATE {table} SET {sets} WHERE gateway = ?", (name,)).rowcount, "a row of it"
+    three.open_anew()
+    assert taken(three.send()[1:])
+    for path in (*LISTS, "/?site=plant-8", f"/v1/gateways/{three.others[0].key.public.id.hex()}"):
+        three.get(path)
