@@ -29,7 +29,7 @@ from cloud.accounting.line import State
 from cloud.accounting.period import Period
 from cloud.accounting.sameness import named
 from cloud.accounting.subject import ZONE
-from cloud.journal import pack, unpack
+from cloud.packed import pack, unpack
 from cloud.rows import JournalRow
 from cloud.store import Store
 from protocols.errors import (
@@ -171,11 +171,6 @@ def versions(store: Store, account: str) -> list[Version]:
     return [_stands(store, row) for row in store.entry_versions("account", account, heads=False)]
 
 
-def walk(store: Store, subject: str | None = None, period: str | None = None) -> Iterator[Version]:
-    """The newest version of every account as it was issued, one after another, however many there are."""
-    return map(opened, store.walk("account", subject=subject, period=period))
-
-
 def listing(
     store: Store, subject: str | None = None, period: str | None = None, *, unread: dict[str, str]
 ) -> list[Version]:
@@ -211,14 +206,14 @@ def issued(store: Store, account: str, number: int) -> Version:
 
 
 def opened(row: JournalRow) -> Version:
-    """The version of an entry as it was issued; RottenError, AccountError when it is not what its digest names."""
+    """The version of an entry as it was issued; RottenError when it is not what its digest names."""
     try:
         found = msgspec.json.decode(unpack(row.body), type=Version)
-    except msgspec.DecodeError as error:
-        raise AccountError(f"account {row.id}@{row.version}: {error}, expected the form it was kept in") from error
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise RottenError(f"account {row.id}@{row.version}: {error}, expected the form it was kept in") from error
     digest = found.content.digest
     if digest != row.digest or found.digest != row.digest:
-        raise AccountError(f"account {row.id}@{row.version}: found content {digest}, expected {row.digest}")
+        raise RottenError(f"account {row.id}@{row.version}: found content {digest}, expected {row.digest}")
     return found
 
 

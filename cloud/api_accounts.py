@@ -3,7 +3,7 @@
 import csv
 import io
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -34,6 +34,8 @@ router = APIRouter(prefix="/v1", tags=["accounts"], responses=problem.DESCRIBED)
 ZIP = "application/zip"
 BOM = "\ufeff"
 """Before a CSV, so that Excel takes it for UTF-8."""
+ROTTEN = ("account", "unreadable")
+"""Columns of an account that has rotted, among the lines of the others."""
 CORRECTIONS = ("subject", "signer", "activity", "account", "mark", "bundle")
 
 AccountId = Annotated[
@@ -214,12 +216,13 @@ def evidence(reference: AccountId, held: Held, asked: Annotated[Nothing, Query()
 
 @router.get("/exports/lines")
 def export_lines(held: Held, asked: Annotated[LinesExportQuery, Query()]) -> Response:
-    """The lines of the newest version of every account of a period, as one table or one JSON object a line."""
-    versions = accounts.walk(held.store, asked.subject, asked.period)
-    rows = account_show.rows(version.content for version in versions)
+    """The lines of the newest version of every account of a period, as one table or one JSON object a line. An account
+    that has rotted has one of its own, which names it and says why it cannot be read.
+    """
+    rows = _every_line(held.store.walk("account", subject=asked.subject, period=asked.period))
     label = f"lines-{asked.period}"
     if asked.format == "csv":
-        return _csv(rows, label)
+        return _csv(rows, label, (*account_show.COLUMNS, *ROTTEN))
     pieces = (json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
     headers = {"content-disposition": f'attachment; filename="{label}.jsonl"'}
     return StreamingResponse(pieces, headers=headers, media_type="application/jsonl")
@@ -369,18 +372,29 @@ def _decided(held: Collector, row: JournalRow) -> dict[str, Any]:
     return told
 
 
+def _every_line(rows: Iterable[JournalRow]) -> Iterator[dict[str, str]]:
+    for row in rows:
+        try:
+            content = accounts.opened(row).content
+        except (RottenError, AccountError) as error:
+            named = dict(zip(ROTTEN, (f"{row.id}@{row.version}", str(error)), strict=True))
+            yield {"subject": row.subject, "period": row.period, **named}
+            continue
+        yield from account_show.rows([content])
+
+
 def _why(found: dict[str, Any]) -> dict[str, str]:
     return {key: found[key] for key in ("activity", "factor", "vintage", "method", "boundary")}
 
 
-def _csv(rows: Iterable[dict[str, str]], label: str) -> Response:
+def _csv(rows: Iterable[dict[str, str]], label: str, columns: Sequence[str] = account_show.COLUMNS) -> Response:
     headers = {"content-disposition": f'attachment; filename="{label}.csv"'}
-    return StreamingResponse(_table(rows), headers=headers, media_type="text/csv; charset=utf-8")
+    return StreamingResponse(_table(rows, columns), headers=headers, media_type="text/csv; charset=utf-8")
 
 
-def _table(rows: Iterable[dict[str, str]]) -> Iterator[str]:
-    yield BOM + ",".join(account_show.COLUMNS) + "\r\n"
+def _table(rows: Iterable[dict[str, str]], columns: Sequence[str]) -> Iterator[str]:
+    yield BOM + ",".join(columns) + "\r\n"
     for row in rows:
         line = io.StringIO()
-        csv.DictWriter(line, account_show.COLUMNS).writerow({key: safe(value) for key, value in row.items()})
+        csv.DictWriter(line, columns).writerow({key: safe(value) for key, value in row.items()})
         yield line.getvalue()

@@ -19,10 +19,10 @@ from cloud.accounting.electricity import OPEN
 from cloud.accounting.inventory import Inventory, Version
 from cloud.accounting.monitored import mass
 from cloud.accounting.subject import ZONE
-from cloud.journal import pack, unpack
+from cloud.packed import pack, unpack
 from cloud.rows import JournalRow
 from cloud.store import Store
-from protocols.errors import ActivityError, ConfigError, UnitError
+from protocols.errors import ActivityError, ConfigError, RottenError, UnitError
 
 KIND = "check"
 ACCEPTED = ("slip-accepted", "outsized-accepted", "capacity-accepted")
@@ -117,7 +117,14 @@ def _others(store: Store, account: Inventory) -> Iterator[Inventory]:
     for row in sorted(rows, key=lambda row: abs(periods.parse(row.period, ZONE).start - start))[:NEAREST]:
         held = store.entry("account", row.id, row.version)
         if held is not None:
-            yield msgspec.json.decode(unpack(held.body), type=Version).content
+            yield _content(held)
+
+
+def _content(held: JournalRow) -> Inventory:
+    try:
+        return msgspec.json.decode(unpack(held.body), type=Version).content
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise RottenError(f"account {held.id}@{held.version}: {error}, expected the form it was kept in") from error
 
 
 def stacks(store: Store, account: Inventory) -> list[Stack]:

@@ -26,6 +26,7 @@ from protocols.errors import (
     MethodError,
     PeriodError,
     RecordError,
+    RottenError,
     StoreError,
     TanmeterError,
     UnitError,
@@ -57,6 +58,7 @@ STATUSES: tuple[tuple[type[TanmeterError], int], ...] = (
     (ConflictError, 409),
     (RecordError, 400),
     (ConfigError, 422),
+    (RottenError, 503),
     (StoreError, 507),
     (FactorError, 409),
     (MethodError, 409),
@@ -71,7 +73,8 @@ STATUSES: tuple[tuple[type[TanmeterError], int], ...] = (
 
 Say = Callable[[messages.Language], str]
 """A text in the language that it is asked for in."""
-RETRY_AFTER_S = 2
+RETRY_AFTER_S, MENDED_AFTER_S = 2, 60
+"""When to come back (s): what has rotted waits for a person."""
 _PROCESS, _NUMBERS = secrets.token_hex(4), count(1)
 """What request ids are made of: one in no other process, and a number."""
 TAGS = {"zh": "zh-CN", "en": "en"}
@@ -152,7 +155,8 @@ def of(error: Exception) -> Problem:
         return Problem(error.status_code, code, detail, headers=error.headers)
     if isinstance(error, TanmeterError):
         status = next((status for kind, status in STATUSES if isinstance(error, kind)), 500)
-        retry = {"retry-after": str(RETRY_AFTER_S)} if status in (503, 507) else None
+        after = MENDED_AFTER_S if isinstance(error, RottenError) else RETRY_AFTER_S
+        retry = {"retry-after": str(after)} if status in (503, 507) else None
         return Problem(status, error.code, detail_of(error), headers=retry)
     return Problem(500, "GEN-001", said("ours"))
 

@@ -169,7 +169,10 @@ async def failed(request: Request, error: Exception) -> Response:
     browser = "text/html" in request.headers.get("accept", "")
     if not browser or request.url.path.startswith("/v1/"):
         return problem.response(found, request.scope)
-    told = problem.members(found, request.url.path, render.language(request), problem.request_id(request.scope))
+    lang = render.language(request)
+    told = problem.members(found, request.url.path, lang, problem.request_id(request.scope))
+    if found.code == RottenError.code:
+        told |= {"title": messages.text("page.rotten", lang), "fix": messages.text("page.rotten.how", lang)}
     return render.page(request, "problem.html", found.status, problem=told)
 
 

@@ -1,5 +1,7 @@
 """One subject file, one account or one warning that has rotted keeps nobody else from being served, and is named."""
 
+import csv
+import io
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,7 +28,7 @@ from cloud.collector import Collector
 from cloud.config import create_key
 from cloud.copier import Copier
 from cloud.early_warning import Watch
-from cloud.journal import unpack
+from cloud.packed import pack, unpack
 from cloud.pages.incidents import incidents
 from cloud.rows import JournalRow
 from cloud.store import Store
@@ -192,6 +194,47 @@ def test_the_other_accounts_of_a_subject_are_listed_beside_the_one_that_has_rott
     listed = [json.loads(line)["account"] for line in found.stdout.splitlines()]
     assert listed == ["A-MILL-2023-05@1", "A-WORKS-2023-05@1"]
     assert found.exit_code == 0 and found.stderr.startswith("A-MILL-2022@1: ")
+
+
+FLIPPED = "UPDATE journal SET body = ? WHERE kind = 'account' AND subject = 'MILL'"
+
+
+@pytest.mark.parametrize("how", [SUBJECT, ACCOUNT, FLIPPED])
+def test_the_page_of_an_account_that_has_rotted_says_what_is_to_be_done(pair: Any, how: str) -> None:
+    """Not that the disk is full, nor that the account cannot be drawn up."""
+    (row,) = pair.store.entries("account", subject="MILL", heads=False)
+    other = pack(unpack(row.body).replace(b"1000", b"1008", 1))
+    assert other != row.body
+    with pair.store.writing() as db:
+        assert db.execute(how, (other,) if "?" in how else ()).rowcount == 1
+    path = "/accounts/A-MILL-2023-05"
+    for lang, word in (("en", "has rotted in the collector"), ("zh", "在采集平台的存储中已损坏")):
+        shown = pair.client.get(path, headers={"accept": "text/html", "accept-language": lang})
+        assert shown.status_code == 503 and word in shown.text
+        assert "tanmeter cloud mend --copy" in shown.text and 'href="/accounts"' in shown.text
+    told = pair.client.get(path)
+    assert (told.status_code, told.json()["code"], told.headers["retry-after"]) == (503, "STO-106", "60")
+    get(pair, "/accounts/A-WORKS-2023-05")
+
+
+@pytest.mark.parametrize("how", [ACCOUNT, FLIPPED])
+def test_every_line_of_a_period_is_exported_but_those_of_an_account_that_has_rotted_which_is_named(
+    pair: Any, how: str
+) -> None:
+    before = get(pair, "/v1/exports/lines?period=2023-05&format=json").text.splitlines()
+    (row,) = pair.store.entries("account", subject="MILL", heads=False)
+    with pair.store.writing() as db:
+        assert db.execute(how, (row.body[:-3],) if "?" in how else ()).rowcount == 1
+    lines = [json.loads(line) for line in get(pair, "/v1/exports/lines?period=2023-05&format=json").text.splitlines()]
+    assert len(lines) == len(before) and [line["subject"] for line in lines] == ["MILL", "WORKS"]
+    (named,) = [line for line in lines if "unreadable" in line]
+    assert (named["account"], named["period"]) == ("A-MILL-2023-05@1", "2023-05") and named["unreadable"]
+    table = list(csv.DictReader(io.StringIO(get(pair, "/v1/exports/lines?period=2023-05").text.removeprefix("\ufeff"))))
+    assert [(one["subject"], one["account"], bool(one["unreadable"])) for one in table] == [
+        ("MILL", "A-MILL-2023-05@1", True),
+        ("WORKS", "", False),
+    ]
+    assert table[1]["tco2e"] == lines[1]["tco2e"]
 
 
 def test_accounts_are_made_anew_of_all_but_the_one_that_has_rotted(pair: Any) -> None:

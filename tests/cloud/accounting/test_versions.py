@@ -14,7 +14,7 @@ from cloud.copied import gather
 from cloud.intervals import INTERVAL_MS
 from cloud.rows import JournalRow
 from cloud.store import Store
-from protocols.errors import AccountError, ConfigError, LockedError, OvertakenError
+from protocols.errors import AccountError, ConfigError, LockedError, OvertakenError, RottenError
 from tests.cloud.accounting.small_city import DAY, LIBRARY, SUBJECTS, City, all_closed, gas, green, restarted
 
 NONE = '{"proofs": {}}'
@@ -171,7 +171,7 @@ def test_a_version_that_was_altered_in_the_store_is_found_out(city: City) -> Non
     version = city.close()
     with city.store.writing() as db:
         db.execute("UPDATE journal SET digest = ? WHERE kind = 'account'", ("00" * 32,))
-    with pytest.raises(AccountError, match="expected 0000"):
+    with pytest.raises(RottenError, match="expected 0000"):
         accounts.get(city.store, version.reference)
 
 
