@@ -14,12 +14,12 @@ from pathlib import Path
 from drivers.installation import Installation, install
 from drivers.reading import Exchange
 from edge import config
+from edge.database import unread
 from edge.sealer import OpenBlock, Record
-from protocols.errors import ChainError, ConfigError, RecordError, StoreError
+from protocols.errors import ChainError, ConfigError, RecordError
 from protocols.record import transport
 from protocols.record.block import Chunk, Header, open_block
 from protocols.record.cose import PublicKey
-from protocols.record.enrolment import open_enrolment
 
 PAGE = 32
 """Blocks read in one go."""
@@ -66,7 +66,7 @@ class Archive:
         except OSError as error:
             found = str(error.strerror)
             raise ConfigError(str(state / config.ENROLMENT), found, "an enrolment: run `tanmeter site init`") from error
-        enrolment = open_enrolment(envelope)
+        enrolment = config.opened_enrolment(state / config.ENROLMENT, envelope)
         self.key: PublicKey = enrolment.key
         self._previous = hashlib.sha256(envelope).digest()
         signed = config.load_configurations(state, enrolment.technician)
@@ -169,7 +169,7 @@ class Archive:
         try:
             return self._db.execute(query, values).fetchall()
         except sqlite3.Error as error:
-            raise StoreError(f"{self._path}: {error}") from error
+            raise unread(self._path, error) from error
 
 
 def _connect(path: Path) -> sqlite3.Connection:
@@ -187,4 +187,4 @@ def _connect(path: Path) -> sqlite3.Connection:
             except sqlite3.Error as error:
                 db.close()
                 last = error
-    raise StoreError(f"{path}: {last}")
+    raise unread(path, last)

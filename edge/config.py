@@ -170,12 +170,17 @@ def former_collectors(state: Path) -> tuple[PublicKey, ...]:
     return tuple(found)
 
 
+def opened_enrolment(path: Path, envelope: bytes) -> Enrolment:
+    """The enrolment in a file; ConfigError."""
+    try:
+        return open_enrolment(envelope)
+    except RecordError as error:
+        raise ConfigError(str(path), f"something else ({error})", "the enrolment this gateway signed") from error
+
+
 def enrolment_of(path: Path, envelope: bytes, key: PrivateKey) -> Enrolment:
     """The enrolment in a file, made with this key; ConfigError."""
-    try:
-        enrolment = open_enrolment(envelope)
-    except RecordError as error:
-        raise ConfigError(str(path), str(error), "the enrolment this gateway signed") from error
+    enrolment = opened_enrolment(path, envelope)
     if enrolment.key != key.public:
         raise ConfigError(str(path), f"an enrolment of {enrolment.key.id.hex()}", f"one of {key.public.id.hex()}")
     return enrolment

@@ -193,6 +193,13 @@ class Database:
         return self._failed
 
 
+def unread(path: Path, error: sqlite3.Error | None) -> StoreError:
+    """What it tells of a file that a reader beside us could not read: damage, or a disk that fails."""
+    code = getattr(error, "sqlite_errorcode", None) or 0
+    kind = DamagedError if code & 0xFF in DAMAGED or code in UNREADABLE else StoreError
+    return kind(f"{path}: {error}")
+
+
 def lock(path: Path) -> IO[bytes]:
     """Hold the store at ``path`` for this process; BusyError when another one does."""
     try:

@@ -13,10 +13,11 @@ from typing import Any
 
 from edge import config
 from edge.archive import Archive, Bad
+from edge.database import unread
 from edge.finding import Check, bad, doubt, tried
 from edge.software import installed
 from edge.watermark import Watermark
-from protocols.errors import ChainError, DriftError, StoreError, TanmeterError, UnreachableError
+from protocols.errors import ChainError, DamagedError, DriftError, StoreError, TanmeterError, UnreachableError
 from protocols.record.receipt import open_receipt
 
 FSYNC_MS, FSYNC_BYTES, FSYNCS = 1000, 4096, 3
@@ -93,9 +94,9 @@ def _structure(path: Path) -> str:
     except sqlite3.Error as error:
         if error.sqlite_errorcode == sqlite3.SQLITE_INTERRUPT:
             return f"sound as far as {LOOK_S:.0f} s went"
-        raise StoreError(f"{path}: {error}") from error
+        raise unread(path, error) from error
     if found != "ok":
-        raise StoreError(f"{path}: {' '.join(found.split())}, expected ok")
+        raise DamagedError(f"{path}: {' '.join(found.split())}, expected ok")
     return "sound"
 
 
@@ -111,7 +112,7 @@ def _watermark(held: config.EdgeConfig) -> str:
         epoch, seq = archive.place()
     if (epoch, seq) < (kept.mark.epoch, kept.mark.next_seq):
         expected = f"{kept.mark.epoch}/{kept.mark.next_seq} as the watermark says: it has gone back"
-        raise StoreError(f"{path}: found the chain at {epoch}/{seq}, expected {expected}")
+        raise DamagedError(f"{path}: found the chain at {epoch}/{seq}, expected {expected}")
     return f"{epoch}/{seq}"
 
 

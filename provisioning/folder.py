@@ -5,10 +5,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from edge.config import CONFIGS, ENROLMENT, PROFILES, Signed, load_configurations
+from edge.config import CONFIGS, ENROLMENT, PROFILES, Signed, load_configurations, opened_enrolment
 from edge.durable import sync_folder
 from protocols.errors import ChainError, ConfigError, StoreError, TanmeterError
-from protocols.record.enrolment import Enrolment, open_enrolment
+from protocols.record.enrolment import Enrolment
 from protocols.record.siteconfig import SiteConfig, digest
 
 SITE = "site.toml"
@@ -32,7 +32,7 @@ class Box:
 def read_box(state: Path) -> Box:
     """The box in this folder; ConfigError when it is not set up or not whole, RecordError when it does not verify."""
     envelope = read(state / ENROLMENT, "a box set up with tanmeter site init")
-    enrolment = open_enrolment(envelope)
+    enrolment = opened_enrolment(state / ENROLMENT, envelope)
     configs = load_configurations(state, enrolment.technician)
     if digest(configs[0].envelope) != enrolment.site_config:
         raise ChainError(f"{config_path(state, 1)}: found another file, expected the one this box was set up with")

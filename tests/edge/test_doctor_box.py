@@ -87,18 +87,18 @@ def test_a_collector_that_takes_nothing_is_a_fault_with_a_next_action(measured, 
 
 
 @pytest.mark.parametrize(
-    ("harm", "name", "word"),
+    ("harm", "name", "code", "word"),
     [
-        (flipped, "store", "0/2"),
-        (torn, "store", ""),
-        (lambda made: write(made, "UPDATE chain SET next_seq = 2"), "watermark", "it has gone back"),
-        (lambda made: (made.state / "watermark").write_bytes(b"\xff" * 8192), "watermark", "no slot"),
+        (flipped, "store", "SIG-602", "0/2"),
+        (torn, "store", "STO-103", ""),
+        (lambda made: write(made, "UPDATE chain SET next_seq = 2"), "watermark", "STO-103", "it has gone back"),
+        (lambda made: (made.state / "watermark").write_bytes(b"\xff" * 8192), "watermark", "STO-101", "no slot"),
     ],
 )
-def test_what_is_wrong_with_the_store_is_found(measured, harm, name, word):
+def test_what_is_wrong_with_the_store_is_found(measured, harm, name, code, word):
     harm(measured)
     check = checks(measured)[name]
-    assert not check.ok and check.code and word in check.found and "\n" not in check.found
+    assert (check.ok, check.code) == (False, code) and word in check.found and "\n" not in check.found
     assert messages.remedy(check.code, "zh") and messages.remedy(check.code, "en")
 
 

@@ -191,6 +191,21 @@ def test_a_box_that_has_not_measured_is_told_so_and_no_disk_is_blamed(box, kit):
     assert said.returncode == 6 and b"CFG-101" in said.stderr and b"tanmeter edge run" in said.stderr
 
 
+def test_a_torn_store_is_called_damaged_and_what_is_no_enrolment_is_named(recorded):
+    path = recorded.state / "outbox.db"
+    content = path.read_bytes()
+    path.write_bytes(content[:4096] + os.urandom(8192) + content[4096 + 8192 :])
+    said = run(recorded, *DAYS)
+    path.write_bytes(content)
+    assert said.returncode == 1 and b"STO-103" in said.stderr
+    enrolment = recorded.state / "enrolment.cose"
+    content = enrolment.read_bytes()
+    enrolment.write_bytes(b"junk")
+    said = run(recorded, *DAYS)
+    enrolment.write_bytes(content)
+    assert said.returncode == 6 and b"enrolment.cose: found something else (" in said.stderr
+
+
 def test_memory_stays_flat(recorded):
     """Twenty times the rows are no more memory: rows are written as they are read."""
 
