@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from starlette.requests import Request
 
-from cloud import early_warning, mend_journal, problem
+from cloud import early_warning, factor_shelf, mend_journal, problem
 from cloud.api_record import Nothing
 from cloud.collector import VERSION, Held, algorithm, health
 from cloud.copier import Standing
@@ -39,10 +39,11 @@ def healthy(request: Request, held: Held, asked: Annotated[Nothing, Query()]) ->
     if shared:
         reasons.append("shared")
     with held.store.reading() as db:
-        logs = dict.fromkeys(row.id for row, _ in mend_journal.faults(db, ("warning",)))
+        rotten = [row for row, _ in mend_journal.faults(db, ("warning", factor_shelf.KIND, factor_shelf.OWN))]
     unread = {
         "subjects": list(request.app.state.city.unread()),
-        "warnings": list(logs),
+        "warnings": list(dict.fromkeys(row.id for row in rotten if row.kind == early_warning.KIND)),
+        "factors": [row.id for row in rotten if row.kind != early_warning.KIND],
         "gateways": [gateway.hex() for gateway in held.store.held_up],
     }
     if any(unread.values()):

@@ -113,9 +113,9 @@ def mend(
     """Prove every stored block by its signature and put back those that rotted, beside a running collector or not.
 
     They come from the second copy; what is not there, or without one, the gateways are asked for. Configurations,
-    profiles, subject files, accounts and logs of warnings that rotted come from the copy alone. Exit 7 while some are
-    not put back. With --rebook, while the collector does not run, everything that is booked of the blocks is made anew
-    from them, and what differs is put right.
+    profiles and what accounts rest on (subject and activity files, versions, decisions, warnings, keys, factors) come
+    from the copy alone where they rotted. Exit 7 while some are not put back. With --rebook, while the collector does
+    not run, everything that is booked of the blocks is made anew from them, and what differs is put right.
     """
     from cloud import mend as mending
     from cloud import mend_files, mend_journal
@@ -126,9 +126,10 @@ def mend(
         files = [mend_files.name(file) for file in mend_files.rotten(store)]
         files += [mend_journal.name(row) for row in mend_journal.rotten(store)]
         back = list[str]()
-        if copy is not None and files:
+        if copy is not None:
             back += [mend_files.name(file) for file in mend_files.mend(store, copy)]
             back += mend_journal.mend(store, copy)
+            files += [file for file in back if file not in files]
         found = mending.mend(store, copy, gateway, now_ms())
         booked = mending.rebook_all(store, config.open_key(data), copy, gateway, now_ms()) if rebook else None
     if as_json:

@@ -3,6 +3,8 @@ what it signed itself of the files its releases brought.
 """
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 from cloud.accounting import bundle, contents
@@ -14,9 +16,10 @@ from cloud.accounting.contents import Contents
 from cloud.accounting.library import Library
 from cloud.accounting.subject import ZONE
 from cloud.packed import pack, unpack
+from cloud.rot import UNREADABLE
 from cloud.rows import JournalRow
 from cloud.store import Store
-from protocols.errors import ConfigError, UnknownNameError
+from protocols.errors import ConfigError, RecordError, RottenError, UnknownNameError
 from protocols.record.cose import PrivateKey, PublicKey
 
 KIND = "bundle"
@@ -29,23 +32,25 @@ def keep(store: Store, envelope: bytes, key: PublicKey, *, now: int) -> Bundle:
     What it adopts must be held here, to the byte. SignatureError, ConfigError, FactorError say why it is not taken.
     """
     found = bundle.open_bundle(envelope, key)
+    detail = json.dumps({"key": key.pem().decode(), "files": list(found.files)}, ensure_ascii=False)
+    place = (found.digest, 1, "", "", found.digest)
+    row = JournalRow(0, KIND, *place, now, found.publisher, detail, pack(envelope))
+    store.renew(row)
     others = [one for one in held(store) if one.digest != found.digest]
     beside = libraries.build((*others, found))
     libraries.check(beside, methods.builtin(), found.adoptions)
-    detail = json.dumps({"key": key.pem().decode(), "files": list(found.files)}, ensure_ascii=False)
-    place = (found.digest, 1, "", "", found.digest)
-    store.keep([JournalRow(0, KIND, *place, now, found.publisher, detail, pack(envelope))])
+    store.keep([row])
     return found
 
 
 def held(store: Store) -> list[Bundle]:
-    """Every bundle held, each checked again; SignatureError or ConfigError for one that was changed."""
+    """Every bundle held, each checked again; RottenError for one that was changed: without it figures may be others."""
     found = []
     for row in store.entries(KIND, heads=False):
-        key = PublicKey.from_pem(json.loads(row.detail)["key"].encode())
-        one = bundle.open_bundle(unpack(row.body), key)
+        with _whole(row):
+            one = bundle.open_bundle(unpack(row.body), _key(row))
         if one.digest != row.id:
-            raise ConfigError(f"bundle {row.id}", f"the digest {one.digest}", "the digest in its name")
+            raise RottenError(f"bundle {row.id}: found the digest {one.digest}, expected the one in its name")
         found.append(one)
     return found
 
@@ -58,18 +63,20 @@ def library(store: Store | None) -> Library:
 
 
 def own(store: Store, key: PublicKey | None = None) -> list[Contents]:
-    """What the collector signed of its releases, oldest first, each checked again; SignatureError.
+    """What the collector signed of its releases, oldest first, each checked again by the key beside it; RottenError.
 
-    ``key``: the collector's own, where it is at hand; else the one that is kept beside each.
+    ``key``: the collector's own, where it is at hand: SignatureError for what another one signed.
     """
-    return [
-        contents.open_contents(unpack(row.body), key or PublicKey.from_pem(json.loads(row.detail)["key"].encode()))
-        for row in store.entries(OWN, heads=False)
-    ]
+    found = []
+    for row in store.entries(OWN, heads=False):
+        with _whole(row):
+            one = contents.open_contents(unpack(row.body), _key(row))
+        found.append(one if key is None else contents.open_contents(unpack(row.body), key))
+    return found
 
 
 def sign_own(store: Store, key: PrivateKey, release: str, *, now: int) -> list[str]:
-    """Sign, once, the built-in files whose names are new, or whose new bytes were adopted; SignatureError.
+    """Sign, once, the built-in files whose names are new, or whose new bytes were adopted; SignatureError, RottenError.
 
     The names of those that have changed and that nobody has adopted: nothing is signed of them.
     """
@@ -89,10 +96,23 @@ def signed_anew(row: JournalRow, key: PrivateKey) -> JournalRow:
     """
     if row.kind != OWN or row.by == key.public.kid.hex():
         return row
-    former = PublicKey.from_pem(json.loads(row.detail)["key"].encode())
-    said = contents.open_contents(unpack(row.body), former)
+    said = contents.open_contents(unpack(row.body), _key(row))
     envelope = contents.sign(said.release, said.at, said.files, key)
     return _own_row(row.number, envelope, key, said.release, row.at)
+
+
+@contextmanager
+def _whole(row: JournalRow) -> Iterator[None]:
+    """RottenError where an entry is not what was kept."""
+    try:
+        yield
+    except (RecordError, ConfigError, RottenError, *UNREADABLE) as error:
+        raise RottenError(f"{row.kind} {row.id}: {error}, expected what was kept") from error
+
+
+def _key(row: JournalRow) -> PublicKey:
+    """The key beside an entry, with which it was checked."""
+    return PublicKey.from_pem(json.loads(row.detail)["key"].encode())
 
 
 def _own_row(number: int, envelope: bytes, key: PrivateKey, release: str, at: int) -> JournalRow:

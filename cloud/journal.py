@@ -6,6 +6,7 @@ along it. A thing that changes (a subject, an account) has versions side by side
 
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -54,6 +55,18 @@ class Journal(Archive):
         columns = ", ".join(f"{name} = ?" for name in COLUMNS.split(", "))
         with self.writing() as db:
             db.execute(f"UPDATE journal SET {columns} WHERE number = ?", (*_values(row), row.number))
+
+    def renew(self, row: JournalRow) -> None:
+        """Put an entry back that has come again, proven by its digest, where what is kept of it is something else."""
+        held = self.entry(row.kind, row.id)
+        if held is not None and (held.detail, held.body) != (row.detail, row.body):
+            self.put_back(replace(row, number=held.number, at=held.at, by=held.by))
+
+    def numbered(self, number: int) -> JournalRow | None:
+        """One entry by its number."""
+        with self.reading() as db:
+            row = db.execute(f"SELECT {COLUMNS} FROM journal WHERE number = ?", (number,)).fetchone()
+            return JournalRow(*row) if row else None
 
     def entry(self, kind: str, id: str, version: int | None = None) -> JournalRow | None:
         """One entry, its newest version when none is named."""

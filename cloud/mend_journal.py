@@ -1,36 +1,46 @@
-"""What has rotted in the journal: subject files, accounts and the log of warnings, each against its digest.
+"""What has rotted in the journal, each entry as ``journal_check`` finds it, or another than a second copy holds.
 
-It is put back out of a second copy, beside a running collector or not.
+It is put back out of that copy, beside a running collector or not.
 """
 
-import hashlib
 import sqlite3
 from collections.abc import Collection, Iterator
+from dataclasses import astuple
 from pathlib import Path
 
-from cloud import accounts, segments
+from cloud import segments
 from cloud.copied import Kind
 from cloud.journal import COLUMNS
-from cloud.packed import unpack
+from cloud.journal_check import CHECKS, fault
 from cloud.rows import JournalRow
 from cloud.store import Store
-from protocols.errors import AccountError, RottenError
 
-KINDS = {"file": "subject file", "account": "account", "warning": "warning"}
-"""What is looked at, and what it is called."""
+NAMES = {
+    "file": "subject file",
+    "check": "cross-checks",
+    "activity": "activity file",
+    "contents": "signed contents",
+    "former": "former collector",
+    "receipt": "receipt of a former collector",
+}
+"""What a kind is called where that is not the word for it."""
+ONCE = ("file", "activity", "bundle", "contents", "former", "receipt")
+"""Kinds that are named without their version: by a digest there is one."""
 
 
 def name(row: JournalRow) -> str:
     """What an entry is called where somebody is told of it."""
-    return f"{KINDS[row.kind]} {row.id}" + ("" if row.kind == "file" else f"@{row.version}")
+    if row.kind not in CHECKS:
+        return f"entry {row.number} of the journal"
+    return f"{NAMES.get(row.kind, row.kind)} {row.id}" + ("" if row.kind in ONCE else f"@{row.version}")
 
 
-def faults(db: sqlite3.Connection, kinds: Collection[str] = KINDS) -> Iterator[tuple[JournalRow, str]]:
-    """The entries of some kinds that are not what was kept, and why."""
-    among = ", ".join("?" * len(kinds))
-    for values in db.execute(f"SELECT {COLUMNS} FROM journal WHERE kind IN ({among}) ORDER BY number", (*kinds,)):
+def faults(db: sqlite3.Connection, kinds: Collection[str] = ()) -> Iterator[tuple[JournalRow, str]]:
+    """The entries that are not what was kept, all or of some kinds, and why."""
+    among = f"WHERE kind IN ({', '.join('?' * len(kinds))})" if kinds else ""
+    for values in db.execute(f"SELECT {COLUMNS} FROM journal {among} ORDER BY number", (*kinds,)):
         row = JournalRow(*values)
-        if why := _fault(row):
+        if why := fault(row):
             yield row, why
 
 
@@ -41,35 +51,29 @@ def rotten(store: Store) -> list[JournalRow]:
 
 
 def mend(store: Store, copy: Path) -> list[str]:
-    """Put back what a copy holds of what is rotten; the names of what it put back."""
-    wanted, done = {row.number: row for row in rotten(store)}, list[str]()
-    for row in _held(copy) if wanted else ():
-        lost = wanted.get(row.number)
-        if lost is not None and _place(lost) == _place(row) and not _fault(row):
-            with store.writing() as db:
-                db.execute(
-                    "UPDATE journal SET detail = ?, body = ? WHERE number = ?", (row.detail, row.body, row.number)
-                )
-            del wanted[row.number]
-            done.append(name(row))
-    return done
+    """Put back what a copy holds of what is rotten, and what it holds otherwise; the names of what it put back."""
+    found: dict[int, tuple[str, JournalRow]] = {}
+    for row in _held(copy):
+        held = store.numbered(row.number)
+        if held is not None and _is_rot(held, row):
+            found[row.number] = name(held), row
+    for _, row in found.values():
+        store.put_back(row)
+    return [named for named, _ in found.values()]
+
+
+def _is_rot(held: JournalRow, copied: JournalRow) -> bool:
+    """Whether an entry is the one in a copy, with something rotten in it: in one column, or in what its digest is of.
+    One of another history, which a copy may hold under that number, is another one in most columns.
+    """
+    others = sum(one != other for one, other in zip(astuple(held), astuple(copied), strict=True))
+    if others == 0 or fault(copied):
+        return False
+    return others == 1 or (_place(held) == _place(copied) and bool(fault(held)))
 
 
 def _place(row: JournalRow) -> tuple[object, ...]:
     return row.kind, row.id, row.version, row.digest
-
-
-def _fault(row: JournalRow) -> str:
-    """Why an entry is not what was kept; "" where it is."""
-    try:
-        if row.kind == "account":
-            accounts.opened(row)
-            return ""
-        content = unpack(row.body) if row.kind == "file" else str(row.detail).encode()
-    except (AccountError, RottenError) as error:
-        return str(error)
-    made = hashlib.sha256(content).hexdigest()
-    return "" if made == row.digest else f"found content {made}, expected {row.digest}"
 
 
 def _held(copy: Path) -> Iterator[JournalRow]:

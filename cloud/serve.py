@@ -25,10 +25,12 @@ from cloud.cycles import look_seldom
 from cloud.mqtt import Broker, Door
 from cloud.notify import Manager
 from cloud.soundness import check
+from cloud.store import Store
 from cloud.watchdog import attend
 from cloud.writer import Writer
 from protocols import messages, structs
-from protocols.errors import ConfigError, StoreError
+from protocols.errors import ConfigError, RottenError, StoreError
+from protocols.record.cose import PrivateKey
 
 GRACE_S = 5
 TURN_S = 0.0005
@@ -112,8 +114,7 @@ def serve(
         store = held.enter_context(open_store(data, key))
         store.serve_alone()
         check(store, key.public)
-        if changed := factor_shelf.sign_own(store, key, version("tanmeter"), now=now_ms()):
-            sys.stderr.write(messages.text("cloud.changed", language, names=", ".join(changed)) + "\n")
+        _sign_own(store, key, language)
         writer = Writer(lambda batches: store.append_batches(batches, now_ms()), store.rest, lambda: store.is_pressed)
         held.callback(writer.close)
         copier = None if second is None else Copier(store, second.folder, now_ms, same_disk=second.same_disk)
@@ -128,6 +129,19 @@ def serve(
         _run(collector, listener, host, language, None if broker is None else Door(collector, broker, language))
         if store.failed is not None:
             raise StoreError(f"{store.path}: {store.failed}: what was promised before is kept, start again to see")
+
+
+def _sign_own(store: Store, key: PrivateKey, language: messages.Language) -> None:
+    """Sign the built-in files that are new, and name those that have changed, or what has rotted of what was signed: no
+    account is closed until that is put back, and all else goes on.
+    """
+    try:
+        changed = factor_shelf.sign_own(store, key, version("tanmeter"), now=now_ms())
+    except RottenError as error:
+        sys.stderr.write(f"{error.code} {error}\n→ {messages.remedy(error.code, language)}\n")
+        return
+    if changed:
+        sys.stderr.write(messages.text("cloud.changed", language, names=", ".join(changed)) + "\n")
 
 
 def _run(

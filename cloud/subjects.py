@@ -61,17 +61,20 @@ class Roll:
 def take(store: Store, name: str, source: bytes, *, by: str, now: int) -> list[Held]:
     """Take a subject file in: a new version of each subject that it changes. ConfigError names what is wrong in it.
 
-    A subject that stands as the file says already keeps its version. AccountError for a baseline that was set and says
+    A subject that stands as the file says already keeps its version, and a file that has rotted is put back when it
+    comes again. AccountError for a baseline that was set and says
     something else now, and for a membership that, with all that is held, is a circle or gives away more than all;
     SharedMeterError for a main meter that another subject counts on the same day.
     """
     file, opened = files.read(name, source), Opened()
+    whole = JournalRow(0, "file", file.sha256, 1, "", "", file.sha256, now, by, "{}", pack(source))
+    store.renew(whole)
     _sound(store, name, file, opened)
     for _ in range(TRIES):
         seen = store.journal_end()
         changed = [one for one in file.subjects.values() if not _stands(store, one, opened)]
         _fits(store, name, file, changed, opened)
-        rows = [JournalRow(0, "file", file.sha256, 1, "", "", file.sha256, now, by, "{}", pack(source))]
+        rows = [whole]
         for subject in changed:
             known = store.entry_head("subject", subject.id)
             place = (subject.id, 1 if known is None else known.version + 1, subject.id, "", file.sha256)

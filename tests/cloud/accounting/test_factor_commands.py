@@ -12,7 +12,7 @@ from cloud.accounting import bundle, parameters
 from cloud.accounting import library as libraries
 from cloud.packed import pack
 from cloud.store import Store
-from protocols.errors import ConfigError, EncodingError, FactorError, SignatureError
+from protocols.errors import ConfigError, EncodingError, FactorError, RottenError, SignatureError
 from protocols.record.cose import PrivateKey
 
 SET = b"""schema = 1
@@ -128,7 +128,7 @@ def test_a_changed_bundle_or_another_key_is_refused(tmp_path: Path, signer: Priv
         other = bundle.sign("P", {"cn.toml": GRID}, signer)
         with store.writing() as db:
             db.execute("UPDATE journal SET body = ?", (pack(other),))
-        with pytest.raises(ConfigError, match="digest"):
+        with pytest.raises(RottenError, match="digest"):
             factor_shelf.library(store)
 
 
