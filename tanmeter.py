@@ -92,12 +92,19 @@ def say_the_rest(chosen: messages.Language) -> None:
 
 @contextmanager
 def usage_told() -> Iterator[None]:
-    """Have what typer finds wrong with a call said in the language of this run; what is not known stays as it is."""
+    """Have what typer finds wrong with a call, and that it was broken off, said in the language of this run; what is
+    not known stays as it is.
+    """
     try:
         yield
     except WrongCall as error:
         said = usage(error.format_message(), language())
         error.format_message = lambda: said
+        raise
+    except typer.Abort:
+        from typer import rich_utils
+
+        rich_utils.ABORTED_TEXT = messages.text("cli.usage.aborted", language())
         raise
 
 

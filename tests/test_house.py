@@ -153,6 +153,19 @@ def test_a_wrong_call_is_told_in_the_language_that_is_asked_for(
         assert found.exit_code == 2 and told in found.output, found.output
 
 
+@pytest.mark.parametrize(("lang", "told"), [("zh", "已中止。"), ("en", "broken off.")])
+def test_who_breaks_a_question_off_is_told_in_the_language_that_is_asked_for(
+    lang: str, told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken_off(frames: list[str]) -> list[str]:
+        raise typer.Abort
+
+    monkeypatch.setenv("TANMETER_LANG", "")
+    monkeypatch.setattr(tanmeter, "one_frame", broken_off)
+    found = CliRunner().invoke(tanmeter.app, ["--lang", lang, "decode", "00"])
+    assert found.exit_code == 1 and told in found.output
+
+
 def test_what_edge_and_cloud_do_alike_is_the_same_text_in_both() -> None:
     """They may not import each other, nor does what is below them open a socket (docs/adr/0036): mend both or none."""
 
