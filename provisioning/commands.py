@@ -53,7 +53,7 @@ def init(
         source = folder.read(file, "a site file")
     else:
         wishes = Wishes(site_id, name, timezone, region, _language(), block, port or (), device or ())
-        source = compose(_complete(wishes), now)
+        source = compose(_complete(wishes, profile_dir), now)
     profiles = site_init.gather(source, profile_dir, str(file or "site.toml"))
     path = technician_key or keys.technician_path()
     known, technician = path.exists(), keys.load_or_create(path)
@@ -162,14 +162,14 @@ def _unsigned(state: Path, box: Box) -> bool:
     return path.exists() and folder.read(path, "a site file") != box.newest.site
 
 
-def _complete(wishes: Wishes) -> Wishes:
+def _complete(wishes: Wishes, profile_dir: Path | None) -> Wishes:
     """The wishes with nothing missing: asked for on a terminal, otherwise ConfigError."""
     given = {"--id": wishes.id, "--port": wishes.ports, "--device": wishes.devices}
     missing = [option for option, value in given.items() if not value]
     if missing and not _on_terminal():
         raise ConfigError(missing[0], "nothing", "a value (or --file, or a terminal to ask on)")
     if missing:
-        return ask(wishes, _language())
+        return ask(wishes, _language(), profile_dir)
     return wishes
 
 

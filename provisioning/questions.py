@@ -2,11 +2,13 @@
 
 import re
 from collections.abc import Callable, Sequence
+from difflib import get_close_matches
+from pathlib import Path
 
 import typer
 
 from drivers import site as sites
-from drivers.builtin import builtin_ids
+from drivers.builtin import NEAR, builtin_ids
 from protocols.messages import Language, text
 from provisioning.site_file import Wishes
 
@@ -15,16 +17,19 @@ LISTEN = "listen="
 PLACE = re.compile(rf"/.+|({LISTEN})?[^/:=\s]+:[0-9]{{1,5}}")
 MODE = re.compile(r"[1-9][0-9]{2,6}-[78][NEO][12]")
 ROLES = ("purchased", "sub", "flue-gas")
+YES, NO = ("y", "Y", "yes", "是"), ("n", "N", "no", "否")
 
 
-def ask(wishes: Wishes, language: Language) -> Wishes:
-    """The wishes with what is missing asked for."""
+def ask(wishes: Wishes, language: Language, profile_dir: Path | None = None) -> Wishes:
+    """The wishes with what is missing asked for. ``profile_dir``: where models of one's own lie."""
+    own = () if profile_dir is None else [path.stem for path in profile_dir.glob("*.toml")]
+    models = sorted({*builtin_ids(), *own})
     site = wishes.id or _prompt("site.ask.site", language, _fits(ID))
     name = wishes.name or _prompt("site.ask.name", language, default=site)
     ports = list(wishes.ports) or _many(language, "site.ask.more.port", lambda number: _port(language, number))
     names = [match[1] for port in ports if (match := re.search(r"(?:^|,)\s*name=([^,]*)", port))]
     devices = list(wishes.devices) or _many(
-        language, "site.ask.more.device", lambda number: _device(language, number, names)
+        language, "site.ask.more.device", lambda number: _device(language, number, names, models)
     )
     return Wishes(site, name, wishes.timezone, wishes.region, wishes.language, wishes.block, ports, devices)
 
@@ -39,10 +44,10 @@ def _port(language: Language, number: int) -> str:
     return f"name=rs485-{number},device={place},mode={mode}"
 
 
-def _device(language: Language, number: int, ports: list[str]) -> str:
+def _device(language: Language, number: int, ports: list[str], models: Sequence[str]) -> str:
     answers = {
         "id": _prompt("site.ask.device", language, _fits(ID), default=f"M-{number:02d}"),
-        "profile": _prompt("site.ask.profile", language, _fits(ID), known=", ".join(builtin_ids())),
+        "profile": _model(language, models),
         "port": ports[0]
         if len(ports) == 1
         else _prompt("site.ask.on", language, _among(ports), known=", ".join(ports)),
@@ -54,10 +59,18 @@ def _device(language: Language, number: int, ports: list[str]) -> str:
     return ",".join(f"{key}={answer}" for key, answer in answers.items())
 
 
+def _model(language: Language, models: Sequence[str]) -> str:
+    """One of these models; after an answer that is none those that are written alike are shown, or all of them."""
+    while (answer := _prompt("site.ask.profile", language)) not in models:
+        near = ", ".join(get_close_matches(answer, models, NEAR) or models)
+        typer.echo(text("site.ask.model", language, found=answer, known=near), err=True)
+    return answer
+
+
 def _many(language: Language, more: str, one: Callable[[int], str]) -> list[str]:
     """One answer, and others as long as there are more."""
     found = [one(1)]
-    while typer.confirm(text(more, language), default=False, err=True):
+    while _prompt(more, language, _among((*YES, *NO)), default=NO[0]) in YES:
         found.append(one(len(found) + 1))
     return found
 

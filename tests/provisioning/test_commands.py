@@ -103,12 +103,27 @@ def test_what_is_missing_or_wrong_is_named(tmp_path: Path, arguments: tuple[str,
 def test_a_terminal_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(commands, "_on_terminal", lambda: True)
     answers = [
-        *("S-1", "Works", "/dev/ttyS9", "2400-8E1", "y", "10.0.0.9:502", "n"),
-        *("", "dlt645-2007-three-phase", "rs485-1", "000021407732", "", "400/5", "", "y"),
+        *("S-1", "Works", "/dev/ttyS9", "2400-8E1", "M-01", "y", "10.0.0.9:502", "n"),
+        *(
+            "",
+            "?",
+            "dlt645-2007-three-fase",
+            "dlt645-2007-three-phase",
+            "rs485-1",
+            "000021407732",
+            "",
+            "400/5",
+            "",
+            "y",
+        ),
         *("", "eastron-sdm630", "tcp-2", "7", "sub", "", "", "n"),
     ]
     result = run("init", typed="\n".join(answers) + "\n")
     assert "site S-1 is set up" in result.stdout
+    told = result.stderr
+    assert "“M-01” does not fit, once more" in told, "a question of yes or no is asked again in words of ours"
+    assert told.count("eastron-sdm630") == 1, "all models are shown to whoever asks for them, and else those alike"
+    assert "no model “dlt645-2007-three-fase”; there are: dlt645-2007-three-phase" in told
     site = sites.load(folder.read_box(tmp_path / "box").newest.site)
     assert [(port.name, port.device, port.tcp) for port in site.port] == [
         ("rs485-1", "/dev/ttyS9", None),
