@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -9,8 +10,11 @@ import typer
 
 from drivers import site as sites
 from drivers.builtin import NEAR, builtin_ids
+from drivers.installation import install
+from protocols.errors import ConfigError
 from protocols.messages import Language, text
-from provisioning.site_file import Wishes
+from provisioning.site_file import Wishes, compose
+from provisioning.site_init import gather
 
 ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 LISTEN = "listen="
@@ -26,12 +30,33 @@ def ask(wishes: Wishes, language: Language, profile_dir: Path | None = None) -> 
     models = sorted({*builtin_ids(), *own})
     site = wishes.id or _prompt("site.ask.site", language, _fits(ID))
     name = wishes.name or _prompt("site.ask.name", language, default=site)
-    ports = list(wishes.ports) or _many(language, "site.ask.more.port", lambda number: _port(language, number))
+    ports = list(wishes.ports) or _many(language, "site.ask.more.port", lambda found: _port(language, len(found) + 1))
     names = [match[1] for port in ports if (match := re.search(r"(?:^|,)\s*name=([^,]*)", port))]
-    devices = list(wishes.devices) or _many(
-        language, "site.ask.more.device", lambda number: _device(language, number, names, models)
-    )
-    return Wishes(site, name, wishes.timezone, wishes.region, wishes.language, wishes.block, ports, devices)
+    known = replace(wishes, id=site, name=name, ports=ports)
+    if wishes.devices:
+        return known
+
+    def device(found: Sequence[str]) -> str:
+        while True:
+            one = _device(language, len(found) + 1, names, models)
+            if not (why := _against(replace(known, devices=[*found, one]), profile_dir)):
+                return one
+            typer.echo(text("site.ask.wrong", language, why=why), err=True)
+
+    return replace(known, devices=_many(language, "site.ask.more.device", device))
+
+
+def _against(wishes: Wishes, profile_dir: Path | None) -> str:
+    """What is wrong with the newest meter of a site, as far as its own answers go; ConfigError of anything else."""
+    newest = f"device[{len(wishes.devices) - 1}]"
+    try:
+        source = compose(wishes, 0)
+        install(source, gather(source, profile_dir))
+    except ConfigError as error:
+        if newest not in error.path and not error.path.startswith("--device"):
+            raise
+        return str(error)
+    return ""
 
 
 def _port(language: Language, number: int) -> str:
@@ -67,11 +92,11 @@ def _model(language: Language, models: Sequence[str]) -> str:
     return answer
 
 
-def _many(language: Language, more: str, one: Callable[[int], str]) -> list[str]:
-    """One answer, and others as long as there are more."""
-    found = [one(1)]
+def _many(language: Language, more: str, one: Callable[[Sequence[str]], str]) -> list[str]:
+    """One answer, and others as long as there are more; each is asked for with those before it."""
+    found = [one(())]
     while _prompt(more, language, _among((*YES, *NO)), default=NO[0]) in YES:
-        found.append(one(len(found) + 1))
+        found.append(one(found))
     return found
 
 
