@@ -25,6 +25,8 @@ from protocols.record.cose import Signer
 
 UNREADABLE = (sqlite3.Error, RottenError, *rot.UNREADABLE)
 """What comes of reading rows back that have rotted, or of asking SQLite to."""
+NAMES = {"device", "point", "points"}
+"""Columns of keys that are texts."""
 NEAR = 1e-9
 """What a sum of power may differ by, of itself: the order in which floats are added is another."""
 
@@ -181,9 +183,8 @@ def _compare(db: sqlite3.Connection, fresh: sqlite3.Connection, gateway: bytes, 
             marks = ", ".join("?" * len(values))
             db.execute(f"INSERT OR REPLACE INTO {table.name} ({columns}) VALUES ({marks})", values)
             done[table.name] = done.get(table.name, 0) + 1
-        if beyond := _beyond(db, fresh, table, gateway):
-            db.executemany(f"DELETE FROM {table.name} WHERE {_where(table)}", beyond)
-            done[table.name] = done.get(table.name, 0) + len(beyond)
+        if beyond := _drop_beyond(db, fresh, table, gateway):
+            done[table.name] = done.get(table.name, 0) + beyond
     for table in (BLOCKS, HEAD):
         sets = ", ".join(f"{name} = ?" for name in table.columns)
         for row in _wrong(db, fresh, table, gateway):
@@ -205,11 +206,20 @@ def _wrong(
             yield row
 
 
-def _beyond(db: sqlite3.Connection, fresh: sqlite3.Connection, table: Table, gateway: bytes) -> list[tuple[Any, ...]]:
-    """The keys of the rows that are kept and that no block has made."""
-    keys = db.execute(f"SELECT {', '.join(table.key)} FROM {table.name} WHERE gateway = ? AND {table.only}", (gateway,))
+def _drop_beyond(db: sqlite3.Connection, fresh: sqlite3.Connection, table: Table, gateway: bytes) -> int:
+    """Delete the rows that are kept and that no block has made; how many. A name that is no text any more is none of
+    those that there are, but cannot be asked for.
+    """
+    own, count = f"FROM {table.name} WHERE gateway = ? AND {table.only}", 0
+    for name in NAMES.intersection(table.key):
+        known = [text for (text,) in fresh.execute(f"SELECT DISTINCT {name} {own}", (gateway,))]
+        others = f"DELETE {own} AND {name} NOT IN ({', '.join('?' * len(known))})"
+        count += db.execute(others, (gateway, *known)).rowcount
     query = f"SELECT 1 FROM {table.name} WHERE {_where(table)}"
-    return [key for key in keys if fresh.execute(query, key).fetchone() is None]
+    keys = db.execute(f"SELECT {', '.join(table.key)} {own}", (gateway,))
+    beyond = [key for key in keys if fresh.execute(query, key).fetchone() is None]
+    db.executemany(f"DELETE FROM {table.name} WHERE {_where(table)}", beyond)
+    return count + len(beyond)
 
 
 def _where(table: Table) -> str:

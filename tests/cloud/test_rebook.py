@@ -79,6 +79,9 @@ ROT = (
     "UPDATE gateways SET readings = 3, gaps = 5, block_end = 9",
     "UPDATE gateways SET spki = zeroblob(44)",
     "UPDATE events SET detail = 'other'",
+    "UPDATE closed_intervals SET device = CAST(x'4dff3031' AS TEXT) WHERE device = 'M-01' AND start = {noon} + 3600000",
+    "UPDATE closed_intervals SET unit = CAST(x'6bff68' AS TEXT) WHERE device = 'M-02' AND start = {noon} + 3600000",
+    "UPDATE power SET point = CAST(x'ff' AS TEXT) WHERE start = {noon} + 3600000",
 )
 UNREADABLE = (
     "UPDATE open_intervals SET rows = substr(rows, 9)",
