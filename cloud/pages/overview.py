@@ -1,6 +1,6 @@
 """What the overview shows of one site: today's figures, power, days, meters, gateways, incidents."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from decimal import Decimal
@@ -122,9 +122,9 @@ class Overview:
 
 
 def overview(held: Collector, site: str | None, lang: str) -> Overview:
-    """The page of a site, the first one when none is asked for."""
+    """The page of a site, the first one that can be read when none is asked for; RottenError."""
     known, now = _by_site(held.store.gateways()), held.now()
-    chosen = site if site in known else next(iter(known), "")
+    chosen = site if site in known else _first(held, known)
     gateways = known.get(chosen, [])
     zone = _zone(held, gateways)
     today, reason = _today(held, chosen, zone, now) if gateways else (None, "")
@@ -175,6 +175,15 @@ def _by_site(gateways: Sequence[Gateway]) -> dict[str, list[Gateway]]:
     for row in gateways:
         found.setdefault(row.site, []).append(row)
     return found
+
+
+def _first(held: Collector, known: Mapping[str, Sequence[Gateway]]) -> str:
+    """The first site whose configuration has not rotted, or the first of all; "" where there is none."""
+    for site, gateways in known.items():
+        with suppress(RottenError):
+            _installation(held, gateways)
+            return site
+    return next(iter(known), "")
 
 
 def _zone(held: Collector, gateways: Sequence[Gateway]) -> ZoneInfo:

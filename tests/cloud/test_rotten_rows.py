@@ -197,3 +197,25 @@ def test_bytes_that_are_no_text_in_the_rows_of_one_gateway_stop_no_list_and_no_o
     assert taken(three.send()[1:])
     for path in (*LISTS, "/?site=plant-8", f"/v1/gateways/{three.others[0].key.public.id.hex()}"):
         three.get(path)
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        "UPDATE configs SET envelope = zeroblob(90) WHERE gateway = ?",
+        "UPDATE configs SET digest = zeroblob(32) WHERE gateway = ?",
+        "UPDATE gateways SET technician_spki = spki WHERE gateway = ?",
+        "UPDATE gateways SET algorithm = 7 WHERE gateway = ?",
+        "UPDATE gateways SET head = zeroblob(32) WHERE gateway = ?",
+    ],
+)
+def test_what_a_gateway_is_trusted_by_has_rotted_and_none_of_its_good_blocks_is_refused_for_that(
+    three: Three, how: str
+) -> None:
+    """A block that is refused is not sent again."""
+    three.rot(how, three.spoilt.key.public.id)
+    spoilt, *others = three.send()
+    assert taken(others) and isinstance(spoilt, RottenError) and three.name in str(spoilt)
+    for path in (*LISTS, "/?site=plant-8"):
+        three.get(path)
+    assert three.house.store.counts().refused_blocks == 0
