@@ -20,6 +20,14 @@ def check(store: Store, key: PublicKey) -> None:
     is booked of a gateway cannot be gone on from; SpoiltError when the head of a chain is not what it was; ConfigError
     for a key that the receipts were not signed with.
     """
+    try:
+        _check(store, key)
+    except rot.UNREADABLE as error:
+        found = f"found rows that cannot be read ({type(error).__name__}: {error}), expected what was kept"
+        raise RottenError(f"{store.path}: {found}: see {REBOOK}") from error
+
+
+def _check(store: Store, key: PublicKey) -> None:
     gateways = store.gateways()
     for gateway in gateways:
         if not rot.has_its_key(gateway):

@@ -19,7 +19,7 @@ from cloud.rows import Gateway, StatementRow
 from cloud.store import Store
 from drivers.installation import Installation
 from protocols import messages
-from protocols.errors import AccountError, OvertakenError, UnknownNameError
+from protocols.errors import AccountError, OvertakenError, RottenError, UnknownNameError
 
 TRIES = 5
 
@@ -177,8 +177,13 @@ def energy(store: Store, gateway: Gateway, period: Period) -> list[Interval]:
 
 
 def configured(store: Store, gateway: Gateway, period: Period) -> Configured:
-    """Which configurations of a gateway are in force over a period, and which one each of its blocks was made under."""
+    """Which configurations of a gateway are in force over a period, and which one each of its blocks was made under.
+
+    RottenError where none is held: it was enrolled with one.
+    """
     numbers = [entry.number for entry in store.configurations(gateway.id)]
+    if not numbers:
+        raise RottenError(f"gateway {gateway.id.hex()}: found no configuration, expected that of its enrolment")
     opened = partial(installation, store, gateway.id)
     if len(numbers) == 1:
         return Configured(gateway.id.hex(), frozenset(numbers), opened, lambda *_: numbers[0])

@@ -10,7 +10,7 @@ import pytest
 
 from cloud import formers, mend
 from cloud.soundness import check
-from protocols.errors import RottenError
+from protocols.errors import RottenError, SpoiltError
 from protocols.record.answer import Answer
 from protocols.record.cose import PrivateKey
 from protocols.record.former import sign_former
@@ -199,6 +199,13 @@ def test_bytes_that_are_no_text_in_the_rows_of_one_gateway_stop_no_list_and_no_o
         three.get(path)
 
 
+def test_a_gateway_whose_row_has_another_name_keeps_no_page_from_being_shown(three: Three) -> None:
+    three.rot("UPDATE gateways SET gateway = zeroblob(16) WHERE gateway = ?", three.spoilt.key.public.id)
+    assert taken(three.send()[1:])
+    for path in (*LISTS, "/?site=plant-7", "/?site=plant-8"):
+        three.get(path)
+
+
 @pytest.mark.parametrize(
     "how",
     [
@@ -219,3 +226,21 @@ def test_what_a_gateway_is_trusted_by_has_rotted_and_none_of_its_good_blocks_is_
     for path in (*LISTS, "/?site=plant-8"):
         three.get(path)
     assert three.house.store.counts().refused_blocks == 0
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        "blocks SET gateway = zeroblob(16)",
+        "blocks SET hash = 7",
+        "gateways SET received_at = 'x'",
+        "blocks SET frame = 7",
+    ],
+)
+def test_a_start_names_rows_that_cannot_be_read_whatever_is_in_them(three: Three, how: str) -> None:
+    name = three.spoilt.key.public.id
+    three.house.store.book()
+    with three.house.store.writing() as db:
+        assert db.execute(f"UPDATE {how} WHERE gateway = ?", (name,)).rowcount
+    with pytest.raises(SpoiltError, match="found"):
+        check(three.house.store, three.house.key.public)
