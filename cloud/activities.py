@@ -2,10 +2,12 @@
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
 from functools import lru_cache
+from typing import Any
 
 from cloud import subjects
 from cloud.accounting import activity_file, proofs, signed_activity
@@ -19,7 +21,7 @@ from cloud.accounting.subject import Subject
 from cloud.packed import pack, unpack
 from cloud.rows import JournalRow
 from cloud.store import Store
-from protocols.errors import ActivityError, ConfigError, EvidenceError, UnknownNameError
+from protocols.errors import ActivityError, ConfigError, EvidenceError, RottenError, UnknownNameError
 from protocols.record import cose
 
 _NO_DAY = date.min
@@ -65,9 +67,9 @@ def declare(store: Store, name: str, source: bytes, *, by: str, now: int) -> Kep
 
 
 def listing(store: Store, subject: str | None = None) -> list[Kept]:
-    """Every activity file held, in the order they came."""
+    """Every activity file held, in the order they came; RottenError."""
     rows = store.entries("activity", subject=subject)
-    instead = {json.loads(row.detail)["replaces"]: row.id for row in rows}
+    instead = {_detail(row)["replaces"]: row.id for row in rows}
     return [_kept(row, instead.get(row.id, "")) for row in rows]
 
 
@@ -136,15 +138,15 @@ def _take(store: Store, name: str, source: bytes, body: bytes, grade: Grade, *, 
 
 def _raises(held: JournalRow, kid: str) -> bool:
     """Whether these bytes come under a signature and were only declared before; a signature never becomes a word."""
-    return bool(kid) and not json.loads(held.detail)["kid"]
+    return bool(kid) and not _detail(held)["kid"]
 
 
 def _may_replace(store: Store, name: str, file: ActivityFile, replaced: JournalRow, grade: Grade) -> None:
     """ActivityError where a word would stand instead of a signature, or a second correction beside the first."""
-    if grade == "declared" and json.loads(replaced.detail)["kid"]:
+    if grade == "declared" and _detail(replaced)["kid"]:
         raise ActivityError(f"{name}: replaces: found {file.replaces}, which is signed, expected a signed correction")
     for row in store.entries("activity", subject=replaced.subject):
-        if row.id != file.sha256 and json.loads(row.detail)["replaces"] == file.replaces:
+        if row.id != file.sha256 and _detail(row)["replaces"] == file.replaces:
             raise ActivityError(
                 f"{name}: replaces: found {file.replaces}, expected {row.id}, which stands instead of it"
             )
@@ -167,7 +169,16 @@ def _entries(source: bytes, method: str, grade: Grade, by: str) -> tuple[Entry, 
     return tuple(_read(name, activity_file.read(name, source), methods.get(method), grade, by))
 
 
+def _detail(row: JournalRow) -> Mapping[str, Any]:
+    """What is kept beside a file: ``grade``, ``kid``, ``replaces`` and ``count``; RottenError when it has rotted."""
+    with suppress(ValueError):
+        found = json.loads(row.detail)
+        if isinstance(found, dict) and {"grade", "kid", "replaces", "count"} <= found.keys():
+            return found
+    raise RottenError(f"activity {row.id[:16]}: found beside it what cannot be read, expected what was kept")
+
+
 def _kept(row: JournalRow, replaced_by: str) -> Kept:
-    detail = json.loads(row.detail)
+    detail = _detail(row)
     told = (detail["grade"], row.by, detail["kid"], row.at, detail["replaces"], replaced_by, detail["count"])
     return Kept(row.id, row.subject, *told)

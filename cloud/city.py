@@ -28,7 +28,7 @@ from cloud.accounting.units import ARITHMETIC
 from cloud.rows import JournalRow
 from cloud.store import Store
 from drivers.quantity import EXACT
-from protocols.errors import AccountError, ConfigError, RottenError
+from protocols.errors import AccountError, ConfigError, RottenError, UnknownNameError
 
 MOST = 50_000
 """Versions kept in mind; two kilobytes each."""
@@ -307,7 +307,7 @@ class City:
         cannot be read for one reason one is tried: they are in one file.
         """
         for name in {why: name for name, why in index.unread.items()}.values():
-            with suppress(RottenError, ConfigError):
+            with suppress(RottenError, ConfigError, UnknownNameError):
                 return bool(subjects.get(self.store, name))
         return False
 

@@ -14,11 +14,13 @@ from cloud.accounting import subject_file as files
 from cloud.accounting.subject import Subject
 from cloud.accounting.subject_file import SubjectFile
 from cloud.packed import pack, unpack
+from cloud.rot import UNREADABLE
 from cloud.rows import JournalRow
 from cloud.store import Store
 from protocols.errors import (
     AccountError,
     ConfigError,
+    EncodingError,
     EnrolmentError,
     OvertakenError,
     RottenError,
@@ -277,12 +279,19 @@ def signers(store: Store) -> list[tuple[str, str, bool, int]]:
 
 
 def signer(store: Store, kid: bytes, *, now: bool = True) -> tuple[PublicKey, str]:
-    """The key of this kid and its name; EnrolmentError when it is not registered, or (``now``) no longer trusted."""
+    """The key of this kid and its name; EnrolmentError when it is not registered, or (``now``) no longer trusted;
+    RottenError when it cannot be read.
+    """
     row = store.entry("signer", kid.hex())
-    if row is None or (now and not json.loads(row.detail)["trusted"]):
-        found = "no key" if row is None else "a key that is no longer trusted"
-        raise EnrolmentError(f"signer {kid.hex()}: found {found}, expected one that `account signer add` registered")
-    return PublicKey.from_pem(unpack(row.body)), row.by
+    found = "no key"
+    if row is not None:
+        try:
+            if not now or json.loads(row.detail)["trusted"]:
+                return PublicKey.from_pem(unpack(row.body)), row.by
+        except (EncodingError, RottenError, *UNREADABLE) as error:
+            raise RottenError(f"signer {kid.hex()}: found {error}, expected the key that was registered") from error
+        found = "a key that is no longer trusted"
+    raise EnrolmentError(f"signer {kid.hex()}: found {found}, expected one that `account signer add` registered")
 
 
 def _decide(store: Store, kid: str, pem: bytes, *, by: str, trusted: bool, now: int) -> None:

@@ -196,6 +196,18 @@ def test_the_other_accounts_of_a_subject_are_listed_beside_the_one_that_has_rott
     assert found.exit_code == 0 and found.stderr.startswith("A-MILL-2022@1: ")
 
 
+NO_NAME = "UPDATE journal SET id = CAST(x'4dff' AS TEXT) WHERE kind = 'subject' AND id = 'MILL'"
+
+
+def test_a_subject_whose_name_is_no_text_any_more_takes_no_city_down(pair: Any) -> None:
+    rot(pair.store, NO_NAME)
+    city = City(pair.store)
+    for _ in range(2):
+        assert len(city.unread()) == 1 and city.look("WORKS", MAY).incomplete == ()
+    for path in ("/v1/health", "/v1/subjects", "/city?period=2023-05", "/accounts", "/v1/targets?year=2023"):
+        get(pair, path)
+
+
 FLIPPED = "UPDATE journal SET body = ? WHERE kind = 'account' AND subject = 'MILL'"
 
 

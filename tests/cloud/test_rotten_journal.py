@@ -166,6 +166,16 @@ def test_factors_that_have_rotted_stop_every_account_and_come_back_with_the_same
         assert mend_journal.rotten(kept.store) == [] and kept.client.get("/v1/factors").status_code == 200
 
 
+@pytest.mark.parametrize(
+    ("kind", "how"), [("activity", "detail = '{}'"), ("activity", "detail = '{'"), ("signer", "body = x'00'")]
+)
+def test_an_account_cannot_be_drawn_up_of_what_has_rotted_and_says_so(kept: Any, kind: str, how: str) -> None:
+    with kept.store.writing() as db:
+        assert db.execute(f"UPDATE journal SET {how} WHERE kind = ?", (kind,)).rowcount
+    with pytest.raises(RottenError, match=f"{kind} "):
+        accounts.close(kept.store, libraries.build(), "MILL", MAY, kept.now)
+
+
 def test_what_was_signed_of_built_in_files_has_rotted_and_the_collector_starts(
     kept: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
