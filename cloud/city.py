@@ -28,7 +28,7 @@ from cloud.accounting.units import ARITHMETIC
 from cloud.rows import JournalRow
 from cloud.store import Store
 from drivers.quantity import EXACT
-from protocols.errors import AccountError, ConfigError, RottenError, UnknownNameError
+from protocols.errors import AccountError, ConfigError, PeriodError, RottenError, UnknownNameError
 
 MOST = 50_000
 """Versions kept in mind; two kilobytes each."""
@@ -293,9 +293,10 @@ class City:
             heads: dict[str, list[tuple[tuple[date, date], JournalRow]]] = {}
             periods: dict[str, tuple[date, date]] = {}
             for row in self.store.entries("account"):
-                if row.period not in periods:
-                    periods[row.period] = accounts.period_of(row.period).days()
-                heads.setdefault(row.subject, []).append((periods[row.period], row))
+                with suppress(PeriodError):  # one that has rotted: the account is lacking where it was
+                    if row.period not in periods:
+                        periods[row.period] = accounts.period_of(row.period).days()
+                    heads.setdefault(row.subject, []).append((periods[row.period], row))
             marks = self.store.entries("mark")
             locked = frozenset(row.id for row in marks if _is_locked(row))
             index = self._index = _Index(end, known, roll.unread, Membership(known), heads, locked, periods)

@@ -154,5 +154,5 @@ def _held(store: Store, account: Inventory) -> CheckFile | None:
         return None
     source = unpack(row.body)
     if hashlib.sha256(source).hexdigest() != row.digest:
-        raise ConfigError(f"check {row.id}", "other bytes", "those it is named by")
+        raise RottenError(f"check {row.id}: found other bytes, expected those it is named by")
     return check_file.read(row.id, source)

@@ -14,6 +14,7 @@ from cloud import (
     accounts,
     activities,
     audit_file,
+    cross_checks,
     early_warning,
     factor_shelf,
     indicators,
@@ -206,6 +207,32 @@ def test_a_subject_whose_name_is_no_text_any_more_takes_no_city_down(pair: Any) 
         assert len(city.unread()) == 1 and city.look("WORKS", MAY).incomplete == ()
     for path in ("/v1/health", "/v1/subjects", "/city?period=2023-05", "/accounts", "/v1/targets?year=2023"):
         get(pair, path)
+
+
+@pytest.mark.parametrize("period", ["x'323032ff2d3035'", "'2023-15'"])
+def test_an_account_whose_period_has_rotted_is_lacking_in_the_sum_and_takes_no_city_down(
+    pair: Any, period: str
+) -> None:
+    where = "kind = 'account' AND subject = 'MILL'"
+    rot(pair.store, f"UPDATE journal SET period = CAST({period} AS TEXT) WHERE {where}")
+    found = City(pair.store).look("CITY", MAY)
+    assert found.incomplete == ("MILL",) and len(found.standings) == 1
+    for path in ("/v1/health", "/v1/accounts", "/city?period=2023-05", "/accounts", "/v1/targets?year=2023"):
+        get(pair, path)
+
+
+def test_a_cross_check_that_has_rotted_leaves_the_page_of_the_site_as_it_is(house: Any, rig: Any) -> None:
+    text = tables.subject_file(tables.subject("MILL", tables.meter("M-01"), site="S-DEMO"))
+    rig.enrol(house.store, house.key)
+    subjects.take(house.store, "MILL", text.encode(), by="demo", now=house.now)
+    entry = tables.entry("24-08", "2023-05-01", "2023-06-01", "document = 'bill'\nAD = '1000 MWh'\nbeside = true")
+    activities.declare(house.store, "MILL", tables.activity_file("MILL", entry).encode(), by="demo", now=house.now)
+    accounts.close(house.store, factor_shelf.library(None), "MILL", MAY, house.now)
+    head = 'schema = 1\nsubject = "MILL"\nperiod = "2023-05"\n'
+    check = f'{head}[[carbon]]\nprocess = "kiln"\nin = ["9 tC"]\nout = ["9 tC"]\n'.encode()
+    cross_checks.take(house.store, "check", check, by="Li", now=house.now)
+    rot(house.store, "UPDATE journal SET digest = 'f' || digest WHERE kind = 'check'")
+    assert "check MILL-2023-05" in get(house, "/").text
 
 
 FLIPPED = "UPDATE journal SET body = ? WHERE kind = 'account' AND subject = 'MILL'"
