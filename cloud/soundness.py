@@ -71,7 +71,7 @@ def _check_row(header: Header, config: int, utc: tuple[int, int] | None) -> None
 
 
 def _check_memory(store: Store, gateway: Gateway) -> None:
-    """The open intervals, doubts and settings can be read: a batch that cannot be booked would hold up all others."""
+    """The open intervals, doubts and settings can be read: without them no batch of the gateway can be taken."""
     try:
         with store.reading() as db:
             memory_rows.load(db, gateway.id)

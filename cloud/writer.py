@@ -125,10 +125,14 @@ class Writer:
         return self._jobs.get()
 
     def _rest(self) -> float | None:
-        """Do idle work; after how many seconds there is more. What fails is told, and tried again behind a job."""
+        """Do idle work; after how many seconds there is more. What fails is told, and tried again behind a job; of rows
+        that have rotted whoever found them has told.
+        """
         assert self._idle is not None, "there is idle work"
         try:
             return self._idle()
+        except RottenError:
+            return None
         except Exception:
             log.exception("idle work failed")
             return None

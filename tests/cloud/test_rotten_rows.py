@@ -144,6 +144,30 @@ def test_open_intervals_that_have_rotted_hold_up_their_gateway_alone_until_it_is
     assert three.get("/v1/health").json()["unreadable"]["gateways"] == []
 
 
+def test_a_gateway_that_is_held_up_is_told_of_once_and_no_question_tries_to_book_it(
+    three: Three, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = three.spoilt.key.public.id
+    three.rot("UPDATE open_intervals SET rows = '[' WHERE gateway = ?", name)
+    for _ in range(2):
+        assert isinstance(three.send()[0], RottenError)
+    assert [record.getMessage().split()[1] for record in caplog.records if "held up" in record.getMessage()] == [
+        three.name
+    ]
+    with three.house.store.writing() as db:
+        db.execute("INSERT INTO unbooked VALUES (?, 0, 1)", (name,))
+    booked, book = list[bytes](), three.house.store._book
+
+    def spied(gateway: bytes, end: float) -> None:
+        booked.append(gateway)
+        book(gateway, end)
+
+    monkeypatch.setattr(three.house.store, "_book", spied)
+    assert three.house.store.as_of() and booked and name not in booked
+    with pytest.raises(RottenError, match=three.name):
+        three.house.store.book()
+
+
 @pytest.mark.parametrize("how", ["detail = '{'", f"detail = {NO_TEXT}", f"by = {NO_TEXT}", "body = x'00'"])
 def test_an_epoch_after_a_receipt_of_a_former_collector_that_has_rotted_is_taken(three: Three, how: str) -> None:
     """What the receipt says stands in it, and beside it."""

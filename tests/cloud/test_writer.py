@@ -105,6 +105,25 @@ def test_a_batch_that_cannot_be_worked_on_takes_no_other_down_unless_it_is_the_d
     assert seen == calls
 
 
+def test_idle_work_that_comes_upon_what_has_rotted_leaves_no_trace_each_time(caplog: pytest.LogCaptureFixture) -> None:
+    """Whoever found it has told of it."""
+    tried = threading.Semaphore(0)
+
+    def rest() -> None:
+        tried.release()
+        raise RottenError("rows of a gateway")
+
+    async def send(writer: Writer) -> None:
+        for _ in range(2):
+            assert await asyncio.to_thread(tried.acquire, timeout=30)
+            assert await writer.append([b"block"]) == 1
+
+    writer = Writer(lambda batches: [1 for _ in batches], rest)
+    asyncio.run(send(writer))
+    writer.close()
+    assert not caplog.records
+
+
 def test_the_next_batch_is_begun_once_the_answers_to_the_one_before_are_sent(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(writing, "HANDED_S", 30.0)
     order, begun, goes_on = list[str](), threading.Event(), threading.Event()
