@@ -10,6 +10,9 @@ from protocols.errors import Impossible
 EXACT = Context(prec=1200, Emin=-9999, Emax=9999)
 """Wide enough for any IEEE double written out in decimal, times any scale: never rounds."""
 
+LONGEST, THOUSANDTHS, SINGLE = 6, 3, 7
+"""Decimals of the finest scale of a meter, of a number that is short, and digits that a float of 32 bits can hold."""
+
 LARGEST = 1 << 63
 """Steps of a point's scale that no number reaches: columns are of 64 bits."""
 
@@ -17,6 +20,16 @@ LARGEST = 1 << 63
 def scaled(raw: int | Decimal, scale: Decimal) -> Decimal:
     """raw x scale, every digit kept."""
     return EXACT.multiply(raw, scale)
+
+
+def short(value: Decimal) -> Decimal:
+    """For the eye: exactly, unless a binary float has made it long; then to the thousandth, and to the seven digits at
+    least that such a float can hold.
+    """
+    exponent = value.as_tuple().exponent
+    if not isinstance(exponent, int) or -exponent <= LONGEST:
+        return value
+    return round(value, max(THOUSANDTHS, SINGLE - 1 - value.adjusted())).normalize()
 
 
 def stepped(steps: int, point: Point) -> Decimal:

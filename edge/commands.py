@@ -6,11 +6,13 @@ import os
 import re
 import sys
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from drivers.quantity import short
 from edge import config, control
 from edge.clock import UNKNOWN, Clock, SystemClock
 from edge.daemon import Daemon
@@ -242,7 +244,7 @@ def _device(device: dict[str, Any]) -> list[str]:
 
 def _value(item: dict[str, Any]) -> str:
     """A point and what was last read of it: a dash where the meter has no value, no unit where it is a number."""
-    value = "-" if item["value"] is None else item["value"]
+    value = "-" if item["value"] is None else f"{short(Decimal(item['value'])):f}"
     return f"{item['point']} {value} {'' if item['unit'] == '1' else item['unit']}".rstrip()
 
 

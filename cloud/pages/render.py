@@ -12,6 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
+from drivers.quantity import short
 from protocols import messages
 
 ZONE = "Asia/Shanghai"
@@ -31,7 +32,6 @@ NARROW = "\u202f"
 
 COUNTED = ("person", "each", "CNY", "1e4CNY", "1e4Nm3")
 """Units of what an intensity is divided by that have a word in each language."""
-MOST_DIGITS = 10
 DECIMALS = 3
 COOKIE = "tanmeter_lang"
 
@@ -124,16 +124,12 @@ def plain(value: Decimal) -> str:
 
 
 def near(value: Decimal | None) -> str:
-    """A number exactly, unless a binary float has made it long: then the seven digits such a float can hold.
-
-    Zeros behind the third decimal are left off.
-    """
+    """A number exactly, unless a binary float has made it long. Zeros behind the third decimal are left off."""
     if value is None or not value.is_finite():
         return number(value)
-    if len(value.as_tuple().digits) > MOST_DIGITS:
-        value = Decimal(f"{float(value):.7g}")
-    short = round(value, DECIMALS)
-    return number(min(value, short, key=_decimals) if value == short else value)
+    told = short(value)
+    rounded = round(told, DECIMALS)
+    return number(min(told, rounded, key=_decimals) if told == rounded else told)
 
 
 def _decimals(value: Decimal) -> int:
