@@ -141,6 +141,24 @@ def series(device: str, point: str, rows: Iterable[tuple[Any, ...]]) -> Iterator
     # fmt: on
 
 
+def read_series(
+    db: sqlite3.Connection, device: str, point: str, asked: Mapping[str, bytes | int | str]
+) -> list[Interval]:
+    """The closed intervals of one counter or rate for which every condition holds, by start.
+
+    SQLite's own way to a text takes half the time of ours, which comes past one that has rotted.
+    """
+    query, given = f"{SELECT_SERIES} WHERE {' AND '.join(asked)} ORDER BY start", tuple(asked.values())
+    ours, db.text_factory = db.text_factory, str
+    try:
+        return list(series(device, point, db.execute(query, given)))
+    except sqlite3.OperationalError:
+        db.text_factory = ours
+        return list(series(device, point, db.execute(query, given)))
+    finally:
+        db.text_factory = ours
+
+
 def _text(value: Decimal) -> str:
     """Digits and a point; an exponent, which only very large and very small numbers are shown with, is written out."""
     if value is ZERO:

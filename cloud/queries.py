@@ -250,12 +250,8 @@ class Queries(Enrolments, ABC):
             "end > ?": start,
         }
         with self.booked(gateway) as db:
-            rows = db.execute(
-                f"{interval_rows.SELECT_SERIES} WHERE gateway = ? AND {' AND '.join(asked)} ORDER BY start",
-                (gateway, *asked.values()),
-            )
             try:
-                closed = list(interval_rows.series(device, point, rows))
+                closed = interval_rows.read_series(db, device, point, {"gateway = ?": gateway} | asked)
             except UNREADABLE as error:
                 raise _rotten(gateway, f"intervals of {device}.{point}", error) from error
             read = open_rows.read(db, {"o.gateway = ?": gateway} | asked, -1)

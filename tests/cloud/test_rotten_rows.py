@@ -268,3 +268,15 @@ def test_a_start_names_rows_that_cannot_be_read_whatever_is_in_them(three: Three
         assert db.execute(f"UPDATE {how} WHERE gateway = ?", (name,)).rowcount
     with pytest.raises(SpoiltError, match="found"):
         check(three.house.store, three.house.key.public)
+
+
+def test_a_text_of_an_interval_that_has_rotted_is_read_as_far_as_it_is_one(three: Three) -> None:
+    """Series are read in SQLite's own way, which hands out none of it; what follows is read as before."""
+    store, gateway, span = three.house.store, three.spoilt.key.public.id, (0, three.spoilt.utc)
+    sound = store.series(gateway, "M-01", "energy_import", *span)
+    number = "SELECT min(ingest_seq) FROM closed_intervals WHERE gateway = ? AND device = 'M-01'"
+    three.rot(f"UPDATE closed_intervals SET unit = {NO_TEXT} WHERE ingest_seq = ({number})", gateway)
+    for _ in range(2):
+        read = three.house.store.series(gateway, "M-01", "energy_import", *span)
+        assert [row.unit for row in read] == ["{\ufffd}", *[row.unit for row in sound[1:]]]
+        assert [row.consumption for row in read] == [row.consumption for row in sound]
