@@ -44,7 +44,7 @@ def healthy(request: Request, held: Held, asked: Annotated[Nothing, Query()]) ->
         "subjects": list(request.app.state.city.unread()),
         "warnings": list(dict.fromkeys(row.id for row in rotten if row.kind == early_warning.KIND)),
         "factors": [row.id for row in rotten if row.kind != early_warning.KIND],
-        "gateways": [gateway.hex() for gateway in held.store.held_up],
+        "gateways": [gateway.hex() for gateway in list(held.store.held_up)],  # the writer changes it meanwhile
     }
     if any(unread.values()):
         reasons.append("rotten")
