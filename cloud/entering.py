@@ -2,9 +2,9 @@
 
 A block after a long outage closes every quarter of an hour in it, a correction dates weeks of blocks, and registers
 that jump back and forth are looked at one by one. What that comes to is found and written in several transactions, so
-that nobody else waits for all of it. Until the last of them the gateway
-counts as not booked from the first of these blocks on: where the process ends before, it is all made again, and the
-rows that were written already are written once more, as they are.
+that nobody else waits for all of it. Until the last of them the gateway counts as not booked from the first of these
+blocks on: where the process ends before, it is all made again, and the rows that were written already are written once
+more, as they are.
 """
 
 from itertools import islice

@@ -46,9 +46,19 @@ def _detail(row: JournalRow) -> Mapping[str, Any]:
     return dict(json.loads(row.detail))
 
 
-def _file(row: JournalRow) -> None:
-    _same("content", _sha256(unpack(row.body)), row.digest)
+def _named(row: JournalRow, digest: str) -> None:
+    """An entry that is named by the digest of its content."""
+    _same("content", digest, row.digest)
     _same("the name", row.id, row.digest)
+
+
+def _key(row: JournalRow) -> PublicKey:
+    """The key that is kept beside what it has signed."""
+    return PublicKey.from_pem(_detail(row)["key"].encode())
+
+
+def _file(row: JournalRow) -> None:
+    _named(row, _sha256(unpack(row.body)))
 
 
 def _check(row: JournalRow) -> None:
@@ -73,8 +83,7 @@ def _activity(row: JournalRow) -> None:
     signed = bool(detail["kid"])
     source = cose.unverified(body) if signed else body
     file = activity_file.read(row.id, source)
-    _same("content", file.sha256, row.digest)
-    _same("the name", row.id, row.digest)
+    _named(row, file.sha256)
     _same("the subject", row.subject, file.subject)
     _same("a file that replaces", detail["replaces"], file.replaces)
     _same("the grade", detail["grade"], "imported" if signed else "declared")
@@ -109,23 +118,18 @@ def _warning(row: JournalRow) -> None:
 
 
 def _bundle(row: JournalRow) -> None:
-    detail = _detail(row)
-    key = PublicKey.from_pem(detail["key"].encode())
-    found = bundle.open_bundle(unpack(row.body), key)
-    _same("content", found.digest, row.digest)
-    _same("the name", row.id, row.digest)
+    found = bundle.open_bundle(unpack(row.body), _key(row))
+    _named(row, found.digest)
     _same("the publisher", row.by, found.publisher)
-    _same("the files", detail["files"], list(found.files))
+    _same("the files", _detail(row)["files"], list(found.files))
 
 
 def _contents(row: JournalRow) -> None:
-    detail = _detail(row)
-    key = PublicKey.from_pem(detail["key"].encode())
+    key = _key(row)
     found = contents.open_contents(unpack(row.body), key)
-    _same("content", found.digest, row.digest)
-    _same("the name", row.id, row.digest)
+    _named(row, found.digest)
     _same("the key", row.by, key.kid.hex())
-    _same("the release", detail["release"], found.release)
+    _same("the release", _detail(row)["release"], found.release)
 
 
 def _former(row: JournalRow) -> None:
