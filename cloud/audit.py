@@ -253,7 +253,7 @@ class Audit:
                 continue
             del self._undated[place]
             try:
-                earlier = self._examiner.again(trust.key, self, row.frame)
+                earlier = finished(self._examiner.again(trust.key, self, row.frame))
             except TanmeterError as error:
                 self._is.told("block", row.name, f"{error.code} {error}")
                 continue

@@ -1,6 +1,7 @@
 """What the collector remembers of time: its gateways' undated blocks, and where the last dated one ended."""
 
 import sqlite3
+from collections.abc import Iterator
 
 from cloud.dating import Line
 from protocols.record.block import Header
@@ -26,7 +27,7 @@ def add(db: sqlite3.Connection, header: Header) -> None:
     db.execute("INSERT INTO undated (gateway, epoch, seq, boot) VALUES (?,?,?,?)", place)
 
 
-def pending(db: sqlite3.Connection, header: Header, after: int) -> list[int]:
+def pending(db: sqlite3.Connection, header: Header, after: int) -> Iterator[int]:
     """The seq of every block of the same boot and epoch behind ``after`` and before this one that is undated still, in
     chain order. Others may have come behind it before it is booked.
     """
@@ -35,7 +36,7 @@ def pending(db: sqlite3.Connection, header: Header, after: int) -> list[int]:
         " AND by_seq IS NULL ORDER BY seq",
         (header.gateway, header.epoch, header.boot, after, header.seq),
     )
-    return [seq for (seq,) in rows]
+    return (seq for (seq,) in rows)
 
 
 def date(db: sqlite3.Connection, header: Header, by_seq: int) -> None:

@@ -12,8 +12,9 @@ from math import inf
 
 from cloud import dated_rows, dating, unbooked
 from cloud.dating import Line
-from cloud.ingest import Examiner
+from cloud.ingest import Examiner, Opened
 from cloud.ledger import Ledger
+from cloud.rot import Place
 from cloud.taking import Desk, Patience
 from cloud.unbooked import Entered
 from drivers.steps import as_far
@@ -24,7 +25,7 @@ ROWS_AT_ONCE = 256
 """Of intervals: some milliseconds."""
 DATED_AT_ONCE, READ_AT_ONCE = 32, 4096
 """Blocks that a correction dates before their rows are written, for weeks of them would not fit in memory; and readings
-of theirs after which no more are read again before others have their turn: one by one those take half a second.
+of blocks after which no more are read from the file before what they come to is booked.
 """
 
 
@@ -42,6 +43,8 @@ class Entering:
         waiting = self._desk.waiting
         while waiting:
             if waiting.entered is None:
+                if not self._read(patience):
+                    break
                 waiting.entered = self._gather(patience, together)
             if not self._write(waiting.entered, patience):
                 break
@@ -60,7 +63,7 @@ class Entering:
             elif (line := dating.correction(block.header)) is None:
                 book.book(block.header, block.content)
             else:
-                if self._date(line, block.header, dated):
+                if self._date(line, block.header, dated, patience):
                     book.book(block.header, block.content)
                     waiting.drop()
                 break
@@ -69,26 +72,55 @@ class Entering:
                 break
         return Entered(book.take(), dated)
 
-    def _date(self, line: Line, header: Header, dated: list[tuple[Header, int]]) -> bool:
+    def _date(self, line: Line, header: Header, dated: list[tuple[Header, int]], patience: Patience) -> bool:
         """Book earlier blocks whose time this block makes known; they are read again from the file. Whether it is all.
 
         They come before the block itself.
         """
         desk, ledger, readings = self._desk, self._ledger, 0
         for seq in dated_rows.pending(ledger.db, header, desk.waiting.dated_to):
-            if len(dated) == DATED_AT_ONCE or readings >= READ_AT_ONCE:
+            over = len(dated) == DATED_AT_ONCE or readings >= READ_AT_ONCE
+            if over or (dated and patience.is_spent()):
+                return False
+            is_read, earlier = self._again((line.epoch, seq), patience)
+            if not is_read:
                 return False
             desk.waiting.dated_to = seq
-            try:
-                earlier = self._examiner.again(desk.key, desk.holdings, desk.holdings.frame(line.epoch, seq))
-            except TanmeterError as error:
-                ledger.tell(header.gateway, "damaged", (line.epoch, seq), f"{error.code} {error}")
-                continue
-            assert earlier.content is not None, "what is opened again has its content"
-            dated.append((line.date(earlier.header), header.seq))
-            desk.book.book(dated[-1][0], earlier.content)
-            readings += earlier.content.readings
+            if earlier is not None and earlier.content is not None:
+                dated.append((line.date(earlier.header), header.seq))
+                desk.book.book(dated[-1][0], earlier.content)
+                readings += earlier.content.readings
         return True
+
+    def _read(self, patience: Patience) -> bool:
+        """Where all that waits lies in the file alone, read some of it again; whether anything can be entered."""
+        waiting, readings = self._desk.waiting, 0
+        if waiting.first is not None:
+            return True
+        while waiting.unread and readings < READ_AT_ONCE:
+            is_read, opened = self._again(waiting.unread[0].place, patience)
+            if not is_read:
+                break
+            readings += waiting.unread[0].weight
+            waiting.read(opened)
+            if patience.is_spent():
+                break
+        return waiting.first is not None or not waiting.unread
+
+    def _again(self, place: Place, patience: Patience) -> tuple[bool, Opened | None]:
+        """Read a block from the file, as far as there is time, and on from there in the next turn. Whether that is all
+        of it, and what it is: None for one that is damaged, of which somebody is told.
+        """
+        desk, begun, again = self._desk, self._desk.waiting.begun, self._examiner.again
+        try:
+            reading = begun.pop(place, None) or again(desk.key, desk.holdings, desk.holdings.frame(*place))
+            opened = as_far(reading, patience.is_spent)
+        except TanmeterError as error:
+            self._ledger.tell(desk.gateway, "damaged", place, f"{error.code} {error}")
+            return True, None
+        if opened is None:
+            begun[place] = reading
+        return opened is not None, opened
 
     def _write(self, entered: Entered, patience: Patience) -> bool:
         """Write down what blocks come to; whether it is all.

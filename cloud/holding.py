@@ -25,11 +25,13 @@ class Holding:
         return bytes(row[0]) if row else None
 
     def frame(self, epoch: int, seq: int) -> bytes:
-        """The frame of a block that is held."""
+        """The frame of a block that is held; RottenError where it is no bytes any more."""
         (frame,) = self._db.execute(
             "SELECT frame FROM blocks WHERE gateway = ? AND epoch = ? AND seq = ?", (self._gateway, epoch, seq)
         ).fetchone()
-        return bytes(frame)
+        if not isinstance(frame, bytes):
+            raise RottenError(f"block {epoch}/{seq}: found a frame of the type {type(frame).__name__}, expected bytes")
+        return frame
 
     def beginning(self, header: Header) -> Beginning | None:
         return receipts.beginning(self._db, self._gateway, header)

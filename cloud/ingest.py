@@ -46,7 +46,7 @@ from cloud.course import Course
 from cloud.reader import Coming, Reader, Signed
 from cloud.strips import Replayed
 from drivers.installation import Installation
-from drivers.steps import as_far, finished
+from drivers.steps import Steps, as_far
 from protocols.errors import ChainError, ConflictError, EnrolmentError, ProtocolError, RecordError, TanmeterError
 from protocols.record import block, cose, transport
 from protocols.record.answer import Answer, Verdict
@@ -299,13 +299,16 @@ class Examiner:
                 self._kept.clear()
             self._kept.add(known)
 
-    def again(self, key: cose.PublicKey, holdings: Holdings, frame: bytes) -> Opened:
-        """A block that was taken before, opened and replayed anew; RecordError, ProtocolError when it is damaged."""
+    def again(self, key: cose.PublicKey, holdings: Holdings, frame: bytes) -> Steps[Opened]:
+        """A block that was taken before, opened and replayed anew, with a step wherever some answers have been read one
+        by one; RecordError, ProtocolError when it is damaged.
+        """
         signed = self._reader.read(frame, key)
         if (config := holdings.configuration(signed.header.configuration[0])) is None:
             raise ChainError(f"found configuration {signed.header.configuration[0]}, expected one that is held")
         chunks = block.open_items(signed.header, signed.items())
-        return Opened(signed.hash, signed.header, Content(config[1], finished(self._reader.replay(config[1], chunks))))
+        replayed = yield from self._reader.replay(config[1], chunks)
+        return Opened(signed.hash, signed.header, Content(config[1], replayed))
 
     def _glance(
         self, holdings: Holdings, signed: Signed, items: Sequence[tuple[bytes, Any]], is_over: Callable[[], bool]

@@ -420,16 +420,9 @@ class Store(Journal):
         )
 
     def _wait(self, db: sqlite3.Connection, desk: Desk, since: Place) -> None:
-        """Read again the blocks that wait to be booked; of one that is damaged somebody is told, and it is left out."""
-        for epoch, seq, frame, dated in unbooked.blocks(db, desk.gateway, since):
-            try:
-                opened = self._examiner.again(desk.key, desk.holdings, frame)
-            except TanmeterError as error:
-                detail = f"{error.code} {error}"
-                receipts.tell(db, desk.gateway, "damaged", (epoch, seq), detail, now=desk.received_at)
-                continue
-            assert opened.content is not None, "what is opened again has its content"
-            desk.waiting.add(unbooked.Block(opened.header, opened.content, dated))
+        """Put down the blocks that wait to be booked, each to be read again in its turn."""
+        for block in unbooked.blocks(db, desk.gateway, since):
+            desk.waiting.leave(block)
         desk.waiting.since = since
         if not desk.waiting:
             unbooked.leave(db, desk.gateway, desk.waiting)

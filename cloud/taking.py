@@ -79,7 +79,7 @@ class Held(Holdings, Protocol):
     """What is held of a gateway, with the blocks themselves."""
 
     def frame(self, epoch: int, seq: int) -> bytes:
-        """The frame of a block that is held."""
+        """The frame of a block that is held; RottenError where it is no bytes any more."""
 
 
 class Taking:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from cloud import dated_rows
 from cloud.booking import Changes
-from cloud.ingest import Content
+from cloud.ingest import Content, Opened
 from cloud.intervals import Interval
 from cloud.receipts import NOWHERE
 from cloud.rot import Place
@@ -37,6 +37,14 @@ class Block(NamedTuple):
         return self.header.epoch, self.header.seq
 
 
+class Unread(NamedTuple):
+    """Such a block as it lies in the file: nothing it says is in memory. ``weight``: what it weighs once it is read."""
+
+    place: Place
+    dated: bool
+    weight: int
+
+
 @dataclass(slots=True)
 class Entered:
     """Blocks in the books, and what they come to once the ``work`` is done: of that ``rows`` are not written yet.
@@ -54,29 +62,54 @@ class Entered:
 class Waiting:
     """What is not booked of a gateway: blocks in the order of the chain, and what they weigh together.
 
-    ``since``: from which block on nothing is booked, as the row says; None where there is none. ``entered``: the
-    blocks before the first, while they are entered or written only in part. ``dated_to``: up to which seq the first
-    block has dated those before it; -1 for none.
+    ``unread``: those behind the others that must be read again. ``begun``: how far blocks have come that are read again
+    in several turns. ``since``: from which block on nothing is booked, as the row says; None where there is none.
+    ``entered``: the blocks before the first, while they are entered or written only in part. ``dated_to``: up to which
+    seq the first block has dated those before it; -1 for none.
     """
 
     def __init__(self) -> None:
         self._blocks: deque[Block] = deque()
+        self.unread: deque[Unread] = deque()
+        self.begun: dict[Place, Steps[Opened]] = {}
         self.weight, self.dated_to = 0, -1
         self.since: Place | None = None
         self.entered: Entered | None = None
 
     def __bool__(self) -> bool:
-        return bool(self._blocks) or self.entered is not None
+        return bool(self._blocks or self.unread) or self.entered is not None
 
     @property
     def first(self) -> Block | None:
-        """The block that comes next."""
+        """The block that comes next; None as well while that is unread."""
         return self._blocks[0] if self._blocks else None
 
+    @property
+    def place(self) -> Place | None:
+        """Where the block that comes next is in the chain, be it unread."""
+        held = self._blocks or self.unread
+        return held[0].place if held else None
+
     def add(self, block: Block) -> None:
-        """One more behind the others."""
-        self._blocks.append(block)
-        self.weight += _weight(block)
+        """One more behind the others; behind unread ones it is left to be read again too."""
+        if self.unread:
+            self.leave(Unread(block.place, block.dated, _weight(block)))
+        else:
+            self._blocks.append(block)
+            self.weight += _weight(block)
+
+    def leave(self, block: Unread) -> None:
+        """One more behind the others, to be read again."""
+        self.unread.append(block)
+        self.weight += block.weight
+
+    def read(self, opened: Opened | None) -> None:
+        """The first of the unread has been read; None: it is damaged, and left out."""
+        unread = self.unread.popleft()
+        self.weight -= unread.weight
+        if opened is not None and opened.content is not None:
+            self._blocks.append(Block(opened.header, opened.content, unread.dated))
+            self.weight += _weight(self._blocks[-1])
 
     def drop(self) -> None:
         """The first is in the books."""
@@ -96,29 +129,29 @@ def gateways(db: sqlite3.Connection) -> list[bytes]:
 
 def begin(db: sqlite3.Connection, gateway: bytes, waiting: Waiting) -> None:
     """The first block that waits has just been taken."""
-    assert waiting.first is not None, "a block that waits"
-    waiting.since = waiting.first.place
+    assert waiting.place is not None, "a block that waits"
+    waiting.since = waiting.place
     db.execute("INSERT INTO unbooked VALUES (?,?,?)", (gateway, *waiting.since))
 
 
 def leave(db: sqlite3.Connection, gateway: bytes, waiting: Waiting) -> None:
     """Everything before the first block that waits is booked."""
-    waiting.since = None if waiting.first is None else waiting.first.place
+    waiting.since = waiting.place
     if waiting.since is None:
         db.execute("DELETE FROM unbooked WHERE gateway = ?", (gateway,))
     else:
         db.execute("UPDATE unbooked SET epoch = ?, seq = ? WHERE gateway = ?", (*waiting.since, gateway))
 
 
-def blocks(db: sqlite3.Connection, gateway: bytes, place: Place) -> list[tuple[int, int, bytes, bool]]:
-    """(epoch, seq, frame, dated) of the good blocks from a place on, in the order of the chain."""
+def blocks(db: sqlite3.Connection, gateway: bytes, place: Place) -> list[Unread]:
+    """The good blocks from a place on, in the order of the chain."""
     rows = db.execute(
-        "SELECT epoch, seq, frame, NOT EXISTS (SELECT 1 FROM undated AS u WHERE u.gateway = b.gateway"
+        "SELECT epoch, seq, readings, NOT EXISTS (SELECT 1 FROM undated AS u WHERE u.gateway = b.gateway"
         " AND u.epoch = b.epoch AND u.seq = b.seq) FROM blocks AS b"
         " WHERE gateway = ? AND (epoch, seq) >= (?, ?) AND fault IS NULL ORDER BY epoch, seq",
         (gateway, *place),
     )
-    return [(epoch, seq, bytes(frame), bool(dated)) for epoch, seq, frame, dated in rows]
+    return [Unread((epoch, seq), bool(dated), LIGHTEST + readings) for epoch, seq, readings, dated in rows]
 
 
 def configuration(db: sqlite3.Connection, gateway: bytes, place: Place | None) -> int:

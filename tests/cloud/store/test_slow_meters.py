@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from cloud import begun, piles
+from cloud import begun, piles, store, taking
 from cloud.store import Store
 from drivers import columns, replay
 from drivers.builtin import builtin
@@ -17,12 +17,14 @@ from drivers.driver import Driver
 from drivers.query import Values
 from protocols import cjt188
 from protocols.record.answer import Answer
-from protocols.record.block import Counters, Track
+from protocols.record.block import Counters, Event, EventKind, Track
 from protocols.record.cose import PrivateKey
 from tests.cloud import tables
+from tests.cloud.store.test_dating import GOOD, UNKNOWN
+from tests.cloud.store.test_unbooked import Clock, audited, image, in_order, rows, waiting
 
 NOW = 1_790_100_000_000
-MANY = 2_000
+MANY, SOME = 2_000, 400
 PROFILE = builtin("cjt188-water")
 REPLY = bytes.fromhex(tomllib.loads(PROFILE.decode())["proof"][0]["response"])
 ADDRESS = REPLY[2:9][::-1].hex()
@@ -68,11 +70,11 @@ def answers(many: int) -> list[bytes]:
     return found
 
 
-def block(meter: Any, said: Sequence[bytes]) -> bytes:
+def block(meter: Any, said: Sequence[bytes], **changes: Any) -> bytes:
     """A block in which the plan is kept, and besides so many answers to a question beyond it."""
     kept = meter.chunk(0, [0], [REPLY])
     tracks = (*kept.tracks, Track.of(BEYOND, [0] * len(said), said))
-    frame: bytes = meter.block(chunks=[replace(kept, tracks=tracks, counters=Counters.of(tracks, ()))])
+    frame: bytes = meter.block(chunks=[replace(kept, tracks=tracks, counters=Counters.of(tracks, ()))], **changes)
     return frame
 
 
@@ -164,6 +166,76 @@ def test_a_block_that_was_kept_ahead_is_taken_once_it_is_read(meter: Any, quick:
         pass
     assert quick.gateway(meter.id).next_seq == 2  # type: ignore[union-attr]
     assert quick.quarantine() == []
+
+
+def killed(path: Path, key: PrivateKey) -> Store:
+    """A store as it starts behind one that was killed, in which time is always up, and what waits has waited long."""
+    held = Store(path, key, batch_s=0.0, processor=Clock(1.0), clock=Clock(store.BOOK_AFTER_S))
+    held.serve_alone()
+    return held
+
+
+def rested(held: Store, read: list[bytes]) -> None:
+    """One turn, in which no more is read than may be."""
+    before = len(read)
+    assert held.rest() == 0.0
+    assert len(read) - before <= columns.SOME_BYTES // len(REPLY)
+
+
+def test_blocks_that_wait_when_a_collector_starts_are_read_again_in_several_turns(
+    tmp_path: Path, make_box: Callable[..., Any], meter: Any, read: list[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Others' batches come in between, and so do more of the same gateway."""
+    monkeypatch.setattr(store, "AT_ONCE", taking.MOST_WAITING)
+    other, key = make_box(site=meter.site, profile=PROFILE), PrivateKey.generate()
+    frames = [block(meter, answers(SOME)) for _ in range(4)]
+    with Store(tmp_path / "once.db", key) as once:
+        for box in (meter, other):
+            box.enrol(once)
+        assert told(once, *frames[:2]) == [Answer.STORED] * 2
+        left = image(tmp_path / "once.db", tmp_path / "left.db")
+        assert told(once, *frames[2:]) == [Answer.STORED] * 2
+        wanted = in_order(once, meter.id)
+    read.clear()
+    with killed(left, key) as held:
+        for _ in range(5):
+            rested(held, read)
+        assert told(held, block(other, answers(1))) == [Answer.STORED]
+        for frame in frames[2:]:
+            while told(held, frame) == [Answer.GAP]:
+                rested(held, read)
+        assert meter.id in waiting(held)
+        read.clear()
+        while meter.id in waiting(held):
+            rested(held, read)
+        assert in_order(held, meter.id) == wanted
+    assert not audited(left, meter.id).found
+
+
+def test_a_block_that_a_correction_dates_is_read_again_in_several_turns(
+    tmp_path: Path, meter: Any, read: list[bytes]
+) -> None:
+    key, true = PrivateKey.generate(), meter.utc + 600_000
+    first, meter.utc, meter.mono = block(meter, answers(1)), 60_000, 0
+    boot = {"boot": meter.boot + 1, "events": (Event(EventKind.BOOT, true, meter.utc, "power cut"),)}
+    frames = [first, *[block(meter, answers(SOME), clock=UNKNOWN, **changes) for changes in (boot, {})]]
+    events = tuple([Event(kind, meter.utc, true, "clock") for kind in (EventKind.CLOCK_STEP, EventKind.CORRECTION)])
+    meter.utc = true
+    frames.append(block(meter, answers(1), clock=GOOD, events=events))
+    with Store(tmp_path / "once.db", key) as once:
+        meter.enrol(once)
+        assert told(once, *frames[:3]) == [Answer.STORED] * 3
+        once.book()
+        assert told(once, frames[3]) == [Answer.STORED]
+        left = image(tmp_path / "once.db", tmp_path / "left.db")
+        wanted = rows(once)
+    read.clear()
+    with killed(left, key) as held:
+        while waiting(held):
+            rested(held, read)
+        assert len(read) == 2 * (SOME + 1) + 2
+        assert rows(held) == wanted
+    assert not audited(left, meter.id).found
 
 
 def test_no_more_is_read_ahead_than_a_moment_takes(meter: Any, store: Store, read: list[bytes]) -> None:

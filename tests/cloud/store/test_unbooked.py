@@ -13,9 +13,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cloud import audit, audit_file, entering, running, statements, store, taking, unbooked
+from cloud import audit, audit_file, running, statements, store, taking, unbooked
 from cloud.booking import Book, Changes
-from cloud.ingest import Examiner, Opened
 from cloud.intervals import Interval
 from cloud.store import Store
 from cloud.writer import Writer
@@ -264,7 +263,9 @@ def test_a_gateway_that_takes_long_does_not_keep_the_others_from_being_booked(
         assert waiting(held) == [away.id]
 
 
-def test_what_a_correction_dates_is_booked_in_stretches_too(tmp_path: Path, box: Any) -> None:
+def test_what_a_correction_dates_is_booked_in_stretches_too(
+    tmp_path: Path, box: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     clocked, clock = Clocked(box), Clock()
     clocked.run(2)
     clocked.boot(MINUTE, 60_000, UNKNOWN)
@@ -283,10 +284,23 @@ def test_what_a_correction_dates_is_booked_in_stretches_too(tmp_path: Path, box:
             steps += 1
             if undated[-1] == 100 - 64:
                 half = image(path, tmp_path / "half.db")
-        assert [*dict.fromkeys(undated)] == [100, 68, 36, 4, 0]
+        assert [*dict.fromkeys(undated)] == [*range(100, -1, -1)], "a block at a time, for time is always up"
         wanted = rows(held)
     with Store(half, key) as again:
         assert rows(again) == wanted
+    left = list[int]()
+
+    def counted(db: sqlite3.Connection, *waiting: Any) -> None:
+        left.append(*db.execute("SELECT count(*) FROM undated WHERE by_seq IS NULL").fetchone())
+        leave(db, *waiting)
+
+    leave = unbooked.leave
+    monkeypatch.setattr(unbooked, "leave", counted)
+    with Store(tmp_path / "soon.db", key, processor=Clock()) as soon:
+        box.enrol(soon)
+        append(soon, *clocked.frames, now=clocked.true)
+        assert rows(soon) == wanted
+    assert [*dict.fromkeys(left)] == [100, 68, 36, 4, 0], "few enough for memory, however much time there is"
 
 
 def test_where_the_disk_is_full_the_books_are_shown_as_they_are(tmp_path: Path, box: Any) -> None:
@@ -315,7 +329,10 @@ def fails_to_write(held: Store) -> Iterator[None]:
         del held.writing  # type: ignore[method-assign]
 
 
-def test_a_block_that_rotted_while_it_waited_is_told_of_and_the_others_are_booked(tmp_path: Path, box: Any) -> None:
+@pytest.mark.parametrize("rotten", ["substr(frame, 1, 40)", "'text'"])
+def test_a_block_that_rotted_while_it_waited_is_told_of_and_the_others_are_booked(
+    tmp_path: Path, box: Any, rotten: str
+) -> None:
     path, key = tmp_path / "rotten.db", PrivateKey.generate()
     with Store(path, key) as held:
         box.enrol(held)
@@ -323,7 +340,7 @@ def test_a_block_that_rotted_while_it_waited_is_told_of_and_the_others_are_booke
             append(held, box.block(), now=box.utc)
         left = image(path, tmp_path / "left.db")
     with closing(sqlite3.connect(left)) as db:
-        db.execute("UPDATE blocks SET frame = substr(frame, 1, 40) WHERE seq = 1")
+        db.execute(f"UPDATE blocks SET frame = {rotten} WHERE seq = 1")
         db.commit()
     with Store(left, key) as held:
         (interval, *_) = [row.interval for row in held.intervals(gateway=box.id) if row.interval.device == "M-01"]
@@ -344,42 +361,6 @@ def test_a_gateway_with_too_much_waiting_is_told_to_send_again(
     assert (later.answer, later.code) == (Answer.GAP, "")
     store.book()
     append(store, third, now=box.utc)
-
-
-def test_what_a_correction_dates_is_read_again_in_several_turns(
-    tmp_path: Path, box: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A block may hold answers that take a second to read."""
-    monkeypatch.setattr(entering, "READ_AT_ONCE", 1)
-    clock, again, read = Clock(), Examiner.again, list[int]()
-
-    def slow(self: Examiner, *asked: Any) -> Opened:
-        clock.now += 1
-        read.append(1)
-        return again(self, *asked)
-
-    with Store(tmp_path / "slow.db", PrivateKey.generate(), processor=clock, clock=clock) as held:
-        box.enrol(held)
-        clocked = Clocked(box)
-        clocked.run(2)
-        clocked.boot(MINUTE, 60_000, UNKNOWN)
-        clocked.run(5, UNKNOWN)
-        append(held, *clocked.frames, now=clocked.true)
-        held.book()
-        clocked.correct()
-        append(held, clocked.frames[-1], now=clocked.true)
-        monkeypatch.setattr(Examiner, "again", slow)
-        for turn in range(1, 7):
-            clock.now += 60
-            held.rest()
-            assert len(read) == turn
-        found = rows(held)
-        assert len(read) == 6
-        assert not audited(tmp_path / "slow.db", box.id).found
-    with Store(tmp_path / "at-once.db", PrivateKey.generate()) as other:
-        box.enrol(other)
-        append(other, *clocked.frames, now=clocked.true)
-        assert rows(other)["closed_intervals"] == found["closed_intervals"]
 
 
 def test_the_writer_books_before_it_takes_more_when_too_many_gateways_wait(
