@@ -215,18 +215,19 @@ def test_a_correction_that_cannot_be_keeps_its_place_and_dates_nothing(clocked: 
     utc, mono = box.utc, box.mono
     good = (Event(EventKind.CORRECTION, utc, clocked.true, ""),)
     step = (Event(EventKind.CLOCK_STEP, utc, clocked.true, ""),)
-    for events, clock in (
+    wrong = (
         (good, UNKNOWN),
         (good * 2, GOOD),
         ((replace(good[0], start=utc + MINUTE),), GOOD),
         ((replace(good[0], end=clocked.true + MINUTE),), GOOD),
-    ):
+    )
+    for number, (events, clock) in enumerate(wrong):
         other = replace(box)
         for name in ("configuration", "installation", "config", "enrolment", "previous"):
             setattr(other, name, getattr(box, name))
         other.utc, other.mono = clocked.true, mono
         frame = other.block(events=(*step, *events), clock=clock)
-        with Store(store.path.with_name(f"{id(frame)}.db"), store.key) as held:
+        with Store(store.path.with_name(f"{number}.db"), store.key) as held:
             box.enrol(held)
             take(held, clocked.frames, clocked.true)
             ((verdict,), *_) = held.append([frame], clocked.true)
