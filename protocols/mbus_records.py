@@ -27,8 +27,12 @@ EXACT = Context(prec=400)
 
 KEPT = 64
 """Telegrams remembered: after each frame of an answer it is asked what follows, and then all are read once more."""
-LENGTHS, SHAPES = 256, 8
-"""Of how many lengths shapes of telegrams are remembered, and how many of each."""
+SHAPES = 8
+"""Of telegrams of one length that are remembered."""
+SHAPES_BYTES = 1 << 15
+"""Of telegrams whose shapes are remembered, before all are dropped: enough for some hundred models. A shape takes up to
+150 times its telegram: 5 MiB at most.
+"""
 BEFORE_DATA = 7
 """Bytes of a long frame before its data: 68 L L 68 C A CI (EN 13757-2)."""
 HEADER, SIGNATURE = 12, 10
@@ -188,6 +192,33 @@ class Shape:
         )
 
 
+class Shapes:
+    """The newest shapes of telegrams, of each kind and length by themselves: to take a telegram apart takes the library
+    up to two milliseconds, and those of a meter are all alike.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[int, int], deque[Shape]] = {}
+        self._bytes = 0
+
+    def telegram(self, frame: Frame) -> Telegram | None:
+        """What a frame says; None when it has none of these shapes."""
+        for shape in tuple(self._known.get((frame.information, len(frame.data)), ())):
+            if (known := shape.telegram(frame.data)) is not None:
+                return known
+        return None
+
+    def keep(self, frame: Frame, shape: Shape) -> None:
+        """Remember the shape of this frame; one that is pushed out by it still counts until all are dropped."""
+        self._bytes += len(frame.data)
+        if self._bytes > SHAPES_BYTES:
+            self._known, self._bytes = {}, len(frame.data)
+        self._known.setdefault((frame.information, len(frame.data)), deque(maxlen=SHAPES)).appendleft(shape)
+
+
+_shapes = Shapes()
+
+
 class Placed(int):
     """A byte of a frame's data that knows where it stands: so does all that the library cuts out of them."""
 
@@ -216,22 +247,13 @@ def telegram(frame: Frame) -> Telegram:
         raise Impossible(f"CI {frame.information:02X}, expected 72 or 76: data in records")
     if len(frame.data) < HEADER:
         raise Impossible(f"{len(frame.data)} bytes {quote(frame.data)}, expected a header of {HEADER}")
-    shapes = _shapes(frame.information, len(frame.data))
-    for shape in tuple(shapes):
-        if (known := shape.telegram(frame.data)) is not None:
-            return known
-    shapes.appendleft(_shape(_taken_apart(frame), frame))
-    found = shapes[0].telegram(frame.data)
+    if (known := _shapes.telegram(frame)) is not None:
+        return known
+    shape = _shape(_taken_apart(frame), frame)
+    _shapes.keep(frame, shape)
+    found = shape.telegram(frame.data)
     assert found is not None, "it has its own shape"
     return found
-
-
-@lru_cache(LENGTHS)
-def _shapes(information: int, length: int) -> deque[Shape]:
-    """The newest shapes of telegrams of this kind and length: to take one apart takes the library up to a millisecond,
-    and those of a meter are all alike.
-    """
-    return deque(maxlen=SHAPES)
 
 
 def _taken_apart(frame: Frame) -> Any:

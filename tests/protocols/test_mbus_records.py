@@ -1,6 +1,7 @@
 """M-Bus records: telegrams of real meters, as another decoder reads them; every coding; and no crash on any bytes."""
 
 import json
+from contextlib import suppress
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from meterbus.exceptions import MBusFrameDecodeError
 from protocols import mbus
 from protocols.errors import Impossible, ProtocolError, Refused
 from protocols.mbus import Frame
-from protocols.mbus_records import Telegram, telegram
+from protocols.mbus_records import SHAPES_BYTES, Telegram, telegram
 
 VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "mbus.json").read_text("utf-8"))
 HEADER = bytes.fromhex("78563412 2423 28 04 2A 00 0000")
@@ -205,3 +206,19 @@ def test_a_telegram_of_the_same_shape_is_not_taken_apart_again(monkeypatch: pyte
     assert first.records[0].number() == Decimal(1000)
     with pytest.raises(Impossible, match="not callable"):
         told("0405 03000000 0413 07000000")
+
+
+def test_shapes_are_remembered_of_so_many_bytes_of_telegrams_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A shape takes up to 150 times its telegram: eight of each length came to 50 MiB."""
+    told = list[Frame]()
+    for number in range(400):
+        extensions = bytes([0xF0 | number >> place & 1 for place in range(9)] + [0xF0] * (150 + number % 60))
+        told.append(Frame(8, 1, 0x72, HEADER + b"\x01\x93" + extensions + b"\x70\x05"))
+        assert telegram(told[-1]).records
+    telegram.cache_clear()
+    monkeypatch.setattr("protocols.mbus_records.TelegramLong", None)
+    remembered = 0
+    for frame in told:
+        with suppress(Impossible):
+            remembered += len(frame.data) * len(telegram(frame).records)
+    assert 0 < remembered <= SHAPES_BYTES
