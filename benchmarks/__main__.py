@@ -5,8 +5,8 @@ import sys
 from importlib import import_module
 
 NAMES = ("record", "ingest", "latency", "outage", "footprint", "decode", "fuzz", "plan", "bus", "agent", "account")
-ON_REQUEST = ("link",)
-"""Minutes long, and needs root."""
+ON_REQUEST = ("link", "memory")
+"""Minutes long; ``link`` needs root."""
 
 
 def main() -> None:

@@ -71,14 +71,14 @@ class Link:
     sent: int = 0
     free: asyncio.Lock = field(default_factory=asyncio.Lock)
 
-    async def push(self) -> None:
-        """Send the next block; SystemExit unless it is stored."""
-        body = encode_batch([self.frames[self.sent]])
-        status, answer = await self.request(b"POST /v1/blocks", body, BATCH_TYPE)
+    async def push(self, together: int = 1) -> None:
+        """Send the next block, or some in one request; SystemExit unless they are stored."""
+        frames = self.frames[self.sent : self.sent + together]
+        status, answer = await self.request(b"POST /v1/blocks", encode_batch(frames), BATCH_TYPE)
         verdicts = decode_answers(answer).verdicts
-        if status != 200 or verdicts[0].answer != Answer.STORED:
-            raise SystemExit(f"found {status}, {verdicts}, expected a block that is stored")
-        self.sent += 1
+        if status != 200 or {verdict.answer for verdict in verdicts} != {Answer.STORED}:
+            raise SystemExit(f"found {status}, {verdicts}, expected blocks that are stored")
+        self.sent += len(frames)
 
     async def look(self) -> None:
         """Ask for the newest value of every point; SystemExit unless they are those of the newest block."""
