@@ -11,10 +11,12 @@ It counts what it is given; which readings count, and what else a step may mean,
   times the multiplier, exactly.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from copy import copy
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import partial
+from typing import NamedTuple
 
 import msgspec
 
@@ -26,10 +28,23 @@ LONG_MS = 64 * INTERVAL_MS
 """A gap of which the intervals in the middle are made one by one, as somebody asks for them: a year has 35,040."""
 
 
+class Edge(NamedTuple):
+    """The register at a boundary, as an end and as a beginning, how it is known, and how much of the modulus is behind
+    it. ``state``: of the interval that begins there.
+    """
+
+    closing: Register
+    opening: Register
+    quality: Quality
+    wrapped: Decimal = ZERO
+    state: State = "ok"
+
+
 @dataclass(frozen=True, slots=True)
 class Gap:
     """Two readings that follow one another, the time of each, what was counted between them, and the modulus in it."""
 
+    rules: Rules
     before: Register
     since: int
     after: Register
@@ -37,23 +52,45 @@ class Gap:
     growth: Decimal
     wrap: Decimal
 
+    def edge(self, boundary: int) -> Edge:
+        """What the register was at a boundary between them."""
+        ahead, behind = self.position - boundary, boundary - self.since
+        if ahead < behind and ahead <= self.rules.reach_ms:
+            return Edge(self.after, self.after, "measured", self.wrap)
+        if behind <= self.rules.reach_ms:
+            return Edge(self.before, self.before, "measured")
+        return self._interpolated(behind)
+
+    def _interpolated(self, behind: int) -> Edge:
+        before, after = self.before, self.after
+        level = self.rules.between(before.value, self.growth, behind, self.position - self.since)
+        wrapped = self.wrap if self.wrap and level >= self.wrap else ZERO
+        level = EXACT.subtract(level, wrapped)
+        closing = Register(level, after.at, after.epoch, after.seq)
+        return Edge(closing, Register(level, before.at, before.epoch, before.seq), "estimated", wrapped)
+
+
+@dataclass(frozen=True, slots=True)
+class Still:
+    """Nothing is counted up to the next reading: the register stands."""
+
+    register: Register
+    quality: Quality
+    state: State = "ok"
+
+    def edge(self, boundary: int) -> Edge:
+        """What the register is taken for at any boundary."""
+        return Edge(self.register, self.register, self.quality, ZERO, self.state)
+
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
-    """The intervals in the middle of a long gap, up to ``end``. ``count``: as it stood where they begin, and so much of
-    the modulus was ``carried``.
-    """
+    """The intervals in the middle of a long gap, ``made`` as they are asked for."""
 
-    count: "Count"
-    gap: Gap
-    carried: Decimal
-    end: int
+    made: Callable[[], Iterator[Interval]]
 
     def __iter__(self) -> Iterator[Interval]:
-        count, carried = self.count.parted(), self.carried
-        while count.end <= self.end:
-            carried = count.cross_one(self.gap, carried)
-            yield from count.take_closed()
+        return self.made()
 
 
 class Count:
@@ -161,69 +198,55 @@ class Count:
 
     def _cross(self, position: int, register: Register, growth: Decimal, wrap: Decimal) -> None:
         """Close every interval that ends at or before ``position``, and carry the register over each boundary."""
-        gap, carried = Gap(self.last, self.position, register, position, growth, wrap), ZERO
-        if position - self.end > LONG_MS:
-            carried = self._skip(gap, self.cross_one(gap, carried))
-        while self.end <= position:
-            carried = self.cross_one(gap, carried)
+        carried = ZERO
+        if self.end <= position:
+            gap = Gap(self.rules, self.last, self.position, register, position, growth, wrap)
+            carried = self._cross_all(gap, position)
         self.rolled += wrap - carried
         if self.rolled:
             self._raise("rollover")
 
-    def cross_one(self, gap: Gap, carried: Decimal) -> Decimal:
-        """Close this interval, which ends within the gap, and begin the next one; how much of the modulus is behind it.
-
-        ``carried``: how much of it was.
+    def _cross_all(self, way: Gap | Still, position: int) -> Decimal:
+        """Close every interval that ends at or before ``position``; how much of the modulus is behind it. Those in the
+        middle of a long gap are made later.
         """
-        boundary, reach = self.end, self.rules.reach_ms
-        quality: Quality = "measured"
-        closing, opening, wrapped = gap.before, gap.before, carried
-        if gap.position - boundary < boundary - gap.since and gap.position - boundary <= reach:
-            closing, opening, wrapped = gap.after, gap.after, gap.wrap
-        elif boundary - gap.since > reach:
-            closing, opening, wrapped = self._interpolated(gap, boundary)
-            quality = "estimated"
-        if quality == "estimated" and self.quality == "measured":
-            self.quality = quality
-        self.rolled += wrapped - carried
+        carried = ZERO
+        if position - self.end > LONG_MS:
+            carried, end = self.cross_one(way, carried), self.rules.cell(position - 2 * INTERVAL_MS)
+            self._closed.append(Stretch(partial(_crossed, self.parted(), way, carried, end)))
+            carried = self._open(way.edge(end), end)
+        while self.end <= position:
+            carried = self.cross_one(way, carried)
+        return carried
+
+    def cross_one(self, way: Gap | Still, carried: Decimal) -> Decimal:
+        """Close this interval, and begin the next one; how much of the modulus is behind it, where ``carried`` was."""
+        edge = way.edge(self.end)
+        if edge.quality == "estimated" and self.quality == "measured":
+            self.quality = edge.quality
+        self.rolled += edge.wrapped - carried
         if self.rolled:
             self._raise("rollover")
-        self._close(closing, self.rules)
-        self._begin(boundary, opening, quality)
-        return wrapped
+        self._close(edge.closing, self.rules)
+        return self._open(edge, self.end)
 
-    def _skip(self, gap: Gap, carried: Decimal) -> Decimal:
-        """Over the middle of a long gap, of which the intervals are made later; what of the modulus is behind it."""
-        end = self.rules.cell(gap.position - 2 * INTERVAL_MS)
-        if end <= self.end:
-            return carried
-        self._closed.append(Stretch(self.parted(), gap, carried, end))
-        _, opening, wrapped = self._interpolated(gap, end)
-        self._begin(end, opening, "estimated")
-        return wrapped
-
-    def _interpolated(self, gap: Gap, boundary: int) -> tuple[Register, Register, Decimal]:
-        """The register at a boundary far from any reading: as an end, as a beginning; and the modulus behind it."""
-        before, after = gap.before, gap.after
-        level = self.rules.between(before.value, gap.growth, boundary - gap.since, gap.position - gap.since)
-        wrapped = gap.wrap if gap.wrap and level >= gap.wrap else ZERO
-        level = EXACT.subtract(level, wrapped)
-        return (
-            Register(level, after.at, after.epoch, after.seq),
-            Register(level, before.at, before.epoch, before.seq),
-            wrapped,
-        )
+    def _open(self, edge: Edge, boundary: int) -> Decimal:
+        self._begin(boundary, edge.opening, edge.quality)
+        self.state = edge.state
+        return edge.wrapped
 
     def _break(self, position: int, register: Register, state: State, far: bool = False) -> None:
         """A step that no counting explains: no consumption where it happened, and a new beginning behind it."""
         before, self.quality, self.since = self.last, "suspect", position
         self._raise(state)
-        while self.end <= position:
-            self._close(before, self.rules)
-            start = self.rules.cell(position) if far else self.end
-            inside = self.rules.cut(start) > position
-            self._begin(start, register if inside else before, "measured" if start == position else "suspect")
-            self._raise(state)
+        if self.end > position:
+            return
+        start = max(self.rules.cell(position), self.end)
+        if not far:
+            self._cross_all(Still(before, "suspect", state), start - 1)
+        self._close(before, self.rules)
+        self._begin(start, register, "measured" if start == position else "suspect")
+        self._raise(state)
 
     def _begin(self, start: int, first: Register, quality: Quality = "measured") -> None:
         self.start, self.end = start, self.rules.cut(start)
@@ -278,3 +301,11 @@ def expanded(rows: Iterable[Interval | Stretch]) -> Iterator[Interval]:
             yield from row
         else:
             yield row
+
+
+def _crossed(count: Count, way: Gap | Still, carried: Decimal, end: int) -> Iterator[Interval]:
+    """The intervals up to ``end`` of a count that stands where they begin."""
+    own = count.parted()
+    while own.end <= end:
+        carried = own.cross_one(way, carried)
+        yield from own.take_closed()

@@ -12,11 +12,15 @@ The rule is piecewise constant, and nothing is filled in:
 - Amounts are rounded half-even to ``PLACES`` decimals, each interval by itself; ``integral`` is exact.
 """
 
+from collections.abc import Iterator
+from copy import copy
 from decimal import ROUND_HALF_EVEN, Context, Decimal
+from functools import partial
 
 from msgspec.structs import replace
 
-from cloud.intervals import HOUR_MS, ZERO, Interval, Quality, Register, Rules
+from cloud.count import LONG_MS, Stretch, expanded
+from cloud.intervals import HOUR_MS, INTERVAL_MS, ZERO, Interval, Quality, Register, Rules
 from cloud.series import LONGEST_GAP_MS
 from drivers.quantity import EXACT
 
@@ -35,7 +39,7 @@ class Rate:
     def __init__(self, rules: Rules, interval: Interval | None = None) -> None:
         """``interval``: the open one of a rate that goes on under ``rules``."""
         self.rules = rules
-        self._closed: list[Interval] = []
+        self._closed: list[Interval | Stretch] = []
         self._changed = False
         self._open = interval
         self._held: Register | None = None
@@ -65,6 +69,10 @@ class Rate:
 
     def take(self) -> list[Interval]:
         """The rows that are new or changed since the last call, oldest first."""
+        return list(expanded(self.take_parts()))
+
+    def take_parts(self) -> list[Interval | Stretch]:
+        """As ``take``; those in the middle of a long gap not yet made."""
         rows, self._closed = self._closed, []
         if self._changed and self._open is not None:
             rows.append(_amount(self._open, closed=False))
@@ -109,10 +117,29 @@ class Rate:
         if until - self._open.position > LONGEST_GAP_MS:
             self._cover(min(self._open.end, until), held, most)
             self._close(self.rules.cell(until))
+        if until - self._open.end > LONG_MS:
+            self._close_held(held, most)
+            end = self.rules.cell(until - 2 * INTERVAL_MS)
+            self._closed.append(Stretch(partial(copy(self)._middle, held, most, end)))
+            self._begin(end, self._open.register_end, end)
         while self._open.end <= until:
-            self._cover(self._open.end, held, most)
-            self._close(self._open.end)
+            self._close_held(held, most)
         self._cover(until, held, most)
+
+    def _close_held(self, held: Register | None, most: int) -> None:
+        """The interval ends with what the held sample covers of it."""
+        assert self._open is not None, "there is an interval before anything is booked in it"
+        self._cover(self._open.end, held, most)
+        self._close(self._open.end)
+
+    def _middle(self, held: Register | None, most: int, end: int) -> Iterator[Interval]:
+        """The intervals up to ``end``, of a rate that stands where they begin."""
+        own = copy(self)
+        own._closed = []
+        while own._open is not None and own._open.end <= end:
+            own._close_held(held, most)
+            yield from expanded(own._closed)
+            own._closed = []
 
     def _cover(self, until: int, held: Register | None, most: int) -> None:
         assert self._open is not None, "there is an interval before anything is booked in it"

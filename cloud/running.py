@@ -239,7 +239,7 @@ class Running:
         """What is new or changed since the last call."""
         changed = [series for series in self._series.values() if series.changed]
         intervals = [row for series in changed for row in series.take_parts()]
-        intervals += [row for rate in self._rates.values() for row in rate.take()]
+        intervals += [row for rate in self._rates.values() for row in rate.take_parts()]
         turns, self._turns = self._turns, []
         turns += [turn for series in changed for turn in series.turns()]
         settings, self._heard = list(self._heard.values()), {}

@@ -21,7 +21,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from decimal import Decimal
 
-from cloud.count import Count
+from cloud.count import Count, Still
 from cloud.doubt import Candidate, Doubt, follow
 from cloud.glide import Place, Raw, Steps, breaks, even, exact
 from cloud.intervals import HOUR_MS, SLACK_MS, ZERO, Interval, Register, Rules, State
@@ -262,11 +262,7 @@ class Series(Count):
     def _stand(self, position: int, value: Decimal) -> None:
         """The register stands while the meter comes up to it again: time goes on, and nothing is counted."""
         self.doubt = None
-        while self.end <= position:
-            if self.quality == "measured":
-                self.quality = "estimated"
-            self._close(self.last, self.rules)
-            self._begin(self.end, self.last, "estimated")
+        self._cross_all(Still(self.last, "estimated"), position)
         self.position = position
         self._ignore(value)
 
