@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 MOST_TELEGRAMS = 16
 """An answer in more telegrams than this is not asked to its end."""
+LONGEST = 1 + MOST_TELEGRAMS * (mbus.OVERHEAD + 0xFF)
+"""Bytes of an answer of so many, with the acknowledgement before them."""
 
 
 class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -108,6 +110,8 @@ class MbusDriver:
 
         if reply[:1] == bytes([mbus.ACK]) and not self.asked.identification:
             raise Mismatched("found E5, expected a telegram: no selection was asked")
+        if len(reply) > LONGEST:
+            raise Impossible(f"found an answer of {len(reply)} bytes, expected at most {LONGEST}")
         frames = mbus.replies(reply)
         for frame in frames:
             mbus.check(self.asked, frame)

@@ -83,6 +83,17 @@ def test_an_answer_that_never_ends_is_not_asked_for_ever() -> None:
     assert len(asked) == 16
 
 
+def test_an_answer_is_no_longer_than_one_that_was_asked_to_its_end() -> None:
+    """Nobody but the thief of a key has one: a mebibyte of telegrams took 10 s to read, which is one answer."""
+    held, longest = meter("12345678"), said("0406 02000000" + "2F" * (252 - 12 - 6), address=0)
+    answer = b"\xe5" + longest * 16
+    assert values(held, answer)["energy_heat"] == 2
+    for longer in (longest * 17, answer + longest):
+        with pytest.raises(Impossible, match=f"an answer of {len(longer)} bytes, expected at most 4177"):
+            values(held, longer)
+        assert held.follow_up(held.queries()[0].request, longer) is None
+
+
 def test_a_meter_by_its_number_is_selected_first() -> None:
     held = meter("12345678", points=("energy_heat", "meter_number"))
     telegram = said("0406 02000000", address=0)
