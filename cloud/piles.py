@@ -8,8 +8,8 @@ looks like is read by the rules altogether.
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from itertools import accumulate, groupby, islice
-from operator import ge, itemgetter
+from itertools import accumulate, islice
+from operator import ge
 from typing import Any
 
 import numpy as np
@@ -32,8 +32,8 @@ MOST_BYTES = 1 << 18
 """Of chunks without a form that are read ahead in one block: some milliseconds of reading, and of making forms. A block
 that has more is left to be read in its turn; of the next one like it, those that were read have their forms.
 """
-MOST_ALONE = 1 << 14
-"""Bytes of answers that are replayed ahead where they may have to be read one by one: some 20 ms, of M-Bus 80."""
+MOST_ALONE = 1 << 13
+"""Bytes of answers that are replayed ahead where they may have to be read one by one: some 10 ms, of M-Bus 60."""
 ITEM_BYTES, EXCHANGE_BYTES = 512, 16
 """What a chunk, a track and the labour of a form count for beside the bytes."""
 
@@ -214,8 +214,8 @@ class Piles:
             return [None] * len(form.requests)
 
     def _say_alone(self, alone: Sequence[tuple[Cut, int, Chunk]]) -> None:
-        """Put values to these chunks: together, or where that cannot be, block by block, as far as it goes; where they
-        are very many, the others are left to their turn, in which each block is held to its plan before it is replayed.
+        """Put values to these chunks, together. Where they are very many, the others are left to their turn, in which
+        each block is held to its plan before it is replayed; where one is broken, all are, and not read again ahead.
         """
         sizes = accumulate([sum([len(track.columns) for track in chunk.tracks]) for _, _, chunk in alone])
         alone = [held for held, size in zip(alone, sizes, strict=True) if size <= MOST_ALONE]
@@ -223,11 +223,6 @@ class Piles:
             said = finished(self.replay([(cut.installation, chunk) for cut, _, chunk in alone]))
             for (cut, at, _), one in zip(alone, said, strict=True):
                 cut.said[at] = one
-            return
-        for cut, held in groupby(alone, key=itemgetter(0)):
-            with suppress(RecordError, ProtocolError):
-                for _, at, chunk in held:
-                    (cut.said[at],) = finished(self.replay([(cut.installation, chunk)]))
 
 
 def _piled(cuts: Sequence[Cut]) -> tuple[list[Pile], set[Cut]]:

@@ -105,6 +105,8 @@ def test_tampered_replies_are_the_same_both_ways(
 
 
 HEADER = bytes.fromhex("78563412 2423 28 04 2A 00 0000")
+STEP = 6
+"""Telegrams as long as there are that may be read without a pause: each takes up to two milliseconds."""
 CO2 = next(model for model, _ in PROOFS if model.id == "hj212-co2")
 
 
@@ -120,6 +122,22 @@ def packet(number: bytes) -> tuple[Driver, bytes, bytes]:
     proof = CO2.proof[0]
     said = re.sub(rb"-Rtd=[0-9.]+", b"-Rtd=" + number, octets(proof.response))
     return asker(CO2, proof), octets(proof.request), hj212.frame(said[6:-4].decode()).rstrip()
+
+
+def test_telegrams_are_read_some_milliseconds_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    held, request, reply = telegram("0406 01000000" + "2F" * (252 - 12 - 6))
+    read, values = list[bytes](), replay.values
+
+    def counted(driver: Driver, request: bytes, reply: bytes) -> Values:
+        read.append(reply)
+        return values(driver, request, reply)
+
+    monkeypatch.setattr(replay, "values", counted)
+    work, before = columns.steps([(held, Track.of(request, [0] * 60, [reply] * 60))], Layouts()), 0
+    for _ in work:
+        assert len(read) - before <= STEP
+        before = len(read)
+    assert len(read) == 60
 
 
 @pytest.mark.parametrize(
