@@ -146,6 +146,17 @@ def test_a_driver_that_breaks_stops_nobody_else(box, kit, monkeypatch):
     assert any(event == "driver_failed" for event, _ in world.logged)
 
 
+def test_a_port_that_babbles_costs_the_others_no_reading(box, kit):
+    made = box(kit.serial_port(), kit.modbus_port(), kit.sdm(1, "bus"), kit.sdm(2, "net"))
+    babble = [(delay, b"\x55") for delay in range(0, 8000, 20)]
+    kit.world(made, {"bus": lambda request: babble, "net": kit.registers()}).run(179)
+    blocks = made.blocks()
+    assert totals(blocks, 0)["answered"] == 0 < totals(blocks, 0)["damaged"]
+    assert totals(blocks, 1)["answered"] == totals(blocks, 1)["due"] == 18
+    late = [at % 10_000 for _, chunks in blocks for chunk in chunks for track in chunk.tracks for at in track.times]
+    assert max(late) <= 1000, "a tenth of the period at most"
+
+
 def test_dlt645_and_modbus_share_one_bus_without_a_collision(box, kit):
     made = box(
         kit.serial_port(),

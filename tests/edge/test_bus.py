@@ -116,6 +116,7 @@ def test_an_echo_before_the_answer_does_not_date_it():
         ([(80, b"\x00\x01noise")], DAMAGED),
         ([(80, reply(1, 7)[:-1])], DAMAGED),
         ([(80, reply(2, 7))], DAMAGED),
+        ([(80, modbus.frame_rtu(1, b"\x04\x02\x00\x07"))], DAMAGED),
         ([(80, reply(1, 7)[:-1] + b"\x00")], DAMAGED),
         ([(80, b"\xff\x00"), (90, reply(1, 7))], 0),
     ],

@@ -25,11 +25,11 @@ BODY = b"an answer"
 class Server:
     """Answers every request alike, with a media type."""
 
-    def __init__(self, media="application/cbor", tls=None):
-        self.media, self.tls, self.hosts = media, tls, []
+    def __init__(self, media="application/cbor", tls=None, place=("127.0.0.1", 0)):
+        self.media, self.tls, self.place, self.hosts = media, tls, place, []
 
     async def __aenter__(self):
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=self.tls)
+        self._server = await asyncio.start_server(self._serve, *self.place, ssl=self.tls)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 
@@ -73,6 +73,19 @@ def test_where_the_name_leads_nowhere_a_kept_address_is_tried_next(tmp_path):
     asyncio.run(main())
 
 
+def test_where_the_name_leads_to_somebody_else_a_kept_address_is_tried_next(tmp_path):
+    path = tmp_path / "addresses.json"
+    path.write_text(json.dumps({"localhost": ["127.0.0.2"]}))
+
+    async def main():
+        async with Server("text/html") as other, Server(place=("127.0.0.2", other.port)) as collector:
+            await tried(HttpTransport(f"http://localhost:{other.port}", Addresses(path, "localhost")), 3)
+            assert (len(other.hosts), len(collector.hosts)) == (1, 2)
+
+    asyncio.run(main())
+    assert json.loads(path.read_text()) == {"localhost": ["127.0.0.2"]}
+
+
 def test_where_the_collector_answered_is_kept_and_where_somebody_else_did_is_not(tmp_path):
     path = tmp_path / "addresses.json"
 
@@ -94,8 +107,8 @@ def test_a_file_of_addresses_that_is_damaged_is_as_good_as_none(tmp_path):
         assert Addresses(path, "a").next() == "a"
 
 
-def certificate(folder, name, since):
-    """A self-signed certificate for localhost that was good for a year, and a context that serves with it."""
+def certificate(folder, name, since, host="localhost"):
+    """A self-signed certificate for a host that was good for a year, and a context that serves with it."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     begin = datetime.datetime(since, 1, 1, tzinfo=datetime.UTC)
@@ -107,7 +120,7 @@ def certificate(folder, name, since):
         .serial_number(x509.random_serial_number())
         .not_valid_before(begin)
         .not_valid_after(begin + datetime.timedelta(days=365))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(host)]), critical=False)
         .sign(key, hashes.SHA256())
     )
     path, secret = folder / f"{name}.pem", folder / f"{name}.key"
@@ -132,6 +145,21 @@ def test_a_collector_known_by_its_certificate_is_known_whatever_the_clock_says(t
             assert await tried(HttpTransport(url, ca=other), 1) == [None], "another key"
             assert await tried(HttpTransport(f"https://127.0.0.1:{server.port}", ca=own), 1) == [None], "another name"
             assert await tried(HttpTransport(url), 1) == [None], "nobody stands for it"
+
+    asyncio.run(main())
+
+
+def test_at_a_kept_address_the_collector_is_known_by_the_same_certificate_and_name(tmp_path):
+    own, context = certificate(tmp_path, "own", 2001, NOBODY)
+    other, _ = certificate(tmp_path, "other", 2001, NOBODY)
+    path = tmp_path / "addresses.json"
+    path.write_text(json.dumps({NOBODY: ["127.0.0.1"]}))
+
+    async def main():
+        async with Server(tls=context) as server:
+            url = f"https://{NOBODY}:{server.port}"
+            assert await tried(HttpTransport(url, Addresses(path, NOBODY), own), 2) == [None, BODY]
+            assert await tried(HttpTransport(url, Addresses(path, NOBODY), other), 2) == [None, None], "another key"
 
     asyncio.run(main())
 

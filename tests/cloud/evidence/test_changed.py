@@ -1,5 +1,6 @@
 """Evidence packs: whatever was changed is refused by file and rule."""
 
+import hashlib
 import io
 import zipfile
 from collections.abc import Callable
@@ -17,7 +18,7 @@ from cloud.accounting.electricity import account
 from cloud.evidence import archive
 from cloud.evidence.verify import verify
 from cloud.store import Store
-from protocols.record import transport
+from protocols.record import cbor, cose, transport
 from protocols.record.block import Chunk, Sealed, Track
 from protocols.record.cose import PrivateKey
 from protocols.record.siteconfig import NO_PREVIOUS
@@ -56,6 +57,16 @@ def test_a_pack_cut_short_is_refused(pack: bytes, cut: int) -> None:
 def test_bytes_after_or_before_the_pack_are_refused(pack: bytes) -> None:
     assert refused(pack + b"\0").rule == "archive"
     assert refused(b"\0" + pack).rule == "archive"
+
+
+def test_a_pack_of_another_version_of_its_format(pack: bytes) -> None:
+    files, signer = archive.read(pack), PrivateKey.generate()
+    manifest = files[archive.MANIFEST].replace(b'"tanmeter-evidence/1"', b'"tanmeter-evidence/2"')
+    manifest = manifest.replace(archive.check(files).key.spki.hex().encode(), signer.spki.hex().encode())
+    payload = cbor.encode({0: 1, 1: hashlib.sha256(manifest).digest()})
+    signature = cose.sign1(payload, signer, archive.MANIFEST_TYPE, archive.MANIFEST_AAD)
+    error = refused(archive.write(files | {archive.MANIFEST: manifest, archive.SIGNATURE: signature}))
+    assert (error.file, error.rule) == (archive.MANIFEST, "manifest") and "tanmeter-evidence/1" in str(error)
 
 
 def test_a_changed_figure_under_a_new_manifest_signature(pack: bytes) -> None:
