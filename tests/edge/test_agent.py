@@ -122,9 +122,12 @@ def test_garbage_truncation_wrong_address_and_wrong_crc_are_faults_and_never_val
 
 def test_a_value_that_cannot_be_is_a_fault_and_not_in_a_track(box, kit):
     made = box(kit.serial_port(), kit.meter(1, "bus", "dlt645-2007-single-phase", ["energy_import"], "60s", "123456"))
-    kit.world(made, {"bus": lambda request: [(20, kit.energy(request, "0A123456"))]}).run(59)
+    world = kit.world(made, {"bus": lambda request: [(20, kit.energy(request, "0A123456"))]})
+    world.run(59)
     ((_, (chunk,)),) = made.blocks()
     assert (codes(chunk), chunk.tracks, chunk.counters.damaged) == ([IMPOSSIBLE], (), 1)
+    (said,) = [known["why"] for event, known in world.logged if event == "undecoded"]
+    assert said.startswith("56 34 12 0A"), "its bytes, as they came"
 
 
 def test_a_driver_that_breaks_stops_nobody_else(box, kit, monkeypatch):

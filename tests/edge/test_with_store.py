@@ -5,6 +5,7 @@ import itertools
 import resource
 import struct
 from collections import Counter
+from decimal import Decimal
 from random import Random
 
 import pytest
@@ -134,6 +135,27 @@ def test_a_disk_that_is_full_when_a_block_is_to_be_opened(box, kit, tmp_path, in
     (gap,) = [event for header, _ in blocks for event in header.events if event.kind == EventKind.GAP]
     assert 85_000 <= gap.end - gap.start <= 100_000
     assert due(made) == 4 * 300, "every slot of every meter, the one of the last instant included"
+
+
+def test_what_is_no_number_and_a_negative_energy_are_kept_as_they_came_and_never_booked(box, kit, tmp_path):
+    made = box(kit.modbus_port(), kit.sdm(1))
+    odd, answer, asked = {20: "7FC00000", 21: "FF800000", 22: "C47A0000"}, rising(), itertools.count()
+
+    def spoilt(request):
+        ((delay, frame),) = answer(request)
+        return [(delay, frame[:-4] + bytes.fromhex(odd.get(next(asked), frame[-4:].hex())))]
+
+    kit.world(made, {"net": spoilt}).run(599)
+    kept = {reply[-4:] for _, reply in replies(made)}
+    assert kept >= {bytes.fromhex(value) for value in odd.values()} and sum(replies(made).values()) == 60
+    verdicts, store = deliver(made, tmp_path, kit.start + HOUR)
+    assert {verdict.answer for verdict in verdicts} == {Answer.STORED}
+    (gateway,) = store.gateways()
+    rows = store.series(gateway.id, "M-1", "energy_import", 0, kit.start + HOUR)
+    store.close()
+    assert sum(row.readings for row in rows) == 60 - len(odd)
+    assert sum(row.ignored for row in rows) == 1, "the negative one: of the others nothing was read"
+    assert sum(row.consumption for row in rows) == Decimal(59) / 1024
 
 
 @pytest.mark.parametrize("received", ["soon", "in twenty years"])

@@ -18,6 +18,12 @@ def test_every_fault_of_the_list_is_there_once() -> None:
     assert [fault.number for fault in faults.faults()] == list(range(1, LISTED + 1))
 
 
+def test_the_page_of_the_proof_has_every_fault_with_its_promise() -> None:
+    page = (ROOT / "docs" / "proof.md").read_text("utf-8")
+    rows = [f"| {fault.number} | {fault.name} | {fault.promise} |" for fault in faults.faults()]
+    assert [row for row in rows if row not in page] == []
+
+
 @pytest.mark.parametrize("fault", faults.faults(), ids=lambda fault: str(fault.number))
 def test_a_fault_names_tests_that_exist_or_says_why_it_has_none(fault: Fault) -> None:
     assert fault.tests or fault.not_here
