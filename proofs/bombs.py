@@ -11,12 +11,13 @@ from urllib.parse import urlsplit
 import cbor2
 import zstandard
 
-from proofs import thief
+from proofs import heat, thief
 from proofs.gateway import Gateway, live
 from proofs.line import Line
 from proofs.target import Send, Target, get, post, target
 from protocols.record import cbor
 from protocols.record.answer import encode_batch
+from protocols.record.cose import PublicKey
 
 PART = "bytes"
 MOST_GROWTH = 64 << 20
@@ -32,11 +33,19 @@ def prove(folder: Path, seed: int, gateway: Gateway) -> Iterator[Line]:
     with target(folder / "bombed") as collector:
         collector.enrol(beside)
         collector.neighbour = post("v1/blocks", encode_batch(beside.frames[:1]))
-        key = collector.enrol(gateway)
-        for frame in gateway.frames[:-1]:  # warm, and with a chain whose next link a bomb can be
-            collector.cost(post("v1/blocks", encode_batch([frame])))
+        key, heated = _enrolled(collector, gateway), heat.live(folder / "heated", seed)
         yield _thrown(collector, dict(_bombs(gateway.frames[0])), "bombs and oversize bodies", seed)
         yield _thrown(collector, dict(thief.signed(gateway, key)), "bombs signed by an enrolled gateway", seed)
+        key = _enrolled(collector, heated)
+        yield _thrown(collector, dict(heat.signed(heated, key)), "bombs signed by a gateway of an M-Bus meter", seed)
+
+
+def _enrolled(collector: Target, gateway: Gateway) -> PublicKey:
+    """The key of a collector that knows this gateway: warm, and with a chain whose next link a bomb can be."""
+    key = collector.enrol(gateway)
+    for frame in gateway.frames[:-1]:
+        collector.cost(post("v1/blocks", encode_batch([frame])))
+    return key
 
 
 def _thrown(collector: Target, bombs: Mapping[str, Send], title: str, seed: int) -> Line:

@@ -11,8 +11,8 @@ from edge.outbox import Outbox
 from protocols.record import invite
 from protocols.record.cose import PrivateKey
 from provisioning import site_init
-from simulator.history import live_through
-from simulator.meters import PLACES, site_toml
+from simulator.history import Meters, live_through
+from simulator.meters import PLACES, listeners, site_toml
 
 START = 1_795_363_200_000
 """2026-11-23 00:00 in Shanghai, UTC ms."""
@@ -37,13 +37,17 @@ class Gateway:
 
 
 def live(folder: Path, seed: int, minutes: int, block: str = "1m") -> Gateway:
-    """Let a gateway of ten devices of every protocol live through so many minutes, asked every ten seconds."""
+    """Let a gateway of the ten devices of the demo live through so many minutes, asked every ten seconds."""
+    return live_at(site_toml(PLACES, "10s", block, {}), listeners, folder, seed, minutes)
+
+
+def live_at(source: bytes, meters: Meters, folder: Path, seed: int, minutes: int) -> Gateway:
+    """Let a gateway with this site file and the meters of its ports live through so many minutes."""
     state = folder / "state"
     state.mkdir(parents=True)
-    source = site_toml(PLACES, "10s", block, {})
     site_init.init(state, source, site_init.gather(source), PrivateKey.generate(), START, overload=True)
     end = START + minutes * MINUTE
-    live_through(state, seed, START, end, folder / "truth.jsonl")
+    live_through(state, seed, START, end, folder / "truth.jsonl", meters=meters)
     config = load(state)
     outbox = Outbox(state / OUTBOX, config.gateway, config.previous, durable=False)
     try:

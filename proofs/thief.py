@@ -158,7 +158,7 @@ def _answers(gateway: Gateway, thief: Thief) -> Iterator[tuple[str, Send]]:
         broken = last[:-3] + bytes([last[-3] ^ 1]) + last[-2:]
         for what, end in ((WHOLE, last), ("answers, the last one broken", broken)):
             track = Track.of(asked, [0] * many, [*answers[:-1], end])
-            yield f"{protocol}: {many:,} {what}", thief.day(_owed(installation, chunk.device, track))
+            yield f"{protocol}: {many:,} {what}", thief.day(owed(installation, chunk.device, track))
 
 
 def _jumps(installation: Installation, thief: Thief) -> Iterator[tuple[str, Send]]:
@@ -171,7 +171,7 @@ def _jumps(installation: Installation, thief: Thief) -> Iterator[tuple[str, Send
     unit, function, words = query.request[0], query.request[1], query.request[5]
     jumps = [modbus.frame_rtu(unit, bytes((function, 2 * words)) + bytes([fill]) * 2 * words) for fill in (HIGH, LOW)]
     many = min(due_bounds([query], DAY_MS)[1], MOST_DATA // (len(jumps[0]) + 3))
-    yield f"modbus: {many:,} {JUMPING}", thief.day(_owed(installation, device, _by_turns(query.request, jumps, many)))
+    yield f"modbus: {many:,} {JUMPING}", thief.day(owed(installation, device, by_turns(query.request, jumps, many)))
     device = protocols.index("dlt645")
     address = installation.site.device[device].address
 
@@ -180,23 +180,23 @@ def _jumps(installation: Installation, thief: Thief) -> Iterator[tuple[str, Send
         return [Frame(address, ANSWER, each).to_bytes() for each in data]
 
     def track(di: str, answers: Sequence[bytes], many: int) -> Track:
-        return _by_turns(bytes([PREAMBLE]) + dlt645.read_request(address, di), answers, many)
+        return by_turns(bytes([PREAMBLE]) + dlt645.read_request(address, di), answers, many)
 
     energy, energies, number = pair(ENERGY, 4), pair(ENERGIES, 20), pair(NUMBER, 6)
     many = MOST_DATA // (len(energy[0]) + 3)
-    yield f"dlt645: {many:,} {JUMPING}", thief.day(_owed(installation, device, track(ENERGY, energy, many)))
+    yield f"dlt645: {many:,} {JUMPING}", thief.day(owed(installation, device, track(ENERGY, energy, many)))
     many = MOST_DATA // (len(number[0]) + len(energies[0]) + 6)
     for registers, what in ((energies, "that fall and rise"), (energies[:1], "that stand")):
         tracks = track(NUMBER, number, many), track(ENERGIES, registers, many)
-        yield f"dlt645: {many:,} numbers between registers {what}", thief.day(_owed(installation, device, *tracks))
+        yield f"dlt645: {many:,} numbers between registers {what}", thief.day(owed(installation, device, *tracks))
 
 
-def _by_turns(asked: bytes, pair: Sequence[bytes], many: int) -> Track:
+def by_turns(asked: bytes, pair: Sequence[bytes], many: int) -> Track:
     """So many answers over a day, the one and the other by turns."""
     return Track.of(asked, [DAY_MS * place // many for place in range(many)], [*islice(cycle(pair), many)])
 
 
-def _owed(installation: Installation, device: int, *tracks: Track) -> list[Chunk]:
+def owed(installation: Installation, device: int, *tracks: Track) -> list[Chunk]:
     """The chunks of a day of which these tracks of one device are left, the rest of the plan lost in a gap."""
     chunks = []
     for number, driver in enumerate(installation.drivers):

@@ -20,16 +20,19 @@ from simulator.world import World
 
 LATENCY_MS = 16
 """How often a USB adapter hands over what has come."""
+Meters = Callable[[World, TruthLog], dict[str, tuple[Listener, ...]]]
+"""The meters on each port of the site in a world, which tell a log what they serve."""
 
 
-def live_through(state: Path, seed: int, since: int, until: int, truth: Path) -> None:
+def live_through(state: Path, seed: int, since: int, until: int, truth: Path, *, meters: Meters = listeners) -> None:
     """Run the agent of a state folder from ``since`` to ``until`` (UTC ms) among the simulated meters of ``seed``.
 
     What the meters served is appended to the ``truth`` log. The agent delivers nothing: the outbox is full afterwards.
+    ``meters``: where the site is not the demo's.
     """
     loop, log = VirtualLoop(), TruthLog(truth, buffered=True)
     world, clock = World(seed), SimClock(loop, since)
-    wire = wires(clock, Random(f"line/{seed}/{since}"), listeners(world, log))
+    wire = wires(clock, Random(f"line/{seed}/{since}"), meters(world, log))
     ears = LoggerEars(logger(world, log, PAST_PLAN), clock)
     agent = Agent(
         state, clock, wire, None, Random(f"{seed}/{since}"), durable=False, listen=lambda port, wire, clock: ears

@@ -5,8 +5,10 @@ from random import Random
 
 import pytest
 
-from proofs import bits, fuzzing
+from proofs import bits, fuzzing, heat
 from proofs.gateway import Gateway, live
+from protocols import mbus
+from protocols.mbus_records import telegram
 from protocols.record.block import Chunk
 
 
@@ -36,3 +38,10 @@ def test_a_parser_that_breaks_is_found_and_one_that_does_not_reads_something(gat
     chunks = fuzzing.parsers(gateway)["chunk"][1]
     assert Chunk.from_bytes(chunks[0])
     assert "IndexError" in fuzzing.feed(breaks, [b"short"], Random(1), 300)[1]
+
+
+def test_no_two_telegrams_of_the_thief_have_one_shape() -> None:
+    """Each has the length of all, and as many records: it is by what they are of that they differ."""
+    said = [telegram(mbus.decode(heat._unlike(number))) for number in (*range(20), 3_000, 3_938)]
+    assert {len(held.records) for held in said} == {1 + heat.RECORDS}
+    assert len({tuple(record.key for record in held.records) for held in said}) == len(said)
