@@ -61,7 +61,7 @@ class Dlt645Driver1997:
         asked = self.asked(request)
         reply = yield request
         data = dlt645_1997.payload(request, reply)
-        if (who := split(reply)[0].address) not in self.addresses:
+        if (who := next(split(reply)).address) not in self.addresses:
             raise Mismatched(f"found an answer of meter {who}, expected meter {' or '.join(self.addresses)}")
         return asked.values([dlt645_1997.unseparated(data)])
 

@@ -7,6 +7,7 @@ data byte as sent.
 """
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from protocols.errors import Damaged
@@ -79,15 +80,14 @@ def decode(raw: bytes) -> Frame:
     return Frame(body[6:0:-1].hex().upper(), body[8], body[10:-2].translate(_SUBTRACT))
 
 
-def split(raw: bytes) -> list[Frame]:
-    """Whole frames one after another, any number of FE before each; Damaged when anything else is among them."""
-    frames: list[Frame] = []
+def split(raw: bytes) -> Iterator[Frame]:
+    """Whole frames one after another, at least one, any number of FE before each; Damaged where anything else is."""
     rest = raw.lstrip(bytes([PREAMBLE]))
-    while rest or not frames:
+    while True:
         length = OVERHEAD + rest[9] if len(rest) > 9 else len(rest)
-        frames.append(decode(rest[:length]))
-        rest = rest[length:].lstrip(bytes([PREAMBLE]))
-    return frames
+        yield decode(rest[:length])
+        if not (rest := rest[length:].lstrip(bytes([PREAMBLE]))):
+            return
 
 
 class Parser:
