@@ -73,7 +73,7 @@ def signed(gateway: Gateway, collector: PublicKey) -> Iterator[tuple[str, Send]]
         last = telegrams[some - 1]
         broken = last[:-3] + bytes([last[-3] ^ 1]) + last[-2:]
         yield f"mbus: {some} answers, the last one broken", day([*telegrams[: some - 1], broken])
-    yield "mbus: an answer of a mebibyte of telegrams", day([b"".join(telegrams)])
+    yield "mbus: an answer that is all of them", day([b"".join(telegrams)])
     for other, what in ((OWN, "registers that fall and rise"), (OTHER, "another number each time too")):
         pair = [_telegram(own + _registers(fill)) for own, fill in ((OWN, HIGH), (other, LOW))]
         track = by_turns(asked, pair, MOST_DATA // (len(pair[0]) + 3))

@@ -138,7 +138,8 @@ def signed(gateway: Gateway, collector: PublicKey) -> Iterator[tuple[str, Send]]
 
 def _answers(gateway: Gateway, thief: Thief) -> Iterator[tuple[str, Send]]:
     """Of a device of each protocol as many answers as a block of a day holds, no two alike side by side: all good, or
-    the last one broken. Where a question can be put in other words, they answer that: no plan bounds them.
+    the last one broken, or all in one. Where a question can be put in other words, they answer that: no plan bounds
+    them.
     """
     installation, done = gateway.config.installation, set[str]()
     for said in [said for frame in reversed(gateway.frames) for said in transport.unpack(frame).chunks]:
@@ -159,6 +160,8 @@ def _answers(gateway: Gateway, thief: Thief) -> Iterator[tuple[str, Send]]:
         for what, end in ((WHOLE, last), ("answers, the last one broken", broken)):
             track = Track.of(asked, [0] * many, [*answers[:-1], end])
             yield f"{protocol}: {many:,} {what}", thief.day(owed(installation, chunk.device, track))
+        joined = Track.of(asked, [0], [b"".join(answers)])
+        yield f"{protocol}: an answer that is all of them", thief.day(owed(installation, chunk.device, joined))
 
 
 def _jumps(installation: Installation, thief: Thief) -> Iterator[tuple[str, Send]]:
