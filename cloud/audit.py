@@ -263,6 +263,8 @@ class Audit:
     def _entered(self, row: Row, header: Header, content: Content | None) -> None:
         self._is.same("block", row.name, (row.utc_start, row.utc_end), header.utc)
         if content is not None:
+            if self._book.is_full:
+                finished(self._book.settle())
             self._book.book(header, content)
         self._last, self._tally.utc = dating.end_of(header), header.utc
 

@@ -22,14 +22,14 @@ from drivers.installation import Installation
 from drivers.layouts import Layout
 from drivers.profile import Point
 from drivers.site import multiplier
-from drivers.steps import Steps, finished
+from drivers.steps import Steps
 from protocols.record.block import Header
 from protocols.record.stacks import Form
 
 POWER = "power"
 """What every profile calls the total active power."""
 MOST_READINGS = 200_000
-"""Readings that wait, and then no more blocks: tens of bytes each."""
+"""Readings that wait, and then they are to be entered before more are put down: tens of bytes each."""
 FORMS = 16
 """Of a device, whose lanes are remembered."""
 KILOWATTS = {"W": 0.001, "kW": 1.0, "MW": 1000.0}
@@ -240,7 +240,7 @@ class Book:
 
     @property
     def is_full(self) -> bool:
-        """Whether so much waits that it is entered before anything else is put down."""
+        """Whether so much waits that it should be entered before more is put down."""
         return self._readings > MOST_READINGS
 
     def book(self, header: Header, content: Content) -> None:
@@ -250,21 +250,19 @@ class Book:
 
     def show(self, header: Header, content: Content) -> None:
         """The newest replies of a block, and no more: of one that is undated nothing is booked."""
-        if self.is_full:
-            finished(self._settle())
         self._shown.append((header, content))
         self._readings += content.readings
 
     def take(self) -> Steps[Changes]:
         """The rows that are new or changed since the last call. Until it is done nothing else is put down."""
-        yield from self._settle()
+        yield from self.settle()
         answered = newest.answers(self._newest)
         changes = Changes(self._running.take(), answered, self._power)
         self._newest, self._power = {}, {}
         return changes
 
-    def _settle(self) -> Steps[None]:
-        """Enter what waits, and find the newest of what was shown."""
+    def settle(self) -> Steps[None]:
+        """Enter what waits, and find the newest of what was shown; the rows are left to be taken."""
         self._readings = 0
         yield from self._enter()
         self._newest |= newest.of(self._shown)
