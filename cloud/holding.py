@@ -46,13 +46,16 @@ class Holding:
 
 
 def head(db: sqlite3.Connection, gateway: Gateway) -> Head:
-    """Where a chain stands; its UTC is that of the newest block, booked or refused. RottenError where that block has
-    another hash than the chain.
+    """Where a chain stands; its UTC is that of the newest block, booked or refused. RottenError where the chain stands
+    elsewhere than behind that block.
     """
-    newest = (gateway.id, gateway.epoch, gateway.next_seq - 1)
-    row = db.execute("SELECT utc_end, hash FROM blocks WHERE gateway = ? AND epoch = ? AND seq = ?", newest).fetchone()
-    if row is not None and row[1] != gateway.head:
-        raise RottenError(f"found the newest block with the hash {row[1]!r}, expected {gateway.head!r}")
+    row = db.execute(
+        "SELECT utc_end, epoch, seq, hash FROM blocks WHERE gateway = ? ORDER BY epoch DESC, seq DESC LIMIT 1",
+        (gateway.id,),
+    ).fetchone()
+    expected = (gateway.epoch, gateway.next_seq - 1, gateway.head)
+    if row is not None and row[1:] != expected:
+        raise RottenError(f"found the newest block {_shown(*row[1:])}, expected {_shown(*expected)}")
     clocks = (gateway.boot, gateway.mono, gateway.config_number, row[0] if row else None)
     return Head(gateway.epoch, gateway.next_seq, gateway.head, *clocks)
 
@@ -60,3 +63,7 @@ def head(db: sqlite3.Connection, gateway: Gateway) -> Head:
 def gateway(db: sqlite3.Connection, where: str, values: tuple[bytes, ...]) -> Gateway | None:
     row = db.execute(f"SELECT {GATEWAY_COLUMNS} FROM gateways WHERE {where}", values).fetchone()
     return None if row is None else Gateway(*row)
+
+
+def _shown(epoch: int, seq: int, sha256: bytes) -> str:
+    return f"{epoch}/{seq} with the hash {sha256.hex() if isinstance(sha256, bytes) else sha256!r}"

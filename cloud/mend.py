@@ -132,7 +132,7 @@ def mend_one(store: Store, gateway: bytes, place: Place, now: int) -> Damaged | 
 def _judge(store: Store, gateway: Gateway, place: Place, kept: bytes, frame: bytes) -> Damaged | None:
     try:
         rot.prove(frame, gateway.id, gateway.key, place, kept)
-    except RecordError as error:
+    except (RecordError, *rot.UNREADABLE) as error:
         return Damaged(gateway, place, _linked(store, gateway, place, kept), str(error))
     return None
 
@@ -159,7 +159,7 @@ def _linked(store: Store, gateway: Gateway, place: Place, kept: bytes) -> bytes:
 def _holds(damaged: Damaged, frame: bytes) -> bool:
     try:
         rot.prove(frame, damaged.gateway.id, damaged.gateway.key, damaged.place, damaged.hash)
-    except RecordError:
+    except (RecordError, *rot.UNREADABLE):
         return False
     return True
 

@@ -5,6 +5,7 @@ import json
 import sqlite3
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
 from cloud.dating import UNKNOWN
 from cloud.ingest import Beginning
@@ -70,7 +71,7 @@ def opening(db: sqlite3.Connection, gateway: bytes, place: Place) -> bytes | Non
 def issued(db: sqlite3.Connection, gateway: bytes, level: int) -> Issued:
     """What has been issued so far."""
     before = db.execute(_newest("at"), {"gateway": gateway, "level": level}).fetchone()
-    return Issued(None if before is None else before[0] // DAY_MS)
+    return Issued(before[0] // DAY_MS if before is not None and isinstance(before[0], int) else None)
 
 
 def issue(db: sqlite3.Connection, receipt: Receipt, envelope: bytes, before: Issued) -> None:
@@ -108,26 +109,34 @@ def _insert(db: sqlite3.Connection, receipt: Receipt, envelope: bytes, *, posted
 
 
 def newest(db: sqlite3.Connection, gateway: bytes) -> bytes | None:
-    """The newest receipt of level 1 that stands for what this file holds; None when it has issued none."""
-    row = db.execute(_newest("envelope"), {"gateway": gateway, "level": RECEIVED}).fetchone()
-    return None if row is None else bytes(row[0])
+    """The newest receipt of level 1 that stands for what this file holds; None when it has issued none, or that one has
+    rotted: another takes its place.
+    """
+    return _whole(db.execute(_newest("envelope, hash"), {"gateway": gateway, "level": RECEIVED}).fetchone())
 
 
 def settled(db: sqlite3.Connection, gateway: bytes, copied: int, unsafe: Place | None) -> bytes | None:
-    """The newest receipt of level 2, of those whose blocks lie in the second copy up to this ingest_seq.
+    """The newest receipt of level 2, of those whose blocks lie in the second copy up to this ingest_seq; None where it
+    has rotted, or there is none.
 
     ``unsafe``: the first block that the copy may not hold as it was signed: none that covers it.
     """
     query = _newest(
-        "envelope",
+        "envelope, hash",
         "EXISTS (SELECT 1 FROM blocks AS b WHERE b.gateway = receipts.gateway AND b.epoch = receipts.epoch"
         " AND b.seq = receipts.next_seq - 1 AND b.ingest_seq <= :copied)"
         " AND (epoch, next_seq) <= (:epoch, :seq)",
     )
     epoch, seq = unsafe or NOWHERE
     asked = {"gateway": gateway, "level": SETTLED, "copied": copied, "epoch": epoch, "seq": seq}
-    row = db.execute(query, asked).fetchone()
-    return None if row is None else bytes(row[0])
+    return _whole(db.execute(query, asked).fetchone())
+
+
+def _whole(row: tuple[Any, ...] | None) -> bytes | None:
+    """The envelope where it is the one of the hash beside it."""
+    if row is None or not isinstance(row[0], bytes) or hashlib.sha256(row[0]).digest() != row[1]:
+        return None
+    return row[0]
 
 
 def named(db: sqlite3.Connection, gateway: bytes, sha256: bytes) -> bytes | None:

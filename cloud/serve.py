@@ -102,8 +102,9 @@ def serve(
 ) -> None:
     """Serve until SIGTERM or SIGINT, gateways at a ``broker`` too.
 
-    ConfigError when the port is taken or a folder cannot be used, BusyError when another collector serves this one,
-    StoreError when the store is damaged, or when its disk fails while it serves.
+    What has rotted of single gateways is told first. ConfigError when the port is taken or a folder cannot be used,
+    BusyError when another collector serves this one, StoreError when the store is damaged, or when its disk fails while
+    it serves.
     """
     structs.learn()
     log.begin()
@@ -113,7 +114,8 @@ def serve(
         held.enter_context(listener)
         store = held.enter_context(open_store(data, key))
         store.serve_alone()
-        check(store, key.public)
+        for rotten in check(store, key.public, now_ms()):
+            _tell(rotten, language)
         _sign_own(store, key, language)
         writer = Writer(lambda batches: store.append_batches(batches, now_ms()), store.rest, lambda: store.is_pressed)
         held.callback(writer.close)
@@ -138,10 +140,15 @@ def _sign_own(store: Store, key: PrivateKey, language: messages.Language) -> Non
     try:
         changed = factor_shelf.sign_own(store, key, version("tanmeter"), now=now_ms())
     except RottenError as error:
-        sys.stderr.write(f"{error.code} {error}\n→ {messages.remedy(error.code, language)}\n")
+        _tell(error, language)
         return
     if changed:
         sys.stderr.write(messages.text("cloud.changed", language, names=", ".join(changed)) + "\n")
+
+
+def _tell(error: RottenError, language: messages.Language) -> None:
+    """Of something that has rotted and keeps nobody else from being served."""
+    sys.stderr.write(f"{error.code} {error}\n→ {messages.remedy(error.code, language)}\n")
 
 
 def _run(

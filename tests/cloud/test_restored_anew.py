@@ -111,7 +111,7 @@ def test_under_a_new_key_it_has_the_same_figures_and_takes_its_gateway_on(burnt:
     assert key.public != burnt.key.public and key.public.id.hex() in done.stderr
     with config.open_store(data, key) as store:
         assert figures(store, "journal") == burnt.figures
-        check(store, key.public)
+        assert check(store, key.public, box.utc) == []
         assert factor_shelf.sign_own(store, key, RELEASE, now=box.utc) == []
         (said,) = factor_shelf.own(store, key.public)
         assert (said.release, said.kid) == (RELEASE, key.public.kid.hex())
@@ -174,7 +174,7 @@ def test_a_backup_is_taken_in_the_same_way_and_is_not_touched_itself(burnt: Burn
     key = config.open_key(data)
     with config.open_store(data, key) as store:
         assert figures(store, "journal") == burnt.figures
-        check(store, key.public)
+        assert check(store, key.public, box.utc) == []
         enrolled_anew(store, box)
         burnt.shown(store)
         assert [taken(store, frame, box) for frame in frames] == [Answer.STORED] * 2

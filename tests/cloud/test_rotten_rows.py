@@ -10,11 +10,11 @@ import pytest
 
 from cloud import formers, mend
 from cloud.soundness import check
-from protocols.errors import RottenError, SpoiltError
+from protocols.errors import RottenError
 from protocols.record.answer import Answer
 from protocols.record.cose import PrivateKey
 from protocols.record.former import sign_former
-from protocols.record.receipt import RECEIVED, Receipt, sign_receipt
+from protocols.record.receipt import RECEIVED, Receipt, open_receipt, sign_receipt
 from tests.cloud import tables
 from tests.cloud.box import MAIN, Box
 from tests.cloud.conftest import House
@@ -135,10 +135,10 @@ def test_open_intervals_that_have_rotted_hold_up_their_gateway_alone_until_it_is
     told = {one["site"]: "unreadable" in one for one in three.get("/v1/emissions").json()["data"]}
     assert {**told, "plant-7": True} == {"plant-7": True, "plant-8": False, "plant-9": False}
     store, key = three.house.store, three.house.key
-    with pytest.raises(RottenError, match=f"{three.name}.*--rebook"):
-        check(store, key.public)
+    (named,) = check(store, key.public, three.house.now)
+    assert three.name in str(named) and "--rebook" in str(named)
     assert mend.rebook_all(store, key, None, three.name, three.house.now).left == 0
-    check(store, key.public)
+    assert check(store, key.public, three.house.now) == []
     (answer,) = store.append(three.sent[:1], three.house.now).verdicts
     assert answer.answer == Answer.STORED
     assert three.get("/v1/health").json()["unreadable"]["gateways"] == []
@@ -253,21 +253,55 @@ def test_what_a_gateway_is_trusted_by_has_rotted_and_none_of_its_good_blocks_is_
 
 
 @pytest.mark.parametrize(
-    "how",
+    ("how", "held_up"),
     [
-        "blocks SET gateway = zeroblob(16)",
-        "blocks SET hash = 7",
-        "gateways SET received_at = 'x'",
-        "blocks SET frame = 7",
+        ("blocks SET gateway = zeroblob(16)", False),
+        ("blocks SET hash = 7", False),
+        ("blocks SET seq = seq + 9", True),
+        ("blocks SET frame = 7", False),
+        ("blocks SET utc_end = 'x', config_number = x'00'", False),
+        ("gateways SET spki = zeroblob(9)", True),
+        ("gateways SET head = 7", True),
+        ("gateways SET next_seq = 'x'", True),
+        ("configs SET envelope = zeroblob(9)", True),
+        ("open_intervals SET rows = '['", True),
+        ("receipts SET envelope = zeroblob(9)", False),
     ],
 )
-def test_a_start_names_rows_that_cannot_be_read_whatever_is_in_them(three: Three, how: str) -> None:
+def test_a_start_names_what_has_rotted_of_one_gateway_and_serves_all_others(
+    three: Three, how: str, held_up: bool
+) -> None:
+    """Where its blocks could not be judged it is held up, and none of them is refused."""
     name = three.spoilt.key.public.id
     three.house.store.book()
     with three.house.store.writing() as db:
         assert db.execute(f"UPDATE {how} WHERE gateway = ?", (name,)).rowcount
-    with pytest.raises(SpoiltError, match="found"):
-        check(three.house.store, three.house.key.public)
+    three.open_anew()
+    store = three.house.store
+    told = check(store, three.house.key.public, three.house.now)
+    assert bool(told) == ("receipts" not in how) and all(
+        three.name in str(one) or "zeroblob(16)" in how for one in told
+    )
+    assert (name in store.held_up) == held_up and len(store.held_up) == held_up
+    spoilt, *others = three.send()
+    assert taken(others) and store.counts().refused_blocks == 0
+    assert isinstance(spoilt, RottenError) if held_up else spoilt == Answer.STORED
+
+
+def test_a_newest_receipt_that_has_rotted_is_no_word_of_another_key_and_a_new_one_takes_its_place(three: Three) -> None:
+    """Nor does one of level 2 keep the second copy from going on."""
+    store, box, now = three.house.store, three.spoilt, three.house.now
+    store.settle(store.as_of(), 0, None, now)
+    with store.writing() as db:
+        db.execute("UPDATE receipts SET envelope = zeroblob(9) WHERE gateway = ?", (box.key.public.id,))
+    three.open_anew()
+    store = three.house.store
+    assert check(store, three.house.key.public, now) == []
+    answered = store.append([box.block()], now)
+    assert open_receipt(answered.receipt or b"", three.house.key.public).next_seq == box.seq
+    store.settle(store.as_of(), 0, None, now + 1)
+    settled = store.append([box.block()], now).settled
+    assert settled is not None and open_receipt(settled, three.house.key.public).next_seq == box.seq - 1
 
 
 def test_a_text_of_an_interval_that_has_rotted_is_read_as_far_as_it_is_one(three: Three) -> None:

@@ -96,7 +96,7 @@ def test_a_burnt_collector_goes_on_under_a_new_key_with_all_that_is_left_of_it(b
                 until(lambda: settled(made, place(new)))
         key = config.open_key(new)
         with config.open_store(new, key) as store:
-            check(store, key.public)
+            assert check(store, key.public, 0) == []
             has = chain(store, made)
             assert has[: len(held)] == held and key.public != was
             newest = store.receipt(made.gateway.public.id)
