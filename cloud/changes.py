@@ -7,6 +7,8 @@ import sqlite3
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from cloud import ingest_numbers
+
 
 class Seen(NamedTuple):
     """How far somebody has looked: the newest ingest number and the newest fact."""
@@ -69,7 +71,7 @@ def since(db: sqlite3.Connection, seen: Seen, before: int) -> Changes:
 
     Of open ones that have rotted only the sites are told, or nobody would hear of the others.
     """
-    (ingest_seq,) = db.execute("SELECT value FROM meta WHERE name = 'ingest_seq'").fetchone()
+    ingest_seq = ingest_numbers.newest(db)
     (fact,) = db.execute("SELECT coalesce(max(id), 0) FROM facts").fetchone()
     standings = [Standing(*row) for row in db.execute(_STANDINGS)]
     late, rotten, issued = list[Late](), frozenset[str](), set[Issued]()

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
-from cloud import ahead, interval_rows, memory_rows, receipts
+from cloud import ahead, ingest_numbers, interval_rows, memory_rows, receipts
 from cloud.booking import Changes
 from cloud.dating import Line
 from cloud.ingest import UNKNOWN_CONFIGURATION, Finding, Head, Notice, Opened
@@ -59,7 +59,7 @@ class Ledger:
         self._kept: set[bytes | None] = set()
         self._told: set[bytes] = set()
         self._ahead: set[bytes] = set()
-        (self._ingest_seq,) = db.execute("SELECT value FROM meta WHERE name = 'ingest_seq'").fetchone()
+        self._ingest_seq = ingest_numbers.counted(db)
 
     def keep(self, gateway: bytes | None, finding: Finding, frame: bytes) -> None:
         """A block into the chain; what was refused into quarantine; an incident where somebody must be told."""

@@ -9,7 +9,7 @@ from decimal import Decimal
 from math import inf
 from typing import Any
 
-from cloud import changes, dated_rows, interval_rows, memory_rows, open_rows, receipts, unbooked
+from cloud import changes, dated_rows, ingest_numbers, interval_rows, memory_rows, open_rows, receipts, unbooked
 from cloud.changes import Changes, Seen
 from cloud.enrolments import Enrolments
 from cloud.intervals import INTERVAL_MS, Interval
@@ -80,8 +80,7 @@ class Queries(Enrolments, ABC):
     def as_of(self, *, at_once: bool = False) -> int:
         """The newest ingest sequence number: everything up to it is committed. ``at_once``: whatever waits."""
         with self.reading() if at_once else self.booked() as db:
-            (value,) = db.execute("SELECT value FROM meta WHERE name = 'ingest_seq'").fetchone()
-            return int(value)
+            return ingest_numbers.newest(db)
 
     def changes(self, seen: Seen, before: int) -> Changes:
         """What has come behind ``seen``; of intervals, those that begin before an instant (UTC ms)."""

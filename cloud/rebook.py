@@ -14,7 +14,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from cloud import enrolments, interval_rows, open_rows, receipts, rot, segments
+from cloud import enrolments, ingest_numbers, interval_rows, open_rows, receipts, rot, segments
 from cloud.open_rows import OpenRows
 from cloud.rows import Gateway
 from cloud.store import Store
@@ -172,7 +172,7 @@ def _take_over(db: sqlite3.Connection, to: sqlite3.Connection, gateway: Gateway)
 
 def _compare(db: sqlite3.Connection, fresh: sqlite3.Connection, gateway: bytes, done: dict[str, int]) -> None:
     """Write what differs into ``db``, and count it."""
-    (number,) = db.execute("SELECT value FROM meta WHERE name = 'ingest_seq'").fetchone()
+    number = ingest_numbers.counted(db)
     for table in TABLES:
         for row in _wrong(db, fresh, table, gateway):
             values = row

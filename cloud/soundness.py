@@ -3,11 +3,12 @@
 What has rotted of one gateway keeps no other from being served: that gateway is held up, or asked for the block again.
 """
 
+import logging
 import sqlite3
 from collections.abc import Iterator
 from itertools import islice
 
-from cloud import holding, memory_rows, mend, mend_files, receipts, rot, unbooked
+from cloud import holding, ingest_numbers, memory_rows, mend, mend_files, receipts, rot, unbooked
 from cloud.rows import Gateway
 from cloud.store import Store
 from protocols.errors import ConfigError, RecordError, RottenError, TanmeterError
@@ -15,6 +16,7 @@ from protocols.record.block import Header
 from protocols.record.cose import PublicKey
 from protocols.record.receipt import open_receipt
 
+log = logging.getLogger(__name__)
 REBOOK, COPY = "`tanmeter cloud mend --rebook`", "`tanmeter cloud mend --copy DIR`"
 MOST = 256
 """Gateways and blocks looked at; ``tanmeter cloud audit`` looks at everything."""
@@ -24,9 +26,10 @@ def check(store: Store, key: PublicKey, now: int) -> list[RottenError]:
     """What has rotted of single gateways, of the newest ones and in the newest blocks, each with what is to be done.
 
     A gateway whose accounts or chain cannot be gone on with is held up; a block that is not what was signed is asked
-    for; a row that repeats its block otherwise is put right by it.
-    ConfigError for a key that the receipts were not signed with; RottenError for what concerns everybody.
+    for; a row that repeats its block otherwise is put right by it, and the count of ingest numbers by the rows.
+    ConfigError for a key that the receipts were not signed with; SpoiltError, RottenError for what concerns everybody.
     """
+    _check_numbers(store)
     try:
         gateways = sorted(store.gateways(), key=_heard, reverse=True)
         for gateway in islice(gateways, MOST):
@@ -39,6 +42,15 @@ def check(store: Store, key: PublicKey, now: int) -> list[RottenError]:
 
 def _heard(gateway: Gateway) -> int:
     return gateway.received_at if isinstance(gateway.received_at, int) else 0
+
+
+def _check_numbers(store: Store) -> None:
+    with store.writing() as db:
+        put_right = ingest_numbers.check(db)
+    if put_right is not None:
+        log.error(
+            "found the ingest number %r, expected one that all rows go by: now %d, the highest of theirs", *put_right
+        )
 
 
 def _check_key(store: Store, gateway: Gateway, key: PublicKey) -> None:

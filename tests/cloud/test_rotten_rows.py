@@ -304,6 +304,44 @@ def test_a_newest_receipt_that_has_rotted_is_no_word_of_another_key_and_a_new_on
     assert settled is not None and open_receipt(settled, three.house.key.public).next_seq == box.seq - 1
 
 
+@pytest.mark.parametrize(
+    "how", ["value = 'x'", "value = x'00ff'", "value = 3", "value = -5", "value = 1 << 62", "name = 'x'"]
+)
+def test_the_count_of_ingest_numbers_that_has_rotted_is_counted_anew_by_the_rows(
+    three: Three, how: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """None is given twice, nor one below what a client or the second copy has seen."""
+    store = three.house.store
+    store.book()
+    before = store.as_of()
+    with store.writing() as db:
+        assert db.execute(f"UPDATE meta SET {how} WHERE name = 'ingest_seq'").rowcount == 1
+    three.open_anew()
+    store = three.house.store
+    assert check(store, three.house.key.public, three.house.now) == []
+    assert "ingest number" in caplog.text and store.as_of() == before
+    assert taken(three.send())
+    with store.booked() as db:
+        given = "SELECT ingest_seq FROM blocks UNION ALL SELECT ingest_seq FROM intervals"
+        numbers = [number for (number,) in db.execute(f"{given} ORDER BY ingest_seq")]
+    assert numbers == sorted(set(numbers)) and numbers[-1] == store.as_of() > before
+    caplog.clear()
+    assert check(store, three.house.key.public, three.house.now) == [] and "ingest number" not in caplog.text
+
+
+def test_the_count_of_ingest_numbers_that_rots_while_it_serves_takes_nobody_down(three: Three) -> None:
+    store = three.house.store
+    store.book()
+    before = store.as_of()
+    with store.writing() as db:
+        db.execute("UPDATE meta SET value = x'00' WHERE name = 'ingest_seq'")
+    for path in LISTS:
+        three.get(path)
+    assert taken(three.send()) and store.as_of() > before
+    with store.reading() as db:
+        assert db.execute("SELECT count(*) FROM facts WHERE typeof(after) <> 'integer'").fetchone() == (0,)
+
+
 def test_a_text_of_an_interval_that_has_rotted_is_read_as_far_as_it_is_one(three: Three) -> None:
     """Series are read in SQLite's own way, which hands out none of it; what follows is read as before."""
     store, gateway, span = three.house.store, three.spoilt.key.public.id, (0, three.spoilt.utc)
