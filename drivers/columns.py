@@ -149,7 +149,7 @@ class Table(Sequence[Column]):
         return (self[index] for index in self.layout.counters)
 
 
-SOME, SOME_BYTES = 256, 1024
+SOME, SOME_BYTES = 256, 2048
 """Replies of a track that are tried together where not all of them are plain, or else read one by one before the work
 may be left: some milliseconds.
 """

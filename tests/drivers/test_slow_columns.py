@@ -105,7 +105,7 @@ def test_tampered_replies_are_the_same_both_ways(
 
 
 HEADER = bytes.fromhex("78563412 2423 28 04 2A 00 0000")
-STEP = 6
+STEP = 8
 """Telegrams as long as there are that may be read without a pause: each takes up to two milliseconds."""
 CO2 = next(model for model, _ in PROOFS if model.id == "hj212-co2")
 
