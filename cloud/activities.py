@@ -69,6 +69,9 @@ def declare(store: Store, name: str, source: bytes, *, by: str, now: int) -> Kep
 def listing(store: Store, subject: str | None = None) -> list[Kept]:
     """Every activity file held, in the order they came; RottenError."""
     rows = store.entries("activity", subject=subject)
+    for row in store.strays():
+        if '"replaces"' in row.detail and subject in (None, row.subject):
+            raise RottenError(f"activity {row.id[:16]}: found it of the kind {row.kind!r}, expected what was kept")
     instead = {_detail(row)["replaces"]: row.id for row in rows}
     return [_kept(row, instead.get(row.id, "")) for row in rows]
 

@@ -41,6 +41,7 @@ def healthy(request: Request, held: Held, asked: Annotated[Nothing, Query()]) ->
     with held.store.reading() as db:
         rotten = [row for row, _ in mend_journal.faults(db, ("warning", factor_shelf.KIND, factor_shelf.OWN))]
     unread = {
+        "entries": [mend_journal.name(row) for row in held.store.strays()],
         "subjects": list(request.app.state.city.unread()),
         "warnings": list(dict.fromkeys(row.id for row in rotten if row.kind == early_warning.KIND)),
         "factors": [row.id for row in rotten if row.kind != early_warning.KIND],

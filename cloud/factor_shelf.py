@@ -24,6 +24,8 @@ from protocols.record.cose import PrivateKey, PublicKey
 
 KIND = "bundle"
 OWN = "contents"
+MARKS = {KIND: '"files"', OWN: '"release"'}
+"""What is in the details of entries of this kind alone."""
 
 
 def keep(store: Store, envelope: bytes, key: PublicKey, *, now: int) -> Bundle:
@@ -44,9 +46,11 @@ def keep(store: Store, envelope: bytes, key: PublicKey, *, now: int) -> Bundle:
 
 
 def held(store: Store) -> list[Bundle]:
-    """Every bundle held, each checked again; RottenError for one that was changed: without it figures may be others."""
+    """Every bundle held, each checked again; RottenError for one that was changed, or is of another kind by now: without
+    it figures may be others.
+    """
     found = []
-    for row in store.entries(KIND, heads=False):
+    for row in _entries(store, KIND):
         with _whole(row):
             one = bundle.open_bundle(unpack(row.body), _key(row))
         if one.digest != row.id:
@@ -68,7 +72,7 @@ def own(store: Store, key: PublicKey | None = None) -> list[Contents]:
     ``key``: the collector's own, where it is at hand: SignatureError for what another one signed.
     """
     found = []
-    for row in store.entries(OWN, heads=False):
+    for row in _entries(store, OWN):
         with _whole(row):
             one = contents.open_contents(unpack(row.body), _key(row))
         found.append(one if key is None else contents.open_contents(unpack(row.body), key))
@@ -99,6 +103,14 @@ def signed_anew(row: JournalRow, key: PrivateKey) -> JournalRow:
     said = contents.open_contents(unpack(row.body), _key(row))
     envelope = contents.sign(said.release, said.at, said.files, key)
     return _own_row(row.number, envelope, key, said.release, row.at)
+
+
+def _entries(store: Store, kind: str) -> list[JournalRow]:
+    """Every entry of a kind; RottenError where another was of it until its kind rotted."""
+    for row in store.strays():
+        if row.id == row.digest and MARKS[kind] in row.detail:
+            raise RottenError(f"{kind} {row.id}: found it of the kind {row.kind!r}, expected what was kept")
+    return store.entries(kind, heads=False)
 
 
 @contextmanager

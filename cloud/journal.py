@@ -7,6 +7,7 @@ along it. A thing that changes (a subject, an account) has versions side by side
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import msgspec
@@ -14,12 +15,23 @@ import msgspec
 from cloud.accounting import certificates
 from cloud.archive import Archive
 from cloud.rows import JournalRow
-from protocols.errors import OvertakenError, ProofError
+from protocols.errors import OvertakenError, ProofError, RottenError
 
 COLUMNS = "number, kind, id, version, subject, period, digest, at, by, detail, body"
 HEADS = COLUMNS.replace("body", "x''")
 """The same without the body."""
 NEWEST = "version = (SELECT max(version) FROM journal WHERE kind = j.kind AND id = j.id)"
+KINDS = (
+    *("account", "activity", "bundle", "check", "contents", "file", "former", "mark", "receipt"),
+    *("signer", "subject", "warning"),
+)
+"""Every kind there is, in the order of the alphabet."""
+BETWEEN = (
+    *(f"kind < '{KINDS[0]}'", f"kind > '{KINDS[-1]}'", "kind IS NULL"),
+    *(f"kind > '{one}' AND kind < '{other}'" for one, other in pairwise(KINDS)),
+)
+STRAY = "number IN (" + " UNION ALL ".join(f"SELECT number FROM journal WHERE {where}" for where in BETWEEN) + ")"
+"""Of no kind that there is. An index is asked between each two: all else would go along the whole journal."""
 PAGE = 128
 """Entries that are held at once on a walk."""
 _OTHER = "length(proof) = length(:first) AND rtrim(proof, '0123456789') = :stem AND (subject, use) <> (:subject, :use)"
@@ -38,7 +50,8 @@ class Journal(Archive):
         """Keep entries in one transaction and return their numbers. An entry that is there already keeps its number.
 
         From now on an account uses the certificates in its ``detail``, and no others; ProofError for one that is used
-        elsewhere. OvertakenError where an entry of that name and version says something else.
+        elsewhere. OvertakenError where an entry of that name and version says something else. RottenError where one
+        does whose kind has rotted: it may be that very one.
         ``behind``: a kind and the end of the journal when the caller looked; OvertakenError if more of it has come.
         """
         with self.writing() as db:
@@ -58,9 +71,16 @@ class Journal(Archive):
 
     def renew(self, row: JournalRow) -> None:
         """Put an entry back that has come again, proven by its digest, where what is kept of it is something else."""
+        with self.writing() as db:
+            _name_again(db, row)
         held = self.entry(row.kind, row.id)
         if held is not None and (held.detail, held.body) != (row.detail, row.body):
             self.put_back(replace(row, number=held.number, at=held.at, by=held.by))
+
+    def strays(self) -> list[JournalRow]:
+        """The entries whose kind has rotted: whoever asks for their kind does not find them."""
+        with self.reading() as db:
+            return [JournalRow(*row) for row in db.execute(f"SELECT {COLUMNS} FROM journal WHERE {STRAY}")]
 
     def numbered(self, number: int) -> JournalRow | None:
         """One entry by its number."""
@@ -176,7 +196,19 @@ def _more(db: sqlite3.Connection, kind: str, number: int) -> str:
     return f"{kind} {row[0]}" if row else ""
 
 
+def _name_again(db: sqlite3.Connection, row: JournalRow) -> None:
+    """Where the kind of this entry has rotted, it is of its kind again; RottenError where it says something else."""
+    query = f"SELECT number, kind, digest FROM journal WHERE {STRAY} AND id = ? AND version = ?"
+    stray = db.execute(query, (row.id, row.version)).fetchone()
+    if stray is None:
+        return
+    if stray[2] != row.digest:
+        raise RottenError(f"{row.kind} {row.id}: found an entry of the kind {stray[1]!r} with its name, expected none")
+    db.execute("UPDATE journal SET kind = ? WHERE number = ?", (row.kind, stray[0]))
+
+
 def _keep(db: sqlite3.Connection, row: JournalRow) -> int:
+    _name_again(db, row)
     held = db.execute(
         "SELECT number, digest FROM journal WHERE kind = ? AND id = ? AND version = ?", (row.kind, row.id, row.version)
     ).fetchone()

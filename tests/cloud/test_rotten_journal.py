@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import astuple, fields
+from dataclasses import astuple, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from cloud.accounting import bundle, signed_activity
 from cloud.accounting import library as libraries
 from cloud.city import City
 from cloud.copier import Copier
+from cloud.journal import KINDS
 from cloud.journal_check import CHECKS
 from cloud.rows import JournalRow
 from cloud.store import Store
@@ -93,7 +94,7 @@ def kept(house: Any, tmp_path: Path) -> Iterator[Any]:
     cross_checks.take(store, "check", CHECK, by="Li", now=now)
     early_warning.watch(City(store), 0, now)
     Copier(store, tmp_path / "copy", lambda: now, same_disk=True).close()
-    assert {row.kind for row in everything(store)} == set(CHECKS)
+    assert {row.kind for row in everything(store)} == set(CHECKS) == set(KINDS)
     yield house
 
 
@@ -164,6 +165,37 @@ def test_factors_that_have_rotted_stop_every_account_and_come_back_with_the_same
         assert kept.client.get("/v1/factors").status_code == 503
         factor_shelf.keep(kept.store, BUNDLE, OFFICE.public, now=kept.now + 1)
         assert mend_journal.rotten(kept.store) == [] and kept.client.get("/v1/factors").status_code == 200
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("now", ["'{}x'", "'a'", "x'00'"])
+def test_an_entry_whose_kind_has_rotted_is_named_and_comes_back_as_it_was_when_it_is_kept_again(
+    kept: Any, kind: str, now: str
+) -> None:
+    before = everything(kept.store)
+    (row, *_) = [one for one in before if one.kind == kind]
+    with kept.store.writing() as db:
+        db.execute(f"UPDATE journal SET kind = {now.format(kind)} WHERE number = ?", (row.number,))
+    assert [one.number for one in kept.store.strays()] == [row.number]
+    health = kept.client.get("/v1/health").json()
+    assert health["unreadable"]["entries"] == [f"entry {row.number} of the journal"] and "rotten" in health["reasons"]
+    with pytest.raises(RottenError, match=f"{kind} "):
+        kept.store.keep([replace(row, digest="another")])
+    assert kept.store.keep([row]) == [row.number] and everything(kept.store) == before
+    assert kept.client.get("/v1/health").json()["unreadable"]["entries"] == []
+
+
+@pytest.mark.parametrize("kind", ["bundle", "contents", "activity"])
+def test_no_figure_is_drawn_up_as_if_that_whose_kind_has_rotted_had_never_been(kept: Any, kind: str) -> None:
+    with kept.store.writing() as db:
+        assert db.execute("UPDATE journal SET kind = 'x' || kind WHERE kind = ?", (kind,)).rowcount
+    with pytest.raises(RottenError, match=f"{kind} .*of the kind 'x{kind}'"):
+        accounts.close(kept.store, factor_shelf.library(kept.store), "MILL", MAY, kept.now)
+    told = kept.client.get("/v1/factors")
+    assert (told.status_code, told.json().get("code")) == ((200, None) if kind == "activity" else (503, "STO-106"))
+    if kind == "bundle":
+        factor_shelf.keep(kept.store, BUNDLE, OFFICE.public, now=kept.now + 1)
+        assert kept.client.get("/v1/factors").status_code == 200 and mend_journal.rotten(kept.store) == []
 
 
 @pytest.mark.parametrize(
