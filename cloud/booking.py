@@ -4,7 +4,7 @@ from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, groupby, pairwise, repeat, starmap
-from typing import Any, NamedTuple, cast
+from typing import NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -355,35 +355,22 @@ class Book:
                 self._heap(desk, point, samples)
 
     def _heap(self, desk: Desk, point: Point, samples: Samples) -> None:
-        """Heap the power of readings, each run of them that lies in one quarter of an hour."""
-        raws: Any = samples.raws
-        first = 0
-        for start, end in _cells(samples.times):
+        """Heap the power of readings, those of a quarter of an hour at a time."""
+        own = samples.in_order()
+        times, raws = own.times, cast("Sequence[int | float]", own.raws)
+        end = 0
+        while (first := end) < len(times):
+            start = times[first] - times[first] % INTERVAL_MS
+            end = len(times) if times[-1] < start + INTERVAL_MS else bisect_left(times, start + INTERVAL_MS, first)
             key = (desk.device.id, point.id, start)
             if (heap := self._power.get(key)) is None:
                 heap = self._power[key] = Heap()
             heap.add(raws[first:end], float(samples.scale or 1) * desk.kilowatts(point, start))
-            first = end
 
 
 def _rise(times: Sequence[NDArray[np.int64]]) -> bool:
     """Whether time never goes back."""
     return all((each[1:] >= each[:-1]).all() for each in times)
-
-
-def _cells(times: Sequence[int]) -> list[tuple[int, int]]:
-    """The quarters of an hour that times come to, one after another: when each begins, and where its times end."""
-    found: list[tuple[int, int]] = []
-    if list(times) != sorted(times):
-        for cell, held in groupby([at // INTERVAL_MS for at in times]):
-            found.append((cell * INTERVAL_MS, (found[-1][1] if found else 0) + len(list(held))))
-        return found
-    at = 0
-    while at < len(times):
-        start = times[at] - times[at] % INTERVAL_MS
-        at = len(times) if times[-1] < start + INTERVAL_MS else bisect_left(times, start + INTERVAL_MS, at)
-        found.append((start, at))
-    return found
 
 
 def _is_power(point: Point) -> bool:

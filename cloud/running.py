@@ -66,6 +66,14 @@ class Samples(NamedTuple):
         """Whether they are in order of time."""
         return len(self.times) < 2 or list(self.times) == sorted(self.times)
 
+    def in_order(self) -> "Samples":
+        """The same in order of time."""
+        if self.rises:
+            return self
+        order = sorted(range(len(self.times)), key=self.times.__getitem__)
+        times, raws = [self.times[place] for place in order], [self.raws[place] for place in order]
+        return self._replace(times=times, raws=raws, places=[self.places[place] for place in order if self.places])
+
     def pieces(self) -> Sequence["Samples"]:
         """The same, so many at a time."""
         if len(self.times) <= AT_ONCE:
@@ -75,8 +83,8 @@ class Samples(NamedTuple):
 
     def moments(self) -> Iterator[tuple[int, Decimal | None]]:
         """Each time with its value, None where there is none that counts; in order of time."""
-        pairs: Iterable[tuple[int, Raw | None]] = zip(self.times, self.raws, strict=True)
-        for at, raw in pairs if self.rises else sorted(pairs, key=itemgetter(0)):
+        own = self.in_order()
+        for at, raw in zip(own.times, own.raws, strict=True):
             yield at, None if raw is None else _value(raw, self.scale)
 
     def values(self) -> Iterator[tuple[int, Decimal]]:

@@ -1,5 +1,6 @@
 """Blocks booked together come to the same rows as one by one, and as reading by reading, whatever their meters say."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from struct import pack
 from typing import Any
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from cloud import running as running_accounts
-from cloud.booking import Book, Changes
+from cloud.booking import Book, Changes, Heap
 from cloud.evidence.chain import replayed
 from cloud.ingest import Content
 from cloud.intervals import INTERVAL_MS, Interval
@@ -167,6 +168,32 @@ def test_any_number_of_blocks_together_is_the_same_as_one_by_one(
     assert some.keys() == other.keys()
     for place, (total, peak, samples) in some.items():
         assert (peak, samples) == other[place][1:] and total == pytest.approx(other[place][0])
+
+
+def test_power_read_in_two_quarters_of_an_hour_by_turns_is_heaped_once_for_each(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    heaped, add = list[int](), Heap.add
+
+    def spied(self: Heap, raws: Sequence[int | float], factor: float) -> None:
+        heaped.append(len(raws))
+        add(self, raws, factor)
+
+    monkeypatch.setattr(Heap, "add", spied)
+    quarters = [(place % 2 * INTERVAL_MS, place) for place in range(500)]
+    replies = [answer(bytes(4) + bytes(4) + power.to_bytes(2)) for _, power in quarters]
+    track = Track.of(FAST, [at for at, _ in quarters], replies)
+    chunk = Chunk(0, INSTALLED.digests[0], (track,), (), Counters.of((track,), ()), None, bytes(16))
+    times = (0, 2 * INTERVAL_MS), (T0, T0 + 2 * INTERVAL_MS)
+    header = Header(
+        bytes(16), 0, 0, bytes(32), 1, *times, ClockState(2, 2, 5, 0), (1, bytes(32)), ("0.1", bytes(32)), ()
+    )
+    *_, power = booked(INSTALLED, [(replace(header, chunks=(1, merkle.root([chunk.to_bytes()]))), chunk)], [True])
+    assert heaped == [250, 250]
+    assert {start - T0: (peak, samples) for (_, _, start), (_, peak, samples) in power.items()} == {
+        0: (pytest.approx(498 * 0.0005), 250),
+        INTERVAL_MS: (pytest.approx(499 * 0.0005), 250),
+    }
 
 
 @settings(max_examples=60, deadline=None)
