@@ -30,8 +30,8 @@ POWER = "power"
 """What every profile calls the total active power."""
 MOST_READINGS = 200_000
 """Readings that wait, and then they are to be entered before more are put down: tens of bytes each."""
-FORMS = 16
-"""Of a device, whose lanes are remembered."""
+FORMS, KINDS = 16, 64
+"""Of a device: forms of chunks, and kinds of questions, whose lanes are remembered. It may be asked anything."""
 KILOWATTS = {"W": 0.001, "kW": 1.0, "MW": 1000.0}
 
 
@@ -125,6 +125,8 @@ class Desk:
         key = (request, layout.length)
         lanes = self._lanes.get(key)
         if lanes is None:
+            if len(self._lanes) >= KINDS:
+                self._lanes.clear()
             lanes = self._lanes[key] = self._lanes_of(layout)
         return lanes
 

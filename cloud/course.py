@@ -33,8 +33,10 @@ from protocols.record.chunk import undeclared
 
 CLOCKS_APART_MS = 5_000
 DAY_MS = 86_400_000
-MOST_KNOWN = 256
-"""Ways to keep to a plan that are remembered of a device."""
+MOST_KNOWN, MOST_BYTES, TRACK_BYTES = 256, 1 << 15, 100
+"""Ways to keep to a plan that are remembered of a device; none whose questions come to more bytes, each counted for so
+many more: beyond its plan a device may be asked anything.
+"""
 LONGEST_MS = 400 * DAY_MS
 """The longest block of all, gaps included."""
 
@@ -128,7 +130,8 @@ class Plan:
         if not chunk.faults and chunk.counters.due == chunk.counters.asked:
             if len(self.known) >= MOST_KNOWN:
                 self.known.clear()
-            self.known.add(_told(chunk, span))
+            if sum([len(track.request) + TRACK_BYTES for track in chunk.tracks]) <= MOST_BYTES:
+                self.known.add(_told(chunk, span))
 
     def told(self, chunk: Chunk) -> tuple[list[int], int]:
         """How often each question was answered or declared a fault; and the answers to questions beyond the plan:

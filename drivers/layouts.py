@@ -27,6 +27,8 @@ DATA = 14
 """Where the data behind identifier and serial number begin in an answer of CJ/T 188."""
 KEPT = 8192
 """Layouts kept before all are dropped: enough for two thousand meters."""
+LONGEST = 512
+"""Bytes of a question whose layout is kept: none of ours has so many, and what others ask may have a mebibyte."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +95,8 @@ class Layouts:
             layout = _layout(driver, request, length)
             if len(self._known) >= KEPT:
                 self._known.clear()
-            self._known[key] = layout
+            if len(request) <= LONGEST:
+                self._known[key] = layout
         return layout
 
 
