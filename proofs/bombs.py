@@ -4,13 +4,13 @@ import json
 import socket
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from itertools import count
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import cbor2
 import zstandard
 
+from edge.retry import MOST_TURNS
 from proofs import heat, thief
 from proofs.gateway import Gateway, live
 from proofs.line import Line
@@ -52,7 +52,7 @@ def _thrown(collector: Target, bombs: Mapping[str, Send], title: str, seed: int)
     """Each so many times; one that is read in several turns until it is taken."""
     cpu, whole, most, tried, found = 0.0, 0.0, 0, Counter[str](), list[str]()
     for name, send in bombs.items():
-        for turn in count(1):
+        for turn in range(1, MOST_TURNS + 1):
             cost = collector.cost(send)
             tried[name] += 1
             cpu, whole, most = max(cpu, cost.cpu_s), max(whole, cost.all_s), max(most, cost.growth)
@@ -61,6 +61,8 @@ def _thrown(collector: Target, bombs: Mapping[str, Send], title: str, seed: int)
                 found.append(f"{name}: {cost}")
             if turn >= TIMES and (cost.status != NOT_YET or thief.WHOLE not in name):
                 break
+        else:
+            found.append(f"{name}: not taken in {MOST_TURNS} turns, after which its gateway gives up")
     figures = f"at most {cpu * 1000:.0f} ms of processor at a time, {whole * 1000:.0f} ms in all, {most / MEBI:.0f} MiB"
     return Line(PART, title, seed, tried.total(), len(found), dict(tried), figures=figures, found=tuple(found))
 

@@ -5,8 +5,9 @@ from random import Random
 
 import pytest
 
-from proofs import bits, fuzzing, heat
+from proofs import bits, bombs, fuzzing, heat, thief
 from proofs.gateway import Gateway, live
+from proofs.target import Cost, Send, Target
 from protocols import mbus
 from protocols.mbus_records import telegram
 from protocols.record.block import Chunk
@@ -45,3 +46,23 @@ def test_no_two_telegrams_of_the_thief_have_one_shape() -> None:
     said = [telegram(mbus.decode(heat._unlike(number))) for number in (*range(20), 3_000, 3_938)]
     assert {len(held.records) for held in said} == {1 + heat.RECORDS}
     assert len({tuple(record.key for record in held.records) for held in said}) == len(said)
+
+
+class Deaf(Target):
+    """A collector that puts off whatever it is sent, at no cost."""
+
+    def __init__(self) -> None:
+        """There is no process."""
+
+    def cost(self, send: Send) -> Cost:
+        """Of nothing that was done."""
+        return Cost(0.0, 0.0, 0, bombs.NOT_YET)
+
+    def alive(self) -> bool:
+        """It answers."""
+        return True
+
+
+def test_a_block_that_is_put_off_for_ever_is_found() -> None:
+    line = bombs._thrown(Deaf(), {f"modbus: 9 {thief.WHOLE}": lambda _: bombs.NOT_YET}, "bombs", 1)
+    assert line.violations == 1 and "not taken" in line.found[0]
