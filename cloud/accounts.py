@@ -43,8 +43,8 @@ from protocols.errors import (
 )
 
 TRIES = 3
-LISTED = "one that `account list` shows"
 """How often a version is tried again when another process has just issued that number."""
+LISTED = "one that `account list` shows"
 
 
 @dataclass(frozen=True, slots=True)
