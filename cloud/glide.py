@@ -8,7 +8,7 @@ from operator import sub
 Raw = int | float
 Place = tuple[int, int]
 """Epoch and seq of a block."""
-Steps = tuple[Raw, Raw]
+Strides = tuple[Raw, Raw]
 """The least and the greatest step between readings by rising time."""
 
 
@@ -17,7 +17,7 @@ def even(step: Raw, slack: float | None) -> bool:
     return step >= 0 and (slack is None or step <= slack)
 
 
-def breaks(times: Sequence[int], raws: Sequence[Raw], slack: float | None, known: Steps | None = None) -> list[int]:
+def breaks(times: Sequence[int], raws: Sequence[Raw], slack: float | None, known: Strides | None = None) -> list[int]:
     """Where a reading is earlier than the one before it, or its step is not even; and last, the end. ``known``: their
     steps, where they have been looked at.
     """

@@ -18,7 +18,7 @@ from typing import NamedTuple, cast
 
 from cloud.count import Stretch, expanded
 from cloud.doubt import Doubt
-from cloud.glide import Place, Steps
+from cloud.glide import Place, Strides
 from cloud.intervals import KINDS, NEAR_MS, Interval, Register, Rules, State, meter_of, rules
 from cloud.rates import Rate
 from cloud.series import Series
@@ -27,7 +27,7 @@ from drivers.installation import Installation
 from drivers.profile import Point
 from drivers.quantity import scaled
 from drivers.site import Device
-from drivers.steps import Steps as Work
+from drivers.steps import Steps
 from protocols.record.block import Header
 
 NUMBER = "meter_number"
@@ -54,7 +54,7 @@ class Samples(NamedTuple):
     scale: Decimal | None
     dated: bool
     places: Sequence[Place] = ()
-    steps: Steps | None = None
+    steps: Strides | None = None
 
     @property
     def plain(self) -> bool:
@@ -207,7 +207,7 @@ class Running:
                     self._account(seat, point, at)
         return True
 
-    def hear(self, device: int, heard: Heard, header: Header) -> Work[None]:
+    def hear(self, device: int, heard: Heard, header: Header) -> Steps[None]:
         """What a device of the configuration in force said in a block."""
         seat, latest = self.seats[device], max(header.utc) + NEAR_MS
         cuts: dict[str, list[Cut]] = {}
@@ -231,7 +231,7 @@ class Running:
             else:
                 yield from self._count(account, counted.get(name, []), cuts.get(name, []), header)
 
-    def follow(self, device: int, heard: Iterable[tuple[Point, Samples]]) -> Work[None]:
+    def follow(self, device: int, heard: Iterable[tuple[Point, Samples]]) -> Steps[None]:
         """What a device said over several blocks: plain readings of counters that are booked, each point once."""
         seat = self.seats[device]
         name = seat.device.id
@@ -277,7 +277,7 @@ class Running:
         values: Iterable[tuple[int, Decimal]],
         header: Header,
         cuts: dict[str, list[Cut]],
-    ) -> Work[None]:
+    ) -> Steps[None]:
         """Remember what a setting says; where it says something else than before, note it down for what it affects."""
         key = (seat.device.id, point.id)
         for at, value in values:
@@ -304,7 +304,7 @@ class Running:
         self._entered = 0
         return True
 
-    def _count(self, series: Series, heard: Heard, cuts: Sequence[Cut], header: Header) -> Work[None]:
+    def _count(self, series: Series, heard: Heard, cuts: Sequence[Cut], header: Header) -> Steps[None]:
         """Feed a counter in order of time; what a setting changed comes before a reading of the same instant."""
         if len(heard) == 1 and not cuts and heard[0][1].plain:
             samples = heard[0][1]
@@ -326,7 +326,7 @@ class Running:
             if self._may_leave():
                 yield
 
-    def _flow(self, rate: Rate, heard: Sequence[Samples], header: Header) -> Work[None]:
+    def _flow(self, rate: Rate, heard: Sequence[Samples], header: Header) -> Steps[None]:
         """Feed a rate in order of time."""
         steps = [zip(samples.moments(), repeat(samples.dated)) for samples in heard]
         for (at, value), dated in merge(*steps, key=lambda entry: entry[0][0]):

@@ -23,7 +23,7 @@ from decimal import Decimal
 
 from cloud.count import Count, Still
 from cloud.doubt import Candidate, Doubt, follow
-from cloud.glide import Place, Raw, Steps, breaks, even, exact
+from cloud.glide import Place, Raw, Strides, breaks, even, exact
 from cloud.intervals import HOUR_MS, SLACK_MS, ZERO, Interval, Register, Rules, State
 from cloud.turn import MOST_TURNS, Turn
 from drivers.quantity import scaled
@@ -77,7 +77,7 @@ class Series(Count):
         raws: Sequence[Raw],
         scale: Decimal,
         places: Sequence[Place],
-        steps: Steps | None = None,
+        steps: Strides | None = None,
     ) -> None:
         """Some valid readings, by rising time (UTC ms), and the block of each; a value is raw x scale.
 
