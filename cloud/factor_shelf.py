@@ -46,8 +46,8 @@ def keep(store: Store, envelope: bytes, key: PublicKey, *, now: int) -> Bundle:
 
 
 def held(store: Store) -> list[Bundle]:
-    """Every bundle held, each checked again; RottenError for one that was changed, or is of another kind by now: without
-    it figures may be others.
+    """Every bundle held, each checked again; RottenError for one that was changed, or is of another kind by now:
+    without it figures may be others.
     """
     found = []
     for row in _entries(store, KIND):
