@@ -61,6 +61,7 @@ class Database:
         except BaseException:
             self._lock.close()
             raise
+        self._written += self.log_bytes()  # what the process before has left in the log when it was cut short
 
     def close(self) -> None:
         """Let another process have it."""
