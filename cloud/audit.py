@@ -304,7 +304,7 @@ class Audit:
     def _hash_at(self, epoch: int, next_seq: int) -> bytes | None:
         """The hash that the head had when this seq was the next one."""
         assert self._trusted is not None, "receipts are looked at last"
-        if next_seq == 0 and epoch == self._trusted.head.epoch:
+        if (epoch, next_seq) == (self._trusted.head.epoch, self._trusted.head.next_seq):
             return self._trusted.head.hash
         resumed = "SELECT previous FROM resumed WHERE gateway = ? AND epoch = ? AND seq = ?"
         if (lost := self._db.execute(resumed, (self._gateway, epoch, next_seq)).fetchone()) is not None:

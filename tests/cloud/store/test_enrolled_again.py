@@ -68,3 +68,18 @@ def digest(envelope: bytes | None) -> bytes:
     """The hash by which an envelope is named."""
     assert envelope is not None
     return siteconfig.digest(envelope)
+
+
+def begun_late(store: Store, box: Box, frames: list[bytes]) -> bytes:
+    """Enrol a box that holds these blocks and none before; its receipt."""
+    return enrolled_anew(store, box, transport.unpack(frames[0]).envelope)
+
+
+def test_a_chain_that_begins_with_a_later_block_is_audited_as_any_other(tmp_path: Path) -> None:
+    box, key = Box(), PrivateKey.generate()
+    frames = [box.block() for _ in range(9)]
+    with Store(tmp_path / "a.db", key) as store:
+        begun_late(store, box, frames[5:])
+        store.append(frames[5:], box.utc)
+    with open_file(tmp_path / "a.db") as db:
+        assert Audit(db, box.key.public.id, lambda _: None).run(key.public).differences == []
