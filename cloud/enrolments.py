@@ -112,8 +112,8 @@ class Enrolments(Database):
         """Take a gateway in again that we once knew, as a receipt of ours proves; the receipt that opens its chain.
 
         EnrolmentError outside the window that the operator opened: a store that was lost has forgotten, too, whom it
-        revoked; and one that is known goes on behind blocks that are lost only in it. SignatureError unless we signed
-        the proof.
+        revoked; and one that is known goes on behind blocks that are lost only in it. One of which no block is held yet
+        begins where it can. SignatureError unless we signed the proof.
         """
         request = brought.request
         receipt = open_receipt(proof, self.ours)
@@ -123,6 +123,8 @@ class Enrolments(Database):
             known = db.execute(_KNOWN, (request.key.id,)).fetchone()
             if known is not None:
                 _check_known(brought, known)
+                if late_start.makes_way(db, request.key.id, brought.start):
+                    return self._admit(db, brought, now)
                 within = now < self.window()
                 if within or not (refused := late_start.ask(db, request.key.id, brought.start, now)):
                     return self._welcome_back(db, brought, now, goes_on=within)

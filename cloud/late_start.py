@@ -63,7 +63,8 @@ def makes_way(db: sqlite3.Connection, gateway: bytes, start: Start | None) -> bo
     """Forget a gateway that is to be taken in anew, for its chain must begin later than was said; False, and nothing
     forgotten, where it need not, or where a block of it is held.
 
-    The block with which the chain was to begin has gone since: the answer to the first request was lost.
+    The block with which the chain was to begin has gone since: the answer to the first request was lost, or the box
+    has let it go with its next block, before it heard that the second copy which covered it is no more.
     """
     row = db.execute("SELECT epoch, next_seq FROM gateways WHERE gateway = ?", (gateway,)).fetchone()
     some = db.execute("SELECT 1 FROM blocks WHERE gateway = ? LIMIT 1", (gateway,)).fetchone()

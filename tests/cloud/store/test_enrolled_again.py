@@ -8,8 +8,11 @@ import pytest
 
 from cloud.audit import Audit
 from cloud.audit_file import open_file
+from cloud.enrolments import open_brought
 from cloud.store import Store
+from protocols.errors import EnrolmentError
 from protocols.record import invite, siteconfig, transport
+from protocols.record.answer import Answer
 from protocols.record.block import open_header
 from protocols.record.cose import PrivateKey
 from protocols.record.receipt import open_receipt
@@ -81,5 +84,26 @@ def test_a_chain_that_begins_with_a_later_block_is_audited_as_any_other(tmp_path
     with Store(tmp_path / "a.db", key) as store:
         begun_late(store, box, frames[5:])
         store.append(frames[5:], box.utc)
+    with open_file(tmp_path / "a.db") as db:
+        assert Audit(db, box.key.public.id, lambda _: None).run(key.public).differences == []
+
+
+def test_where_the_first_block_is_gone_before_any_came_the_chain_begins_with_the_next_one(tmp_path: Path) -> None:
+    """The box has let go of it with its newest block: it did not know yet that nobody has a second copy any more."""
+    box, key = Box(), PrivateKey.generate()
+    frames = [box.block() for _ in range(10)]
+    with Store(tmp_path / "a.db", key) as store:
+        proof = begun_late(store, box, frames[5:])
+
+        def asked(seq: int) -> int:
+            oldest = transport.unpack(frames[seq]).envelope
+            brought = open_brought(box.enrolment, box.config, [box.profile], oldest)
+            return open_receipt(store.readmit(proof, brought, box.utc), key.public).next_seq
+
+        assert store.append(frames[6:8], box.utc).verdicts[0].answer == Answer.GAP
+        assert (asked(5), asked(6)) == (5, 6)
+        assert {verdict.answer for verdict in store.append(frames[6:8], box.utc).verdicts} == {Answer.STORED}
+        with pytest.raises(EnrolmentError, match="tanmeter cloud readmit"):
+            asked(9)
     with open_file(tmp_path / "a.db") as db:
         assert Audit(db, box.key.public.id, lambda _: None).run(key.public).differences == []
