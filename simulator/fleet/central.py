@@ -25,6 +25,7 @@ from simulator.fleet.faults import Fault, Plan
 from simulator.fleet.meters import TrueTime
 from simulator.fleet.node import Node
 from simulator.fleet.violation import Witness
+from simulator.fleet.witness import Place
 
 T = TypeVar("T")
 STORE, COPY = "collector.db", "copy"
@@ -162,11 +163,18 @@ class Central:
             self.enrol(node)
 
     def enrol(self, node: Node) -> None:
-        """Take a gateway in, as its technician would with a code."""
+        """Take a gateway in, as its technician would with a code: its chain begins with the oldest block it holds."""
         now = self._now()
         code = invite.make(self._random.randbytes(9), self.key.spki)
         self.store.create_invite(code, None, now + 60_000, now)
-        self.store.enrol(code.format(), node.enrolment(), node.envelopes[0], [node.profile], now)
+        brought = (node.enrolment(), node.envelopes[0], [node.profile])
+        self.store.enrol(code.format(), *brought, now, oldest=node.oldest())
+
+    def begins(self, gateway: bytes) -> Place:
+        """With which block the chain of a gateway begins here."""
+        with self.store.reading() as db:
+            row = db.execute("SELECT epoch, seq FROM starts WHERE gateway = ?", (gateway,)).fetchone()
+        return (0, 0) if row is None else (row[0], row[1])
 
     # ---- what arrives
 
@@ -210,7 +218,7 @@ class Central:
     def _check_receipt(self, receipt: Receipt, settled: bool) -> None:
         said = (receipt.gateway, receipt.epoch, receipt.level)
         self.signed[said] = max(receipt.next_seq, self.signed.get(said, 0))
-        if receipt.next_seq == 0:
+        if receipt.next_seq == 0 or (receipt.epoch, receipt.next_seq) == self.begins(receipt.gateway):
             return
         with self.store.reading() as db:
             row = db.execute(

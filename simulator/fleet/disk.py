@@ -5,7 +5,7 @@ import sqlite3
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -99,8 +99,10 @@ def acknowledged_is_durable(fleet: "Fleet", node: Node, db: sqlite3.Connection) 
 
 
 def _nothing_uncovered_is_gone(fleet: "Fleet", node: Node, db: sqlite3.Connection) -> None:
-    """I1 of sealed blocks: only what is settled is pruned."""
+    """I1 of sealed blocks: only what is settled is pruned, or was until the collector was lost."""
     settled = dict(db.execute("SELECT epoch, settled FROM epoch"))
+    if Fault.COLLECTOR_LOST in fleet.plan.kinds:
+        settled = {epoch: fleet.central.signed.get((node.id, epoch, SETTLED), 0) for epoch in settled}
     there = set(db.execute("SELECT epoch, seq FROM block"))
     gone = [place for place in node.witness.sealed if place not in there and place[1] >= settled.get(place[0], 0)]
     if gone:
@@ -136,12 +138,25 @@ def chain_of(fleet: "Fleet", image: Image) -> Place:
         return epoch, seq
 
 
-def may_be_gone(fleet: "Fleet", node: Node, before: Counter[Acked], *, rot: bool) -> Counter[Acked]:
-    """What a disk may have taken that went back to where ``before`` had been acknowledged, or that rots.
+def may_be_gone(fleet: "Fleet", node: Node, before: Counter[Acked], back_to: Place | None) -> Counter[Acked]:
+    """What a disk may have taken that went ``back_to`` a place of its chain, where ``before`` had been acknowledged, or
+    that rots.
 
     Bits may rot anywhere: of all that is on it only what the collector holds is safe, as long as that is not lost too.
+    With the blocks that were sealed since goes what was open then: it is only at the collector, too.
     """
-    if not rot:
-        return node.witness.acked - before
     forgets = fleet.plan.kinds & {Fault.COLLECTOR_OLD, Fault.COLLECTOR_LOST}
-    return node.witness.acked.copy() if forgets else node.witness.acked - rows.held(fleet, node)
+    if back_to is None:
+        return node.witness.acked.copy() if forgets else node.witness.acked - rows.held(fleet, node)
+    since = node.witness.acked - before
+    return since | _sealed_from(fleet, node, back_to) if forgets else since
+
+
+def _sealed_from(fleet: "Fleet", node: Node, place: Place) -> Counter[Acked]:
+    """The answers in the blocks on a disk from a place on, as far as it can be read."""
+    found: Counter[Acked] = Counter()
+    with opened(fleet, node.image()) as db, suppress(sqlite3.DatabaseError):
+        for (frame,) in db.execute("SELECT frame FROM block WHERE (epoch, seq) >= (?, ?)", place):
+            with suppress(TanmeterError):
+                found.update(rows.answers(*open_block(transport.unpack(frame), node.key.public)))
+    return found

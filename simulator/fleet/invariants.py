@@ -16,11 +16,12 @@ from cloud.difference import Difference
 from cloud.doubt import PROOF
 from edge.config import OUTBOX
 from protocols.errors import SignatureError
+from protocols.record.receipt import SETTLED
 from simulator.fleet import disk, slots
 from simulator.fleet.meters import POINT
 from simulator.fleet.node import Node
 from simulator.fleet.rows import Read, Row, stored
-from simulator.fleet.witness import Acked
+from simulator.fleet.witness import Acked, Place
 
 if TYPE_CHECKING:
     from simulator.fleet.fleet import Fleet
@@ -111,8 +112,13 @@ def of_the_record(fleet: "Fleet") -> None:
 
 
 def exact_prefix(fleet: "Fleet", node: Node, rows: list[Row]) -> None:
-    """I2: within each epoch the rows are 0, 1, 2, ... without a hole, each one that the box has sent."""
-    expected: dict[int, int] = {}
+    """I2: within each epoch the rows are 0, 1, 2, ... without a hole, each one that the box has sent. The chain at a
+    collector that was lost begins later, with the oldest block that the box still has of those a second copy covered.
+    """
+    epoch, seq = fleet.central.begins(node.id)
+    expected = {epoch: seq}
+    if seq > fleet.central.signed.get((node.id, epoch, SETTLED), 0):
+        fleet.witness.tell("I2", f"gateway {node.index}: begins with {epoch}/{seq}, which no second copy has covered")
     for row in rows:
         if row.seq != expected.get(row.epoch, 0):
             fleet.witness.tell("I2", f"gateway {node.index}: {row.name} without the one before it")
@@ -135,19 +141,20 @@ def what_was_read(fleet: "Fleet", node: Node, rows: list[Row]) -> None:
         fleet.witness.tell("I4", f"gateway {node.index}: {twice.total()} answers stand that were not read, or twice")
     if node.witness.at_rest is None:
         return
-    behind = _wanted(node) - found - node.witness.excused
+    behind = _wanted(node, fleet.central.begins(node.id)) - found - node.witness.excused
     if behind and all(row.header is not None for row in rows):
         fleet.witness.tell("I4", f"gateway {node.index}: {behind.total()} sealed answers never came to the collector")
 
 
-def _wanted(node: Node) -> Counter[Acked]:
-    """The answers in sealed blocks that the collector must hold: not those behind a damaged block or a fork, which
-    cannot be delivered in their epoch, nor of an epoch that went aside with a damaged store.
+def _wanted(node: Node, begins: Place) -> Counter[Acked]:
+    """The answers in sealed blocks that the collector must hold: not those before its chain ``begins``, nor those
+    behind a damaged block or a fork, which cannot be delivered in their epoch, nor of an epoch that went aside with a
+    damaged store.
     """
     found: Counter[Acked] = Counter()
     seen = node.witness
     for place, own in seen.sealed.items():
-        if seen.at_rest is not None and place < seen.at_rest and place[0] in seen.cuts:
+        if seen.at_rest is not None and begins <= place < seen.at_rest and place[0] in seen.cuts:
             cut = seen.cuts[place[0]]
             if cut is None or place[1] < cut:
                 found.update(own)

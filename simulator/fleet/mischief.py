@@ -10,7 +10,7 @@ from simulator.fleet import disk
 from simulator.fleet.faults import PER_DAY, Fault
 from simulator.fleet.meters import MARKS
 from simulator.fleet.network import flipped
-from simulator.fleet.node import Image, Node
+from simulator.fleet.node import Node
 
 if TYPE_CHECKING:
     from simulator.fleet.fleet import Fleet
@@ -121,7 +121,7 @@ async def _lose(fleet: "Fleet", fault: Fault, node: Node, random: Random) -> Non
     await asyncio.sleep(random.uniform(60, 0.5 * DAY_S))
     if before is None or not fleet.plan.on or not node.alive:
         return
-    image: Image = dict(before)
+    image, place = dict(before), None
     if fault == Fault.BIT_ROT:
         image = node.image()
         name = random.choice([name for name in sorted(image) if name.startswith("outbox.db") and image[name]])
@@ -134,8 +134,9 @@ async def _lose(fleet: "Fleet", fault: Fault, node: Node, random: Random) -> Non
         else:
             image[WATERMARK] = node.image()[WATERMARK]
     node.witness.lossy = True
+    gone = disk.may_be_gone(fleet, node, acked, place)
     if node.kill(30.0, image, reboot=node.clock.boot) is not None:
-        node.witness.excused |= disk.may_be_gone(fleet, node, acked, rot=fault == Fault.BIT_ROT)
+        node.witness.excused |= gone
         fleet.plan.count(fault)
 
 

@@ -17,9 +17,11 @@ from edge import config
 from edge.agent import Agent
 from edge.outbox import Outbox
 from edge.recorder import Entry
+from edge.returning import oldest_held
 from edge.transport import Transport
 from edge.wire import Wire
 from protocols.errors import TanmeterError
+from protocols.record.block import open_header
 from protocols.record.cose import PrivateKey
 from protocols.record.enrolment import Enrolment, sign_enrolment
 from protocols.record.siteconfig import NO_PREVIOUS, SiteConfig, digest, sign_site
@@ -195,6 +197,15 @@ class Node:
     def enrolment(self) -> bytes:
         """The request it enrols with."""
         return (self.state / config.ENROLMENT).read_bytes()
+
+    def oldest(self) -> bytes | None:
+        """The envelope of the oldest block it holds, which goes with the request; None where none can be read."""
+        try:
+            if (held := oldest_held(self.state / config.OUTBOX)) is not None:
+                open_header(held, self.key.public)
+        except TanmeterError:
+            return None
+        return held
 
     def _site(self, number: int) -> str:
         devices = "".join(

@@ -1,13 +1,18 @@
 """The simulated fleet: the same seed lives the same life, a planted bug is seen by its invariant, honest seeds hold."""
 
+import sqlite3
 import tomllib
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from edge import retention
 from proofs import planted, simulation
 from proofs.simulation import BUGS, CORPUS, Kept, corpus
+from simulator.fleet import disk
+from simulator.fleet.central import STORE
 from simulator.fleet.faults import Fault
 from simulator.fleet.fleet import Fleet, Outcome, Shape
 from simulator.fleet.node import Cadence
@@ -28,6 +33,20 @@ def test_a_seed_lives_the_same_life_twice(tmp_path: Path) -> None:
     assert first.fired[Fault.CRASH] > 0 and first.fired[Fault.ANSWER_LOST] > 0
     assert (first.digest, first.readings) == (second.digest, second.readings)
     assert first.digest != lived(tmp_path / "c", Fault.CRASH).digest
+
+
+def test_a_collector_that_is_lost_after_its_box_let_blocks_go_begins_later_and_is_made_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The box lets one more go before it hears that the collector is another. Two hours for the thirteen months."""
+    monkeypatch.setattr(retention, "KEPT_MS", 2 * 3_600_000)
+    monkeypatch.setattr(disk, "LOOK_S", 3_600.0)
+    fleet = Fleet(7, tmp_path, (Fault.COLLECTOR_LOST,), Shape(1, 1, 0.5, Cadence("15m", "15m"), 10_800.0, 3600.0))
+    fleet.plan.kinds, fleet.plan.intensity = frozenset((Fault.COLLECTOR_LOST,)), 250.0
+    lived = fleet.run()
+    assert lived.found == [] and lived.fired[Fault.COLLECTOR_LOST] > 0
+    with closing(sqlite3.connect(tmp_path / "collector" / STORE)) as db:
+        assert db.execute("SELECT count(*) FROM starts WHERE seq > 0").fetchone() == (1,)
 
 
 @pytest.mark.parametrize(
