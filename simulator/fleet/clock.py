@@ -125,9 +125,11 @@ class NodeClock:
         self._ppm = ppm
 
     def step(self, by_ms: int) -> None:
-        """Somebody sets the clock; the kernel knows that it is not disciplined any more."""
+        """Somebody sets the clock; the kernel knows that it is not disciplined any more. It takes no time at which the
+        box would have been started before 1970.
+        """
         self._anchor()
-        self._utc += by_ms
+        self._utc = max(self._mono, self._utc + by_ms)
         self._source, self._known = RTC, UNKNOWN
         self._synced, self._lost_at = (self.true_ms() // 1000 if self._synced or self.good else 0), None
 

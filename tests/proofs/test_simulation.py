@@ -13,8 +13,10 @@ from proofs import planted, simulation
 from proofs.simulation import BUGS, CORPUS, Kept, corpus
 from simulator.fleet import disk
 from simulator.fleet.central import STORE
+from simulator.fleet.clock import FleetLoop, NodeClock
 from simulator.fleet.faults import Fault
 from simulator.fleet.fleet import Fleet, Outcome, Shape
+from simulator.fleet.mischief import YEARS_20_MS
 from simulator.fleet.node import Cadence
 
 SHORT = Shape(1, 1, 0.15, Cadence("5m", "15m"), 7200.0, 900.0)
@@ -47,6 +49,13 @@ def test_a_collector_that_is_lost_after_its_box_let_blocks_go_begins_later_and_i
     assert lived.found == [] and lived.fired[Fault.COLLECTOR_LOST] > 0
     with closing(sqlite3.connect(tmp_path / "collector" / STORE)) as db:
         assert db.execute("SELECT count(*) FROM starts WHERE seq > 0").fetchone() == (1,)
+
+
+def test_no_kernel_takes_a_time_before_its_box_was_started() -> None:
+    clock = NodeClock(FleetLoop(), 1_800_000_000_000)
+    clock.boot(rtc=False)
+    clock.step(-YEARS_20_MS)
+    assert clock.utc_ms() == clock.mono_ms()
 
 
 @pytest.mark.parametrize(
