@@ -7,7 +7,7 @@ import typer
 
 from cloud import terminal
 from protocols import messages
-from protocols.errors import EvidenceError
+from protocols.errors import ConfigError, EvidenceError
 
 if TYPE_CHECKING:
     from cloud.evidence import account_check
@@ -122,10 +122,13 @@ def _report(report: "account_check.Report", as_json: bool) -> None:
 
 
 def _write(out: Path, content: bytes) -> None:
-    """Whole or not at all."""
-    aside = out.with_name(f".{out.name}.part")
+    """Whole or not at all, and in no place but that of a file."""
     try:
+        if out.exists() and not out.is_file():
+            raise ConfigError(f"--out {out}", "no file", "the name of a file, new or to be replaced")
+        target = out.resolve()
+        aside = target.with_name(f".{target.name}.part")
         aside.write_bytes(content)
-        aside.replace(out)
+        aside.replace(target)
     except OSError as error:
-        raise typer.BadParameter(f"{out}: {error.strerror}", param_hint="-o") from error
+        raise ConfigError(f"--out {out}", str(error.strerror), "a file that can be written") from error

@@ -2,14 +2,15 @@
 
 import sys
 from collections.abc import Callable, Iterable
-from contextlib import closing
+from contextlib import closing, suppress
 from io import TextIOWrapper
 from pathlib import Path
 from typing import IO
 
 from edge import export as exports
 from edge.archive import Archive, Bad
-from protocols.errors import ConfigError, StoreError
+from edge.placing import failure, meant
+from protocols.errors import ConfigError
 
 WRITERS: dict[str, Callable[[Iterable[exports.Line], IO[str]], int]] = {
     "csv": exports.write_csv,
@@ -41,15 +42,17 @@ def export(
 
 
 def _place(lines: Iterable[exports.Line], form: str, out: Path) -> None:
-    aside = out.with_name(f".{out.name}.part")
+    target = meant(out)
+    aside = target.with_name(f".{target.name}.part")
     try:
         if form == PARQUET:
             exports.write_parquet(lines, aside)
         else:
             with aside.open("w", encoding="utf-8", newline="") as file:
                 WRITERS[form](lines, file)
-        aside.replace(out)
+        aside.replace(target)
     except OSError as error:
-        raise StoreError(f"{out}: {error.strerror}; expected a place with room: --out on a stick") from error
+        raise failure(out, error) from error
     finally:
-        aside.unlink(missing_ok=True)
+        with suppress(OSError):
+            aside.unlink()

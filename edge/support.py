@@ -14,7 +14,7 @@ import sys
 import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from datetime import UTC, datetime
 from importlib.metadata import distributions
 from io import BytesIO
@@ -23,6 +23,7 @@ from typing import Any
 
 from edge import config, control
 from edge.archive import Archive, Bad
+from edge.placing import failure, meant
 from edge.redaction import Redaction
 from edge.software import installed
 from protocols.errors import ConfigError, StoreError, TanmeterError
@@ -63,17 +64,18 @@ def bundle(state: Path, log: Path | None, doctor: Callable[[], Any]) -> bytes:
 
 
 def place(content: bytes, out: Path) -> None:
-    """Put it down whole, for this user alone; StoreError when it cannot be."""
-    aside = out.with_name(f".{out.name}.part")
+    """Put it down whole, for this user alone; ConfigError, StoreError when it cannot be."""
+    target = meant(out)
+    aside = target.with_name(f".{target.name}.part")
     try:
         descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
-        aside.replace(out)
+        aside.replace(target)
     except OSError as error:
-        aside.unlink(missing_ok=True)
-        expected = "a place with room that can be written: --out on a stick, or /dev/shm"
-        raise StoreError(f"{out}: found {error.strerror}, expected {expected}") from error
+        with suppress(OSError):
+            aside.unlink()
+        raise failure(out, error) from error
 
 
 def _parts(state: Path, log: Path | None, doctor: Callable[[], Any]) -> Iterator[Part]:

@@ -15,6 +15,7 @@ from drivers.driver import Driver
 from drivers.profile import Identify, Profile, Text, digest
 from drivers.query import Query
 from drivers.site import Port
+from edge.placing import meant
 from protocols import messages
 from protocols.errors import ConfigError
 from provisioning import folder
@@ -98,7 +99,7 @@ def new(
     if out is None:
         typer.echo(written.decode(), nl=False)
     else:
-        folder.write(out, written)
+        folder.write(meant(out), written)
         _say("profile.new.done", id=made.id, points=len(made.points), proofs=len(made.proof), file=out)
     if claimed != made.source.verified:
         told = _text("profile.new.unproven", id=made.id, claimed=claimed, verified=made.source.verified)

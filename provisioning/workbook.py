@@ -16,6 +16,7 @@ from typing import Any
 from drivers import cell, sheet
 from drivers.profile import Point, Proof
 from drivers.sheet import MODEL, POINTS, PROOF, Table
+from edge.placing import meant
 from protocols import messages
 from protocols.errors import ConfigError
 from protocols.messages import Language
@@ -48,7 +49,7 @@ def write(path: Path, tables: Sequence[Table], language: Language) -> None:
     if path.suffix.lower() not in (".xlsx", ".csv"):
         raise ConfigError(str(path), f"a file {path.suffix or 'without a suffix'}", ".xlsx or .csv")
     data = _csv(tables) if path.suffix.lower() == ".csv" else _xlsx(tables, language)
-    folder.write(path, data)
+    folder.write(meant(path), data)
 
 
 def _read_csv(data: bytes, path: Path) -> tuple[Table, ...]:

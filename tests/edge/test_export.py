@@ -98,6 +98,26 @@ def test_parquet_holds_the_same_rows(recorded, tmp_path):
     assert run(recorded, *DAYS, "--format", "parquet").returncode == 6, "without --out"
 
 
+@pytest.mark.parametrize("form", ["csv", "parquet"])
+def test_what_is_no_file_is_never_replaced_by_one_and_a_wrong_name_is_no_full_disk(recorded, tmp_path, form):
+    """As root, ``--out /dev/null`` had put a file in its place, for every other program too."""
+    pipe, folder, long = tmp_path / "pipe", tmp_path / "folder", tmp_path / ("甲" * 85)
+    os.mkfifo(pipe)
+    folder.mkdir()
+    for out in (pipe, folder, folder / "..", Path(), long, tmp_path / "nowhere" / "x.csv"):
+        said = run(recorded, *DAYS, "--format", form, "--out", out)
+        assert said.returncode == 6 and str(out).encode() in said.stderr, (out, said.stderr)
+    assert pipe.is_fifo() and folder.is_dir() and sorted(tmp_path.glob(".*")) == []
+
+
+def test_a_link_is_followed_to_its_file(recorded, tmp_path):
+    held, link = tmp_path / "2026.csv", tmp_path / "newest.csv"
+    held.write_text("old")
+    link.symlink_to(held)
+    assert run(recorded, *DAYS, "--out", link).returncode == 0
+    assert link.is_symlink() and held.read_bytes() == run(recorded, *DAYS).stdout
+
+
 def test_without_duckdb_the_remedy_is_told(recorded, tmp_path):
     (tmp_path / "duckdb.py").write_text("raise ModuleNotFoundError('no', name='duckdb')")
     said = subprocess.run(

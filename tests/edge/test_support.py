@@ -5,6 +5,7 @@ import io
 import json
 import os
 import random
+import re
 import subprocess
 import sys
 import time
@@ -15,7 +16,7 @@ import pytest
 
 from edge import support
 from edge.redaction import Redaction
-from protocols.errors import StoreError
+from protocols.errors import ConfigError, StoreError
 from protocols.record.cose import PrivateKey
 
 CANARY = "correct-horse-battery"
@@ -126,8 +127,15 @@ def test_the_command_writes_it_for_this_user_alone_and_says_where_to_when_it_can
     found = {check["name"]: check["found"] for check in doctor}
     assert {"key", "configuration", "disk"} <= found.keys()
     assert found["clock"].startswith("source 2, error 15"), "the clock as the doctor and the agent see it"
-    with pytest.raises(StoreError, match="--out on a stick"):
-        support.place(b"x", Path("/proc/nowhere/b.zip"))
+
+
+def test_a_bundle_takes_the_place_of_a_file_only(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    for out in (pipe, tmp_path, Path(), tmp_path / ("甲" * 85), Path("/proc/nowhere/b.zip")):
+        with pytest.raises(ConfigError, match=re.escape(f"{out}: found ")):
+            support.place(b"x", out)
+    assert pipe.is_fifo() and list(tmp_path.iterdir()) == [pipe]
 
 
 def test_a_full_disk_is_named_and_nothing_is_left_on_it(tmp_path):

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -200,3 +201,12 @@ def test_what_is_no_workbook_is_refused(tmp_path: Path) -> None:
     (tmp_path / "s.xlsx").write_bytes(b"PK\x03\x04 no workbook")
     with pytest.raises(ConfigError, match="an Excel workbook"):
         workbook.read(tmp_path / "s.xlsx")
+
+
+def test_what_is_no_file_is_not_replaced_by_one(tmp_path: Path) -> None:
+    run("sheet", "eastron-sdm630", "--out", tmp_path / "s.csv")
+    for pipe, words in (("p.toml", ("new", "--from", tmp_path / "s.csv")), ("p.csv", ("sheet", "eastron-sdm630"))):
+        os.mkfifo(tmp_path / pipe)
+        with pytest.raises(ConfigError, match="found no file"):
+            run(*words, "--out", tmp_path / pipe)
+        assert (tmp_path / pipe).is_fifo()

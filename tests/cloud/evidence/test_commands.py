@@ -1,12 +1,14 @@
 """Evidence packs and statements at the command line: packed, verified, closed, explained."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner, Result
 
 from cloud import account_commands, config, evidence_commands
+from protocols.errors import ConfigError
 from tests.cloud.box import Box
 
 
@@ -37,6 +39,16 @@ def test_pack_then_verify_shows_the_way_from_the_tonne_to_the_frame(data: Path, 
     report = json.loads(run("verify", str(out), "--json").stdout)
     assert report["ok"] is True
     assert report["gateways"][0]["blocks"] == 6
+
+
+def test_a_pack_takes_the_place_of_a_file_only(data: Path, tmp_path: Path) -> None:
+    """As root, ``-o /dev/null`` had put a file in its place."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    for out in (pipe, tmp_path, Path(), tmp_path / "nowhere" / "pack.zip", tmp_path / ("甲" * 85)):
+        refused = run("pack", "E-plant-7-2026-09-22", "-o", str(out), "--data", str(data)).exception
+        assert isinstance(refused, ConfigError) and f"--out {out}: found " in str(refused)
+    assert pipe.is_fifo() and {path.name for path in tmp_path.iterdir()} == {"data", "pipe"}
 
 
 def test_a_changed_pack_exits_with_4_and_its_name(data: Path, tmp_path: Path) -> None:
