@@ -92,7 +92,7 @@ class Sync:
         self._at, self._shown = (0, 0), NOWHERE
         self._kept: set[tuple[int, int]] = set()
         self._newest: tuple[Receipt, bytes] | None = None
-        self._configured = self._introduced = self._behind = False
+        self._configured = self._introduced = self._behind = self._stuck = False
         self._hold_until = 0.0
         self._down_since: float | None = None
         self._told = ("", "")
@@ -163,9 +163,10 @@ class Sync:
     async def _choose(self) -> tuple[list[Stored], bool]:
         """What to send now, and whether ahead of its turn: the newest blocks, unless they are in the next batch.
 
-        They go although what is wanted next is damaged here and nothing can follow it.
+        They go although what is wanted next is damaged here and nothing can follow it. Of what the collector does not
+        take one block is enough to find out whether it does now.
         """
-        following = self._not_kept(await self._batch(*self._at, MOST_BLOCKS))
+        following = self._not_kept(await self._batch(*self._at, 1 if self._stuck else MOST_BLOCKS))
         link = (await self._recorder.call(self._outbox.chain)).link
         newest, held = (link.epoch, link.seq - 1), self._hold_until > _now()
         in_turn = not held and following and (following[-1].epoch, following[-1].seq) >= newest
@@ -205,16 +206,18 @@ class Sync:
             return reply
         self._hold_until = _now() + reply.pause_s
         if await self._take(reply):
+            self._stuck = False
             self._retry.succeeded()
             self.standing.batches += 1
             self.standing.blocks += len(blocks)
             self._say("delivering", "")
             return 0.0
-        if self._at == wanted < first and first in reply.ahead:
-            return await self._go_on_behind(blocks[0])
         if reply.later and (wait := self._retry.later()) is not None:
             self._say(IN_TURNS, "")
             return wait
+        self._stuck = self._at == wanted
+        if self._at == wanted < first and first in reply.ahead:
+            return await self._go_on_behind(blocks[0])
         self._say("held up", reply.objection or "the collector's receipt did not move on", reply.code)
         return self._retry.busy()
 

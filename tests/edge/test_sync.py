@@ -1,6 +1,7 @@
 """Delivery against a collector by hand: only its own signed receipt settles, the backlog goes first."""
 
 import asyncio
+from collections import Counter
 from random import Random
 
 import pytest
@@ -240,6 +241,20 @@ def test_a_gap_answer_is_answered_with_the_block_that_is_wanted(site):
     collector.held.clear()
     world.run(70)
     assert len(collector.held) >= 4
+
+
+def test_while_the_collector_takes_nothing_it_is_offered_one_block_and_what_is_live(site):
+    """Each try is paid for: a day of them with a whole batch would be gigabytes."""
+    _made, world, collector = site
+    collector.instead = UnreachableError("no route")
+    world.run(1200)
+    collector.instead, collector.verdicts = None, lambda header: Verdict(Answer.CONFLICT, 0, "SIG-603", "another block")
+    world.run(1200)
+    offered = Counter(seq for _, _, seq in collector.seen)
+    assert offered[0] > 10 and max(count for seq, count in offered.items() if seq) <= 3
+    collector.verdicts = lambda header: None
+    world.run(200)
+    assert len(collector.held) >= 43
 
 
 def test_a_refused_block_is_kept_marked_and_not_sent_again(site):
