@@ -124,7 +124,7 @@ class Audit:
         return None if self._trusted is None else self._trusted.configurations.get(number)
 
     def _whole(self, trust: Trusted, collector: PublicKey | None) -> None:
-        kept = Kept(self._db, self._gateway, self._is)
+        kept = Kept(self._db, self._gateway, self._is, waits=self._unbooked is not None)
         head = trust.head
         for rows in self._rows("1", ()):
             head = self._steps(trust, head, rows, book=True)

@@ -1,7 +1,9 @@
 """Books that are entered in turns, whatever comes between the turns."""
 
 import random
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +15,8 @@ from protocols.errors import StoreError
 from protocols.record.answer import Answer
 from protocols.record.block import Chunk
 from protocols.record.cose import PrivateKey
-from tests.cloud.store.test_dating import MINUTE, UNKNOWN, Clocked
-from tests.cloud.store.test_unbooked import Clock, a_hard_life, append, audited, rows, waiting
+from tests.cloud.store.test_dating import DAY, GOOD, MINUTE, UNKNOWN, Clocked
+from tests.cloud.store.test_unbooked import Clock, a_hard_life, append, audited, image, rows, waiting
 
 HOUR = 60 * MINUTE
 
@@ -47,6 +49,32 @@ def test_a_large_block_that_a_correction_dates_last_is_entered_in_turns_too(
         while held.rest() == 0.0:
             turns += 1
         assert turns > 360 // 32 and not waiting(held)
+
+
+def test_an_audit_beside_a_long_outage_that_is_being_entered_finds_no_difference(tmp_path: Path, box: Any) -> None:
+    """What is written of it already is compared by the next one; what no block has made is told all the same."""
+    clocked, key, clock = Clocked(box), PrivateKey.generate(), Clock()
+    clocked.run(16)
+    clocked.boot(10 * DAY, clocked.true + 10 * DAY, GOOD)
+    path = tmp_path / "away.db"
+    with Store(path, key, clock=clock, processor=Clock(0.001)) as held:
+        box.enrol(held)
+        append(held, *clocked.frames[:16], now=clocked.true)
+        held.book()
+        append(held, clocked.frames[16], now=clocked.true)
+        clock.now += store.BOOK_AFTER_S
+        assert held.rest() == 0.0 and waiting(held)
+        half = image(path, tmp_path / "half.db")
+    with closing(sqlite3.connect(half)) as db:
+        closed = "SELECT count(*) FROM closed_intervals"
+        assert db.execute(closed).fetchone()[0] > 256, "some of it is written"
+        found = audited(half, box.id)
+        assert (found.differences, found.unbooked) == ([], 1)
+        db.execute(
+            "UPDATE closed_intervals SET start = start - 1 WHERE start = (SELECT min(start) FROM closed_intervals)"
+        )
+        db.commit()
+    assert audited(half, box.id).found
 
 
 class Fault:
