@@ -3,17 +3,21 @@
 import contextlib
 import hashlib
 import json
+import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx
 
+from drivers.site import HIGHEST_PORT
 from edge import mqtt, returning
 from edge.config import COLLECTOR, OUTBOX, load_collector
 from edge.covering import enrolling
 from edge.transport import tls, unreachable
-from protocols.errors import ConfigError, EncodingError, EnrolmentError, UnreachableError
+from protocols import messages
+from protocols.errors import ConfigError, EncodingError, EnrolmentError, StrangerError, UnreachableError
 from protocols.record import cbor, invite, shape
 from protocols.record.block import open_header
 from protocols.record.cose import PublicKey
@@ -51,8 +55,8 @@ def enrol(
     """Enrol the box in ``state`` with the collector at ``url``; its first receipt, once collector.json is written.
 
     ``instead``: of the collector it is enrolled with, which is no more, or has lost its key. EnrolmentError when the
-    code or the collector's key is wrong or it says no, UnreachableError when it cannot be reached, ConfigError when the
-    box is not set up or enrolled elsewhere. Calling again is harmless.
+    code or the collector's key is wrong or it says no, UnreachableError when it cannot be reached or somebody else
+    answers, ConfigError when the box is not set up or enrolled elsewhere. Calling again is harmless.
     """
     wanted = invite.parse(code)
     address = _address(url)
@@ -82,8 +86,13 @@ def _broker(url: str) -> str:
 
 
 def _address(url: str) -> str:
-    parsed = httpx.URL(url) if url.isprintable() and url.isascii() else httpx.URL("")
-    if parsed.scheme not in ("http", "https") or not parsed.host:
+    """The collector's address as it is kept; ConfigError."""
+    try:
+        parsed = httpx.URL(url) if re.fullmatch("[!-~]+", url) else httpx.URL("")
+    except httpx.InvalidURL:
+        parsed = httpx.URL("")
+    known = parsed.scheme in ("http", "https") and parsed.host and (parsed.port or 0) <= HIGHEST_PORT
+    if not known or parsed.query or parsed.fragment:
         raise ConfigError("--collector", repr(url), "an address like https://collector.example")
     return url.rstrip("/")
 
@@ -95,8 +104,9 @@ def _client(address: str, ca: Path | None) -> httpx.Client:
 
 def _post(address: str, body: bytes, client: httpx.Client) -> bytes:
     """The body of a good answer; EnrolmentError with the collector's own words otherwise, UnreachableError."""
+    headers = {"Content-Type": "application/cbor", "Accept-Language": messages.spoken(os.environ)}
     try:
-        with client.stream("POST", address, content=body, headers={"Content-Type": "application/cbor"}) as response:
+        with client.stream("POST", address, content=body, headers=headers) as response:
             data = _read(response)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise unreachable(address, error) from error
@@ -104,7 +114,11 @@ def _post(address: str, body: bytes, client: httpx.Client) -> bytes:
         return data
     if response.status_code >= SERVER_ERROR:
         raise UnreachableError(f"{address}: found status {response.status_code}, expected an answer")
-    raise EnrolmentError(f"the collector says no: {_detail(response.status_code, data)}")
+    why = _refusal(data)
+    if not why:
+        found = f"status {response.status_code} without a word of a collector on this"
+        raise StrangerError(f"{address}: found {found}, expected its answer: is --collector its address?")
+    raise EnrolmentError(f"the collector says no: {why}")
 
 
 def _read(response: httpx.Response) -> bytes:
@@ -118,14 +132,16 @@ def _read(response: httpx.Response) -> bytes:
     return data
 
 
-def _detail(status: int, data: bytes) -> str:
-    """What an RFC 9457 problem says, or at least the status."""
+def _refusal(data: bytes) -> str:
+    """What a collector's problem (RFC 9457) says; nothing where it is none, or that there is no such address."""
     match _json(data):
-        case {"detail": str(detail)}:
+        case {"code": "API-404"}:
+            return ""
+        case {"code": str(), "detail": str(detail)}:
             return detail
-        case {"title": str(title)}:
+        case {"code": str(), "title": str(title)}:
             return title
-    return f"status {status}"
+    return ""
 
 
 def _read_answer(data: bytes) -> tuple[PublicKey, bytes]:
@@ -134,7 +150,7 @@ def _read_answer(data: bytes) -> tuple[PublicKey, bytes]:
         key = PublicKey(shape.integer(algorithm, "collector algorithm"), shape.octets(spki, "collector key"))
         return key, shape.octets(receipt, "first receipt")
     except EncodingError as error:
-        raise EnrolmentError(f"found an answer that is not a collector's ({error})") from error
+        raise StrangerError(f"found an answer that is not a collector's ({error})") from error
 
 
 def _start(oldest: bytes, box: Box) -> tuple[int, int, bytes] | None:

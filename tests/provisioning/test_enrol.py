@@ -14,7 +14,14 @@ import edge.config
 from drivers.builtin import builtin
 from edge.config import load
 from edge.covering import lets_go
-from protocols.errors import ConfigError, EnrolmentError, SignatureError, TanmeterError, UnreachableError
+from protocols.errors import (
+    ConfigError,
+    EnrolmentError,
+    SignatureError,
+    StrangerError,
+    TanmeterError,
+    UnreachableError,
+)
 from protocols.record import cbor, invite
 from protocols.record.cose import ES256, PrivateKey
 from protocols.record.enrolment import Enrolment, open_enrolment
@@ -154,15 +161,20 @@ def test_a_receipt_for_something_else_is_refused(
 PROBLEM = json.dumps({"title": "no", "code": "ENR-401", "detail": "the code K7QF has expired"}).encode()
 ANSWERS: dict[str, tuple[httpx.Response, type[TanmeterError], str]] = {
     "a problem with a detail": (httpx.Response(403, content=PROBLEM), EnrolmentError, "K7QF has expired"),
-    "a problem without": (httpx.Response(409, content=b'{"title": "Conflict"}'), EnrolmentError, "Conflict"),
-    "no problem document": (httpx.Response(404, content=b"<html>"), EnrolmentError, "status 404"),
-    "a redirect": (httpx.Response(302, headers={"Location": "http://elsewhere/"}), EnrolmentError, "status 302"),
+    "a problem without": (
+        httpx.Response(409, content=b'{"title": "Conflict", "code": "SIG-603"}'),
+        EnrolmentError,
+        "Conflict",
+    ),
+    "no problem document": (httpx.Response(404, content=b"<html>"), StrangerError, "status 404"),
+    "no such address": (httpx.Response(404, json={"code": "API-404", "detail": "none"}), StrangerError, "status 404"),
+    "a redirect": (httpx.Response(302, headers={"Location": "http://elsewhere/"}), StrangerError, "status 302"),
     "a server error": (httpx.Response(502, content=b"bad gateway"), UnreachableError, "status 502"),
-    "something else": (httpx.Response(200, content=b"<html>"), EnrolmentError, "not a collector's"),
-    "nothing": (httpx.Response(200), EnrolmentError, "not a collector's"),
+    "something else": (httpx.Response(200, content=b"<html>"), StrangerError, "not a collector's"),
+    "nothing": (httpx.Response(200), StrangerError, "not a collector's"),
     "no key": (
         httpx.Response(200, content=cbor.encode({0: -19, 1: b"key", 2: b""})),
-        EnrolmentError,
+        StrangerError,
         "not a collector's",
     ),
     "far too much": (httpx.Response(200, content=bytes(1 << 20)), UnreachableError, "over 65536 bytes"),
@@ -177,12 +189,30 @@ def test_a_bad_answer_is_told(state: Path, response: httpx.Response, error: type
     assert not (state / "collector.json").exists()
 
 
+@pytest.mark.parametrize("language", ["zh", "en"])
+def test_the_collector_is_asked_to_say_why_not_in_the_language_of_this_run(
+    state: Path, language: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TANMETER_LANG", language)
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        said = {"code": "ENR-401", "detail": f"no, in {request.headers['Accept-Language']}"}
+        return httpx.Response(403, json=said)
+
+    with pytest.raises(EnrolmentError, match=f"says no: no, in {language}"):
+        enrol(state, invite.make(bytes(9), b"spki").format(), URL, client(answer))
+
+
 def test_a_collector_out_of_reach_is_told(state: Path) -> None:
     with pytest.raises(UnreachableError, match=r"127\.0\.0\.1:1"):
         enrol(state, invite.make(bytes(9), b"spki").format(), "http://127.0.0.1:1")
 
 
-@pytest.mark.parametrize("url", ["", "collector.example", "ftp://x", "http://", "http://x\n", "http://例\ud800"])
+WRONG = ["", "collector.example", "ftp://x", "http://", "http://x\n", "http://x ", "http://例\ud800"]
+WRONG += ["http://[::1", "http://x:99999", "http://x:y", "https://x/?site=1", "https://x/#1"]
+
+
+@pytest.mark.parametrize("url", WRONG)
 def test_a_wrong_address_is_told(state: Path, url: str) -> None:
     with pytest.raises(ConfigError, match="--collector"):
         enrol(state, invite.make(bytes(9), b"spki").format(), url)
