@@ -1,5 +1,6 @@
 """The command line. The package behind a command is imported only when that command is called."""
 
+import errno
 import io
 import json
 import logging
@@ -15,7 +16,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from protocols import messages
-from protocols.errors import TanmeterError
+from protocols.errors import StoreError, TanmeterError
 
 ROOMS = {
     "demo": "simulator.commands:demo",
@@ -35,6 +36,7 @@ ROOMS = {
 """Command -> the module and the typer application behind it."""
 
 INTERRUPTED = 130
+FULL = (errno.ENOSPC, errno.EDQUOT)
 
 USAGE = (
     ("command", r"No such command '(?P<name>.*?)'\.(?: Did you mean (?P<near>.*)\?)?"),
@@ -43,6 +45,8 @@ USAGE = (
     ("extra", r"Got unexpected extra argument(\(s\)|s)? \((?P<name>.*)\)"),
     ("needs", r"Option (?P<name>.*) requires an argument\."),
     ("number", r"Invalid value for (?P<name>.*): Input should be a valid (integer|number),.*"),
+    ("least", r"Invalid value for (?P<name>.*): Input should be greater than or equal to (?P<bound>\S+)"),
+    ("most", r"Invalid value for (?P<name>.*): Input should be less than or equal to (?P<bound>\S+)"),
     ("choice", r"Invalid value for (?P<name>.*): (Value error, )?(?P<got>'.*?') is not one of (?P<known>.*?)\."),
     ("choice", r"Invalid value for (?P<name>.*?): found (?P<got>.*), expected one of (?P<known>.*)"),
     ("value", r"Invalid value for (?P<name>.*?): (?P<why>.*)"),
@@ -92,8 +96,8 @@ def say_the_rest(chosen: messages.Language) -> None:
 
 @contextmanager
 def usage_told() -> Iterator[None]:
-    """Have what typer finds wrong with a call, and that it was broken off, said in the language of this run; what is
-    not known stays as it is.
+    """Have what typer finds wrong with a call said in the language of this run; what is not known stays as it is.
+    Alike that a question was broken off: as with Ctrl-C at any other time, the exit code is INTERRUPTED.
     """
     try:
         yield
@@ -101,11 +105,9 @@ def usage_told() -> Iterator[None]:
         said = usage(error.format_message(), language())
         error.format_message = lambda: said
         raise
-    except typer.Abort:
-        from typer import rich_utils
-
-        rich_utils.ABORTED_TEXT = messages.text("cli.usage.aborted", language())
-        raise
+    except typer.Abort as broken:
+        typer.echo("\n" + messages.text("cli.usage.aborted", language()), err=True)
+        raise typer.Exit(INTERRUPTED) from broken
 
 
 def usage(found: str, chosen: messages.Language) -> str:
@@ -267,17 +269,30 @@ def one_frame(frames: list[str]) -> list[str]:
     return [" ".join(frames)] if all(re.fullmatch("(0[xX])?.{0,2}[hH]?", text) for text in frames) else frames
 
 
+def told_error(error: TanmeterError) -> int:
+    """Say an error of ours with its code, what happened and the one next action; its exit code."""
+    chosen = language()
+    typer.echo(f"{error.code} {messages.text(error.code, chosen)}: {error}", err=True)
+    typer.echo(f"→ {messages.remedy(error.code, chosen)}", err=True)
+    return error.exit_code
+
+
 def main() -> None:
-    """Run the command line; an error of ours is told with its code, what happened and the one next action."""
+    """Run the command line; errors of ours, and a disk without room for the output, are told, not traced."""
     # pyMeterBus sets the root logger to INFO when it is imported, unless somebody was there before.
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     try:
         app()
     except TanmeterError as error:
-        chosen = language()
-        typer.echo(f"{error.code} {messages.text(error.code, chosen)}: {error}", err=True)
-        typer.echo(f"→ {messages.remedy(error.code, chosen)}", err=True)
-        sys.exit(error.exit_code)
+        sys.exit(told_error(error))
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        if error.filename is None:  # what is left of the output must not fail once more when Python ends
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(
+            told_error(StoreError(f"{error.filename or 'standard output'}: found {error.strerror}, expected room"))
+        )
     except ModuleNotFoundError as error:
         typer.echo(messages.text("cli.missing", language(), module=error.name), err=True)
         sys.exit(1)

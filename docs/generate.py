@@ -50,12 +50,13 @@ EXIT_CODES = """
 | code | meaning |
 | --- | --- |
 | 0 | it holds |
-| 1 | internal error, or the disk fails |
+| 1 | internal error, the disk is full or fails, or another process holds the folder |
 | 2 | the command was used wrongly |
 | 3 | no device answers, or a frame is not good |
 | 4 | a signature, a chain or an evidence pack does not verify; unknown or revoked |
 | 5 | the collector or the agent cannot be reached |
 | 6 | the configuration is invalid |
+| 7 | done in part: some blocks are damaged, missing or not put back, or some accounts not drawn up |
 | 8 | the data do not suffice: no factor, no account |
 | 130 | interrupted |
 """

@@ -17,6 +17,7 @@ import typer
 from typer.testing import CliRunner
 
 import tanmeter
+from edge.salvage_command import PARTLY
 from protocols import errors, messages
 
 ROOT = Path(__file__).parent.parent
@@ -137,6 +138,8 @@ def test_help_is_shown_in_the_language_that_is_asked_for(
         ("account close", "缺少 'subject'", "'subject' is missing"),
         ("cloud serve --port", "'--port' 后面要有值", "'--port' needs a value"),
         ("cloud serve --port abc", "'--port' 的值应为数字", "the value of '--port' must be a number"),
+        ("cloud serve --port -1", "'--port' 的值不得小于 0", "the value of '--port' must be 0 or more"),
+        ("cloud serve --port 65536", "'--port' 的值不得大于 65535", "the value of '--port' must be 65535 or less"),
         ("factor list --status X", "'--status' 的值 'X' 不对，应为其中之一：'DRAFT'", "'X' is no value of '--status'"),
         ("decode --protocol x 00", "'--protocol' 的值 'x' 不对，应为其中之一：auto", "'x' is no value of '--protocol'"),
         ("factor verify", "'FILE' 的值不对：请给出带 --key 的文件", "wrong value of 'FILE': give a file with --key"),
@@ -163,7 +166,27 @@ def test_who_breaks_a_question_off_is_told_in_the_language_that_is_asked_for(
     monkeypatch.setenv("TANMETER_LANG", "")
     monkeypatch.setattr(tanmeter, "one_frame", broken_off)
     found = CliRunner().invoke(tanmeter.app, ["--lang", lang, "decode", "00"])
-    assert found.exit_code == 1 and told in found.output
+    assert found.exit_code == tanmeter.INTERRUPTED and told in found.output
+
+
+def test_output_for_which_there_is_no_room_is_told_and_not_traced() -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "tanmeter", "--lang", "en", "profile", "list"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    told, remedy = done.stderr.splitlines()
+    assert done.returncode == 1 and remedy.startswith("→ free space")
+    assert told.startswith("STO-101") and "standard output: found No space left on device" in told
+
+
+def test_every_exit_code_is_documented() -> None:
+    page = (ROOT / "docs" / "errors.md").read_text("utf-8")
+    known = {kind.exit_code for kind in subclasses(errors.TanmeterError)} | {0, 2, PARTLY, tanmeter.INTERRUPTED}
+    assert {int(code) for code in re.findall(r"^\| (\d+) \|", page, re.M)} == known
 
 
 def test_what_edge_and_cloud_do_alike_is_the_same_text_in_both() -> None:
