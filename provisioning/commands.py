@@ -14,7 +14,8 @@ from drivers import site as sites
 from edge.config import COLLECTOR, load_collector
 from edge.keys import load as load_key
 from protocols import messages
-from protocols.errors import ConfigError
+from protocols.errors import ConfigError, TanmeterError
+from protocols.record.cose import PrivateKey
 from protocols.record.siteconfig import digest
 from provisioning import enrol as enrolling
 from provisioning import folder, keys, site_init
@@ -48,18 +49,20 @@ def init(
     overload: Overload = False,
 ) -> None:
     """Set this box up: its key is born here, the site file is signed, the record can begin. Asks on a terminal."""
+    site_init.refuse_second(state)
     now = _now_ms()
-    if file is not None:
-        source = folder.read(file, "a site file")
-    else:
-        wishes = Wishes(site_id, name, timezone, region, _language(), block, port or (), device or ())
-        source = compose(_complete(wishes, profile_dir), now)
-    profiles = site_init.gather(source, profile_dir, str(file or "site.toml"))
-    path = technician_key or keys.technician_path()
-    known, technician = path.exists(), keys.load_or_create(path)
-    if not known:
-        _talk("site.init.technician", path=path)
-    site_init.init(state, source, profiles, technician, now, name=str(file or "site.toml"), overload=overload)
+    wishes = Wishes(site_id, name, timezone, region, _language(), block, port or (), device or ())
+    asked = file is None and _lacking(wishes)
+    source = compose(_complete(wishes, profile_dir), now) if file is None else folder.read(file, "a site file")
+    try:
+        profiles = site_init.gather(source, profile_dir, str(file or "site.toml"))
+        technician = _technician(technician_key or keys.technician_path())
+        site_init.init(state, source, profiles, technician, now, name=str(file or "site.toml"), overload=overload)
+    except TanmeterError:
+        if asked:
+            folder.write(state / folder.SITE, source)
+            _talk("site.init.kept", path=state / folder.SITE)
+        raise
     box = folder.read_box(state)
     _say("site.init.done", site=box.enrolment.site_id, gateway=box.enrolment.key.id.hex())
     _talk("site.init.next")
@@ -162,10 +165,23 @@ def _unsigned(state: Path, box: Box) -> bool:
     return path.exists() and folder.read(path, "a site file") != box.newest.site
 
 
+def _technician(path: Path) -> PrivateKey:
+    """The technician's key, made where there is none; ConfigError."""
+    known, key = path.exists(), keys.load_or_create(path)
+    if not known:
+        _talk("site.init.technician", path=path)
+    return key
+
+
+def _lacking(wishes: Wishes) -> list[str]:
+    """The options without which there is no site."""
+    given = {"--id": wishes.id, "--port": wishes.ports, "--device": wishes.devices}
+    return [option for option, value in given.items() if not value]
+
+
 def _complete(wishes: Wishes, profile_dir: Path | None) -> Wishes:
     """The wishes with nothing missing: asked for on a terminal, otherwise ConfigError."""
-    given = {"--id": wishes.id, "--port": wishes.ports, "--device": wishes.devices}
-    missing = [option for option, value in given.items() if not value]
+    missing = _lacking(wishes)
     if missing and not _on_terminal():
         raise ConfigError(missing[0], "nothing", "a value (or --file, or a terminal to ask on)")
     if missing:

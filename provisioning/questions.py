@@ -1,7 +1,7 @@
 """The questions of ``site init`` on a terminal: what options would have said."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
@@ -13,13 +13,14 @@ from drivers.builtin import NEAR, builtin_ids
 from drivers.installation import install
 from protocols.errors import ConfigError
 from protocols.messages import Language, text
-from provisioning.site_file import Wishes, compose
+from provisioning.site_file import PORT_KEYS, Wishes, compose, pairs
 from provisioning.site_init import gather
 
 ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 LISTEN = "listen="
-PLACE = re.compile(rf"/.+|({LISTEN})?[^/:=\s]+:[0-9]{{1,5}}")
+PLACE = re.compile(rf"/[^,]+|({LISTEN})?[^/:=,\s]+:(?P<number>[0-9]{{1,5}})")
 MODE = re.compile(r"[1-9][0-9]{2,6}-[78][NEO][12]")
+WIRES = ("device", "tcp", "listen")
 ROLES = ("purchased", "sub", "flue-gas")
 YES, NO = ("y", "Y", "yes", "是"), ("n", "N", "no", "否")
 
@@ -30,7 +31,7 @@ def ask(wishes: Wishes, language: Language, profile_dir: Path | None = None) -> 
     models = sorted({*builtin_ids(), *own})
     site = wishes.id or _prompt("site.ask.site", language, _fits(ID))
     name = wishes.name or _prompt("site.ask.name", language, default=site)
-    ports = list(wishes.ports) or _many(language, "site.ask.more.port", lambda found: _port(language, len(found) + 1))
+    ports = list(wishes.ports) or _many(language, "site.ask.more.port", lambda found: _port(language, found))
     names = [match[1] for port in ports if (match := re.search(r"(?:^|,)\s*name=([^,]*)", port))]
     known = replace(wishes, id=site, name=name, ports=ports)
     if wishes.devices:
@@ -59,8 +60,9 @@ def _against(wishes: Wishes, profile_dir: Path | None) -> str:
     return ""
 
 
-def _port(language: Language, number: int) -> str:
-    place = _prompt("site.ask.port", language, _fits(PLACE))
+def _port(language: Language, before: Sequence[str]) -> str:
+    number = len(before) + 1
+    place = _prompt("site.ask.port", language, _is_place({_wire(port) for port in before}))
     if place.startswith(LISTEN):
         return f"name=logger-{number},{place}"
     if not place.startswith("/"):
@@ -117,6 +119,23 @@ def _prompt(
 
 def _fits(pattern: re.Pattern[str]) -> Callable[[str], bool]:
     return lambda answer: pattern.fullmatch(answer) is not None
+
+
+def _wire(port: str) -> str:
+    """What a port that was asked for is connected to."""
+    return next(value for key, value in pairs(port, "--port", PORT_KEYS).items() if key in WIRES)
+
+
+def _is_place(taken: Container[str]) -> Callable[[str], bool]:
+    """Somewhere a port can be, and none of the ports before it: a wire has one owner."""
+
+    def good(answer: str) -> bool:
+        match = PLACE.fullmatch(answer)
+        if match is None or answer.removeprefix(LISTEN) in taken:
+            return False
+        return match["number"] is None or 1 <= int(match["number"]) <= sites.HIGHEST_PORT
+
+    return good
 
 
 def _among(known: Sequence[str]) -> Callable[[str], bool]:

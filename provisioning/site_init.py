@@ -39,10 +39,7 @@ def init(
     finishes: the enrolment request is written last, and nothing counts before it.
     """
     installation = _admitted(site_toml, profiles, name, overload)
-    if (state / ENROLMENT).exists():
-        box = folder.read_box(state)
-        found = f"a box that is set up: site {box.enrolment.site_id}, gateway {box.enrolment.key.id.hex()}"
-        raise ConfigError(str(state), found, "an empty folder (a changed site file is signed with tanmeter site sign)")
+    refuse_second(state)
     config = _first(state, (site_toml, _digests(site_toml, profiles)), technician, now_ms, name)
     _keep_profiles(state, config, profiles)
     key = keys.load_or_create(state / KEY)
@@ -50,6 +47,14 @@ def init(
     envelope = folder.read(folder.config_path(state, 1), "the configuration just signed")
     request = _request(key, technician, installation, envelope, now_ms)
     folder.write_new(state / ENROLMENT, sign_enrolment(request, key))
+
+
+def refuse_second(state: Path) -> None:
+    """ConfigError where a box is set up already: better told before anything is asked."""
+    if (state / ENROLMENT).exists():
+        box = folder.read_box(state)
+        found = f"a box that is set up: site {box.enrolment.site_id}, gateway {box.enrolment.key.id.hex()}"
+        raise ConfigError(str(state), found, "an empty folder (a changed site file is signed with tanmeter site sign)")
 
 
 def sign(

@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from drivers import site as sites
-from protocols.errors import ConfigError, TanmeterError
+from protocols.errors import ConfigError, OverloadError, TanmeterError
 from protocols.record.cose import PrivateKey
 from provisioning import commands, folder
 from provisioning.site_file import Wishes, compose
@@ -140,6 +140,39 @@ def test_a_terminal_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         ("M-02", "tcp-2", "sub"),
     ]
     assert sites.multiplier(site.device[0], 4_000_000_000_000) == 80
+
+
+def test_a_port_that_cannot_be_is_asked_for_again_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each was refused behind the last question, with all answers lost."""
+    monkeypatch.setattr(commands, "_on_terminal", lambda: True)
+    wrong = ("listen=0.0.0.0:99999", "10.0.0.9:0", "/dev/a,b", "/dev/ttyS9", "10.0.0.9:502", "listen=10.0.0.9:502")
+    ports = ("/dev/ttyS9", "2400-8E1", "y", "10.0.0.9:502", "y", *wrong, "listen=10.0.0.9:503", "n")
+    meter = ("", "dlt645-2007-three-phase", "rs485-1", "000021407732", "", "", "", "n")
+    result = run("init", typed="\n".join(("S-1", "", *ports, *meter)) + "\n")
+    assert "site S-1 is set up" in result.stdout
+    assert all(f"“{answer}” does not fit" in result.stderr for answer in wrong)
+    site = sites.load(folder.read_box(tmp_path / "box").newest.site)
+    assert [port.name for port in site.port] == ["rs485-1", "tcp-2", "logger-3"]
+
+
+def test_answers_are_kept_when_the_site_they_make_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pair that is asked for too much shows behind the last meter only."""
+    monkeypatch.setattr(commands, "_on_terminal", lambda: True)
+    meters = [("", "chint-dtsu666", str(address), "sub", "", "", "y") for address in range(1, 41)]
+    answers = ["S-1", "", "/dev/ttyS9", "1200-8E1", "n", *(text for meter in meters for text in meter)]
+    refused = run("init", typed="\n".join([*answers[:-1], "n"]) + "\n")
+    path = tmp_path / "box" / "site.toml"
+    assert isinstance(refused.exception, OverloadError) and f"kept in {path}" in refused.stderr
+    assert len(sites.load(path.read_bytes()).device) == 40
+    assert run("init", "--file", str(path), "--overload").exit_code == 0
+
+
+def test_a_box_that_is_set_up_asks_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    run("init", "--id", "S-1", "--port", PORT, "--device", METER)
+    monkeypatch.setattr(commands, "_on_terminal", lambda: True)
+    second = run("init", typed="S-2\n")
+    assert isinstance(second.exception, ConfigError) and "a box that is set up" in str(second.exception)
+    assert "site id" not in second.output
 
 
 def test_what_is_shown(tmp_path: Path) -> None:
