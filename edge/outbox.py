@@ -188,13 +188,15 @@ class Outbox:
         """The blocks to send from this place on, in order: at most ``blocks`` and ``size`` bytes, but at least one.
 
         Refused blocks are sent too: they keep their place in the chain, and a collector that was restored needs them.
-        An epoch ends before its first damaged block: the collector could not take what comes after it.
+        An epoch ends before its first damaged block: the collector could not take what comes after it. One that was
+        delivered once, and is asked for again, is passed over: the chain goes on behind it as behind one that was let
+        go.
         """
         held: list[Stored] = []
-        for number, _, _, cut in rows.epochs(self._db):
+        for number, received, _, cut in rows.epochs(self._db):
             if number < epoch:
                 continue
-            start = seq if number == epoch else 0
+            start = self._whole(number, seq if number == epoch else 0, received)
             end = END if cut is None else cut
             places = self._db.all(
                 "SELECT seq FROM block WHERE epoch = ? AND seq >= ? AND seq < ? ORDER BY seq LIMIT ?",
@@ -211,6 +213,13 @@ class Outbox:
             if len(held) == blocks:
                 break
         return held
+
+    def _whole(self, epoch: int, seq: int, received: int) -> int:
+        """From which block on an epoch can be read, of those from ``seq`` on that were delivered."""
+        first = "SELECT seq FROM block WHERE epoch = ? AND seq >= ? AND seq < ? ORDER BY seq LIMIT 1"
+        while (row := self._db.one(first, (epoch, seq, received))) and self.shelf.read(epoch, row[0]) is None:
+            seq = row[0] + 1
+        return seq
 
     def first_unsettled(self) -> tuple[int, int]:
         """(epoch, seq) of the oldest block without a receipt; of the next block when all have one."""

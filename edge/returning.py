@@ -6,13 +6,14 @@ oldest one: the chain begins with it there. Whether the collector does so is for
 
 import sqlite3
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
+from edge import frames
 from edge.config import EdgeConfig
 from edge.outbox import Stored
 from edge.transport import Response
-from protocols.errors import RecordError, StoreError, UnreachableError
+from protocols.errors import DamagedError, RecordError, StoreError, UnreachableError
 from protocols.record import cbor, shape, transport
 from protocols.record.cose import PublicKey
 from protocols.record.receipt import Receipt, open_receipt
@@ -33,15 +34,20 @@ def request(config: EdgeConfig, receipt: bytes, oldest: Sequence[Stored]) -> byt
 
 
 def oldest_held(outbox: Path) -> bytes | None:
-    """The envelope of the oldest block in a store, whether or not an agent has it open; None when there is none."""
+    """The envelope of the oldest block in a store that is not damaged, whether or not an agent has it open; None when
+    there is none.
+    """
     if not outbox.exists():
         return None
     try:
         with closing(sqlite3.connect(f"{outbox.absolute().as_uri()}?mode=ro", uri=True, timeout=BUSY_S)) as db:
-            row = db.execute("SELECT frame FROM block ORDER BY epoch, seq LIMIT 1").fetchone()
+            for digest, frame in db.execute("SELECT hash, frame FROM block ORDER BY epoch, seq"):
+                with suppress(DamagedError):
+                    frames.check(frame, digest)
+                    return transport.unwrap(frame)[0]
     except sqlite3.Error as error:
         raise StoreError(f"{outbox}: {error}") from error
-    return None if row is None else transport.unwrap(row[0])[0]
+    return None
 
 
 def taken(response: Response, gateway: bytes, collector: PublicKey) -> tuple[Receipt, bytes] | None:

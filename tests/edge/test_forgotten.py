@@ -18,10 +18,12 @@ from cloud.restore import restore
 from cloud.store import Store
 from edge import config, retention
 from edge import rows as store_rows
+from edge.returning import oldest_held
 from edge.sync import first_ahead
 from edge.transport import Response
 from protocols import modbus
 from protocols.record import invite, transport
+from protocols.record.block import open_header
 from protocols.record.receipt import Receipt, sign_receipt
 
 HOUR = 3_600_000
@@ -157,6 +159,29 @@ def test_a_collector_that_lost_everything_gets_it_back_once_its_operator_lets_ga
     assert closed and [row for row in rows(line.store, INTERVALS) if row[6] == 1][: len(closed)] == closed
     assert {row.kind for row in line.store.incidents()} == {"readmitted"}
     assert 1 <= line.posts.count("/v1/enrolments") <= 60
+    line.lost.close()
+
+
+@pytest.mark.parametrize("seq", [0, 5])
+def test_a_block_that_has_rotted_holds_nothing_up_at_a_collector_that_lost_everything(site, tmp_path, seq):
+    """The chain begins behind it, or goes on behind it, and its operator is told so."""
+    made, world, line = site
+
+    async def during(world):
+        await asyncio.sleep(1800)
+        (agent,) = world.agents
+        with agent._outbox._db.transaction():
+            agent._outbox._db.run("UPDATE block SET frame = zeroblob(length(frame)) WHERE seq = ?", (seq,))
+        line.lost = line.store
+        line.store = Store(tmp_path / "empty.db", line.key)
+        line.store.open_window(line.now() + HOUR)
+
+    world.run(4200, during)
+    (held,) = line.store.gateways()
+    assert (held.next_seq >= 60, held.blocks) == (True, held.next_seq - 1)
+    assert {(row.kind, row.seq) for row in line.store.incidents()} >= {("start", seq + 1)}
+    oldest = open_header(oldest_held(made.state / config.OUTBOX), made.gateway.public)
+    assert oldest.seq == (0 if seq else 1), "what a new enrolment brings"
     line.lost.close()
 
 
