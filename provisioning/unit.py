@@ -42,7 +42,7 @@ class Unit:
             raise ConfigError("the folder of the service", str(held), f"a folder in {STATE}, as StateDirectory wants")
         if metrics and not PLACE.fullmatch(metrics):
             raise ConfigError("--metrics", repr(metrics), "an address like 127.0.0.1:9109")
-        if copy is not None and (not SEEN.fullmatch(str(copy)) or str(copy).startswith(HIDDEN)):
+        if copy is not None and not (SEEN.fullmatch(str(copy)) and ".." not in copy.parts and _is_seen(copy)):
             raise ConfigError("--copy", str(copy), "a folder of another disk: an absolute path outside /home and /tmp")
         options = [f" --metrics {metrics}"] if metrics else []
         options += [f" --copy {copy}"] if copy else []
@@ -80,7 +80,7 @@ def install(unit: Unit, text: str, program: Path, root: Path) -> tuple[Path, ...
 
     ConfigError when the service could not see the program, or the files cannot be written.
     """
-    if str(program).startswith(HIDDEN):
+    if not _is_seen(program):
         raise ConfigError(
             "the program of the service", str(program), "one outside /home, /root and /tmp: /opt/tanmeter"
         )
@@ -93,6 +93,11 @@ def install(unit: Unit, text: str, program: Path, root: Path) -> tuple[Path, ...
     for path, content in made.items():
         _place(path, content)
     return tuple(made)
+
+
+def _is_seen(path: Path) -> bool:
+    """Whether the service sees what is there."""
+    return not f"{path}/".startswith(HIDDEN)
 
 
 def _place(path: Path, text: str) -> None:

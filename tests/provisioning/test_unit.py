@@ -95,7 +95,7 @@ def test_what_could_never_work_is_refused_with_the_reason(arguments, word):
     assert said.returncode == 6 and word in said.stderr and said.stdout == ""
 
 
-@pytest.mark.parametrize("folder", ["copy", "/home/me/copy", "/mnt/a b", "/mnt/%h"])
+@pytest.mark.parametrize("folder", ["copy", "/home/me/copy", "/mnt/a b", "/mnt/%h", "/home", "/mnt/../tmp/copy"])
 def test_a_copy_that_the_collector_could_not_write_is_refused(folder):
     said = tanmeter("unit", "cloud", "--copy", folder)
     assert said.returncode == 6 and "--copy" in said.stderr and said.stdout == ""
