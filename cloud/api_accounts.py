@@ -4,6 +4,7 @@ import csv
 import io
 import json
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import astuple
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -12,7 +13,7 @@ from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from cloud import account_proof, account_show, accounts, factor_shelf, problem, query, subjects
+from cloud import account_proof, account_show, accounts, factor_shelf, problem, query, subjects, typed
 from cloud.accounting import headline
 from cloud.accounting.inventory import Version
 from cloud.accounting.library import Library
@@ -341,12 +342,14 @@ def _subject(found: subjects.Held) -> dict[str, Any]:
 def _correction(held: Collector, row: JournalRow) -> dict[str, Any]:
     told: dict[str, Any] = {
         "seq": row.number, "kind": row.kind, "id": row.id, "version": row.version, "subject": row.subject,
-        "period": row.period, "digest": row.digest, "at": iso(row.at), "by": row.by,
+        "period": row.period, "digest": row.digest, "at": None, "by": row.by,
     }  # fmt: skip
     try:
-        return told | _decided(held, row)
+        typed.of(JournalRow, astuple(row))
+        return told | {"at": iso(row.at)} | _decided(held, row)
     except (RottenError, AccountError, *UNREADABLE) as error:
-        return told | {"unreadable": str(error)}
+        known = {name: None if isinstance(value, bytes) else value for name, value in told.items()}
+        return known | {"unreadable": str(error)}
 
 
 def _decided(held: Collector, row: JournalRow) -> dict[str, Any]:

@@ -26,7 +26,8 @@ def healthy(request: Request, held: Held, asked: Annotated[Nothing, Query()]) ->
     """ok, or degraded with the reason; the collector's key; how much is held."""
     counts, now = held.store.counts(), held.now()
     free = shutil.disk_usage(held.store.path.parent).free
-    states = [health(row, now) for row in held.store.gateways()]
+    gateways = held.store.gateways()
+    states = [health(row, now) for row in gateways]
     copy, behind = None if held.copier is None else held.copier.standing(), held.store.behind()
     reasons = ["disk"] if free < LOW_DISK else []
     if copy is not None and (copy.state == "failed" or (copy.state == "behind" and _late(copy, now))):
@@ -45,7 +46,15 @@ def healthy(request: Request, held: Held, asked: Annotated[Nothing, Query()]) ->
         "subjects": list(request.app.state.city.unread()),
         "warnings": list(dict.fromkeys(row.id for row in rotten if row.kind == early_warning.KIND)),
         "factors": [row.id for row in rotten if row.kind != early_warning.KIND],
-        "gateways": [gateway.hex() for gateway in list(held.store.held_up)],  # the writer changes it meanwhile
+        "gateways": [
+            gateway.hex()
+            for gateway in dict.fromkeys(
+                [
+                    *list(held.store.held_up),
+                    *[row.id for row in gateways if row.rotten],
+                ]  # the writer changes the former
+            )
+        ],
     }
     if any(unread.values()):
         reasons.append("rotten")

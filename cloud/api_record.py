@@ -234,6 +234,7 @@ def _gateway(row: Gateway, now: int) -> dict[str, Any]:
         "blocks": row.blocks, "refused_blocks": row.refused_blocks, "readings": row.readings, "gaps": row.gaps,
         "exchanges": {name: getattr(row, name) for name in COUNTERS},
         "last_block_end": iso(row.block_end) or None, "received_at": iso(row.received_at) or None,
+        "unreadable": list(row.rotten),
     }  # fmt: skip
 
 

@@ -2,7 +2,7 @@
 
 from typing import TypeVar
 
-from cloud import settled
+from cloud import settled, typed
 from cloud.queries import Queries
 from cloud.rows import StatementRow
 from cloud.settled import Memory, Subjects
@@ -35,7 +35,7 @@ class Archive(Queries):
                 " ORDER BY version DESC LIMIT 1",
                 (id, version),
             ).fetchone()
-            return StatementRow(*row) if row else None
+            return typed.near(StatementRow, row)[0] if row else None
 
     def statements(self, site: str | None = None) -> list[StatementRow]:
         """The newest version of each statement, newest period first."""
@@ -45,7 +45,7 @@ class Archive(Queries):
                 " AND version = (SELECT max(version) FROM statements WHERE id = s.id) ORDER BY period DESC, id",
                 () if site is None else (site,),
             )
-            return [StatementRow(*row) for row in rows]
+            return [typed.near(StatementRow, row)[0] for row in rows]
 
     def statement_periods(self, site: str) -> list[str]:
         """The periods of which a site has a statement."""
@@ -56,7 +56,7 @@ class Archive(Queries):
         """Every version of a statement, oldest first."""
         with self.reading() as db:
             rows = db.execute(f"SELECT {COLUMNS} FROM statements WHERE id = ? ORDER BY version", (id,))
-            return [StatementRow(*row) for row in rows]
+            return [typed.near(StatementRow, row)[0] for row in rows]
 
     def keep_settled(self, memory: Memory | Subjects) -> None:
         """Keep what a closer remembers, in place of what it did."""

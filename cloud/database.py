@@ -239,6 +239,11 @@ def text(octets: bytes) -> str:
     return octets.decode("utf-8", "replace")
 
 
+def octets(found: object) -> bytes:
+    """Bytes of the file; none where that has rotted to something else."""
+    return found if isinstance(found, bytes) else b""
+
+
 @contextmanager
 def store_errors(path: Path) -> Iterator[None]:
     """What SQLite and the disk say of the file, as an error of ours: SpoiltError where it is damaged, or StoreError."""

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cloud import late_start, receipts, rot
-from cloud.database import Database
+from cloud import late_start, receipts, rot, typed
+from cloud.database import Database, octets
 from cloud.late_start import Start
 from cloud.receipts import Issued
 from cloud.rows import Configuration, Gateway
@@ -190,7 +190,8 @@ class Enrolments(Database):
         """Take nothing more from a gateway; EnrolmentError when it is unknown."""
         with self.writing() as db:
             done = db.execute(
-                "UPDATE gateways SET revoked_at = coalesce(revoked_at, ?), reason = ? WHERE gateway = ?",
+                "UPDATE gateways SET revoked_at = iif(typeof(revoked_at) = 'integer', revoked_at, ?), reason = ?"
+                " WHERE gateway = ?",
                 (at, reason, gateway),
             )
             if done.rowcount == 0:
@@ -204,26 +205,26 @@ class Enrolments(Database):
     def sites(self) -> list[str]:
         """Every site that a gateway is enrolled for, in order."""
         with self.reading() as db:
-            return [site for (site,) in db.execute("SELECT DISTINCT site FROM gateways ORDER BY site")]
+            rows = db.execute("SELECT DISTINCT site FROM gateways ORDER BY site")
+            return [site for (site,) in rows if isinstance(site, str)]
 
     def gateways_of(self, site: str) -> list[Gateway]:
         """The gateways enrolled for a site, by id."""
         with self.reading() as db:
             rows = db.execute(f"SELECT {GATEWAY_COLUMNS} FROM gateways WHERE site = ? ORDER BY gateway", (site,))
-            return [Gateway(*row) for row in rows]
+            return [Gateway.read(row) for row in rows]
 
     def gateways(self) -> list[Gateway]:
         """Every gateway, by site."""
         with self.reading() as db:
-            return [
-                Gateway(*row) for row in db.execute(f"SELECT {GATEWAY_COLUMNS} FROM gateways ORDER BY site, gateway")
-            ]
+            rows = db.execute(f"SELECT {GATEWAY_COLUMNS} FROM gateways ORDER BY site, gateway")
+            return [Gateway.read(row) for row in rows]
 
     def gateway(self, gateway: bytes) -> Gateway | None:
         """One gateway by its id."""
         with self.reading() as db:
             row = db.execute(f"SELECT {GATEWAY_COLUMNS} FROM gateways WHERE gateway = ?", (gateway,)).fetchone()
-            return Gateway(*row) if row else None
+            return Gateway.read(row) if row else None
 
     def gateways_of_technician(self, envelope: bytes) -> list[bytes]:
         """The gateways whose configurations are signed by the key this envelope names; EncodingError."""
@@ -238,10 +239,10 @@ class Enrolments(Database):
             return last, {bytes(row[0]) for row in db.execute(query, (after, last))}
 
     def configurations(self, gateway: bytes) -> list[Configuration]:
-        """The signed configurations of a gateway, by number."""
+        """The signed configurations of a gateway, by number; RottenError."""
         with self.reading() as db:
             rows = db.execute(f"SELECT {CONFIG_COLUMNS} FROM configs WHERE gateway = ? ORDER BY number", (gateway,))
-            return [Configuration(*row) for row in rows]
+            return [typed.of(Configuration, row) for row in rows]
 
     def configuration(self, gateway: bytes, number: int | None = None) -> Configuration | None:
         """One configuration, the newest when no number is given."""
@@ -252,7 +253,7 @@ class Enrolments(Database):
         """The profile file with this SHA-256."""
         with self.reading() as db:
             row = db.execute("SELECT source FROM profiles WHERE digest = ?", (digest,)).fetchone()
-            return bytes(row[0]) if row else None
+            return octets(row[0]) if row else None
 
     def installation(self, gateway: bytes, number: int | None = None) -> Installation | None:
         """A configuration made usable, the newest when no number is given."""
@@ -265,7 +266,7 @@ class Enrolments(Database):
         where = "gateway = ? ORDER BY number DESC LIMIT 1" if number is None else "gateway = ? AND number = ?"
         values = (gateway,) if number is None else (gateway, number)
         row = db.execute(f"SELECT {CONFIG_COLUMNS} FROM configs WHERE {where}", values).fetchone()
-        return Configuration(*row) if row else None
+        return typed.near(Configuration, row)[0] if row else None
 
     def installed(self, db: sqlite3.Connection, config: Configuration) -> Installation:
         """A configuration that is held with its profiles as an installation: made once, then remembered.

@@ -46,9 +46,10 @@ class Holding:
 
 
 def head(db: sqlite3.Connection, gateway: Gateway) -> Head:
-    """Where a chain stands; its UTC is that of the newest block, booked or refused. RottenError where the chain stands
-    elsewhere than behind that block.
+    """Where a chain stands; its UTC is that of the newest block, booked or refused. RottenError where that cannot be
+    read, or the chain stands elsewhere than behind that block.
     """
+    gateway.check()
     row = db.execute(
         "SELECT utc_end, epoch, seq, hash FROM blocks WHERE gateway = ? ORDER BY epoch DESC, seq DESC LIMIT 1",
         (gateway.id,),
@@ -62,7 +63,7 @@ def head(db: sqlite3.Connection, gateway: Gateway) -> Head:
 
 def gateway(db: sqlite3.Connection, where: str, values: tuple[bytes, ...]) -> Gateway | None:
     row = db.execute(f"SELECT {GATEWAY_COLUMNS} FROM gateways WHERE {where}", values).fetchone()
-    return None if row is None else Gateway(*row)
+    return None if row is None else Gateway.read(row)
 
 
 def _shown(epoch: int, seq: int, sha256: bytes) -> str:

@@ -3,8 +3,10 @@
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
 from decimal import Decimal
+from math import gcd
 from typing import Any
 
+from cloud.database import octets
 from cloud.intervals import ZERO, Interval, Register
 from cloud.rot import UNREADABLE
 from cloud.rows import IntervalRow, Unread
@@ -100,17 +102,22 @@ def _row(columns: tuple[Any, ...]) -> IntervalRow | Unread:
     try:
         return row(columns)
     except UNREADABLE as error:
-        return Unread(columns[0], columns[-1], str(error))
+        return Unread(octets(columns[0]), columns[-1], str(error))
 
 
 def row(columns: tuple[Any, ...]) -> IntervalRow:
-    """The row that was read, in the order of COLUMNS."""
+    """The row that was read, in the order of COLUMNS; UNREADABLE where it has rotted."""
+    if not isinstance(columns[0], bytes):
+        raise TypeError(f"found the gateway {columns[0]!r}, expected its id")
     [interval] = series(columns[1], columns[2], [columns[3:-1]])
     return IntervalRow(columns[0], columns[-1], interval)
 
 
 def series(device: str, point: str, rows: Iterable[tuple[Any, ...]]) -> Iterator[Interval]:
-    """The intervals in rows of SELECT_SERIES. What one has in common with the one before it, they share."""
+    """The intervals in rows of SELECT_SERIES. What one has in common with the one before it, they share.
+
+    ArithmeticError, TypeError, ValueError for a row that has rotted.
+    """
     held, known = Register(ZERO, 0, 0, 0), ""
     texts: tuple[Any, ...] = ("",) * 5
     shown: tuple[str, ...] = ("0",) * 3
@@ -129,9 +136,14 @@ def series(device: str, point: str, rows: Iterable[tuple[Any, ...]]) -> Iterator
         held, known = Register(Decimal(end_value), end_at, end_epoch, end_seq), end_value
         if (unit, meter, quality, state, kind) != texts:
             texts = unit, meter, quality, state, kind
+            "".join(texts)  # TypeError for what is no text any more
         if (rolled, multiplier, integral) != shown:
             shown = rolled, multiplier, integral
             numbers = Decimal(rolled), Decimal(multiplier), Decimal(integral)
+        gcd(  # the quickest way to ask of all at once whether they are whole numbers: after a 1 it does nothing else
+            closed, start, end, start_at, start_epoch, start_seq, end_at, end_epoch, end_seq,
+            readings, expected, position, period_ms, ignored, since, covered_ms,
+        )
         yield Interval(
             device, point, texts[0], texts[1], start, end, bool(closed), first, held, numbers[0], numbers[1],
             None if consumption is None else Decimal(consumption),

@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from cloud import typed
 from cloud.accounting import certificates
 from cloud.archive import Archive
 from cloud.rows import JournalRow
@@ -96,7 +97,7 @@ class Journal(Archive):
                 " ORDER BY version DESC LIMIT 1",
                 (kind, id, version),
             ).fetchone()
-            return JournalRow(*row) if row else None
+            return _row(row) if row else None
 
     def entry_head(self, kind: str, id: str, version: int | None = None) -> JournalRow | None:
         """One entry without its body, its newest version when none is named."""
@@ -106,7 +107,7 @@ class Journal(Archive):
                 " ORDER BY version DESC LIMIT 1",
                 (kind, id, version),
             ).fetchone()
-            return JournalRow(*row) if row else None
+            return _row(row) if row else None
 
     def entry_versions(self, kind: str, id: str, *, heads: bool = True) -> list[JournalRow]:
         """Every version of an entry, oldest first; without their bodies unless asked for."""
@@ -115,7 +116,7 @@ class Journal(Archive):
                 f"SELECT {HEADS if heads else COLUMNS} FROM journal WHERE kind = ? AND id = ? ORDER BY version",
                 (kind, id),
             )
-            return [JournalRow(*row) for row in rows]
+            return [_row(row) for row in rows]
 
     def entries(
         self,
@@ -141,7 +142,7 @@ class Journal(Archive):
                 f"SELECT {HEADS if heads else COLUMNS} FROM journal AS j WHERE {where} AND {NEWEST} ORDER BY number",
                 values,
             )
-            return [JournalRow(*row) for row in rows]
+            return [_row(row) for row in rows]
 
     def walk(self, kind: str, *, subject: str | None = None, period: str | None = None) -> Iterator[JournalRow]:
         """The same with bodies, a page at a time; entries that are added after it began are left out."""
@@ -155,7 +156,7 @@ class Journal(Archive):
         after, last = 0, self.journal_end()
         while True:
             with self.reading() as db:
-                page = [JournalRow(*row) for row in db.execute(query, (*values, after, last, PAGE))]
+                page = [_row(row) for row in db.execute(query, (*values, after, last, PAGE))]
             yield from page
             if len(page) < PAGE:
                 return
@@ -175,6 +176,11 @@ class Journal(Archive):
         with self.reading() as db:
             (number,) = db.execute("SELECT coalesce(max(number), 0) FROM journal").fetchone()
             return int(number)
+
+
+def _row(values: tuple[Any, ...]) -> JournalRow:
+    """An entry; what is of another type by now is empty in it, and so not what its digest is of."""
+    return typed.near(JournalRow, values)[0]
 
 
 def restore(db: sqlite3.Connection, row: JournalRow) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 
-from cloud import rebook, receipts, rot, segments
+from cloud import holding, rebook, receipts, rot, segments
 from cloud.rebook import Rebooked
 from cloud.rot import Place
 from cloud.rows import Gateway
@@ -119,13 +119,13 @@ def _enrolled(gateway: Gateway) -> Gateway:
 def mend_one(store: Store, gateway: bytes, place: Place, now: int) -> Damaged | None:
     """One block by itself, without a second copy. None: it holds, or it is known not to."""
     found = store.gateway(gateway)
-    row = store.block_row(gateway, *place)
     with store.reading() as db:
         known = rot.is_known(db, gateway, place)
+        row = db.execute(holding.HASH, (gateway, *place)).fetchone()
     if found is None or row is None or known:
         return None
     frame = store.block(gateway, *place) or b""
-    damaged = _judge(store, found, place, row.hash, frame)
+    damaged = _judge(store, found, place, row[0], frame)
     return None if damaged is None else _settle(store, damaged, frame if _holds(damaged, frame) else None, frame, now)
 
 

@@ -6,11 +6,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from decimal import Decimal
+from functools import partial
 from math import inf
 from typing import Any
 
-from cloud import changes, dated_rows, ingest_numbers, interval_rows, memory_rows, open_rows, receipts, unbooked
+from cloud import changes, dated_rows, ingest_numbers, interval_rows, memory_rows, open_rows, receipts, typed, unbooked
 from cloud.changes import Changes, Seen
+from cloud.database import octets
 from cloud.enrolments import Enrolments
 from cloud.intervals import INTERVAL_MS, Interval
 from cloud.rot import UNREADABLE, is_rotten
@@ -101,7 +103,8 @@ class Queries(Enrolments, ABC):
                 "SELECT count(*), total(blocks), total(refused_blocks), total(readings),"
                 " (SELECT count(*) FROM closed_intervals)"
                 " + (SELECT total(json_array_length(iif(json_valid(rows), rows, '[]'))) FROM open_intervals),"
-                " (SELECT count(*) FROM quarantine), (SELECT count(*) FROM incidents), total(gaps), max(received_at)"
+                " (SELECT count(*) FROM quarantine), (SELECT count(*) FROM incidents), total(gaps),"
+                " max(iif(typeof(received_at) = 'integer', received_at, NULL))"
                 " FROM gateways"
             ).fetchone()
             gateways, blocks, refused, readings, intervals, quarantined, incidents, gaps, received_at = row
@@ -121,7 +124,7 @@ class Queries(Enrolments, ABC):
                 f" ORDER BY epoch {order}, seq {order} LIMIT ?",
                 (gateway, after, _END if before is None else before, limit),
             )
-            return [Block(*row) for row in rows]
+            return [typed.of(Block, row) for row in rows]
 
     def first_start(self, gateway: bytes) -> int:
         """When the first block of a gateway that is held begins (UTC ms)."""
@@ -139,7 +142,7 @@ class Queries(Enrolments, ABC):
                 f" AND NOT {dated_rows.PENDING} ORDER BY epoch, seq",
                 (gateway, end, start),
             )
-            return [Block(*row) for row in rows]
+            return [typed.of(Block, row) for row in rows]
 
     def block_before(self, gateway: bytes, at: int, as_of: int | None = None) -> Block | None:
         """The newest booked block that ended by ``at`` (UTC ms), of those held up to the ingest_seq ``as_of``."""
@@ -149,7 +152,7 @@ class Queries(Enrolments, ABC):
                 f" AND fault IS NULL AND NOT {dated_rows.PENDING} ORDER BY epoch DESC, seq DESC LIMIT 1",
                 (gateway, at, _END if as_of is None else as_of),
             ).fetchone()
-            return Block(*row) if row else None
+            return typed.of(Block, row) if row else None
 
     def configurations_used(self, gateway: bytes, start: int, end: int) -> frozenset[int]:
         """The configurations that the booked blocks which overlap [start, end) (UTC ms) name."""
@@ -165,13 +168,13 @@ class Queries(Enrolments, ABC):
         """One block of the chain."""
         with self.booked(gateway) as db:
             row = db.execute(f"SELECT {BLOCK_COLUMNS} FROM blocks WHERE {_BLOCK}", (gateway, epoch, seq)).fetchone()
-            return Block(*row) if row else None
+            return typed.of(Block, row) if row else None
 
     def block(self, gateway: bytes, epoch: int, seq: int) -> bytes | None:
         """The zstd frame of a block, as it came."""
         with self.reading() as db:
             row = db.execute(f"SELECT frame FROM blocks WHERE {_BLOCK}", (gateway, epoch, seq)).fetchone()
-            return bytes(row[0]) if row else None
+            return octets(row[0]) if row else None
 
     def frames(self, gateway: bytes, first: tuple[int, int], last: tuple[int, int]) -> Iterator[tuple[Block, bytes]]:
         """Blocks with their frames from one (epoch, seq) to another, both included, in chain order."""
@@ -182,7 +185,7 @@ class Queries(Enrolments, ABC):
                 (gateway, *first, *last),
             )
             for *columns, frame in rows:
-                yield Block(*columns), frame
+                yield typed.of(Block, columns), octets(frame)
 
     def intervals(
         self,
@@ -214,7 +217,7 @@ class Queries(Enrolments, ABC):
         closed: bool | None = None,
     ) -> list[IntervalRow | Unread]:
         """The same with what has rotted in its place; ``where``: conditions of columns, of those that have a value."""
-        places = {"ingest_seq > ?": after, "gateway = ?": gateway, **where}
+        places = {"ingest_seq > ?": after, "ingest_seq < ?": ingest_numbers.LIMIT, "gateway = ?": gateway, **where}
         asked = {clause: value for clause, value in places.items() if value is not None}
         found: list[IntervalRow | Unread] = []
         with self.booked(gateway) as db:
@@ -279,7 +282,7 @@ class Queries(Enrolments, ABC):
         """The newest value of every point, replayed from the newest reply that holds it; none of a row that has rotted:
         the next reply takes its place.
         """
-        where, asked = ("WHERE gateway = ?", (gateway,)) if gateway else ("", ())
+        where, asked = ("gateway = ?", (gateway,)) if gateway else ("1", ())
         newest: dict[tuple[bytes, str, str], Latest] = {}
         meters: dict[tuple[bytes, int], dict[str, Meter]] = {}
         with self.booked(gateway) as db:
@@ -287,7 +290,7 @@ class Queries(Enrolments, ABC):
                 "SELECT gateway, device, request, config_number, at, reply, epoch, seq,"
                 " NOT EXISTS (SELECT 1 FROM undated AS u WHERE u.gateway = latest.gateway AND u.epoch = latest.epoch"
                 " AND u.seq = latest.seq AND u.by_seq IS NULL)"
-                f" FROM latest {where} ORDER BY gateway, device, epoch, seq, at",
+                f" FROM latest WHERE {where} AND {_WHOLE} ORDER BY gateway, device, epoch, seq, at",
                 asked,
             ).fetchall()
             for held, device, request, number, at, reply, epoch, seq, dated in rows:
@@ -310,7 +313,9 @@ class Queries(Enrolments, ABC):
     def power_series(
         self, start: int, end: int, gateway: bytes | None = None, device: str | None = None, point: str | None = None
     ) -> list[Power]:
-        """Power by quarters of an hour that begin in [start, end), by gateway, device, point and start."""
+        """Power by quarters of an hour that begin in [start, end), by gateway, device, point and start; none of a row
+        that has rotted: it is for the eye.
+        """
         where = {
             "start >= ?": start,
             "start < ?": end,
@@ -325,7 +330,7 @@ class Queries(Enrolments, ABC):
                 f" WHERE {' AND '.join(asked)} ORDER BY gateway, device, point, start",
                 tuple(asked.values()),
             )
-            return [Power(*row) for row in rows]
+            return [found for found, rotten in map(partial(typed.near, Power), rows) if not rotten]
 
     def events(
         self, gateway: bytes | None = None, limit: int = 100, kinds: Collection[int] | None = None
@@ -344,7 +349,7 @@ class Queries(Enrolments, ABC):
                 " ORDER BY end DESC, epoch DESC, seq DESC, number DESC LIMIT ?",
                 (*values, limit),
             )
-            return [EventRow(*row) for row in rows]
+            return [typed.near(EventRow, row)[0] for row in rows]
 
     def incidents(self, limit: int = 100) -> list[Incident]:
         """What a person must look into, newest first."""
@@ -352,19 +357,19 @@ class Queries(Enrolments, ABC):
             rows = db.execute(
                 "SELECT id, gateway, at, kind, epoch, seq, detail FROM incidents ORDER BY id DESC LIMIT ?", (limit,)
             )
-            return [Incident(*row) for row in rows]
+            return [Incident.read(row) for row in rows]
 
     def quarantine(self, limit: int = 100) -> list[Quarantined]:
         """What was refused, newest first."""
         with self.reading() as db:
             rows = db.execute(f"SELECT {QUARANTINE_COLUMNS} FROM quarantine ORDER BY id DESC LIMIT ?", (limit,))
-            return [_quarantined(row) for row in rows]
+            return [Quarantined.read(row) for row in rows]
 
     def quarantined(self, number: int) -> bytes | None:
         """The refused bytes themselves."""
         with self.reading() as db:
             row = db.execute("SELECT frame FROM quarantine WHERE id = ?", (number,)).fetchone()
-            return bytes(row[0]) if row else None
+            return octets(row[0]) if row else None
 
     def receipt(self, gateway: bytes) -> bytes | None:
         """The newest receipt of level 1 issued to a gateway."""
@@ -382,6 +387,7 @@ class Queries(Enrolments, ABC):
             return receipts.named(db, gateway, sha256)
 
 
+_WHOLE = " AND ".join(f"typeof({name}) = 'integer'" for name in ("config_number", "at", "epoch", "seq"))
 _BLOCK = "gateway = ? AND epoch = ? AND seq = ?"
 _END = (1 << 63) - 1
 
@@ -394,11 +400,6 @@ _SUMMED = (
 
 def _rotten(gateway: bytes, what: str, error: Exception) -> RottenError:
     return RottenError(f"gateway {gateway.hex()}: found {what} that cannot be read ({error}), expected what was booked")
-
-
-def _quarantined(row: tuple[Any, ...]) -> Quarantined:
-    number, gateway, at, code, reason, signed, epoch, seq, sha256 = row
-    return Quarantined(number, gateway, at, code, reason, bool(signed), epoch, seq, sha256)
 
 
 def _values(meter: Meter, answered: tuple[Any, ...]) -> Iterator[Latest]:

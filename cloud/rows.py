@@ -1,18 +1,31 @@
 """What the store hands out: one frozen row a thing. Gateways are 16 bytes, instants UTC ms, amounts Decimal."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from decimal import Decimal
+from typing import Any, Self
 
 import msgspec
 
+from cloud import typed
 from cloud.intervals import Interval
 from drivers.profile import Kind
 from drivers.reading import Quality
+from protocols.errors import RottenError
 from protocols.record.cose import PublicKey
+
+HEALTH = (
+    *("site", "custody", "reason", "block_start", "block_end", "received_at", "blocks", "refused_blocks", "readings"),
+    *("due", "asked", "answered", "silent", "damaged", "refused", "gaps"),
+)
+"""Columns of a gateway by which no block is taken and nothing is booked."""
 
 
 class Gateway(msgspec.Struct, frozen=True, gc=False):
-    """An enrolled gateway: its keys, where its chain stands, and its health. Counts are of booked blocks."""
+    """An enrolled gateway: its keys, where its chain stands, and its health. Counts are of booked blocks.
+
+    ``rotten``: the columns that cannot be read, and are empty here.
+    """
 
     id: bytes
     algorithm: int
@@ -44,6 +57,20 @@ class Gateway(msgspec.Struct, frozen=True, gc=False):
     damaged: int
     refused: int
     gaps: int
+    rotten: tuple[str, ...] = ()
+
+    @classmethod
+    def read(cls, row: Sequence[Any]) -> Self:
+        """A row of these columns, but for ``rotten``."""
+        found, rotten = typed.near(cls, row)
+        return msgspec.structs.replace(found, rotten=rotten) if rotten else found
+
+    def check(self) -> None:
+        """RottenError where something cannot be read that more than its health goes by."""
+        if wrong := [name for name in self.rotten if name not in HEALTH]:
+            raise RottenError(
+                f"gateway {self.id.hex()}: found {', '.join(wrong)} that cannot be read, expected numbers"
+            )
 
     @property
     def key(self) -> PublicKey:
@@ -62,8 +89,8 @@ class Gateway(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def revoked(self) -> bool:
-        """Whether nothing more is taken from it."""
-        return self.revoked_at is not None
+        """Whether nothing more is taken from it: nor where it cannot be read since when."""
+        return self.revoked_at is not None or "revoked_at" in self.rotten
 
     @property
     def lag_ms(self) -> int | None:
@@ -195,6 +222,12 @@ class Incident:
     seq: int | None
     detail: str
 
+    @classmethod
+    def read(cls, row: Sequence[Any]) -> Self:
+        """A row of these columns; its detail says what of it has rotted."""
+        found, rotten = typed.near(cls, row)
+        return replace(found, detail=_told(found.detail, rotten)) if rotten else found
+
 
 @dataclass(frozen=True, slots=True)
 class Quarantined:
@@ -209,6 +242,12 @@ class Quarantined:
     epoch: int | None
     seq: int | None
     hash: bytes
+
+    @classmethod
+    def read(cls, row: Sequence[Any]) -> Self:
+        """A row of these columns; its reason says what of it has rotted."""
+        found, rotten = typed.near(cls, row)
+        return replace(found, reason=_told(found.reason, rotten), signed=bool(found.signed))
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,3 +300,7 @@ class Counts:
     incidents: int
     gaps: int
     received_at: int | None
+
+
+def _told(detail: str, rotten: Sequence[str]) -> str:
+    return f"{detail} (cannot be read: {', '.join(rotten)})" if rotten else detail

@@ -58,29 +58,38 @@ def close(store: Store, site: str, period: Period | str, now: int, factors: Fact
 
 
 def get(store: Store, reference: str, version: int | None = None) -> Statement:
-    """The version named ``E-S-0012-2026-11@2``, or the newest without a number; AccountError when there is none."""
+    """The version named ``E-S-0012-2026-11@2``, or the newest without a number; AccountError when there is none,
+    RottenError when it cannot be read.
+    """
     name, named = made.parse_reference(reference)
     row = store.statement(name, version if version is not None else named)
     if row is None:
         raise UnknownNameError("statement", reference, "one that `account list` shows")
-    return made.from_json(row.content)
+    return _opened(row)
 
 
 def newest(store: Store, statement_id: str) -> Statement | None:
-    """The newest version of a statement; None before the first."""
+    """The newest version of a statement; None before the first. RottenError."""
     row = store.statement(statement_id)
-    return None if row is None else made.from_json(row.content)
+    return None if row is None else _opened(row)
 
 
 def versions(store: Store, statement_id: str) -> list[Statement]:
-    """Every version of a statement, oldest first."""
+    """Every version of a statement, oldest first; RottenError."""
     rows = store.statement_versions(statement_id)
-    return sorted((made.from_json(row.content) for row in rows), key=lambda statement: statement.version)
+    return sorted((_opened(row) for row in rows), key=lambda statement: statement.version)
 
 
 def listing(store: Store, site: str | None = None) -> list[Statement]:
-    """The newest version of every statement, newest period first."""
-    return [made.from_json(row.content) for row in store.statements(site)]
+    """The newest version of every statement, newest period first; RottenError."""
+    return [_opened(row) for row in store.statements(site)]
+
+
+def _opened(row: StatementRow) -> Statement:
+    try:
+        return made.from_json(row.content)
+    except AccountError as error:
+        raise RottenError(f"statement {row.id}@{row.version}: {error}: expected what was issued") from error
 
 
 def zone_of(store: Store, site: str) -> ZoneInfo:

@@ -78,7 +78,7 @@ class Quarter:
 
 @dataclass(frozen=True, slots=True)
 class Day:
-    """One day's figure: a version, or the open day as it stands."""
+    """One day's figure: a version, or the open day as it stands. ``rotten``: the version cannot be read."""
 
     id: str
     day: str
@@ -86,6 +86,7 @@ class Day:
     tco2: Decimal | None
     version: int
     open: bool
+    rotten: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,15 +216,26 @@ def _today(held: Collector, site: str, zone: ZoneInfo, now: int) -> tuple[Statem
 def _days(held: Collector, site: str, today: Statement | None) -> tuple[Day, ...]:
     """The newest versions of the last days, oldest first, then the open day."""
     closed = sorted([name for name in held.store.statement_periods(site) if len(name) == len("2026-11-22")])[-DAYS:]
-    found = [statements.newest(held.store, statement_id(site, name)) for name in closed]
-    rows = [_day(row, False) for row in found if row is not None]
+    rows = [row for name in closed if (row := _closed(held, site, name)) is not None]
     if today is not None and all(row.day != today.content.period.id for row in rows):
         rows.append(_day(today, True))
     return tuple(rows)
 
 
+def _closed(held: Collector, site: str, day: str) -> Day | None:
+    """The newest version of a day that is over; without its figures where it has rotted."""
+    try:
+        found = statements.newest(held.store, statement_id(site, day))
+        return None if found is None else _day(found, False)
+    except RottenError:
+        row = held.store.statement(statement_id(site, day))
+        return None if row is None else Day(row.id, day, None, None, row.version, False, rotten=True)
+
+
 def _month(site: str, month: str, days: Sequence[Day]) -> Month | None:
-    """This month as the sum of the days shown; its statement has the figure of its own."""
+    """This month as the sum of the days shown; its statement has the figure of its own. None where a day has rotted."""
+    if any(row.rotten and row.day.startswith(month) for row in days):
+        return None
     parts = [row.tco2 for row in days if row.day.startswith(month) and row.tco2 is not None]
     return Month(f"E-{site}-{month}", month, reduce(EXACT.add, parts)) if parts else None
 

@@ -55,6 +55,7 @@ def page(request: Request, template: str, status: int = 200, **context: Any) -> 
         .get_template(template)
         .render(
             t=partial(_text, chosen),
+            coded=partial(_coded, chosen),
             lang=chosen,
             other=_with_language(request, "en" if chosen == "zh" else "zh"),
             clock=partial(clock, zone=zone),
@@ -228,6 +229,12 @@ def dated(detail: str, zone: tzinfo | None = None) -> str:
 
 def _text(chosen: messages.Language, message_id: str, **values: object) -> str:
     return messages.text(f"page.{message_id}", chosen, **values)
+
+
+def _coded(chosen: messages.Language, what: str, number: int) -> str:
+    """What a number stands for; the number itself where we know none: its row has rotted, or who wrote it is newer."""
+    named = f"page.{what}.{number}"
+    return messages.text(named, chosen) if named in messages.catalogue() else str(number)
 
 
 def _with_language(request: Request, chosen: str) -> str:

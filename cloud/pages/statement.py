@@ -20,7 +20,7 @@ from drivers import site as sites
 from drivers.installation import Installation
 from drivers.quantity import EXACT
 from protocols import messages
-from protocols.errors import AccountError, FactorError
+from protocols.errors import AccountError, FactorError, RottenError
 
 RANDOM, LARGEST, OUTAGE = 30, 10, 30
 UTC = ZoneInfo("UTC")
@@ -220,7 +220,7 @@ def _recomputed(held: Collector, entry: Statement) -> Decimal | None:
     content = entry.content
     try:
         return statements.live(held.store, content.site, content.period.id, held.now()).content.tco2
-    except (AccountError, FactorError):
+    except (AccountError, FactorError, RottenError):
         return None
 
 
