@@ -39,6 +39,15 @@ def pending(db: sqlite3.Connection, header: Header, after: int) -> Iterator[int]
     return (seq for (seq,) in rows)
 
 
+def count(db: sqlite3.Connection, gateway: bytes, by: tuple[int, int] | None) -> int:
+    """How many blocks the block in this place has dated so far; none where there is none."""
+    if by is None:
+        return 0
+    query = "SELECT count(*) FROM undated WHERE gateway = ? AND epoch = ? AND by_seq = ?"
+    (found,) = db.execute(query, (gateway, *by)).fetchone()
+    return int(found)
+
+
 def date(db: sqlite3.Connection, header: Header, by_seq: int) -> None:
     """A block has been dated by another one: ``header`` says the UTC that it has now."""
     place = (header.gateway, header.epoch, header.seq)

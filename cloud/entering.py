@@ -18,7 +18,7 @@ from cloud.rot import Place
 from cloud.taking import Desk, Patience
 from cloud.unbooked import Entered
 from drivers.steps import as_far
-from protocols.errors import TanmeterError
+from protocols.errors import ProtocolError, RecordError
 from protocols.record.block import Header
 
 ROWS_AT_ONCE = 256
@@ -115,7 +115,7 @@ class Entering:
         try:
             reading = begun.pop(place, None) or again(desk.key, desk.holdings, desk.holdings.frame(*place))
             opened = as_far(reading, patience.is_spent)
-        except TanmeterError as error:
+        except (RecordError, ProtocolError) as error:
             self._ledger.tell(desk.gateway, "damaged", place, f"{error.code} {error}")
             return True, None
         if opened is None:
@@ -145,5 +145,5 @@ class Entering:
         ledger.book(desk.gateway, entered.changes, desk.open)
         for header, by_seq in entered.dated:
             dated_rows.date(ledger.db, header, by_seq)
-        unbooked.leave(ledger.db, desk.gateway, desk.waiting)
+        unbooked.leave(ledger.db, desk.gateway, desk.waiting, [by_seq for _, by_seq in entered.dated])
         return True

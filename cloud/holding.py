@@ -7,7 +7,7 @@ from cloud.enrolments import GATEWAY_COLUMNS, Enrolments
 from cloud.ingest import Beginning, Head
 from cloud.rows import Gateway
 from drivers.installation import Installation
-from protocols.errors import RottenError
+from protocols.errors import EncodingError, RottenError
 from protocols.record.block import Header
 
 HASH = "SELECT hash FROM blocks WHERE gateway = ? AND epoch = ? AND seq = ?"
@@ -25,12 +25,14 @@ class Holding:
         return bytes(row[0]) if row else None
 
     def frame(self, epoch: int, seq: int) -> bytes:
-        """The frame of a block that is held; RottenError where it is no bytes any more."""
+        """The frame of a block that is held; EncodingError where it is no bytes any more."""
         (frame,) = self._db.execute(
             "SELECT frame FROM blocks WHERE gateway = ? AND epoch = ? AND seq = ?", (self._gateway, epoch, seq)
         ).fetchone()
         if not isinstance(frame, bytes):
-            raise RottenError(f"block {epoch}/{seq}: found a frame of the type {type(frame).__name__}, expected bytes")
+            raise EncodingError(
+                f"block {epoch}/{seq}: found a frame of the type {type(frame).__name__}, expected bytes"
+            )
         return frame
 
     def beginning(self, header: Header) -> Beginning | None:

@@ -47,7 +47,15 @@ from cloud.reader import Coming, Reader, Signed
 from cloud.strips import Replayed
 from drivers.installation import Installation
 from drivers.steps import Steps, as_far
-from protocols.errors import ChainError, ConflictError, EnrolmentError, ProtocolError, RecordError, TanmeterError
+from protocols.errors import (
+    ChainError,
+    ConflictError,
+    EnrolmentError,
+    ProtocolError,
+    RecordError,
+    RottenError,
+    TanmeterError,
+)
 from protocols.record import block, cose, transport
 from protocols.record.answer import Answer, Verdict
 from protocols.record.block import Chunk, Header
@@ -301,11 +309,13 @@ class Examiner:
 
     def again(self, key: cose.PublicKey, holdings: Holdings, frame: bytes) -> Steps[Opened]:
         """A block that was taken before, opened and replayed anew, with a step wherever some answers have been read one
-        by one; RecordError, ProtocolError when it is damaged.
+        by one; RecordError, ProtocolError when it is damaged, RottenError when its configuration is.
         """
         signed = self._reader.read(frame, key)
         if (config := holdings.configuration(signed.header.configuration[0])) is None:
-            raise ChainError(f"found configuration {signed.header.configuration[0]}, expected one that is held")
+            raise RottenError(
+                f"found no configuration {signed.header.configuration[0]}, expected the one it was taken by"
+            )
         chunks = block.open_items(signed.header, signed.items())
         replayed = yield from self._reader.replay(config[1], chunks)
         return Opened(signed.hash, signed.header, Content(config[1], replayed))

@@ -115,6 +115,18 @@ def newest(db: sqlite3.Connection, gateway: bytes) -> bytes | None:
     return _whole(db.execute(_newest("envelope, hash"), {"gateway": gateway, "level": RECEIVED}).fetchone())
 
 
+def copied(db: sqlite3.Connection, gateway: bytes, upto: int, unsafe: Place | None) -> tuple[int, int, bytes] | None:
+    """Epoch, seq and hash of the newest block that lies in the second copy, which goes up to this ingest_seq; None
+    where none does. ``unsafe``: as of ``settled``.
+    """
+    row: tuple[int, int, bytes] | None = db.execute(
+        "SELECT epoch, seq, hash FROM blocks WHERE gateway = ? AND ingest_seq <= ? AND (epoch, seq) < (?, ?)"
+        " ORDER BY epoch DESC, seq DESC LIMIT 1",
+        (gateway, upto, *(unsafe or NOWHERE)),
+    ).fetchone()
+    return row
+
+
 def settled(db: sqlite3.Connection, gateway: bytes, copied: int, unsafe: Place | None) -> bytes | None:
     """The newest receipt of level 2, of those whose blocks lie in the second copy up to this ingest_seq; None where it
     has rotted, or there is none.

@@ -58,6 +58,7 @@ class Store(Journal):
     """The one place where the collector's state lives. Its methods may be called from any thread.
 
     ``held_up``: the gateways (ids) of which nothing is taken, for rows of theirs have rotted; and what was found.
+    ``_moved``: the desks (kids) that this transaction may have changed, which go with it where it is undone.
     """
 
     def __init__(
@@ -79,6 +80,7 @@ class Store(Journal):
         self._batch_s, self._processor, self._clock = batch_s, processor, clock
         self._examiner = Examiner()
         self._desks: dict[bytes, Desk] = {}
+        self._moved = set[bytes]()
         self._copied = self._facts = self._as_of = 0
         self._seen: tuple[int, int] | None = None
         self._unbooked: dict[bytes, float] = {}
@@ -93,8 +95,8 @@ class Store(Journal):
 
     def close(self) -> None:
         """Book what was taken here, and let go of the file."""
-        with suppress(StoreError):
-            for gateway in list(self._unbooked):
+        for gateway in list(self._unbooked):
+            with suppress(StoreError):
                 self.book(gateway)
         super().close()
 
@@ -205,12 +207,18 @@ class Store(Journal):
         self._unbooked[gateway] = self._clock() + AGAIN_S
         desk = self._desks.get(gateway[:KID_BYTES])
         if desk is None or desk.gateway != gateway or desk.as_of != self._as_of:
-            row = holding.gateway(db, "gateway = ?", (gateway,))
-            assert row is not None, "blocks wait of a gateway that is enrolled"
+            if (row := holding.gateway(db, "gateway = ?", (gateway,))) is None:
+                raise RottenError(f"{self.path}: found blocks that wait of {gateway.hex()}, expected it to be enrolled")
             desk = self._desk(db, row)
+        self._moved.add(gateway[:KID_BYTES])
         ledger = Ledger(db, desk.received_at)
-        done = Entering(ledger, self._examiner, desk).enter(patience, TOGETHER)
+        try:
+            done = Entering(ledger, self._examiner, desk).enter(patience, TOGETHER)
+        except (sqlite3.Error, RottenError) as error:
+            self._hold_up(gateway, error)
+            raise
         ledger.close()
+        self.held_up.pop(gateway, None)
         if done:
             del self._unbooked[gateway]
         else:
@@ -236,6 +244,7 @@ class Store(Journal):
         """
         with self.guard:
             waiting = set(self._unbooked)
+            self._moved.clear()
             try:
                 with self.writing() as db:
                     (version,) = db.execute("PRAGMA data_version").fetchone()
@@ -244,7 +253,8 @@ class Store(Journal):
                     yield db
                     self._seen = version, db.total_changes
             except BaseException:
-                self._desks.clear()
+                for kid in self._moved:
+                    self._desks.pop(kid, None)
                 self._unbooked |= dict.fromkeys(waiting - self._unbooked.keys(), self._clock())
                 raise
 
@@ -268,7 +278,7 @@ class Store(Journal):
                     gateways = [row[0] for row in db.execute("SELECT gateway FROM gateways")]
                 for gateway in gateways:
                     unsafe = rot.unsafe(db, gateway, facts)
-                    row = db.execute(_COPIED, (gateway, copied, *(unsafe or receipts.NOWHERE))).fetchone()
+                    row = receipts.copied(db, gateway, copied, unsafe)
                     held = receipts.settled(db, gateway, copied, unsafe)
                     if row is not None and (held is None or not self._says(held, row[0], row[1] + 1)):
                         held = self.issue(db, Receipt(gateway, row[0], row[1] + 1, row[2], SETTLED, now))
@@ -307,6 +317,7 @@ class Store(Journal):
         except (sqlite3.Error, RottenError) as error:
             self._hold_up(desk.gateway, error)
             raise
+        self.held_up.pop(desk.gateway, None)
         if desk.waiting:
             self._unbooked.setdefault(desk.gateway, self._clock())
         else:
@@ -358,6 +369,7 @@ class Store(Journal):
             if (kid := self._examiner.kid(frame)) is not None:
                 desk = self._desks.get(kid)
                 if desk is not None and desk.as_of == self._as_of:
+                    self._moved.add(kid)
                     return desk
                 gateway = holding.gateway(db, "gateway BETWEEN ? AND ?", (kid + bytes(8), kid + b"\xff" * 8))
                 if gateway is not None:
@@ -366,13 +378,12 @@ class Store(Journal):
 
     def _desk(self, db: sqlite3.Connection, gateway: Gateway) -> Desk:
         """The desk of a gateway; RottenError where it cannot be read from the file."""
+        self._moved.add(gateway.id[:KID_BYTES])
         try:
-            desk = self._read_desk(db, gateway)
+            return self._read_desk(db, gateway)
         except (sqlite3.Error, TanmeterError, *rot.UNREADABLE) as error:
             self._hold_up(gateway.id, error)
             raise
-        self.held_up.pop(gateway.id, None)
-        return desk
 
     def _hold_up(self, gateway: bytes, error: Exception) -> None:
         """RottenError where this comes of rows of a gateway that have rotted."""
@@ -387,9 +398,11 @@ class Store(Journal):
         """The desk of a gateway, read from the file again when somebody else has moved its chain."""
         head, kid = holding.head(db, gateway), gateway.id[:KID_BYTES]
         since = unbooked.since(db, gateway.id)
+        dated = dated_rows.count(db, gateway.id, since)
         desk = self._desks.get(kid)
-        if desk is None or (desk.gateway, desk.head, desk.waiting.since) != (gateway.id, head, since):
+        if desk is None or desk.stands != (gateway.id, head, since, dated):
             desk = self._set_up(db, gateway, head, since)
+            desk.waiting.dated = dated
         if desk.as_of != self._as_of:
             desk.revoked, desk.holdings = gateway.revoked, Holding(self, db, gateway.id)
             desk.issued, desk.wanted = receipts.issued(db, gateway.id, RECEIVED), rot.wanted(db, gateway.id)
@@ -433,9 +446,3 @@ def _stranger(ledger: Ledger, frame: bytes) -> Verdict:
     verdict = Verdict(Answer.REFUSED, None, error.code, str(error))
     ledger.keep(None, Finding(verdict), frame)
     return verdict
-
-
-_COPIED = (
-    "SELECT epoch, seq, hash FROM blocks WHERE gateway = ? AND ingest_seq <= ? AND (epoch, seq) < (?, ?)"
-    " ORDER BY epoch DESC, seq DESC LIMIT 1"
-)

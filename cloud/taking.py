@@ -74,6 +74,11 @@ class Desk:
     received_at: int = 0
     as_of: int = 0
 
+    @property
+    def stands(self) -> tuple[bytes, Head, Place | None, int]:
+        """Where its chain and its books stand; whoever else moves them moves this."""
+        return self.gateway, self.head, self.waiting.since, self.waiting.dated
+
 
 class Held(Holdings, Protocol):
     """What is held of a gateway, with the blocks themselves."""

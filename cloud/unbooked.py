@@ -7,7 +7,7 @@ that books the last: whatever ends the process, it is known what is still to be 
 
 import sqlite3
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -65,14 +65,14 @@ class Waiting:
     ``unread``: those behind the others that must be read again. ``begun``: how far blocks have come that are read again
     in several turns. ``since``: from which block on nothing is booked, as the row says; None where there is none.
     ``entered``: the blocks before the first, while they are entered or written only in part. ``dated_to``: up to which
-    seq the first block has dated those before it; -1 for none.
+    seq the first block has dated those before it; -1 for none. ``dated``: how many of them, as the file says.
     """
 
     def __init__(self) -> None:
         self._blocks: deque[Block] = deque()
         self.unread: deque[Unread] = deque()
         self.begun: dict[Place, Steps[Opened]] = {}
-        self.weight, self.dated_to = 0, -1
+        self.weight, self.dated_to, self.dated = 0, -1, 0
         self.since: Place | None = None
         self.entered: Entered | None = None
 
@@ -134,12 +134,15 @@ def begin(db: sqlite3.Connection, gateway: bytes, waiting: Waiting) -> None:
     db.execute("INSERT INTO unbooked VALUES (?,?,?)", (gateway, *waiting.since))
 
 
-def leave(db: sqlite3.Connection, gateway: bytes, waiting: Waiting) -> None:
-    """Everything before the first block that waits is booked."""
+def leave(db: sqlite3.Connection, gateway: bytes, waiting: Waiting, dated_by: Sequence[int] = ()) -> None:
+    """Everything before the first block that waits is booked. ``dated_by``: seqs of who dated what was booked now."""
+    if waiting.place != waiting.since:
+        waiting.dated = 0
     waiting.since = waiting.place
     if waiting.since is None:
         db.execute("DELETE FROM unbooked WHERE gateway = ?", (gateway,))
     else:
+        waiting.dated += dated_by.count(waiting.since[1])
         db.execute("UPDATE unbooked SET epoch = ?, seq = ? WHERE gateway = ?", (*waiting.since, gateway))
 
 
