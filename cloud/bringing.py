@@ -29,7 +29,21 @@ def compare(db: sqlite3.Connection, ledger: Ledger, desk: Desk, receipt: Receipt
         desk.watermark = receipts.watermark(db, receipt.gateway)
         return
     row = db.execute(holding.HASH, (receipt.gateway, receipt.epoch, receipt.next_seq - 1)).fetchone()
+    if row is None and _is_before(db, receipt):
+        return
     if receipt.next_seq > 0 and (row is None or row[0] != receipt.head):
         found = "no block" if row is None else row[0].hex()
         detail = f"{place[0]}/{place[1] - 1}: found {found}, expected {receipt.head.hex()}: we signed that we held it"
         ledger.tell(receipt.gateway, "fork", place, detail)
+
+
+def _is_before(db: sqlite3.Connection, receipt: Receipt) -> bool:
+    """Whether a receipt is of blocks before the one with which the chain begins here, or goes on behind some that are
+    lost: there is nothing here to compare it with.
+    """
+    place = {"gateway": receipt.gateway, "epoch": receipt.epoch, "seq": receipt.next_seq}
+    query = (
+        "SELECT 1 FROM starts WHERE gateway = :gateway AND (epoch, seq) >= (:epoch, :seq) UNION ALL"
+        " SELECT 1 FROM resumed WHERE gateway = :gateway AND epoch = :epoch AND seq >= :seq"
+    )
+    return db.execute(query, place).fetchone() is not None

@@ -107,3 +107,19 @@ def test_where_the_first_block_is_gone_before_any_came_the_chain_begins_with_the
             asked(9)
     with open_file(tmp_path / "a.db") as db:
         assert Audit(db, box.key.public.id, lambda _: None).run(key.public).differences == []
+
+
+def test_what_a_gateway_brings_of_before_a_late_beginning_is_no_fork(tmp_path: Path) -> None:
+    box, key = Box(), PrivateKey.generate()
+    with Store(tmp_path / "a.db", key) as lost:
+        box.enrol(lost)
+        box.deliver(lost, 3)
+        earlier = lost.receipt(box.key.public.id)
+        assert earlier is not None
+    box.epoch, box.seq, box.previous = 1, 0, digest(earlier)
+    frames = [box.block() for _ in range(6)]
+    with Store(tmp_path / "b.db", key) as store:
+        begun_late(store, box, frames[2:])
+        assert store.append(frames[2:], box.utc).verdicts[-1].answer == Answer.STORED
+        store.remember([earlier], box.utc)
+        assert [row.kind for row in store.incidents()] == ["start"]
