@@ -30,6 +30,8 @@ from simulator.fleet.witness import Place
 T = TypeVar("T")
 STORE, COPY = "collector.db", "copy"
 COPY_EVERY_S = 6 * 3600.0
+OPERATOR_S = 1800.0
+"""How often its operator looks at what it has to tell."""
 
 
 class Killed(Exception):
@@ -139,6 +141,15 @@ class Central:
             if not self.store.full:
                 self._copier.copy()
 
+    async def operating(self) -> None:
+        """Where blocks are missing that nobody has any more, let the chains go on behind them."""
+        while True:
+            await asyncio.sleep(OPERATOR_S)
+            with self.store.reading() as db:
+                asked = db.execute("SELECT 1 FROM incidents WHERE kind = 'missing' LIMIT 1").fetchone()
+            if asked is not None and not self.store.full:
+                self.store.open_window(self._now() + round(2000 * OPERATOR_S))
+
     def image(self) -> dict[str, bytes]:
         """The store's file as it is now."""
         return {path.name: path.read_bytes() for path in self._files() if not path.name.endswith("-shm")}
@@ -175,6 +186,11 @@ class Central:
         with self.store.reading() as db:
             row = db.execute("SELECT epoch, seq FROM starts WHERE gateway = ?", (gateway,)).fetchone()
         return (0, 0) if row is None else (row[0], row[1])
+
+    def resumed(self, gateway: bytes) -> frozenset[Place]:
+        """With which blocks the chain of a gateway went on behind some that nobody had any more."""
+        with self.store.reading() as db:
+            return frozenset(db.execute("SELECT epoch, seq FROM resumed WHERE gateway = ?", (gateway,)))
 
     # ---- what arrives
 
@@ -218,7 +234,8 @@ class Central:
     def _check_receipt(self, receipt: Receipt, settled: bool) -> None:
         said = (receipt.gateway, receipt.epoch, receipt.level)
         self.signed[said] = max(receipt.next_seq, self.signed.get(said, 0))
-        if receipt.next_seq == 0 or (receipt.epoch, receipt.next_seq) == self.begins(receipt.gateway):
+        begins = {self.begins(receipt.gateway), *self.resumed(receipt.gateway)}
+        if receipt.next_seq == 0 or (receipt.epoch, receipt.next_seq) in begins:
             return
         with self.store.reading() as db:
             row = db.execute(

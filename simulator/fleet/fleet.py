@@ -229,7 +229,8 @@ class Fleet:
 
     async def _live(self) -> None:
         lives = [asyncio.ensure_future(node.live()) for node in self.nodes]
-        beside = [asyncio.ensure_future(self.central.copying()), asyncio.ensure_future(disk.looking(self))]
+        of_all = (self.central.copying(), self.central.operating(), disk.looking(self))
+        beside = [asyncio.ensure_future(work) for work in of_all]
         beside += [asyncio.ensure_future(work) for work in mischief.all_of(self)]
         over = asyncio.ensure_future(self._course())
         broken_off = asyncio.ensure_future(self.witness.broken.wait())

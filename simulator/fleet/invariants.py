@@ -113,14 +113,16 @@ def of_the_record(fleet: "Fleet") -> None:
 
 def exact_prefix(fleet: "Fleet", node: Node, rows: list[Row]) -> None:
     """I2: within each epoch the rows are 0, 1, 2, ... without a hole, each one that the box has sent. The chain at a
-    collector that was lost begins later, with the oldest block that the box still has of those a second copy covered.
+    collector that was lost begins later, with the oldest block that the box still has of those a second copy covered;
+    where the box's disk has lost some, it goes on behind them.
     """
     epoch, seq = fleet.central.begins(node.id)
+    resumed = fleet.central.resumed(node.id) if node.witness.lossy else frozenset()
     expected = {epoch: seq}
     if seq > fleet.central.signed.get((node.id, epoch, SETTLED), 0):
         fleet.witness.tell("I2", f"gateway {node.index}: begins with {epoch}/{seq}, which no second copy has covered")
     for row in rows:
-        if row.seq != expected.get(row.epoch, 0):
+        if row.seq != expected.get(row.epoch, 0) and (row.epoch, row.seq) not in resumed:
             fleet.witness.tell("I2", f"gateway {node.index}: {row.name} without the one before it")
         expected[row.epoch] = row.seq + 1
         if row.hash not in node.witness.sent.get((row.epoch, row.seq), ()):

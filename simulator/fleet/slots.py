@@ -37,7 +37,7 @@ def _stretches(node: Node, rows: list[Row]) -> Iterator[Opened]:
     stretch: Opened = []
     for row in rows:
         header = row.header
-        lost = stretch and node.witness.lossy and stretch[-1][0].epoch != row.epoch
+        lost = stretch and node.witness.lossy and not _follows(stretch[-1][0], row)
         if header is None or lost or _steps(header):
             yield stretch
             stretch = []
@@ -47,6 +47,10 @@ def _stretches(node: Node, rows: list[Row]) -> Iterator[Opened]:
             yield stretch
             stretch = []
     yield stretch
+
+
+def _follows(before: Row, row: Row) -> bool:
+    return (row.epoch, row.seq) == (before.epoch, before.seq + 1)
 
 
 def _steps(header: Header) -> bool:
@@ -59,7 +63,7 @@ def _every_end(fleet: "Fleet", node: Node, rows: list[Row]) -> None:
     for before, row in pairwise(rows):
         if before.header is None or row.header is None or before.header.boot == row.header.boot:
             continue
-        took = node.witness.lossy and row.epoch != before.epoch
+        took = node.witness.lossy and not _follows(before, row)
         if not took and not ENDS & {event.kind for event in before.header.events}:
             fleet.witness.tell("I6", f"gateway {node.index}: {before.name} ends a run and does not tell how")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from edge import retention
+from edge import database, retention
 from proofs import planted, simulation
 from proofs.simulation import BUGS, CORPUS, Kept, corpus
 from simulator.fleet import disk
@@ -49,6 +49,20 @@ def test_a_collector_that_is_lost_after_its_box_let_blocks_go_begins_later_and_i
     assert lived.found == [] and lived.fired[Fault.COLLECTOR_LOST] > 0
     with closing(sqlite3.connect(tmp_path / "collector" / STORE)) as db:
         assert db.execute("SELECT count(*) FROM starts WHERE seq > 0").fetchone() == (1,)
+
+
+def test_blocks_that_rot_before_a_collector_is_lost_hold_nothing_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With blocks in the file where they rot, and not in its log."""
+    monkeypatch.setattr(database, "CHECKPOINT_BYTES", 20_000)
+    monkeypatch.setattr(disk, "LOOK_S", 3_600.0)
+    kinds = frozenset((Fault.COLLECTOR_LOST, Fault.BIT_ROT))
+    fleet = Fleet(10, tmp_path, kinds, Shape(1, 1, 1.5, Cadence("15m", "15m"), 14_400.0, 3600.0))
+    fleet.plan.kinds, fleet.plan.intensity = kinds, 120.0
+    assert fleet.run().found == []
+    with closing(sqlite3.connect(tmp_path / "collector" / STORE)) as db:
+        assert db.execute("SELECT count(*) FROM resumed").fetchone() == (1,)
 
 
 def test_no_kernel_takes_a_time_before_its_box_was_started() -> None:
