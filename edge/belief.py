@@ -86,7 +86,7 @@ class Belief:
 
     def __init__(self, sight: Sight, last: Known | None) -> None:
         self._last, self._candidate = last, (sight.offset, sight.mono)
-        self._sight, self._offset = sight, sight.offset
+        self._sight, self._offset, self._began = sight, sight.offset, sight.mono
         self._doubt: Doubt | None = None
         self._synced = self._known = False
         self._far = last is not None and sight.utc > last.utc + DOWN_MS
@@ -213,7 +213,8 @@ class Belief:
         if state.source == TECHNICIAN:
             return True
         if state.source == RTC and not sight.synchronised:
-            return self._plausible(sight.utc) and sight.utc >= (self._last.utc if self._last is not None else BUILT_MS)
+            began = sight.utc - (sight.mono - self._began)
+            return self._plausible(sight.utc) and began >= (self._last.utc if self._last is not None else BUILT_MS)
         return self._plausible(sight.utc) or self._confirmed(sight)
 
     def _plausible(self, utc: int) -> bool:

@@ -227,6 +227,13 @@ def test_fault_29_a_false_server_that_the_collector_contradicts_is_not_believed_
     assert (watched.error == 0) is against
 
 
+def test_a_hardware_clock_that_stood_before_the_last_block_is_as_wrong_once_it_has_passed_it() -> None:
+    watched = Watched(RTC, last=NOW, off=-HOUR)
+    assert watched.run(3 * 3600, 60) == [] and known(watched) == 0
+    watched.off = 0
+    assert watched.run(60) == [Change(HOUR, True)] and known(watched) == 1, "somebody has set it right"
+
+
 RECEIPT = Receipt(bytes(16), 0, 8, bytes(32), 1, NOW + 61_500)
 
 
