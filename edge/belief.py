@@ -5,7 +5,8 @@ Told of each look at the clock (``Sight``), it says what follows:
 - A clock within a second of the line is followed, when the next block begins.
 - While the box does not know the time its line follows the clock wherever that goes. The time is known once the clock
   is synchronised, or a hardware clock or a technician stands for it, and UTC can be: not before the end of the last
-  block that knew it, and not more than 400 days after. Then the line is corrected.
+  block that knew it, and not more than 400 days after. Then the line is corrected. A hardware clock that stood
+  before that block at the start of a run is wrong, however long it has gone on since.
 - Once the time is known, a step of more than five seconds is doubted: the line goes on, with a growing error, until the
   clock comes back to it, or the step is confirmed: by sources that agree (three, or one that is authenticated), by the
   collector's receipts, by a technician, or because the clock has been synchronised and steady for ten minutes. What can
