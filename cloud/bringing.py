@@ -28,11 +28,11 @@ def compare(db: sqlite3.Connection, ledger: Ledger, desk: Desk, receipt: Receipt
             ledger.tell(receipt.gateway, "restored", place, detail)
         desk.watermark = receipts.watermark(db, receipt.gateway)
         return
-    row = db.execute(holding.HASH, (receipt.gateway, receipt.epoch, receipt.next_seq - 1)).fetchone()
-    if row is None and _is_before(db, receipt):
+    held = holding.hash_of(db, receipt.gateway, (receipt.epoch, receipt.next_seq - 1))
+    if held is None and _is_before(db, receipt):
         return
-    if receipt.next_seq > 0 and (row is None or row[0] != receipt.head):
-        found = "no block" if row is None else row[0].hex()
+    if receipt.next_seq > 0 and held != receipt.head:
+        found = "no block" if held is None else held.hex()
         detail = f"{place[0]}/{place[1] - 1}: found {found}, expected {receipt.head.hex()}: we signed that we held it"
         ledger.tell(receipt.gateway, "fork", place, detail)
 

@@ -1,14 +1,19 @@
 """What the file holds of one gateway, as ingest asks for it, and where its chain stands."""
 
+import hashlib
 import sqlite3
 
-from cloud import receipts
+from cloud import receipts, rot
+from cloud.database import octets
 from cloud.enrolments import GATEWAY_COLUMNS, Enrolments
 from cloud.ingest import Beginning, Head
+from cloud.rot import Place
 from cloud.rows import Gateway
 from drivers.installation import Installation
-from protocols.errors import EncodingError, RottenError
+from protocols.errors import EncodingError, RecordError, RottenError
+from protocols.record import transport
 from protocols.record.block import Header
+from protocols.record.cose import PublicKey
 
 HASH = "SELECT hash FROM blocks WHERE gateway = ? AND epoch = ? AND seq = ?"
 
@@ -21,8 +26,7 @@ class Holding:
         self._configurations: dict[int, tuple[bytes, Installation]] = {}
 
     def held(self, epoch: int, seq: int) -> bytes | None:
-        row = self._db.execute(HASH, (self._gateway, epoch, seq)).fetchone()
-        return bytes(row[0]) if row else None
+        return hash_of(self._db, self._gateway, (epoch, seq))
 
     def frame(self, epoch: int, seq: int) -> bytes:
         """The frame of a block that is held; EncodingError where it is no bytes any more."""
@@ -45,6 +49,27 @@ class Holding:
                 return None
             self._configurations[number] = (config.digest, self._store.installed(self._db, config))
         return self._configurations[number]
+
+
+def hash_of(db: sqlite3.Connection, gateway: bytes, place: Place) -> bytes | None:
+    """The hash of a block that is held: where what stands beside its bytes is another, that of the bytes if its gateway
+    has signed them. Its gateway sends the same again, and is not to be told that it has sent two of one number.
+    """
+    row = db.execute(
+        "SELECT hash, frame, algorithm, spki FROM blocks AS b JOIN gateways USING (gateway)"
+        " WHERE b.gateway = ? AND b.epoch = ? AND b.seq = ?",
+        (gateway, *place),
+    ).fetchone()
+    if row is None:
+        return None
+    sha256, frame, *key = row
+    try:
+        found = hashlib.sha256(transport.unwrap(frame)[0]).digest()
+        if found != sha256:
+            rot.prove(frame, gateway, PublicKey(*key), place, found)
+    except (RecordError, *rot.UNREADABLE):
+        return octets(sha256)
+    return found
 
 
 def head(db: sqlite3.Connection, gateway: Gateway) -> Head:

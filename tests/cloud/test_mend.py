@@ -19,7 +19,7 @@ from cloud.store import Store
 from protocols.errors import ConfigError
 from protocols.record import siteconfig, transport
 from protocols.record.answer import Answer
-from protocols.record.receipt import open_receipt
+from protocols.record.receipt import RECEIVED, Receipt, open_receipt, sign_receipt
 
 QUARTER = 900_000
 BLOCKS = 6
@@ -99,6 +99,21 @@ def test_a_stored_hash_that_rotted_is_put_right_by_the_chain(kept: Any, rig: Any
         assert check(store, key.public, now) == []
         assert store.block(rig.id, 0, seq) == frames[seq]
         assert mend(store, None, "", now).damaged == ()
+
+
+@pytest.mark.parametrize("how", ["hash = zeroblob(32)", "hash = 7", "frame = zeroblob(60)", "frame = 7"])
+def test_a_gateway_that_sends_again_what_has_rotted_here_is_not_told_of_two_of_one_number(
+    kept: Any, rig: Any, how: str
+) -> None:
+    """Nor, where it shows a receipt that ends with that block, of a fork."""
+    folder, key, frames, now = kept
+    head = transport.unpack(frames[2]).hash
+    with Store(folder / "collector.db", key) as store:
+        with store.writing() as db:
+            assert db.execute(f"UPDATE blocks SET {how} WHERE seq = 2").rowcount == 1
+        assert [verdict.answer for verdict in store.append(frames[1:4], now).verdicts] == [Answer.HELD] * 3
+        store.remember([sign_receipt(Receipt(rig.id, 0, 3, head, RECEIVED, now + 1), key)], now)
+        assert store.incidents() == [] and store.quarantine() == []
 
 
 def test_bytes_that_no_signature_proves_are_never_put_back(
