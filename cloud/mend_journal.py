@@ -51,12 +51,16 @@ def rotten(store: Store) -> list[JournalRow]:
 
 
 def mend(store: Store, copy: Path) -> list[str]:
-    """Put back what a copy holds of what is rotten, and what it holds otherwise; the names of what it put back."""
+    """Put back what a copy holds of what is rotten, and what it holds otherwise; the names of what it put back. What a
+    newer generation of it holds counts: an older one may be of another history.
+    """
     found: dict[int, tuple[str, JournalRow]] = {}
     for row in _held(copy):
         held = store.numbered(row.number)
-        if held is not None and _is_rot(held, row):
+        if held is not None and held != row and _is_rot(held, row):
             found[row.number] = name(held), row
+        elif held == row and row.number in found and not fault(row):
+            del found[row.number]
     for _, row in found.values():
         store.put_back(row)
     return [named for named, _ in found.values()]
@@ -67,7 +71,7 @@ def _is_rot(held: JournalRow, copied: JournalRow) -> bool:
     One of another history, which a copy may hold under that number, is another one in most columns.
     """
     others = sum(one != other for one, other in zip(astuple(held), astuple(copied), strict=True))
-    if others == 0 or fault(copied):
+    if fault(copied):
         return False
     return others == 1 or (_place(held) == _place(copied) and bool(fault(held)))
 

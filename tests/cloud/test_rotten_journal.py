@@ -150,6 +150,27 @@ def test_an_entry_of_another_history_is_not_put_in_the_place_of_ours(kept: Any, 
     other.close()
 
 
+def test_an_older_generation_of_a_copy_puts_nothing_in_the_place_of_what_the_newest_one_holds(
+    house: Any, tmp_path: Path
+) -> None:
+    """A backup was put back, and the same file taken in again: it has the same number, and came at another time."""
+    house.store.back_up(tmp_path / "older.db")
+
+    def taken(store: Store, now: int) -> list[JournalRow]:
+        subjects.take(store, "mill", FILE, by="demo", now=now)
+        box = Box()
+        box.enrol(store)
+        box.deliver(store, 1)
+        Copier(store, tmp_path / "copy", lambda: now, same_disk=True).close()
+        return everything(store)
+
+    taken(house.store, house.now)
+    with Store(tmp_path / "older.db", house.key) as older:
+        before = taken(older, house.now + 1)
+        assert len(list((tmp_path / "copy").glob("0*"))) == 2
+        assert mend_journal.mend(older, tmp_path / "copy") == [] and everything(older) == before
+
+
 def test_factors_that_have_rotted_stop_every_account_and_come_back_with_the_same_bundle(kept: Any) -> None:
     def rot(how: str, kind: str) -> None:
         with kept.store.writing() as db:
