@@ -7,6 +7,7 @@ from enum import IntEnum
 from typing import Any
 
 from cloud import receipts, rot, segments
+from cloud.database import octets
 from cloud.rot import Place
 from cloud.segments import Record
 from protocols.errors import RecordError, RottenError
@@ -79,7 +80,8 @@ FACTS: dict[str, tuple[Kind, str]] = {
 def gather(db: sqlite3.Connection, blocks: int, facts: int, rotten: list[tuple[bytes, Place]]) -> list[Record]:
     """The next records behind these marks (ingest_seq of a block, number of a fact), none when there are none.
 
-    ``rotten``: blocks among them that are not what was taken in are added to it.
+    ``rotten``: blocks among them that are not what was taken in are added to it. Of all others what was signed says
+    where they belong, whatever has become of their rows: one that has rotted keeps no other from being copied.
     """
     found: list[Record] = []
     by = transport.decompressor()
@@ -92,15 +94,18 @@ def gather(db: sqlite3.Connection, blocks: int, facts: int, rotten: list[tuple[b
             facts = _append(db, found, blocks, told.pop(0))
         if (not told and not all_told) or size > MOST_BYTES:
             return found
-        if row[2] > 0 and row[3] == 0:
-            found += _receipt(db, row[1], row[5], blocks, facts)
-        blocks = row[0]
-        size += len(row[5])
-        found.append(Record(Kind.BLOCK, blocks, facts, row[1:-1]))
+        frame = octets(row[5])
         try:
-            rot.whole(row[5], row[6], by)
-        except RecordError:
-            rotten.append((row[1], (row[2], row[3])))
+            header = rot.whole(frame, row[6], by)
+            gateway, epoch, seq = header.gateway, header.epoch, header.seq
+        except (RecordError, *rot.UNREADABLE):
+            gateway, epoch, seq = octets(row[1]), _number(row[2]), _number(row[3])
+            rotten.append((gateway, (epoch, seq)))
+        if epoch > 0 and seq == 0:
+            found += _receipt(db, gateway, frame, blocks, facts)
+        blocks = row[0]
+        size += len(frame)
+        found.append(Record(Kind.BLOCK, blocks, facts, (gateway, epoch, seq, _number(row[4]), frame)))
     if sum(record.kind == Kind.BLOCK for record in found) < MOST:
         for fact in told:
             _append(db, found, blocks, fact)
@@ -113,7 +118,9 @@ Fact = tuple[int, int, str, bytes | None, int | None, Any]
 
 def _facts(db: sqlite3.Connection, after: int) -> tuple[list[Fact], bool]:
     rows = db.execute(
-        f"SELECT id, after, kind, gateway, number, name FROM facts WHERE id > ? ORDER BY id LIMIT {MOST}", (after,)
+        "SELECT id, iif(typeof(after) = 'integer', after, 0), kind, gateway, number, name FROM facts"
+        f" WHERE id > ? ORDER BY id LIMIT {MOST}",
+        (after,),
     ).fetchall()
     return rows, len(rows) < MOST
 
@@ -131,10 +138,10 @@ def _receipt(db: sqlite3.Connection, gateway: bytes, frame: bytes, blocks: int, 
     """The receipt that the first block of a later epoch names, of this collector or of a former one; none where that is
     the enrolment or not held, or has rotted.
     """
-    (algorithm, spki) = db.execute("SELECT algorithm, spki FROM gateways WHERE gateway = ?", (gateway,)).fetchone()
+    key = db.execute("SELECT algorithm, spki FROM gateways WHERE gateway = ?", (gateway,)).fetchone()
     try:
-        named = block.open_header(transport.unwrap(frame)[0], PublicKey(algorithm, spki)).previous
-    except RecordError:
+        named = block.open_header(transport.unwrap(frame)[0], PublicKey(*key)).previous
+    except (RecordError, *rot.UNREADABLE):
         return
     envelope = receipts.named(db, gateway, named)
     if envelope is None:
@@ -142,3 +149,7 @@ def _receipt(db: sqlite3.Connection, gateway: bytes, frame: bytes, blocks: int, 
             envelope = receipts.brought(db, gateway, named)
     if envelope is not None:
         yield Record(Kind.RECEIPT, blocks, facts, (envelope,))
+
+
+def _number(found: object) -> int:
+    return found if isinstance(found, int) else 0

@@ -15,8 +15,6 @@ from protocols.record import transport
 from protocols.record.block import Header
 from protocols.record.cose import PublicKey
 
-HASH = "SELECT hash FROM blocks WHERE gateway = ? AND epoch = ? AND seq = ?"
-
 
 class Holding:
     """What the file holds of one gateway, as ingest asks for it."""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 
-from cloud import holding, rebook, receipts, rot, segments
+from cloud import rebook, receipts, rot, segments
 from cloud.rebook import Rebooked
 from cloud.rot import Place
 from cloud.rows import Gateway
@@ -117,12 +117,13 @@ def _enrolled(gateway: Gateway) -> Gateway:
 
 
 def mend_one(store: Store, gateway: bytes, place: Place, now: int) -> Damaged | None:
-    """One block by itself, without a second copy. None: it holds, or it is known not to."""
+    """One block by itself, without a second copy. None: it holds, or it is known not to, or there is no such place."""
     found = store.gateway(gateway)
     with store.reading() as db:
         known = rot.is_known(db, gateway, place)
-        row = db.execute(holding.HASH, (gateway, *place)).fetchone()
-    if found is None or row is None or known:
+        query = "SELECT hash FROM blocks WHERE gateway = ? AND epoch = ? AND seq = ?"
+        row = db.execute(query, (gateway, *place)).fetchone()
+    if found is None or row is None or known or not all(isinstance(number, int) for number in place):
         return None
     frame = store.block(gateway, *place) or b""
     damaged = _judge(store, found, place, row[0], frame)

@@ -96,8 +96,8 @@ def profile(db: sqlite3.Connection, sha256: bytes) -> bytes:
     return bytes(source)
 
 
-def whole(frame: bytes, sha256: bytes, by: zstandard.ZstdDecompressor) -> None:
-    """Check that these bytes are still those of this hash, every chunk of them; RecordError.
+def whole(frame: bytes, sha256: bytes, by: zstandard.ZstdDecompressor) -> Header:
+    """Check that these bytes are still those of this hash, every chunk of them; their header. RecordError.
 
     Who signed them was found out when they came, and is not again: that is most of what ``prove`` costs.
     """
@@ -106,6 +106,7 @@ def whole(frame: bytes, sha256: bytes, by: zstandard.ZstdDecompressor) -> None:
         raise ChainError(f"found the hash {found.hex()}, expected {sha256.hex()}")
     header = block.read_header(cose.unverified(envelope))
     block.check_root(header, cbor.split(leaves, transport.MOST_CHUNKS))
+    return header
 
 
 def unsafe(db: sqlite3.Connection, gateway: bytes, facts: int) -> Place | None:

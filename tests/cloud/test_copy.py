@@ -180,6 +180,30 @@ def test_a_copy_of_a_block_that_has_rotted_unseen_settles_nothing_until_it_is_pu
         assert figures(again) == figures(kept.store)
 
 
+@pytest.mark.parametrize(
+    "how",
+    [
+        *("blocks SET gateway = 7", "blocks SET epoch = 'x'", "blocks SET seq = x'00'", "blocks SET received_at = 'x'"),
+        *("blocks SET hash = 7", "blocks SET frame = 7", "facts SET after = 'x'"),
+    ],
+)
+def test_a_row_of_a_block_that_has_rotted_keeps_no_other_from_being_copied(
+    kept: Any, rig: Any, copied: Callable[..., Copier], midnight: int, tmp_path: Path, how: str
+) -> None:
+    """What its gateway signed says where it belongs."""
+    frames = list(rig.history(midnight, midnight + 4 * QUARTER, QUARTER))
+    kept.now = midnight + 4 * QUARTER
+    kept.store.append(frames, kept.now)
+    kept.store.book()
+    with kept.store.writing() as db:
+        where = "seq = 1" if how.startswith("blocks") else "kind = 'enrolment'"
+        assert db.execute(f"UPDATE {how} WHERE {where}").rowcount == 1
+    copied().close()
+    held = [record.fields for record in segments.read(tmp_path / "copy" / "0001") if record.kind == segments.BLOCK]
+    assert [fields[:3] for fields in held] == [(rig.id, 0, seq) for seq in range(4)]
+    assert [fields[4] for fields in held] == [b"" if "frame" in how and seq == 1 else frames[seq] for seq in range(4)]
+
+
 def test_a_copy_that_cannot_be_written_stops_nothing_and_goes_on_by_itself(
     kept: Any, rig: Any, copied: Callable[..., Copier], midnight: int, tmp_path: Path
 ) -> None:
