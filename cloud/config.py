@@ -23,7 +23,7 @@ def open_key(data: Path) -> PrivateKey:
     """The collector's key; ConfigError where no collector has been started, or when others may read it."""
     if not (data / KEY).exists():
         raise ConfigError(f"--data {data}", "no collector", "the folder of one: start it with `tanmeter cloud serve`")
-    return keys.load_or_create(data / KEY)
+    return keys.load(data / KEY)
 
 
 def open_store(data: Path, key: PrivateKey) -> Store:

@@ -14,8 +14,9 @@ MODE = 0o600
 
 def load_or_create(path: Path) -> PrivateKey:
     """The key in this file, made at first use; ConfigError when the file is not a key or others may read it."""
-    with suppress(FileExistsError):
-        _create(path)
+    if not path.exists():
+        with suppress(FileExistsError):
+            _create(path)
     return load(path)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from cloud import audit, audit_file, rot
+from cloud import audit, audit_file, config, rot
 from cloud.copier import Copier
 from cloud.keys import load_or_create
 from cloud.mend import mend
@@ -174,6 +174,14 @@ def test_its_gateway_is_asked_by_a_receipt_that_ends_before_it_and_not_for_ever(
         assert store.append([frames[0]], now).receipt == newest
         assert store.block(rig.id, 0, 0) == frames[0]
         assert mend(store, None, "", now).damaged == ()
+
+
+def test_what_is_there_is_opened_without_a_byte_written_beside_it(kept: Any) -> None:
+    """On a full disk no command found its way in, and no collector: each had made a key of its own first."""
+    folder, key, *_ = kept
+    os.utime(folder, (0, 0))
+    assert config.open_key(folder).public == config.create_key(folder).public == key.public
+    assert folder.stat().st_mtime == 0, "nothing was made in it, and taken away again"
 
 
 def test_a_folder_that_is_no_copy_is_named(kept: Any, tmp_path: Path) -> None:
