@@ -37,7 +37,7 @@ def audit(  # noqa: PLR0917 - the options of a command
 
     language = terminal.language()
     file, key = _file(data)
-    span = None if since is None and until is None else (_instant("--from", since, 0), _instant("--to", until, 1 << 62))
+    span = None if since is None and until is None else _span(since, until)
     order = audit_file.Order(file, gateway, span, None if key is None else (key.algorithm, key.spki))
     report = audit_file.run(order, jobs, _Progress(language).tell)
     if as_json:
@@ -71,6 +71,14 @@ def _file(data: Path) -> tuple[Path, PublicKey | None]:
     folder = data if data.is_dir() else data.parent
     key = config.open_key(folder).public if (folder / config.KEY).exists() else None
     return (data / config.STORE if data.is_dir() else data), key
+
+
+def _span(since: str | None, until: str | None) -> tuple[int, int]:
+    """From when to when, UTC ms; ConfigError where there is nothing between: it would hold, whatever is stored."""
+    span = _instant("--from", since, 0), _instant("--to", until, 1 << 62)
+    if span[1] <= span[0]:
+        raise ConfigError("--to", repr(until), f"a time behind --from {since}")
+    return span
 
 
 def _instant(option: str, text: str | None, otherwise: int) -> int:

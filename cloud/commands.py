@@ -120,6 +120,7 @@ def mend(
     from cloud import mend as mending
     from cloud import mend_files, mend_journal
 
+    mending.check_copy(copy)
     with terminal.opened(data) as store:
         if rebook:
             store.serve_alone()
@@ -168,15 +169,13 @@ def invite(
     as_json: Json = False,
 ) -> None:
     """Make a one-time code by which one gateway can enrol; standard output has the code alone."""
-    try:
-        span = sites.duration_ms(valid)
-    except ValueError as error:
-        raise ConfigError("--valid", repr(valid), "a duration like 15m, 72h, 7d") from error
+    if site is not None and re.fullmatch(sites.ID, site) is None:
+        raise ConfigError("--site", repr(site), "a site's id as it stands in its site.toml, like S-0012")
     key, now = config.open_key(data), now_ms()
+    until, expires = _until(valid, now)
     made = invites.make(os.urandom(invites.ENTROPY_BYTES), key.spki)
     with config.open_store(data, key) as store:
-        store.create_invite(made, site, now + span, now)
-    expires = datetime.fromtimestamp((now + span) // 1000, UTC).astimezone().isoformat()
+        store.create_invite(made, site, until, now)
     if as_json:
         terminal.tell({"code": made.format(), "site": site, "expires_at": expires})
         return
@@ -193,15 +192,19 @@ def readmit(
 
     The store has forgotten, too, whom it had revoked: revoke those by their whole ids first.
     """
-    try:
-        span = sites.duration_ms(valid) if valid != "0h" else 0
-    except ValueError as error:
-        raise ConfigError("--valid", repr(valid), "a duration like 15m, 72h, 7d") from error
-    until = now_ms() + span
+    until, expires = _until(valid, now_ms(), at_once="0h")
     with terminal.opened(data) as store:
         store.open_window(until)
-    expires = datetime.fromtimestamp(until // 1000, UTC).astimezone().isoformat()
-    terminal.say("cloud.readmitting" if span else "cloud.readmitted", until=expires)
+    terminal.say("cloud.readmitted" if valid == "0h" else "cloud.readmitting", until=expires)
+
+
+def _until(valid: str, now: int, at_once: str = "") -> tuple[int, str]:
+    """So long from now, UTC ms and as a person reads it; ``at_once``: the text for no time at all. ConfigError."""
+    try:
+        until = now if valid == at_once else now + sites.duration_ms(valid)
+        return until, datetime.fromtimestamp(until // 1000, UTC).astimezone().isoformat()
+    except (ValueError, OverflowError) as error:
+        raise ConfigError("--valid", repr(valid), "a duration like 15m, 72h, 7d") from error
 
 
 @app.command()

@@ -11,7 +11,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from importlib.resources import files
 from pathlib import Path
 from types import TracebackType
@@ -77,17 +77,15 @@ class Database:
         unready = to.with_name(f"{to.name}.unready")
         with store_errors(to):
             unready.unlink(missing_ok=True)
-            target = sqlite3.connect(unready)
             try:
-                with self.reading() as db:
+                with closing(sqlite3.connect(unready)) as target, self.reading() as db:
                     db.execute("COMMIT")
                     db.backup(target)
+                with unready.open("rb") as written:
+                    os.fsync(written.fileno())
+                os.link(unready, to)
             finally:
-                target.close()
-            with unready.open("rb") as written:
-                os.fsync(written.fileno())
-            os.link(unready, to)
-            unready.unlink()
+                unready.unlink(missing_ok=True)
             sync_folder(to.parent)
 
     def close(self) -> None:

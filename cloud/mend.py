@@ -11,7 +11,7 @@ from cloud.rebook import Rebooked
 from cloud.rot import Place
 from cloud.rows import Gateway
 from cloud.store import Store
-from protocols.errors import ConfigError, RecordError
+from protocols.errors import ConfigError, RecordError, UnknownNameError
 from protocols.record import block, transport
 from protocols.record.cose import Signer
 from protocols.record.enrolment import open_enrolment
@@ -59,13 +59,16 @@ class Mended:
 def mend(store: Store, copy: Path | None, chosen: str, now: int) -> Mended:
     """Prove every block of the gateways whose ids begin with ``chosen``, and mend those that do not hold.
 
-    It may run beside the collector. ConfigError where ``copy`` is none; SpoiltError when the file itself is damaged.
+    It may run beside the collector. ConfigError where ``copy`` is none, UnknownNameError where no id begins so;
+    SpoiltError when the file itself is damaged.
     """
-    if copy is not None and not (copy.is_dir() and segments.generations(copy)):
-        raise ConfigError(f"--copy {copy}", "no generation of a copy", "the folder given to `serve --copy`")
+    check_copy(copy)
     found: dict[tuple[bytes, Place], tuple[Damaged, bytes]] = {}
     looked_at = 0
-    for gateway in chosen_of(store, chosen):
+    gateways = chosen_of(store, chosen)
+    if chosen and not gateways:
+        raise UnknownNameError("--gateway", chosen, "the beginning of an id that `tanmeter cloud gateways` lists")
+    for gateway in gateways:
         for damaged, frame in _look(store, gateway):
             looked_at += 1
             if damaged is not None:
@@ -75,6 +78,12 @@ def mend(store: Store, copy: Path | None, chosen: str, now: int) -> Mended:
         good |= _copied(copy, {key: damaged for key, (damaged, _) in found.items() if key not in good})
     done = [_settle(store, damaged, good.get(key), own, now) for key, (damaged, own) in found.items()]
     return Mended(looked_at, tuple(done))
+
+
+def check_copy(copy: Path | None) -> None:
+    """ConfigError where this is given and no second copy."""
+    if copy is not None and not (copy.is_dir() and segments.generations(copy)):
+        raise ConfigError(f"--copy {copy}", "no generation of a copy", "the folder given to `serve --copy`")
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,8 @@ HIGHEST_PORT = HIGHEST_REGISTER = 65_535
 Range = tuple[int, int]
 """First and last register."""
 
-Id = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+ID = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
+Id = Annotated[str, msgspec.Meta(pattern=ID)]
 
 
 class SiteInfo(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -16,7 +16,7 @@ from cloud.keys import load_or_create
 from cloud.mend import mend
 from cloud.soundness import check
 from cloud.store import Store
-from protocols.errors import ConfigError
+from protocols.errors import ConfigError, StoreError, UnknownNameError
 from protocols.record import siteconfig, transport
 from protocols.record.answer import Answer
 from protocols.record.receipt import RECEIVED, Receipt, open_receipt, sign_receipt
@@ -176,12 +176,49 @@ def test_its_gateway_is_asked_by_a_receipt_that_ends_before_it_and_not_for_ever(
         assert mend(store, None, "", now).damaged == ()
 
 
+def test_a_gateway_that_is_not_there_is_not_proven(kept: Any, rig: Any) -> None:
+    """A mistyped id had "0 blocks proven" and exit 0."""
+    folder, key, _, now = kept
+    with Store(folder / "collector.db", key) as store:
+        assert mend(store, None, rig.id.hex()[:6].upper(), now).blocks == BLOCKS
+        with pytest.raises(UnknownNameError, match="--gateway: found 'zz'"):
+            mend(store, None, "zz", now)
+
+
+def test_a_file_is_no_copy(kept: Any) -> None:
+    folder = kept[0]
+    done = run(folder, "mend", "--copy", str(folder / "collector.key"))
+    assert done.returncode == 6 and "found no generation of a copy" in done.stderr.splitlines()[0], done.stderr
+
+
 def test_what_is_there_is_opened_without_a_byte_written_beside_it(kept: Any) -> None:
     """On a full disk no command found its way in, and no collector: each had made a key of its own first."""
     folder, key, *_ = kept
     os.utime(folder, (0, 0))
     assert config.open_key(folder).public == config.create_key(folder).public == key.public
     assert folder.stat().st_mtime == 0, "nothing was made in it, and taken away again"
+
+
+def test_a_backup_that_fails_leaves_nothing(kept: Any, tmp_path: Path) -> None:
+    folder, key, *_ = kept
+    with Store(folder / "collector.db", key) as store, pytest.raises(StoreError):
+        (tmp_path / "held.db").write_bytes(b"")
+        store.back_up(tmp_path / "held.db")
+    assert list(tmp_path.glob("*.unready")) == []
+
+
+@pytest.mark.parametrize("words", [("invite", "--valid", "99999999d"), ("readmit", "--valid", "99999999d")])
+def test_a_time_beyond_the_calendar_is_refused_before_anything_is_kept(kept: Any, words: tuple[str, ...]) -> None:
+    folder, key, *_ = kept
+    done = run(folder, *words)
+    assert done.returncode == 6 and "--valid: found '99999999d'" in done.stderr.splitlines()[0], done.stderr
+    with Store(folder / "collector.db", key) as store, store.reading() as db:
+        assert db.execute("SELECT count(*) FROM invites").fetchone() == (1,), "that of the gateway"
+
+
+def test_an_invite_for_what_is_no_site_id_is_refused(kept: Any) -> None:
+    done = run(kept[0], "invite", "--site", "站 点")
+    assert done.returncode == 6 and done.stdout == "" and "--site: found '站 点'" in done.stderr
 
 
 def test_a_folder_that_is_no_copy_is_named(kept: Any, tmp_path: Path) -> None:

@@ -232,6 +232,7 @@ def test_the_command_names_what_differs_beside_a_running_collector(box: Any, tmp
     names = [one["name"] for one in report["gateways"][0]["differences"]]
     assert names == [f"M-0{number}.energy_import 2026-09-21T14:15:00+00:00 consumption" for number in (1, 2)]
     assert run("--gateway", "00ff00ff")[0] == 2
+    assert run("--from", "2026-11-28", "--to", "2026-11-27")[0] == 6, "nothing would hold whatever is stored"
 
 
 def looked_at(path: Path) -> None:
