@@ -61,7 +61,8 @@ def healthy(request: Request, held: Held, asked: Annotated[Nothing, Query()]) ->
     content = {
         "status": "degraded" if reasons else "ok", "reasons": reasons, "version": VERSION, "now": iso(now),
         "collector": {
-            "algorithm": algorithm(held.key.algorithm), "kid": held.key.public.kid.hex(), "spki": held.key.spki.hex(),
+            "id": held.key.public.id.hex(), "algorithm": algorithm(held.key.algorithm),
+            "kid": held.key.public.kid.hex(), "spki": held.key.spki.hex(),
         },
         "gateways": {state: states.count(state) for state in ("live", "quiet", "never", "revoked")},
         "blocks": counts.blocks, "refused_blocks": counts.refused_blocks, "readings": counts.readings,

@@ -1,5 +1,6 @@
 """tanmeter evidence: pack, verify. Only what needs the store opens it."""
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -72,12 +73,14 @@ def verify(
     from cloud.evidence import account_check, show
     from cloud.evidence.verify import verify as check
 
+    gateways = [_id("--gateway", named) for named in gateway or ()]
     collectors = [_collector(named) for named in collector or ()]
+    source = terminal.read(file)
     try:
-        if (source := _account(file)) is not None:
-            _report(account_check.verify(source, gateway or (), collectors), as_json)
+        if _is_account(source):
+            _report(account_check.verify(source, gateways, collectors), as_json)
             return
-        report = check(file, gateway or (), collectors)
+        report = check(source, gateways, collectors)
     except EvidenceError as error:
         if not as_json:  # what is wrong with the pack as a whole is told of its file
             raise error if error.file != "archive" else EvidenceError(str(file), error.rule, error.detail) from error
@@ -92,18 +95,26 @@ def verify(
 
 def _collector(named: str) -> str:
     """The id of a collector that is named by it, or by a file with its public key; ConfigError."""
-    return terminal.public_key(Path(named)).id.hex() if Path(named).is_file() else named
+    return terminal.public_key(Path(named)).id.hex() if Path(named).is_file() else _id("--collector", named)
 
 
-def _account(file: Path) -> bytes | None:
-    """The bytes of a pack of an account; None for any other file, which the check of statements then judges."""
+def _id(option: str, named: str) -> str:
+    """An id as it stands on a label, without what does not matter in it; ConfigError: no pack is refused for a typo."""
+    found = re.sub("[-:]", "", named).lower()
+    if re.fullmatch("[0-9a-f]{32}", found) is None:
+        expected = "an id: 32 hex digits (a kid is the first half of one)"
+        raise ConfigError(option, repr(named), expected + (", or a file" if option == "--collector" else ""))
+    return found
+
+
+def _is_account(source: bytes) -> bool:
+    """Whether these are the bytes of a pack of an account; of anything else the check of statements then judges."""
     from cloud.evidence import account_check
 
     try:
-        source = file.read_bytes()
-        return source if account_check.is_account(source) else None
-    except (OSError, EvidenceError):
-        return None
+        return account_check.is_account(source)
+    except EvidenceError:
+        return False
 
 
 def _report(report: "account_check.Report", as_json: bool) -> None:

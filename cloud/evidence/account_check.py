@@ -121,7 +121,7 @@ def verify(source: bytes, gateways: Collection[str] = (), collectors: Collection
     method = _method(files, version, known)
     _redrawn(version, subject, method, known)
     measured = [_measured(files, version, subject, line) for line in content.lines]
-    rests = tuple(sorted({gateway for found in measured for gateway in found}))
+    rests = tuple(sorted({gateway for found in measured for gateway in found if gateway}))
     if gateways and set(gateways) != set(rests):
         raise EvidenceError(ACCOUNT, "gateways", f"found {', '.join(rests)}, expected {', '.join(sorted(gateways))}")
     documents = sum(_documented(files, subject, method, line) for line in content.lines)
@@ -273,7 +273,9 @@ def _sha256(source: bytes) -> str:
 
 
 def _measured(files: Files, version: Version, subject: Subject, line: Line) -> list[str]:
-    """The gateway of each metered activity of a line, once its amount has come out of its intervals."""
+    """The gateway of each metered activity of a line, once its amount has come out of its intervals; empty for a meter
+    that no gateway holds, of which nothing is known.
+    """
     found = []
     for one in line.activities:
         place = feeds.place(one.reference)

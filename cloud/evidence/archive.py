@@ -61,7 +61,7 @@ def read(source: bytes) -> dict[str, bytes]:
     """The files of a zip that ``write`` made; EvidenceError names the first file that is not as it must be."""
     files = _entries(source)
     if not files:
-        raise EvidenceError("archive", "archive", "found no file, expected an evidence pack (.zip)")
+        raise EvidenceError("archive", "archive", "found no file in it, expected an evidence pack (.zip)")
     again = write(files)
     if again != source:
         name = _name_at(files, _first_difference(source, again))

@@ -172,6 +172,7 @@ def test_health(full: Any) -> None:
     health = get(full, "/v1/health")
     assert (health["status"], health["blocks"], health["gateways"]["live"]) == ("ok", 144, 1)
     assert health["collector"]["spki"] == house.key.spki.hex()
+    assert health["collector"]["id"] == house.key.public.id.hex(), "by which an auditor names it"
 
 
 def test_the_openapi_document_names_every_address_that_reads(full: Any) -> None:

@@ -54,7 +54,8 @@ def test_a_pack_holds_in_every_point_and_says_on_whom_it_rests(made: tuple[bytes
     assert {check.name: check.count for check in report.checks} == {
         "manifest": len(archive.read(source)) - 2, "lines": 4, "drawn": 1, "intervals": 2, "documents": 2
     }  # fmt: skip
-    assert gateway in report.gateways
+    assert report.gateways == (gateway,), "and no nameless one, for a meter that no gateway holds"
+    assert account_check.verify(source, [gateway]).gateways == report.gateways
     with pytest.raises(EvidenceError, match="gateways"):
         account_check.verify(source, ["00" * 16])
 
@@ -179,7 +180,7 @@ def test_a_file_that_is_no_pack_is_named(tmp_path: Path) -> None:
     (tmp_path / "report.pdf").write_bytes(b"%PDF-1.7")
     refused = CliRunner().invoke(evidence_commands.evidence, ["verify", str(tmp_path / "report.pdf")])
     assert isinstance(refused.exception, EvidenceError)
-    assert f"{tmp_path / 'report.pdf'}: archive: found no file" in str(refused.exception)
+    assert f"{tmp_path / 'report.pdf'}: archive: found no file in it" in str(refused.exception)
 
 
 def test_the_command_checks_it_without_a_server(made: Any, tmp_path: Path) -> None:
@@ -191,6 +192,12 @@ def test_the_command_checks_it_without_a_server(made: Any, tmp_path: Path) -> No
         assert shown.exit_code == 0 and "A-S-DEMO-2026-10-03@1" in shown.stdout, shown.output
     told = CliRunner().invoke(evidence_commands.evidence, ["verify", str(tmp_path / "a.zip"), "--json"])
     assert json.loads(told.stdout)["ok"] is True
+    labels = [
+        option
+        for one in json.loads(told.stdout)["gateways"]
+        for option in ("--gateway", f"{one[:8]}-{one[8:]}".upper())
+    ]
+    assert CliRunner().invoke(evidence_commands.evidence, ["verify", str(tmp_path / "a.zip"), *labels]).exit_code == 0
     (tmp_path / "b.zip").write_bytes(resealed(made[0], cheaper))
     refused = CliRunner().invoke(evidence_commands.evidence, ["verify", str(tmp_path / "b.zip"), "--json"])
     assert refused.exit_code == 4 and json.loads(refused.stdout)["error"]["rule"] == "documents"

@@ -2,13 +2,14 @@
 
 import json
 import os
+import re
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner, Result
 
 from cloud import account_commands, config, evidence_commands
-from protocols.errors import ConfigError
+from protocols.errors import ConfigError, EvidenceError
 from tests.cloud.box import Box
 
 
@@ -63,6 +64,27 @@ def test_a_changed_pack_exits_with_4_and_its_name(data: Path, tmp_path: Path) ->
     assert told["ok"] is False
     assert told["error"]["file"].endswith("blocks.cborseq")
     assert run("verify", str(out)).exception.exit_code == 4  # type: ignore[union-attr]
+
+
+def test_what_is_mistyped_is_no_pack_that_is_refused(data: Path, tmp_path: Path) -> None:
+    """A name of no file had the words of an altered pack, and exit 4; so had an id that cannot be one."""
+    out = tmp_path / "pack.zip"
+    run("pack", "E-plant-7-2026-09-22", "-o", str(out), "--data", str(data))
+    key = config.open_key(data).public
+    for words in (
+        (str(tmp_path / "pakc.zip"),),
+        (str(tmp_path),),
+        (str(out), "--gateway", "zz"),
+        (str(out), "--collector", key.kid.hex()),
+        (str(out), "--collector", str(tmp_path / "collector.pem")),
+    ):
+        wrong = run("verify", *words).exception
+        assert isinstance(wrong, ConfigError) and words[-1] in str(wrong)
+    (gateway,) = json.loads(run("verify", str(out), "--json").stdout)["gateways"]
+    label = "-".join(re.findall("....", gateway["id"].upper()))
+    assert run("verify", str(out), "--gateway", label, "--collector", key.id.hex()).exit_code == 0
+    other = run("verify", str(out), "--gateway", key.id.hex()).exception
+    assert isinstance(other, EvidenceError)
 
 
 def test_close_list_and_explain(data: Path) -> None:
