@@ -21,8 +21,9 @@ from protocols.record.enrolment import open_enrolment
 class Damaged:
     """A block whose row is not what was signed. ``hash``: what the chain says it has; ``why``: what was found.
 
-    ``outcome``: ``mended`` from the second copy, ``hash`` where only its stored hash was wrong, ``asked`` of its
-    gateway, or ``lost``: nobody can be asked, because the gateway is revoked.
+    ``outcome``: ``mended`` from the second copy, ``hash`` where only its stored hash was wrong, ``place`` where its row
+    named another place than it was signed for, ``asked`` of its gateway, or ``lost``: nobody can be asked, because the
+    gateway is revoked or has no such block.
     """
 
     gateway: Gateway
@@ -126,13 +127,13 @@ def _enrolled(gateway: Gateway) -> Gateway:
 
 
 def mend_one(store: Store, gateway: bytes, place: Place, now: int) -> Damaged | None:
-    """One block by itself, without a second copy. None: it holds, or it is known not to, or there is no such place."""
+    """One block by itself, without a second copy. None: it holds, or it is known not to."""
     found = store.gateway(gateway)
     with store.reading() as db:
         known = rot.is_known(db, gateway, place)
         query = "SELECT hash FROM blocks WHERE gateway = ? AND epoch = ? AND seq = ?"
         row = db.execute(query, (gateway, *place)).fetchone()
-    if found is None or row is None or known or not all(isinstance(number, int) for number in place):
+    if found is None or row is None or known:
         return None
     frame = store.block(gateway, *place) or b""
     damaged = _judge(store, found, place, row[0], frame)
@@ -159,10 +160,10 @@ def _linked(store: Store, gateway: Gateway, place: Place, kept: bytes) -> bytes:
     """The hash a block must have: what the block after it names, or the head of the chain; else what its row says."""
     if place == (gateway.epoch, gateway.next_seq - 1):
         return gateway.head
-    following = store.block(gateway.id, place[0], place[1] + 1)
     try:
+        following = store.block(gateway.id, place[0], place[1] + 1)
         return kept if following is None else block.open_header(transport.unwrap(following)[0], gateway.key).previous
-    except RecordError:
+    except (RecordError, *rot.UNREADABLE):
         return kept
 
 
@@ -190,16 +191,37 @@ def _copied(copy: Path, wanted: dict[tuple[bytes, Place], Damaged]) -> dict[tupl
 
 def _settle(store: Store, damaged: Damaged, good: bytes | None, own: bytes, now: int) -> Damaged:
     """Put the block back, or have it asked for; whoever looks into incidents is told either way."""
-    gateway, place = damaged.gateway, damaged.place
+    gateway, place, signed = damaged.gateway, damaged.place, _signed_for(damaged.gateway, own)
     with store.writing() as db:
         if good is not None:
             outcome = "hash" if good == own else "mended"
             rot.put_back(db, gateway.id, place, damaged.hash, good)
             whence = "its stored hash, by the chain" if good == own else "from the second copy"
             receipts.tell(db, gateway.id, "mended", place, f"{damaged.why}; put back: {whence}", now=now)
+        elif signed is not None and signed != place and rot.move(db, gateway.id, place, signed):
+            outcome = "place"
+            receipts.tell(db, gateway.id, "mended", signed, f"{damaged.why}; put back to its place", now=now)
+        elif not _has(gateway, place):
+            outcome = "lost"
         else:
             outcome = "lost" if gateway.revoked else "asked"
             if rot.ask(db, gateway.id, place, damaged.hash):
                 left = "its gateway is revoked" if gateway.revoked else "its gateway is asked for it again"
                 receipts.tell(db, gateway.id, "damaged", place, f"{damaged.why}; {left}", now=now)
     return Damaged(gateway, place, damaged.hash, damaged.why, outcome)
+
+
+def _has(gateway: Gateway, place: Place) -> bool:
+    """Whether there is such a place in its chain."""
+    return all(isinstance(number, int) for number in place) and place < (gateway.epoch, gateway.next_seq)
+
+
+def _signed_for(gateway: Gateway, frame: bytes) -> Place | None:
+    """For which place its gateway signed a block; None where it is not whole."""
+    try:
+        sealed = transport.unpack(frame)
+        header = block.open_header(sealed.envelope, gateway.key)
+        rot.prove(frame, gateway.id, gateway.key, (header.epoch, header.seq), sealed.hash)
+    except (RecordError, *rot.UNREADABLE):
+        return None
+    return header.epoch, header.seq

@@ -126,6 +126,18 @@ def put_back(db: sqlite3.Connection, gateway: bytes, place: Place, sha256: bytes
     db.execute("DELETE FROM damaged WHERE gateway = ? AND epoch = ? AND seq = ?", (gateway, *place))
 
 
+def move(db: sqlite3.Connection, gateway: bytes, place: Place, signed: Place) -> bool:
+    """A block that stands at another place than it was signed for, proven before, is put back to that one; False where
+    another stands there.
+    """
+    done = db.execute(
+        "UPDATE OR IGNORE blocks SET epoch = ?, seq = ? WHERE gateway = ? AND epoch = ? AND seq = ?",
+        (*signed, gateway, *place),
+    )
+    db.execute("DELETE FROM damaged WHERE gateway = ? AND epoch = ? AND seq = ?", (gateway, *place))
+    return done.rowcount == 1
+
+
 def ask(db: sqlite3.Connection, gateway: bytes, place: Place, sha256: bytes) -> bool:
     """Have the gateway be asked for a block from now on; True when it was not known to be damaged."""
     known = _row(db, gateway, place)

@@ -129,7 +129,7 @@ def _blocks(store: Store, gateways: list[Gateway], now: int) -> Iterator[RottenE
             _put_row_right(store, signed_header, why, now)
         elif (damaged := mend.mend_one(store, gateway, place, now)) is None:
             left = "see `tanmeter cloud audit`"
-        elif damaged.outcome != "hash":
+        elif damaged.outcome not in ("hash", "place"):
             left = f"its gateway is asked for it, or see {COPY}"
         yield RottenError(f"{store.path}: gateway {gateway.hex()}, block {place[0]}/{place[1]}: {why}: {left}")
 

@@ -101,6 +101,35 @@ def test_a_stored_hash_that_rotted_is_put_right_by_the_chain(kept: Any, rig: Any
         assert mend(store, None, "", now).damaged == ()
 
 
+@pytest.mark.parametrize("how", ["seq = 'x'", "seq = 9", "epoch = x'00'", "epoch = 1", "seq = 66, hash = zeroblob(32)"])
+def test_a_block_whose_place_has_rotted_is_put_back_to_the_one_it_was_signed_for_and_nobody_is_asked(
+    kept: Any, rig: Any, how: str
+) -> None:
+    folder, key, frames, now = kept
+    with Store(folder / "collector.db", key) as store:
+        before = store.blocks(rig.id)
+        with store.writing() as db:
+            assert db.execute(f"UPDATE blocks SET {how} WHERE seq = 2").rowcount == 1
+        assert [one.outcome for one in mend(store, None, "", now).damaged] in (["place"], ["place", "hash"])
+        mend(store, None, "", now)
+        assert store.blocks(rig.id) == before and {row.kind for row in store.incidents()} == {"mended"}
+        (verdict,) = store.append([frames[2]], now).verdicts
+        assert verdict.answer == Answer.HELD and check(store, key.public, now) == []
+
+
+def test_what_stands_at_no_place_while_the_block_stands_at_its_own_is_told_and_not_asked_for(
+    kept: Any, rig: Any
+) -> None:
+    folder, key, _, now = kept
+    with Store(folder / "collector.db", key) as store:
+        with store.writing() as db:
+            db.execute("UPDATE blocks SET seq = 'x', frame = (SELECT frame FROM blocks WHERE seq = 1) WHERE seq = 2")
+        for _ in range(2):
+            assert [one.outcome for one in mend(store, None, "", now).damaged] == ["lost"]
+        with store.reading() as db:
+            assert rot.wanted(db, rig.id) == {}
+
+
 @pytest.mark.parametrize("how", ["hash = zeroblob(32)", "hash = 7", "frame = zeroblob(60)", "frame = 7"])
 def test_a_gateway_that_sends_again_what_has_rotted_here_is_not_told_of_two_of_one_number(
     kept: Any, rig: Any, how: str
