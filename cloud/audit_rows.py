@@ -88,11 +88,10 @@ class Kept:
 
     def _wait(self, row: Interval) -> None:
         """One more closed interval."""
-        held = self._waiting.setdefault((row.device, row.point), {})
-        if row.start in held or self._count >= WAITING:
+        pair = (row.device, row.point)
+        if self._count >= WAITING or row.start in self._waiting.get(pair, ()):
             self._compare_closed()
-            held = self._waiting.setdefault((row.device, row.point), {})
-        held[row.start] = row
+        self._waiting.setdefault(pair, {})[row.start] = row
         self._count += 1
 
     def _compare_closed(self) -> None:

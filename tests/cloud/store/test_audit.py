@@ -12,7 +12,7 @@ from zlib import crc32
 
 import pytest
 
-from cloud import audit, audit_file, interval_rows, statements
+from cloud import audit, audit_file, audit_rows, interval_rows, statements
 from cloud.audit import Audited
 from cloud.store import Store
 from protocols.errors import ConfigError, ForeignError, SpoiltError
@@ -102,6 +102,14 @@ def changed(value: Any) -> Any:
 
 
 def test_what_was_kept_holds(kept: tuple[Path, PrivateKey]) -> None:
+    assert audited(*kept) == []
+
+
+def test_what_was_kept_holds_however_few_intervals_wait_to_be_compared(
+    kept: tuple[Path, PrivateKey], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last that may wait is followed by the first of another series."""
+    monkeypatch.setattr(audit_rows, "WAITING", 1)
     assert audited(*kept) == []
 
 
