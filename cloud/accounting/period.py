@@ -9,9 +9,11 @@ from zoneinfo import ZoneInfo
 
 from protocols.errors import PeriodError
 
-DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
-MONTH = re.compile(r"\d{4}-\d{2}")
-YEAR = re.compile(r"\d{4}")
+DAY = re.compile("[0-9]{4}-[0-9]{2}-[0-9]{2}")
+MONTH = re.compile("[0-9]{4}-[0-9]{2}")
+YEAR = re.compile("[0-9]{4}")
+LAST = date(9999, 1, 1)
+"""Where the last period may end: the year behind any instant of it has to be in the calendar."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +44,11 @@ def parse(text: str, zone: ZoneInfo) -> Period:
     """``2026-11-22``, ``2026-11``, ``2026`` or ``2026-12-15--2027-01-15`` (ISO 8601, end excluded); PeriodError."""
     try:
         first, last = _days(text)
-        if first >= last:
+        if first >= last or last > LAST:
             raise ValueError
-        return Period(text, midnight(first, zone), midnight(last, zone), zone)
+        found = Period(text, midnight(first, zone), midnight(last, zone), zone)
+        stamp(found.start, zone)  # east of Greenwich the calendar's first midnight lies before its first instant
+        return found
     except (ValueError, OverflowError) as error:
         raise PeriodError(text) from error
 

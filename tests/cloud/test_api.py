@@ -208,6 +208,8 @@ BAD = [
     ("/v1/emissions?site=elsewhere", 404, None),
     ("/v1/emissions?period=soon", 404, None),
     ("/v1/emissions/E-S-DEMO-2026-13-99", 404, None),
+    ("/v1/emissions/E-S-DEMO-0001", 404, None),
+    ("/v1/evidence/E-S-DEMO-0001-01-01", 404, None),
     ("/v1/emissions/E-S-DEMO-2026-10-03@7", 404, None),
     ("/v1/emissions/E-S-DEMO-9999-12", 404, None),
     ("/v1/emissions/nonsense/explain", 422, "/path/reference"),

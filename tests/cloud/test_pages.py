@@ -242,6 +242,13 @@ def test_an_error_is_a_page_for_a_browser_and_json_for_a_program(full: Any) -> N
         ("/meters/{id}/M-01?point=no", "此表计没有测点“no”", "point 'no' is not of this device"),
         ("/statements/E-NOBODY-2026-10", "没有凭证“E-NOBODY-2026-10”", "statement 'E-NOBODY-2026-10' is not"),
         ("/statements/E-S-DEMO-2026-13", "“2026-13”不是期间", "'2026-13' is no period"),
+        ("/statements/E-S-DEMO-0001-01-01", "“0001-01-01”不是期间", "'0001-01-01' is no period"),
+        ("/city?period=0001", "“0001”不是期间", "'0001' is no period"),
+        (
+            "/city?period=9998-12-01--9999-02-01",
+            "“9998-12-01--9999-02-01”不是期间",
+            "'9998-12-01--9999-02-01' is no period",
+        ),
         ("/statements/x", "应符合 ^E-", "expected what matches ^E-"),
         ("/accounts/A-NOBODY-2026-10", "没有核算“A-NOBODY-2026-10”", "account 'A-NOBODY-2026-10' is not held"),
         ("/city?boundary=NOBODY", "没有边界“NOBODY”", "boundary 'NOBODY' is not held here"),

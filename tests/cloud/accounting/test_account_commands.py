@@ -98,8 +98,9 @@ def test_what_is_wrong_is_named_as_its_writer_wrote_it(calc: Any, activity: str)
 
 
 def test_a_period_or_a_method_that_is_none_is_told_as_such(activity: str) -> None:
-    found = error("calc", "--activity", activity, "--period", "june", "--method", "ndrc-24-2015")
-    assert isinstance(found, PeriodError) and found.exit_code == 2
+    for period in ("june", "２０２６"):  # full-width digits: of 2026 there would have been accounts of two names
+        found = error("calc", "--activity", activity, "--period", period, "--method", "ndrc-24-2015")
+        assert isinstance(found, PeriodError) and found.exit_code == 2
     found = error("calc", "--activity", activity, "--period", "2026-10-03", "--method", "ndrc-7")
     assert isinstance(found, MethodError) and "ndrc-07-2013" in str(found)
 
