@@ -208,8 +208,17 @@ def _header(block: OpenBlock, end: End, link: Link) -> Header:
         clock=end.clock,
         configuration=block.configuration,
         software=block.software,
-        events=block.events,
+        events=_events(block, link),
     )
+
+
+def _events(block: OpenBlock, link: Link) -> tuple[Event, ...]:
+    """What a block tells. The first of a later epoch has a boot event in any case: where that was opened in the course
+    of a boot, the block that had it may never have been taken.
+    """
+    if link.seq or not link.epoch or any(event.kind == EventKind.BOOT for event in block.events):
+        return block.events
+    return (Event(EventKind.BOOT, block.utc, block.utc, f"start {block.boot}"), *block.events)
 
 
 def _chunk(

@@ -345,6 +345,14 @@ def test_a_recovered_block_ends_at_its_last_exchange_and_tells_of_what_is_missin
     assert header.clock.error_ms == block.clock.error_ms + 2, "a quartz may be off by 500 ppm since the block began"
 
 
+@pytest.mark.parametrize(("seq", "kinds"), [(0, [EventKind.BOOT, EventKind.DISK]), (1, [EventKind.DISK])])
+def test_the_first_block_of_an_epoch_has_a_boot_event(seq, kinds):
+    """Opened at a fork, in the course of a boot: the block that had it is not the one that the collector holds."""
+    block = opened(1).noting(Event(EventKind.DISK, START, START, "another epoch"))
+    sealed = close(block, end(1), [], [], link=replace(LINK, epoch=2, seq=seq), salt=lambda: bytes(16), signer=KEY)
+    assert [event.kind for event in open_block(sealed, KEY.public)[0].events] == kinds
+
+
 def test_a_slot_nobody_accounts_for_is_not_asked_unless_a_gap_tells_of_it():
     records = [record(1, second) for second in range(60) if second not in (10, 20, 30)]
     gap = Event(EventKind.GAP, START + 79_500, START + 80_500, "disk full")
