@@ -38,8 +38,11 @@ class Unit:
         ConfigError unless the folder is one below /var/lib, where systemd makes it, and the service can see the copy.
         """
         held = folder or self.folder
-        if held.parent != STATE or not held.name:
-            raise ConfigError("the folder of the service", str(held), f"a folder in {STATE}, as StateDirectory wants")
+        if held.parent != STATE or held.name in ("", "..") or not SEEN.fullmatch(str(held)):
+            expected = f"a folder in {STATE}, as StateDirectory wants, without a blank or a % in its name"
+            raise ConfigError("the folder of the service", str(held), expected)
+        if not SEEN.fullmatch(str(program)):
+            raise ConfigError("the program of the service", str(program), "an absolute path without a blank or a %")
         if metrics and not PLACE.fullmatch(metrics):
             raise ConfigError("--metrics", repr(metrics), "an address like 127.0.0.1:9109")
         if copy is not None and not (SEEN.fullmatch(str(copy)) and ".." not in copy.parts and _is_seen(copy)):

@@ -86,6 +86,11 @@ def test_install_puts_the_files_in_place_and_says_what_comes_next(tmp_path):
     [
         (("--program", "/home/pi/venv/bin/tanmeter", "--install"), "/home/pi"),
         (("--state", "/srv/tanmeter"), "StateDirectory"),
+        (("--state", "/var/lib/炭 表"), "without a blank"),
+        (("--state", "/var/lib/%h"), "without a blank"),
+        (("--state", "/var/lib/.."), "StateDirectory"),
+        (("--program", "/opt/my tools/tanmeter"), "without a blank"),
+        (("--program", "tanmeter"), "an absolute path"),
         (("--metrics", "9108"), "127.0.0.1:9109"),
         (("--program", PROGRAM, "--install", "--root", "/proc/nowhere"), "run it as root"),
     ],
