@@ -46,7 +46,7 @@ def _write(found: Salvaged, out: Path) -> None:
         for block in found.blocks:
             (out / block.name).write_bytes(block.frame)
         (out / "open.json").write_text(json.dumps([_exchange(row) for row in found.exchanges], indent=1))
-    except PermissionError as error:
+    except (PermissionError, FileExistsError, NotADirectoryError) as error:
         raise ConfigError(str(out), str(error.strerror), "a folder this user may write to") from error
     except OSError as error:
         raise StoreError(f"{out}: {error.strerror}") from error

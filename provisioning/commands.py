@@ -80,7 +80,10 @@ def sign(
     path = file or state / folder.SITE
     source = folder.read(path, "a site file")
     profiles = site_init.gather(source, profile_dir, str(path))
-    key = load_key(technician_key or keys.technician_path())
+    signing = technician_key or keys.technician_path()
+    if not signing.exists():
+        raise ConfigError(str(signing), "no key", "the one with which this box was set up: --technician-key FILE")
+    key = load_key(signing)
     before, change = folder.read_box(state).newest.number, site_init.changes(state, source)
     number = site_init.sign(state, source, profiles, key, _now_ms(), name=str(path), overload=overload)
     if change:

@@ -18,7 +18,7 @@ from edge.opening import open_outbox
 from edge.outbox import Outbox
 from edge.salvage import salvage
 from edge.sealer import End, OpenBlock, Planned, Record, close
-from protocols.errors import DamagedError, EncodingError, StoreError
+from protocols.errors import ConfigError, DamagedError, EncodingError, StoreError
 from protocols.record import transport
 from protocols.record.block import ClockState, EventKind, open_block
 from protocols.record.cose import PrivateKey
@@ -214,6 +214,9 @@ def test_the_command_writes_a_file_for_each_block_and_tells_what_is_missing(tmp_
     ]
     assert path.read_bytes() == before
     assert CliRunner().invoke(app, ["salvage", str(tmp_path / "none.db")]).exception is not None
+    for out in (path, path / "below"):
+        refused = CliRunner().invoke(app, ["salvage", str(path), "--out", str(out)]).exception
+        assert isinstance(refused, ConfigError), "a file is no folder, and no full disk"
 
 
 def test_a_store_of_many_blocks_opens_in_bounded_time(tmp_path):

@@ -201,7 +201,9 @@ def test_signing_needs_the_key_and_a_box(tmp_path: Path) -> None:
     assert "site.toml" in str(wrong("sign"))
     run("init", "--id", "S-1", "--port", PORT, "--device", METER)
     (tmp_path / "config/tanmeter/technician.key").unlink()
-    assert "technician.key" in str(wrong("sign"))
+    missing = str(wrong("sign"))
+    assert "technician.key" in missing and "--technician-key FILE" in missing
+    assert "site init" not in missing, "which would refuse a box that is set up"
 
 
 def test_the_help_names_every_option() -> None:
