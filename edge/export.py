@@ -53,7 +53,7 @@ def wanted(site: Site, since: str, until: str, device: str | None, unsealed: boo
         raise ConfigError("--device", repr(device), "one of " + ", ".join(names))
     start, end = _instant(site, "--from", since, 0), _instant(site, "--to", until, 1)
     if end <= start:
-        raise ConfigError("--to", repr(until), f"a time behind --from {since}")
+        raise ConfigError("--from", repr(since), f"a time before {until}, where it ends")
     return Wanted(start, end, device, unsealed)
 
 

@@ -196,7 +196,11 @@ def test_what_is_not_sealed_is_there_only_when_asked_for_and_has_no_block(box, k
     [
         (("--from", "yesterday"), "a day like"),
         (("--from", "2026-05-29T00:00:00"), "with its offset"),
-        (("--from", "2026-05-29", "--to", "2026-05-28"), "behind --from"),
+        (
+            ("--from", "2026-05-29", "--to", "2026-05-28"),
+            "--from: found '2026-05-29', expected a time before 2026-05-28",
+        ),
+        (("--from", "9998-05-29"), "--from: found '9998-05-29', expected a time before 2"),
         ((*DAYS, "--device", "M-9"), "one of M-1, M-2"),
         ((*DAYS, "--format", "xls"), "csv, jsonl or parquet"),
     ],
