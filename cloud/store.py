@@ -389,7 +389,8 @@ class Store(Journal):
         """RottenError where this comes of rows of a gateway that have rotted."""
         if rot.is_rotten(error):
             if gateway not in self.held_up:
-                log.error("gateway %s is held up: %s", gateway.hex(), error)
+                trace = None if isinstance(error, TanmeterError) else error  # it may be a fault of ours
+                log.error("gateway %s is held up: %s", gateway.hex(), error, exc_info=trace)
             self.held_up[gateway] = str(error)
             found = f"found rows that cannot be read ({error}), expected those that were kept"
             raise RottenError(f"{self.path}: gateway {gateway.hex()}: {found}") from error

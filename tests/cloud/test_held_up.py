@@ -43,3 +43,15 @@ def test_a_gateway_that_is_held_up_costs_no_other_one_its_desk(three: Three, mon
         held.append([three.spoilt.block()], box.utc)
     held.append([box.block()], box.utc)
     assert box.key.public.id not in read
+
+
+def test_what_may_be_a_fault_of_ours_that_looks_like_rot_leaves_its_trace(three: Three, caplog: Any) -> None:
+    def spoilt(db: Any, gateway: Any, *asked: Any) -> None:
+        raise TypeError("found a str, expected bytes")
+
+    three.house.store._set_up = spoilt  # type: ignore[method-assign, assignment]
+    three.house.store._desks.clear()
+    with pytest.raises(RottenError):
+        three.house.store.append([three.spoilt.block()], three.spoilt.utc)
+    (told,) = [one for one in caplog.records if "held up" in one.getMessage()]
+    assert told.exc_info
