@@ -7,14 +7,17 @@ was made from. A generation has segments. A segment is a head and records:
     record = length of the body (4 bytes, big-endian), digest (32 bytes), body
     digest = SHA-256(digest of the record before, body); before the first of a generation stand 32 zero bytes
 
-So a record that is damaged, left out or out of its place is found out. A torn end is one that was never synced.
+So a record that is damaged, left out or out of its place is found out. A torn end, which was never synced, has no two
+records behind it that fit each other.
 """
 
 import hashlib
 import os
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import IO, Any
 
@@ -27,6 +30,10 @@ HEAD = len(MAGIC) + 8 + 32
 LARGEST = 64 << 20
 """Bytes; behind that the next segment begins."""
 LARGEST_BODY = 64 << 20
+PREFIX = 4 + 32
+"""Bytes before the body of a record."""
+BODY = re.compile(b"\x84")
+"""How one begins: a list of four in CBOR."""
 FIRST = bytes(32)
 BLOCK = 0
 """The kind of a record that is a block."""
@@ -97,10 +104,11 @@ def read(folder: Path, *, up_to_damage: bool = False) -> Iterator[Record]:
             before = segment.digest
         last = index == len(paths) - 1
         if not fits or (segment is not None and segment.torn):
-            if last or up_to_damage:
-                return
             at = segment.end if segment is not None and fits else 0
-            raise StoreError(f"{path}: found damage at byte {at}, expected whole records up to the newest segment")
+            if up_to_damage or (last and not _goes_on(path, at)):
+                return
+            expected = "whole records up to the end: restore --up-to-damage takes what stands before it"
+            raise StoreError(f"{path}: found damage at byte {at}, expected {expected}")
 
 
 def whole(folder: Path) -> Iterator[Record]:
@@ -207,6 +215,26 @@ def _read(path: Path) -> Segment | None:
         digest, record, at = found
         records.append((digest, record))
     return Segment(path, kid, before, tuple(records), at, at < len(data))
+
+
+def _goes_on(path: Path, at: int) -> bool:
+    """Whether two records that fit each other stand at ``at`` or behind: then the end there is none that was torn.
+
+    Where one begins is not known behind a damaged length, so each byte that may begin a body is tried.
+    """
+    data = path.read_bytes()
+    starts = chain([at], (match.start() - PREFIX for match in BODY.finditer(data, at + PREFIX)))
+    return any(_followed(data, start) for start in starts)
+
+
+def _followed(data: bytes, start: int) -> bool:
+    """Whether a record stands behind the one that may begin here, and is bound to it."""
+    end = start + PREFIX + int.from_bytes(data[start : start + 4])
+    body, length = end + PREFIX, int.from_bytes(data[end : end + 4])
+    if data[body : body + 1] != BODY.pattern or body + length > len(data):
+        return False
+    bound = hashlib.sha256(data[start + 4 : start + PREFIX] + data[body : body + length]).digest()
+    return bound == data[end + 4 : body]
 
 
 def _record(data: bytes, at: int, before: bytes) -> tuple[bytes, Record, int] | None:

@@ -258,6 +258,29 @@ def test_damage_in_the_middle_is_named_and_what_stands_before_it_can_be_had(tmp_
         list(segments.read(tmp_path / "0001"))
 
 
+def test_damage_in_the_newest_segment_is_no_torn_end_while_records_stand_behind_it(tmp_path: Path) -> None:
+    """A small collector's copy is one segment for months: a restore had dropped what stood behind one bit, and said
+    nothing."""
+    made = Segments(tmp_path / "0001", bytes(8))
+    made.append([Record(Kind.PROFILE, 0, number, (bytes(32), bytes([number]) * 150)) for number in range(1, 6)])
+    made.sync()
+    made.close()
+    (path,) = (tmp_path / "0001").iterdir()
+    whole = path.read_bytes()
+    third = whole.index(bytes([3]) * 150)
+    for at in (0, segments.HEAD - 1, segments.HEAD, segments.HEAD + 4, segments.HEAD + 36, third, third - 60):
+        data = bytearray(whole)
+        data[at] ^= 1
+        path.write_bytes(data)
+        with pytest.raises(StoreError, match="found damage at byte"):
+            list(segments.read(tmp_path / "0001"))
+        assert len(list(segments.read(tmp_path / "0001", up_to_damage=True))) == (0 if at < third - 60 else 2)
+    torn = ((whole[:-1], 4), (whole[: third + 7], 2), (whole[: segments.HEAD - 3], 0), (whole + bytes(4096), 5))
+    for data_left, records in torn:
+        path.write_bytes(data_left)
+        assert len(list(segments.read(tmp_path / "0001"))) == records
+
+
 def test_every_flipped_bit_and_every_cut_of_a_copy_is_found_out(tmp_path: Path) -> None:
     made = Segments(tmp_path / "0001", bytes(8))
     made.append([Record(Kind.PROFILE, 0, number, (bytes(32), b"x" * number)) for number in range(1, 4)])
@@ -270,8 +293,11 @@ def test_every_flipped_bit_and_every_cut_of_a_copy_is_found_out(tmp_path: Path) 
         data = bytearray(whole)
         data[bit // 8] ^= 1 << bit % 8
         path.write_bytes(data)
-        found = list(segments.read(tmp_path / "0001"))
+        found = list(segments.read(tmp_path / "0001", up_to_damage=True))
         assert len(found) < 3 and found == expected[: len(found)]
+        if not found:
+            with pytest.raises(StoreError):
+                list(segments.read(tmp_path / "0001"))
 
 
 def test_a_store_from_an_older_backup_begins_a_new_generation_and_loses_nothing(
