@@ -8,12 +8,13 @@ was made from. A generation has segments. A segment is a head and records:
     digest = SHA-256(digest of the record before, body); before the first of a generation stand 32 zero bytes
 
 So a record that is damaged, left out or out of its place is found out. A torn end, which was never synced, has no two
-records behind it that fit each other.
+records behind it that fit each other; where there are such, the file is kept as NUMBER-BYTE.damaged before it is cut.
 """
 
 import hashlib
 import os
 import re
+import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -182,6 +183,8 @@ class Segments:
             if segment is not None and segment.kid != self._kid:
                 found = f"a copy of the collector {segment.kid.hex()}"
                 raise ConfigError(f"--copy {self.folder.parent}", found, "an empty folder, or a copy of this one")
+            if segment is None or segment.torn:
+                _keep_aside(path, 0 if segment is None else segment.end)
             if segment is None or not segment.records:
                 path.unlink()
                 sync_folder(self.folder)
@@ -215,6 +218,12 @@ def _read(path: Path) -> Segment | None:
         digest, record, at = found
         records.append((digest, record))
     return Segment(path, kid, before, tuple(records), at, at < len(data))
+
+
+def _keep_aside(path: Path, at: int) -> None:
+    """Leave a file that goes on behind damage beside the others: who cuts it may not have what is there."""
+    if _goes_on(path, at):
+        shutil.copyfile(path, path.with_name(f"{path.stem}-{at}.damaged"))
 
 
 def _goes_on(path: Path, at: int) -> bool:

@@ -239,6 +239,27 @@ def test_a_torn_end_is_cut_off_and_copied_again(
     assert torn[-1] <= 6
 
 
+def test_what_stands_behind_damage_is_kept_beside_a_copy_before_it_is_cut(
+    kept: Any, rig: Any, copied: Callable[..., Copier], midnight: int, tmp_path: Path
+) -> None:
+    """A collector that was started anew beside its old copy had cut it off at the first bit that had rotted."""
+    kept.now = midnight + 6 * QUARTER
+    kept.store.append(list(rig.history(midnight, kept.now, QUARTER)), kept.now)
+    copied().close()
+    (path,) = (tmp_path / "copy" / "0001").glob("*.copy")
+    whole = path.read_bytes()
+    rotten = bytearray(whole)
+    rotten[len(rotten) // 2] ^= 1
+    for damaged in (bytes(rotten), bytes(1) + whole[1:]):
+        path.write_bytes(damaged)
+        with Store(tmp_path / "empty.db", kept.store.key) as empty:
+            Copier(empty, tmp_path / "copy", lambda: kept.now, same_disk=True).close()
+        (aside,) = path.parent.glob("00000001-*.damaged")
+        assert aside.read_bytes() == damaged
+        aside.unlink()
+        shutil.rmtree(tmp_path / "copy" / "0002", ignore_errors=True)
+
+
 def test_damage_in_the_middle_is_named_and_what_stands_before_it_can_be_had(tmp_path: Path) -> None:
     made = Segments(tmp_path / "0001", bytes(8), largest=200)
     for number in range(1, 6):
