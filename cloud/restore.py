@@ -22,7 +22,7 @@ from cloud.rows import JournalRow
 from cloud.segments import Record
 from cloud.signatures import verifier
 from cloud.store import Store
-from protocols.errors import ConfigError, RecordError, StoreError
+from protocols.errors import ConfigError, CopyError, RecordError
 from protocols.record import block, transport
 from protocols.record.answer import MOST_BLOCKS
 from protocols.record.cose import PrivateKey, PublicKey, Verifier, kid_of
@@ -69,7 +69,7 @@ def generations(copy: Path, path: Path) -> list[Path]:
 
 
 def restore(copy: Path, path: Path, key: PrivateKey, *, up_to_damage: bool = False, new_key: bool = False) -> Restored:
-    """Make the store at ``path`` from a copy or a backup; StoreError when it is damaged before its end, or when a block
+    """Make the store at ``path`` from a copy or a backup; CopyError when it is damaged before its end, or when a block
     was damaged before it was copied and never put back; ConfigError when there is a store, or ``key`` is not that of
     its collector, or is although it was to be a new one.
 
@@ -231,7 +231,7 @@ class _Restoring:
             for gateway, epoch, seq in self._places:
                 query = "SELECT 1 FROM blocks WHERE gateway = ? AND epoch = ? AND seq = ?"
                 if db.execute(query, (gateway, epoch, seq)).fetchone() is None:
-                    raise StoreError(
+                    raise CopyError(
                         f"block {epoch}/{seq} of {gateway.hex()}: found it refused, expected it to be taken"
                         " (--up-to-damage leaves it, and what follows it, to its gateway)"
                     )

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from cloud.durable import sync_folder
-from protocols.errors import ConfigError, EncodingError, StoreError
+from protocols.errors import ConfigError, CopyError, EncodingError
 from protocols.record import cbor, shape
 
 MAGIC = b"tanmeter-copy/1\n"
@@ -95,7 +95,7 @@ def collectors(folder: Path) -> set[bytes]:
 
 
 def read(folder: Path, *, up_to_damage: bool = False) -> Iterator[Record]:
-    """Every record of a generation in its order; StoreError where it is damaged before its end, unless that ends it."""
+    """Every record of a generation in its order; CopyError where it is damaged before its end, unless that ends it."""
     before, paths = FIRST, _paths(folder)
     for index, path in enumerate(paths):
         segment = _read(path)
@@ -109,7 +109,7 @@ def read(folder: Path, *, up_to_damage: bool = False) -> Iterator[Record]:
             if up_to_damage or (last and not _goes_on(path, at)):
                 return
             expected = "whole records up to the end: restore --up-to-damage takes what stands before it"
-            raise StoreError(f"{path}: found damage at byte {at}, expected {expected}")
+            raise CopyError(f"{path}: found damage at byte {at}, expected {expected}")
 
 
 def whole(folder: Path) -> Iterator[Record]:

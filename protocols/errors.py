@@ -25,7 +25,10 @@ TanmeterError
 ├── StoreError           STO-101  the disk is full or failing
 │   ├── BusyError        STO-102  another process holds the store
 │   ├── DamagedError     STO-103  the store is not what was written
-│   └── ForeignError     STO-104  the store is another's, or of another edition of the software
+│   ├── ForeignError     STO-104  the store is another's, or of another edition of the software
+│   ├── SpoiltError      STO-105  the collector's store is not what was written
+│   │   └── RottenError  STO-106  a row of it is not what was kept; the file around it can be read
+│   └── CopyError        STO-107  a second copy is not what was written
 ├── ClockError           CLK-401  UTC is not known, or a clock is not believed
 │   └── DriftError       CLK-402  the clock is more than a second off, or may be
 ├── UnreachableError     SYN-501  the collector cannot be reached
@@ -253,6 +256,12 @@ class RottenError(SpoiltError):
     """A stored block of the collector is not what its gateway signed; the file around it can be read."""
 
     code = "STO-106"
+
+
+class CopyError(StoreError):
+    """A second copy, or a block in it, is something else than was written; what stands before it can be taken."""
+
+    code = "STO-107"
 
 
 class ClockError(TanmeterError):

@@ -19,7 +19,7 @@ from cloud.copier import Copier
 from cloud.restore import restore
 from cloud.segments import Record, Segments
 from cloud.store import Store
-from protocols.errors import BusyError, ConfigError, StoreError
+from protocols.errors import BusyError, ConfigError, CopyError, StoreError
 from protocols.record import transport
 from protocols.record.answer import Answer
 from protocols.record.block import Sealed
@@ -165,7 +165,7 @@ def test_a_copy_of_a_block_that_has_rotted_unseen_settles_nothing_until_it_is_pu
     until(lambda: copier.standing().state == "ok" and copier.standing().behind == 0)
     assert [(row.kind, row.epoch, row.seq) for row in kept.store.incidents()] == [("damaged", 0, 3)]
     assert settled(kept, rig, frames[6:7]).next_seq == 3  # type: ignore[union-attr]
-    with pytest.raises(StoreError, match="block 0/3"):
+    with pytest.raises(CopyError, match="block 0/3"):
         copied_now = tmp_path / "rotten"
         shutil.copytree(tmp_path / "copy", copied_now)
         restore(copied_now, tmp_path / "refused" / "collector.db", kept.key)
@@ -271,11 +271,11 @@ def test_damage_in_the_middle_is_named_and_what_stands_before_it_can_be_had(tmp_
     data = bytearray(paths[2].read_bytes())
     data[-1] ^= 1
     paths[2].write_bytes(data)
-    with pytest.raises(StoreError, match=r"00000003\.copy: found damage"):
+    with pytest.raises(CopyError, match=r"00000003\.copy: found damage"):
         list(segments.read(tmp_path / "0001"))
     assert [record.facts for record in segments.read(tmp_path / "0001", up_to_damage=True)] == [1, 2]
     paths[2].unlink()
-    with pytest.raises(StoreError, match=r"00000004\.copy: found damage"):
+    with pytest.raises(CopyError, match=r"00000004\.copy: found damage"):
         list(segments.read(tmp_path / "0001"))
 
 
@@ -293,7 +293,7 @@ def test_damage_in_the_newest_segment_is_no_torn_end_while_records_stand_behind_
         data = bytearray(whole)
         data[at] ^= 1
         path.write_bytes(data)
-        with pytest.raises(StoreError, match="found damage at byte"):
+        with pytest.raises(CopyError, match="found damage at byte"):
             list(segments.read(tmp_path / "0001"))
         assert len(list(segments.read(tmp_path / "0001", up_to_damage=True))) == (0 if at < third - 60 else 2)
     torn = ((whole[:-1], 4), (whole[: third + 7], 2), (whole[: segments.HEAD - 3], 0), (whole + bytes(4096), 5))
