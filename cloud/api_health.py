@@ -1,6 +1,7 @@
 """/v1/health: is it well, and what is wrong where it is not."""
 
 import shutil
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Annotated
 
@@ -13,6 +14,8 @@ from cloud.collector import VERSION, Held, algorithm, health
 from cloud.copier import Standing
 from cloud.pages.render import iso
 from cloud.query import Json
+from cloud.rows import Gateway
+from cloud.store import Store
 
 router = APIRouter(prefix="/v1", tags=["health"], responses=problem.DESCRIBED)
 LATE_COPY_MS = 60_000
@@ -39,23 +42,7 @@ def healthy(request: Request, held: Held, asked: Annotated[Nothing, Query()]) ->
     shared = [one.id for one in early_warning.listing(held.store, kind="shared") if one.state == "raised"]
     if shared:
         reasons.append("shared")
-    with held.store.reading() as db:
-        rotten = [row for row, _ in mend_journal.faults(db, ("warning", factor_shelf.KIND, factor_shelf.OWN))]
-    unread = {
-        "entries": [mend_journal.name(row) for row in held.store.strays()],
-        "subjects": list(request.app.state.city.unread()),
-        "warnings": list(dict.fromkeys(row.id for row in rotten if row.kind == early_warning.KIND)),
-        "factors": [row.id for row in rotten if row.kind != early_warning.KIND],
-        "gateways": [
-            gateway.hex()
-            for gateway in dict.fromkeys(
-                [
-                    *list(held.store.held_up),
-                    *[row.id for row in gateways if row.rotten],
-                ]  # the writer changes the former
-            )
-        ],
-    }
+    unread = {"subjects": list(request.app.state.city.unread()), **_unread(held.store, gateways)}
     if any(unread.values()):
         reasons.append("rotten")
     content = {
@@ -74,6 +61,19 @@ def healthy(request: Request, held: Held, asked: Annotated[Nothing, Query()]) ->
         "unreadable": unread,
     }  # fmt: skip
     return Json(content, headers={"cache-control": "no-store"})
+
+
+def _unread(store: Store, gateways: Sequence[Gateway]) -> dict[str, list[str]]:
+    """What cannot be read of the journal, and the gateways (ids) of which something cannot."""
+    with store.reading() as db:
+        rotten = [row for row, _ in mend_journal.faults(db, (early_warning.KIND, factor_shelf.KIND, factor_shelf.OWN))]
+    held_up = [*list(store.held_up), *[row.id for row in gateways if row.rotten]]  # the writer changes the former
+    return {
+        "entries": [mend_journal.name(row) for row in store.strays()],
+        "warnings": list(dict.fromkeys(row.id for row in rotten if row.kind == early_warning.KIND)),
+        "factors": [row.id for row in rotten if row.kind != early_warning.KIND],
+        "gateways": [gateway.hex() for gateway in dict.fromkeys(held_up)],
+    }
 
 
 def _late(copy: Standing, now: int) -> bool:
