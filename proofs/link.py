@@ -29,6 +29,7 @@ from provisioning import enrol
 PART = "link"
 WAYS = ("http", "mqtt")
 STORM = Weather(lost=0.05, doubled=0.05, delay_s=(0.01, 0.12))
+STORMY = ("lost", "doubled", "reordered")
 SECONDS = {Tier.PULL: 20.0, Tier.NIGHTLY: 600.0, Tier.RELEASE: 3600.0}
 STALL_S = 30.0
 PATIENCE_S = 120.0
@@ -81,6 +82,7 @@ def _try(folder: Path, way: str, seconds: float, stall_s: float, seed: int) -> L
         agent.until('"sealed"')
         link.weather = STORM
         time.sleep(seconds)
+        boxes.until(lambda: all(link.counts[name] for name in STORMY), f"packets that are {STORMY}", PATIENCE_S)
         link.stalled = True
         time.sleep(stall_s)
         link.stalled = False
@@ -93,7 +95,7 @@ def _try(folder: Path, way: str, seconds: float, stall_s: float, seed: int) -> L
         collector.end()
         said = [json.loads(line) for line in agent.said().splitlines() if '"committed"' in line]
         found = look(box, served, said[-1]["total"])
-    fired = {name: link.counts[name] for name in ("lost", "doubled", "reordered", "stalled")}
+    fired = {name: link.counts[name] for name in (*STORMY, "stalled")}
     figures = f"{link.counts['carried']:,} packets carried; all delivered {took:.0f} s after the stall"
     return Line(PART, way, seed, 1, len(found), fired, False, figures, tuple(found[:5]))
 
