@@ -101,6 +101,8 @@ def test_a_burnt_collector_goes_on_under_a_new_key_with_all_that_is_left_of_it(b
             assert has[: len(held)] == held and key.public != was
             newest = store.receipt(made.gateway.public.id)
         outbox = made.outbox()
-        own = [transport.unpack(each.frame).hash for each in outbox.batch(0, 0, 64, 1 << 30)]
+        own = [transport.unpack(each.frame).hash for each in outbox.batch(0, 0, 1 << 10, 1 << 30)]
         outbox.close()
-        assert own[: len(has)] == has[: len(own)] and open_receipt(newest, key.public).epoch == 1
+        taken = [one for one in has if one in own]
+        assert len(has) - len(taken) <= 1, "one whose receipt was on its way when the epoch behind it was opened"
+        assert own[: len(taken)] == taken and open_receipt(newest, key.public).epoch == 1
